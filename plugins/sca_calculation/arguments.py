@@ -1,0 +1,106 @@
+"""Checks of tool arguments: what a model sent becomes a value of the right type, or a `ToolError` to act on.
+
+Bounds keep every call fast and every result finite. Messages never print a refused number: an integer of
+thousands of digits has no decimal form in Python.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sca_cli import ToolError
+
+MAX_TEXT = 10_000
+"""Characters in a text argument."""
+MAX_NUMBER = 1e15
+"""Largest magnitude of a number argument; whole numbers up to it are exact as floats."""
+MAX_VALUES = 1_000
+"""Arguments of a tool that takes any number of them."""
+
+_KINDS: dict[type, str] = {
+    bool: "a boolean",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def kind(value: object) -> str:
+    """Return the JSON name of a value's type, with its article."""
+    return _KINDS.get(type(value), type(value).__name__)
+
+
+def text(name: str, value: Any, most: int = MAX_TEXT) -> str:
+    """Return a string argument of at most `most` characters.
+
+    Raises:
+        ToolError: no string, too long, or half a surrogate pair, which JSON readers refuse.
+    """
+    if not isinstance(value, str):
+        raise ToolError(f"{name} must be a string, not {kind(value)}")
+    if len(value) > most:
+        raise ToolError(f"{name} has {len(value)} characters; at most {most} are taken")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ToolError(f"{name} holds half a surrogate pair, which is no character")
+    return value
+
+
+def number(name: str, value: Any, least: float | None = None) -> float:
+    """Return a finite number argument, a whole one as an int.
+
+    Raises:
+        ToolError: no number (a boolean is none), below `least`, or larger than `MAX_NUMBER`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ToolError(f"{name} must be a number, not {kind(value)}")
+    if not -MAX_NUMBER <= value <= MAX_NUMBER:  # NaN fails this too
+        raise ToolError(f"{name} must be a finite number between -1e15 and 1e15")
+    if least is not None and value < least:
+        raise ToolError(f"{name} must be at least {least:g}, not {value}")
+    return value
+
+
+def whole(name: str, value: Any, least: int, most: int) -> int:
+    """Return a whole-number argument in `least..most`.
+
+    Raises:
+        ToolError: no whole number, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ToolError(f"{name} must be a whole number, not {kind(value)}")
+    if not least <= value <= most:
+        raise ToolError(f"{name} must be between {least} and {most}")
+    return value
+
+
+def numbers(values: Sequence[Any]) -> list[float]:
+    """Return at least one and at most `MAX_VALUES` numbers.
+
+    Raises:
+        ToolError: none, too many, or one of them is no number.
+    """
+    if not values:
+        raise ToolError("give at least one number")
+    if len(values) > MAX_VALUES:
+        raise ToolError(f"at most {MAX_VALUES} numbers are taken")
+    if isinstance(values[0], list):
+        raise ToolError("give the numbers one by one, separated by commas, not as a list")
+    return [number(f"argument {place}", value) for place, value in enumerate(values, start=1)]
+
+
+def one_of(name: str, value: Any, known: Iterable[str]) -> str:
+    """Return the known word that a string argument means; case and outer spaces do not matter.
+
+    Raises:
+        ToolError: no string, or unknown; the message names the nearest and all that are known.
+    """
+    words = {word.casefold(): word for word in known}
+    asked = text(name, value, most=100).strip()
+    if asked.casefold() in words:
+        return words[asked.casefold()]
+    near = difflib.get_close_matches(asked.casefold(), words, n=1)
+    guess = f"did you mean '{words[near[0]]}'? " if near else ""
+    raise ToolError(f"unknown {name} '{asked}'; {guess}known: {', '.join(words.values())}")

@@ -1,0 +1,110 @@
+"""Make the held-out evaluation set: 120 tasks, 30 a family, of which 10 take one call, 10 two and 10 more.
+
+`python -m sca_calculation.make_eval` writes `eval.jsonl` anew; the same code gives the same bytes. Every task
+is tried out on the way: its solution must pass its check, its failure cases and an empty answer must not. The
+programs run here are the ones written in the `eval_*` modules; nothing that a model wrote comes near this file.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from sca_calculation import eval_dna, eval_message, eval_trade, eval_travel
+from sca_calculation.drafts import Draft, Draw, Template, check_of
+from sca_calculation.environment import Calculation
+from sca_cli.interfaces import tools_of
+from sca_cli.records import EnvSpec, Task, encode
+
+_TEMPLATES = {
+    "message_decoder": eval_message.TEMPLATES,
+    "dna_sequencer": eval_dna.TEMPLATES,
+    "trade_calculator": eval_trade.TEMPLATES,
+    "travel_itinerary": eval_travel.TEMPLATES,
+}
+_TASKS = 10
+"""Of each family and number of calls."""
+_DRAWS = 50
+"""Tries to draw facts for which no failure case happens to be right."""
+
+
+def make() -> list[Task]:
+    """Return the tasks, by family and number of calls.
+
+    Raises:
+        ValueError: a template whose solution is wrong, or whose failure cases are always right.
+    """
+    tasks = []
+    for family, templates in _TEMPLATES.items():
+        for wanted, group in (
+            ({1}, templates.one),
+            ({2}, templates.two),
+            (set(range(3, 20)), templates.more),
+        ):
+            for place in range(_TASKS):
+                lap, which = divmod(place, len(group))
+                tasks.append(_task(family, group[which], lap, wanted))
+    return tasks
+
+
+def _task(family: str, template: Template, lap: int, wanted: set[int]) -> Task:
+    for attempt in range(_DRAWS):
+        random = Random(f"{family} {template.__name__} {lap} {attempt}")
+        seed = random.randrange(1_000_000)
+        world = Calculation(family)
+        world.reset(seed)
+        draft = template(Draw(random, world.state()))
+        wording = draft.wordings[lap % len(draft.wordings)]
+        task = Task(
+            env=EnvSpec(name="calculation", options={"family": family}),
+            seed=seed,
+            split="eval",
+            instruction=wording.format(**draft.facts),
+            evaluate=check_of(draft.answer, draft.judged),
+            solution=_program(draft.solution, draft),
+            failure_cases=[_program(text, draft) for text in draft.wrong],
+        )
+        answer, task.calls = _run(task.solution, world)
+        evaluate = _defined(task.evaluate)
+        if not evaluate(answer) or evaluate(None) or task.calls not in wanted:
+            raise ValueError(f"{template.__name__}: {task.calls} calls give {answer!r}, not {draft.answer!r}")
+        if not any(evaluate(_run(program, world)[0]) for program in task.failure_cases):
+            return task
+    raise ValueError(f"{template.__name__}: a failure case is right")
+
+
+def _program(text: str, draft: Draft) -> str:
+    return text.format(**draft.facts) + "\n"
+
+
+def _run(program: str, world: Calculation) -> tuple[Any, int]:
+    """Run a program of ours with the tools; return its answer and its number of calls."""
+    answers: list[Any] = []
+    calls = 0
+
+    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return method(*args)
+
+        return call
+
+    names: dict[str, Any] = {name: counted(method) for name, (_, method) in tools_of(world).items()}
+    exec(program, names | {"final_answer": answers.append})
+    return answers[0], calls
+
+
+def _defined(source: str) -> Callable[[Any], bool]:
+    names: dict[str, Any] = {}
+    exec(source, names)
+    evaluate: Callable[[Any], bool] = names["evaluate"]
+    return evaluate
+
+
+def main() -> None:
+    """Write the file."""
+    Calculation.eval_path().write_bytes(b"".join(encode(task) + b"\n" for task in make()))
+
+
+if __name__ == "__main__":
+    main()

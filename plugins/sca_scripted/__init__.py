@@ -1,0 +1,13 @@
+"""The `scripted` model plugin: replies from a file, for tests, documentation and trying a pipeline without weights."""
+
+from sca_cli import Register, hookimpl
+
+
+@hookimpl
+def sca_register_models(register: Register) -> None:
+    """Register `scripted:FILE`."""
+    register(
+        "scripted",
+        "sca_scripted.script:ScriptedModel",
+        help="replies from a JSONL file of rules: scripted:FILE",
+    )

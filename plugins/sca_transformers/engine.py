@@ -1,0 +1,319 @@
+"""Continuous batching: one worker thread decodes all running replies together, a token each per step.
+
+A step drops cancelled rows, admits waiting ones into free slots, and runs the model once over all rows. A newcomer's
+prompt is computed only beyond the longest prefix that a running or a finished row already holds; among newcomers that
+share a prefix nobody holds yet, one goes first and the others copy from it.
+
+The same rows in the same order give the same tokens. Which rows run beside each other depends on when requests arrive,
+and matrix products of another batch size round differently: in bfloat16 a near tie may then fall the other way.
+"""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch  # noqa: TID253  this module is imported inside the model's constructor
+
+from sca_cli import ModelError
+from sca_transformers.attention import causal_mask
+from sca_transformers.cache import Ids, PrefixStore, SlotCache, common_prefix
+from sca_transformers.chat import ChatFormat
+from sca_transformers.sampling import Dice, choose
+
+_WORTH_WAITING = 32
+"""Shared tokens that make it worth letting another newcomer go first."""
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One reply in the making. While it runs, its slot is its place in the batch."""
+
+    prompt: Ids
+    dice: Dice
+    max_tokens: int
+    stop: tuple[str, ...]
+    future: "Future[Row]" = field(default_factory=Future)
+    """Resolves to the row itself when the reply is whole."""
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish: Literal["", "stop", "length"] = ""
+    length: int = 0
+    """Columns of its slot that are filled."""
+
+
+class Engine:
+    """Run a model for rows that arrive at any time.
+
+    Args:
+        model: a transformers causal language model that attends through `attention.NAME`.
+        chat: decodes for stop texts and names the end tokens.
+        batch: rows that run at once at most.
+        max_context: tokens of prompt and reply together.
+        prefix_bytes: memory for keys and values of finished conversations.
+        threads: torch threads of the worker, or 0 for torch's own choice.
+    """
+
+    def __init__(
+        self, model: Any, chat: ChatFormat, *, batch: int, max_context: int, prefix_bytes: int, threads: int
+    ) -> None:
+        self._model = model
+        self._chat = chat
+        self._batch = batch
+        self._max_context = max_context
+        self._threads = threads
+        self._prefill_tokens = 8192 if model.device.type == "cuda" else 2048
+        self._cache = SlotCache()
+        self._prefixes = PrefixStore(prefix_bytes)
+        self._prefix_bytes = prefix_bytes
+        self._inbox: queue.SimpleQueue[list[Row] | None] = queue.SimpleQueue()
+        self._waiting: deque[Row] = deque()
+        self._running: list[Row] = []
+        self._closed = False
+        # The head's weight would be copied once per row for a strided input: gigabytes for a large vocabulary.
+        model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+        self._thread = threading.Thread(target=self._work, name="sca-transformers", daemon=True)
+        self._thread.start()
+
+    def submit(self, rows: list[Row]) -> None:
+        """Queue rows; from any thread.
+
+        Raises:
+            ModelError: the engine is closed.
+        """
+        if self._closed:
+            raise ModelError("the model is closed")
+        self._inbox.put(rows)
+
+    def close(self) -> None:
+        """Stop the worker and wait for it; replies not yet whole fail."""
+        self._closed = True
+        self._inbox.put(None)
+        self._thread.join()
+
+    # ------------------------------------------------------------ the worker
+
+    def _work(self) -> None:
+        if self._threads:
+            torch.set_num_threads(self._threads)  # per thread: it must be said here
+        with torch.inference_mode():
+            while self._receive():
+                try:
+                    self._step()
+                except Exception as error:  # noqa: BLE001  whatever the engine dies of is the callers' to know
+                    self._fail(error)
+        self._waiting.extend(self._running)
+        for row in self._waiting:
+            _reject(row, ModelError("the model was closed before the reply was whole"))
+
+    def _receive(self) -> bool:
+        """Take in what has arrived, waiting only when there is nothing to do; False means stop."""
+        while True:
+            try:
+                rows = self._inbox.get(block=not (self._running or self._waiting))
+            except queue.Empty:
+                return True
+            if rows is None:
+                return False
+            self._waiting.extend(rows)
+
+    def _step(self) -> None:
+        for slot in reversed(range(len(self._running))):
+            if self._running[slot].future.cancelled():
+                self._remove(slot)
+        self._admit()
+        if self._running:
+            self._decode()
+
+    def _fail(self, error: Exception) -> None:
+        for row in self._running:
+            _reject(row, ModelError(f"the engine failed: {type(error).__name__}: {str(error).strip()[:300]}"))
+        self._running.clear()
+        self._cache = SlotCache()
+        self._prefixes = PrefixStore(self._prefix_bytes)
+
+    # ------------------------------------------------------------ admission
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._running) < self._batch:
+            wave = self._next_wave()
+            if not wave:
+                return
+            first = len(self._running)
+            self._running.extend(wave)
+            known = [*wave, *self._waiting]
+            self._cache.reserve(
+                min(self._batch, first + len(known)),
+                max(min(len(row.prompt) + row.max_tokens, self._max_context) for row in known),
+            )
+            for slot, row in enumerate(wave, first):
+                self._reuse(slot, row)
+            for start, end in self._groups(first):
+                self._prefill(start, end)
+            for slot in reversed(range(first, len(self._running))):
+                self._settle(slot)
+
+    def _next_wave(self) -> list[Row]:
+        """Take the rows to be computed together: none that could copy from another one of them instead."""
+        wave: list[Row] = []
+        deferred: list[Row] = []
+        room = self._batch - len(self._running)
+        while self._waiting and len(wave) < room:
+            row = self._waiting.popleft()
+            if row.future.cancelled():
+                continue
+            held = max(
+                self._prefixes.find(row.prompt)[0],
+                max((common_prefix(row.prompt, other.prompt) for other in self._running), default=0),
+            )
+            later = any(common_prefix(row.prompt, other.prompt) >= held + _WORTH_WAITING for other in wave)
+            (deferred if later else wave).append(row)
+        self._waiting.extendleft(reversed(deferred))
+        return sorted(wave, key=lambda row: len(row.prompt))
+
+    def _reuse(self, slot: int, row: Row) -> None:
+        """Copy the longest prefix that anybody holds into the row's slot."""
+        held, taken = self._prefixes.find(row.prompt)
+        beside, source = max(
+            (
+                (common_prefix(row.prompt, other.prompt[: other.length]), n)
+                for n, other in enumerate(self._running)
+            ),
+            default=(0, 0),
+        )
+        row.length = min(
+            max(held, beside), len(row.prompt) - 1
+        )  # the last token must run: it gives the logits
+        if held > beside:
+            self._cache.put(slot, taken, row.length)
+        elif row.length:
+            self._cache.copy(source, slot, row.length)
+
+    def _groups(self, first: int) -> list[tuple[int, int]]:
+        """Return ranges of new slots whose padded size fits in one forward pass."""
+        groups: list[tuple[int, int]] = []
+        start = first
+        while start < len(self._running):
+            end, longest = start, 0
+            while end < len(self._running):
+                row = self._running[end]
+                longest = max(longest, len(row.prompt) - row.length)
+                if end > start and longest * (end + 1 - start) > self._prefill_tokens:
+                    break
+                end += 1
+            groups.append((start, end))
+            start = end
+        return groups
+
+    def _prefill(self, start: int, end: int) -> None:
+        """Compute the prompts of consecutive slots and sample each row's first token.
+
+        Rows end together (padding stands on the left), so that the last position gives the logits of all of them;
+        padding writes to the scratch column.
+        """
+        rows = self._running[start:end]
+        longest = max(len(row.prompt) - row.length for row in rows)
+        tokens = np.zeros((len(rows), longest), dtype=np.int64)
+        positions = np.full((len(rows), longest), -1, dtype=np.int64)
+        for index, row in enumerate(rows):
+            new = len(row.prompt) - row.length
+            tokens[index, longest - new :] = row.prompt[row.length :]
+            positions[index, longest - new :] = np.arange(row.length, len(row.prompt))
+        piece = max(1, self._prefill_tokens // len(rows))
+        for at in range(0, longest, piece):
+            logits = self._forward(start, tokens[:, at : at + piece], positions[:, at : at + piece])
+        for row in rows:
+            row.length = len(row.prompt)
+        self._extend(rows, logits)
+
+    # ------------------------------------------------------------ decoding
+
+    def _decode(self) -> None:
+        rows = self._running
+        self._cache.reserve(len(rows), max(row.length for row in rows) + 1)
+        tokens = np.array([[row.tokens[-1]] for row in rows])
+        positions = np.array([[row.length] for row in rows])
+        logits = self._forward(0, tokens, positions)
+        for row in rows:
+            row.length += 1
+        self._extend(rows, logits)
+        for slot in reversed(range(len(rows))):
+            self._settle(slot)
+
+    def _forward(self, first: int, tokens: Any, positions: Any) -> torch.Tensor:
+        """Run the model over rows in consecutive slots.
+
+        Args:
+            first: slot of the first row.
+            tokens: (rows, n) token ids.
+            positions: (rows, n); -1 is padding.
+
+        Returns:
+            Logits after the last token, (rows, vocabulary).
+        """
+        device = self._model.device
+        width = int(positions.max()) + 1
+        columns = torch.from_numpy(np.where(positions < 0, self._cache.scratch, positions)).to(device)
+        at = torch.from_numpy(np.maximum(positions, 0)).to(device)
+        self._cache.aim(first, columns, width)
+        output = self._model(
+            input_ids=torch.from_numpy(tokens).to(device),
+            attention_mask=causal_mask(at, width),
+            position_ids=at,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+    def _extend(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
+        tokens, logprobs = choose(logits, [row.dice for row in rows])
+        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+            row.tokens.append(token)
+            row.logprobs.append(logprob)
+            if token in self._chat.end_ids or self._stops(row):
+                row.finish = "stop"
+            elif len(row.tokens) >= row.max_tokens or len(row.prompt) + len(row.tokens) >= self._max_context:
+                row.finish = "length"
+
+    def _stops(self, row: Row) -> bool:
+        if not row.stop:
+            return False
+        # A token is at least a byte, so this tail holds any stop text that the newest token completes.
+        tail = self._chat.decode(row.tokens[-max(len(stop.encode()) for stop in row.stop) - 4 :])
+        return (
+            any(stop in tail for stop in row.stop) and find_stop(self._chat.decode(row.tokens), row.stop) >= 0
+        )
+
+    def _settle(self, slot: int) -> None:
+        row = self._running[slot]
+        if not row.finish:
+            return
+        ids = np.concatenate([row.prompt, np.array(row.tokens, dtype=np.int64)])[: row.length]
+        if self._prefix_bytes:
+            self._prefixes.add(ids, self._cache.take(slot, row.length))
+        if row.future.set_running_or_notify_cancel():
+            row.future.set_result(row)
+        self._remove(slot)
+
+    def _remove(self, slot: int) -> None:
+        """Free a slot by moving the last row into it."""
+        last = self._running.pop()
+        if slot < len(self._running):
+            self._running[slot] = last
+            self._cache.copy(len(self._running), slot, last.length)
+
+
+def find_stop(text: str, stops: Sequence[str]) -> int:
+    """Return where the text ends by its earliest stop text (which is kept), or -1."""
+    return min((text.find(stop) + len(stop) for stop in stops if stop in text), default=-1)
+
+
+def _reject(row: Row, error: ModelError) -> None:
+    if not row.future.done() and row.future.set_running_or_notify_cancel():
+        row.future.set_exception(error)

@@ -1,0 +1,100 @@
+"""Finding a model's files and loading them; nothing here hangs when no hub answers."""
+
+from pathlib import Path
+from typing import Any
+
+from sca_cli import MissingError
+
+_HUB_ANSWER_S = 4.0
+"""How long a hub may take to say anything at all."""
+
+_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
+
+
+def locate(name: str) -> str:
+    """Return the directory of a model, fetched from the hub if it has to be.
+
+    Args:
+        name: a directory, or a hub id `OWNER/NAME`.
+
+    Raises:
+        MissingError: no such directory, no such model on the hub, or no hub answers and the cache does not hold it.
+    """
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return str(path)
+    if not name or name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise MissingError(f"no such model directory: '{name}'", "give a directory or a hub id OWNER/NAME")
+    return _from_hub(name)
+
+
+def _from_hub(name: str) -> str:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    offline = constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT)
+    try:
+        return str(snapshot_download(name, allow_patterns=_FILES, local_files_only=offline))
+    except LocalEntryNotFoundError as error:
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} does not answer"
+        raise MissingError(
+            f"'{name}' is neither a directory nor in the local cache, and {why}", "give a model directory"
+        ) from error
+    except HfHubHTTPError as error:
+        raise MissingError(f"cannot fetch '{name}': {str(error).splitlines()[0]}") from error
+
+
+def _answers(endpoint: str) -> bool:
+    import httpx
+
+    try:
+        httpx.head(endpoint, timeout=_HUB_ANSWER_S)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+def load(name: str, dtype: str, device: str) -> tuple[Any, Any]:
+    """Load a causal language model and its tokenizer from their files.
+
+    Args:
+        name: see `locate`.
+        dtype: a torch type: `bfloat16`, `float16`, `float32`.
+        device: a torch device, or `auto`: the GPU if there is one.
+
+    Returns:
+        The model, in evaluation mode on its device, and the tokenizer.
+
+    Raises:
+        ImportError: torch or transformers is absent.
+        MissingError: the files are not there or not a model.
+        ValueError: no such type or device.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    from sca_transformers import attention
+
+    if not isinstance(kind := getattr(torch, dtype, None), torch.dtype):
+        raise ValueError(f"dtype={dtype} is not a torch type")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    logging.disable_progress_bar()
+    attention.register()
+    path = locate(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=kind, attn_implementation=attention.NAME, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        raise MissingError(f"cannot load the model '{name}': {str(error).strip().splitlines()[0]}") from error
+    layer_types = set(getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"])
+    if not layer_types <= {"full_attention", "sliding_attention"}:
+        odd = ", ".join(sorted(layer_types - {"full_attention", "sliding_attention"}))
+        raise MissingError(f"'{name}' has layers this plugin cannot batch: {odd}", f"--model vllm:{name}")
+    try:
+        return model.eval().requires_grad_(False).to(device), tokenizer
+    except RuntimeError as error:
+        raise ValueError(f"device={device}: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,121 @@
+"""`transformers:DIR_OR_HUB_ID[,k=v…]`: the model object that `sca` talks to."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sca_cli import Completion, Message, Sampling, Tool
+from sca_transformers.chat import ChatFormat, parse_tool_calls
+
+if TYPE_CHECKING:
+    from sca_transformers.engine import Row
+
+
+class TransformersModel:
+    """A causal language model of transformers, in this process; concurrent calls share one running batch.
+
+    Token ids and log-probabilities are those of the engine. The same conversation and seed in the same batch give the
+    same tokens; in another batch bfloat16 rounds differently and a reply may part ways at a near tie.
+
+    Args:
+        name: a model directory, or a hub id `OWNER/NAME`.
+        dtype: torch type of weights and cache.
+        device: torch device; `auto` is the GPU if there is one, else the CPU.
+        batch: conversations that run at once; the others wait.
+        threads: torch threads; default: `OMP_NUM_THREADS`, else the cores.
+        max_context: tokens of prompt and reply; default: the model's own window.
+        prefix_mb: memory for keys and values of finished conversations, whose prefixes are reused.
+
+    Raises:
+        ImportError: torch or transformers is absent.
+        MissingError: there is no such model.
+        ValueError: an option is not what it should be.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        dtype: str = "bfloat16",
+        device: str = "auto",
+        batch: str = "32",
+        threads: str = "0",
+        max_context: str = "0",
+        prefix_mb: str = "1024",
+    ) -> None:
+        # Waiting OpenMP threads would spin and starve other processes; read once, when torch is loaded.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        from sca_transformers.load import load
+
+        model, tokenizer = load(name, dtype, device)
+        from sca_transformers.engine import Engine
+
+        window = model.config.get_text_config().max_position_embeddings
+        self._max_context = min(int(max_context) or window, window)
+        self.chat = ChatFormat(tokenizer, model.generation_config, name)
+        self._engine = Engine(
+            model,
+            self.chat,
+            batch=int(batch),
+            max_context=self._max_context,
+            prefix_bytes=int(prefix_mb) * 2**20,
+            threads=int(threads),
+        )
+
+    async def generate(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, tools: Sequence[Tool] = ()
+    ) -> list[Completion]:
+        """Reply to each conversation, see `Model.generate`.
+
+        Raises:
+            ModelError: the engine failed, was closed, or the chat template refuses a conversation.
+        """
+        prompts = [self.chat.encode(messages, tools) for messages in conversations]
+        rows = [self._row(prompt, sampling, sampling.seed + index) for index, prompt in enumerate(prompts)]
+        fitting = [row for row in rows if len(row.prompt) < self._max_context]
+        self._engine.submit(fitting)
+        try:
+            await asyncio.gather(*(asyncio.wrap_future(row.future) for row in fitting))
+        finally:
+            for row in fitting:
+                row.future.cancel()  # the others need no answer when one failed or the caller is gone
+        return [self._completion(row, bool(tools)) for row in rows]
+
+    async def close(self) -> None:
+        """Stop the engine; replies not yet whole fail."""
+        await asyncio.to_thread(self._engine.close)
+
+    def _row(self, prompt: list[int], sampling: Sampling, seed: int) -> "Row":
+        import numpy as np
+
+        from sca_transformers.engine import Row
+        from sca_transformers.sampling import dice
+
+        return Row(
+            np.array(prompt, dtype=np.int64),
+            dice(sampling.temperature, sampling.top_p, seed),
+            sampling.max_tokens,
+            sampling.stop,
+        )
+
+    def _completion(self, row: "Row", tools: bool) -> Completion:
+        from sca_transformers.engine import find_stop
+
+        prompt_ids = row.prompt.tolist()
+        if not row.finish:
+            return Completion("", "context", len(prompt_ids), prompt_ids=prompt_ids)
+        text = self.chat.decode(row.tokens)
+        if (end := find_stop(text, row.stop)) >= 0:
+            text = text[:end]
+        text, calls = parse_tool_calls(text) if tools and self.chat.has_tools else (text, [])
+        return Completion(
+            text,
+            "tool_calls" if calls else row.finish,
+            prompt_tokens=len(prompt_ids),
+            completion_tokens=len(row.tokens),
+            tool_calls=calls,
+            prompt_ids=prompt_ids,
+            token_ids=row.tokens,
+            logprobs=row.logprobs,
+        )

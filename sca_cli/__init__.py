@@ -1,0 +1,36 @@
+"""sca: any tool environment → verified training tasks → a better agent (arXiv 2506.01716).
+
+This root is all a plugin imports; names are loaded on first use, so importing it costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sca_cli.errors import MissingError, ModelError, PluginError, ToolError, UsageError
+    from sca_cli.hookspecs import Register, hookimpl
+    from sca_cli.interfaces import Completion, Environment, Model, Sampling, Tool, tool
+    from sca_cli.records import FunctionCall, Message, ToolCall
+
+_HOME = {
+    "errors": ("MissingError", "ModelError", "PluginError", "ToolError", "UsageError"),
+    "hookspecs": ("Register", "hookimpl"),
+    "interfaces": ("Completion", "Environment", "Model", "Sampling", "Tool", "tool"),
+    "records": ("FunctionCall", "Message", "ToolCall"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [  # noqa: RUF022  the order of _HOME, so that a missing name is easy to see
+    "MissingError", "ModelError", "PluginError", "ToolError", "UsageError",
+    "Register", "hookimpl",
+    "Completion", "Environment", "Model", "Sampling", "Tool", "tool",
+    "FunctionCall", "Message", "ToolCall",
+]  # fmt: skip
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'sca_cli' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"sca_cli.{_MODULE_OF[name]}"), name)

@@ -1,0 +1,212 @@
+"""The episode loop: a model acts in a session until it answers or a limit ends it. The only loop; every command uses it.
+
+Paper, section 2: the executor attempts a task over several turns; its reward comes from the task's own check, which
+is not run here.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sca_cli import chat
+from sca_cli.errors import ModelError
+from sca_cli.interfaces import Completion, Model, Sampling, Tool
+from sca_cli.prompts import Prompts
+from sca_cli.records import JSON, Message, Observation, Segment, Usage
+from sca_cli.sandbox import Session
+
+FINAL_ANSWER = Tool(
+    name="final_answer",
+    description="Give the final answer; this ends the task.",
+    parameters={"type": "object", "properties": {"answer": {}}, "required": ["answer"], "additionalProperties": False},
+    signature="final_answer(answer) -> None",
+    returns="None",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeLimits:
+    """What ends an episode that does not answer."""
+
+    turns: int = 8
+    tokens: int = 2048
+    """Sampled tokens over all turns."""
+    seconds: float = 600.0
+    observation_chars: int = 2000
+    """Longer outputs are shown with their middle left out."""
+
+
+@dataclass(slots=True)
+class Episode:
+    """What happened."""
+
+    messages: list[Message]
+    segments: list[Segment] = field(default_factory=list)
+    answer: JSON = None
+    stop: Literal["answer", "turns", "tokens", "time", "context", "error", "acted"] = "turns"
+    problem: str = ""
+    """With stop `error`: what broke, in words."""
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A model and how it acts.
+
+    Args:
+        actions: `code` (Python blocks in a kept session) or `json` (tool calls).
+    """
+
+    model: Model
+    sampling: Sampling
+    limits: EpisodeLimits = EpisodeLimits()
+    actions: Literal["code", "json"] = "code"
+    prompts: Prompts = Prompts()
+
+    def system(self, policy: str, tools: Sequence[Tool]) -> Message:
+        """Return the system message: policy, tools, how to act."""
+        listing = chat.tool_listing(tools) if self.actions == "code" else chat.tool_schemas([*tools, FINAL_ANSWER])
+        return Message(role="system", content=self.prompts.fill(f"agent-{self.actions}", policy=policy, tools=listing))
+
+    async def act(
+        self,
+        session: Session,
+        opening: Sequence[Message],
+        tools: Sequence[Tool],
+        seed: int,
+        *,
+        until: Callable[[Session], bool] = lambda _: False,
+    ) -> Episode:
+        """Let the model act in the session until it answers.
+
+        Args:
+            session: a fresh world; the caller judges and closes it.
+            opening: system message and what the user says.
+            tools: the session's tools.
+            seed: of the sampling; turn i samples with a seed derived from it.
+            until: asked after every turn that did not answer; True ends the episode with stop `acted`.
+
+        Raises:
+            WorldError: the environment broke.
+        """
+        episode = Episode(messages=list(opening))
+        tracker = _Tokens()
+        started = time.monotonic()
+        for turn in range(self.limits.turns):
+            spare = self.limits.tokens - episode.usage.completion_tokens
+            if spare <= 0 or time.monotonic() - started > self.limits.seconds:
+                episode.stop = "tokens" if spare <= 0 else "time"
+                break
+            try:
+                completion = await self._reply(episode.messages, tools, seed + turn, spare)
+            except ModelError as error:
+                episode.stop, episode.problem = "error", error.message
+                break
+            if completion.finish_reason == "context":
+                episode.stop = "context"
+                break
+            tracker.add(completion)
+            episode.usage.turns += 1
+            episode.usage.prompt_tokens += completion.prompt_tokens
+            episode.usage.completion_tokens += completion.completion_tokens
+            step = self._step_by_code if self.actions == "code" else self._step_by_calls
+            if await asyncio.to_thread(step, session, completion, episode, tools):
+                episode.stop = "answer"
+                break
+            if episode.stop == "error":
+                break
+            if until(session):
+                episode.stop = "acted"
+                break
+        episode.segments = tracker.segments
+        episode.usage.seconds = time.monotonic() - started
+        return episode
+
+    async def _reply(self, messages: list[Message], tools: Sequence[Tool], seed: int, spare: int) -> Completion:
+        sampling = Sampling(
+            temperature=self.sampling.temperature,
+            top_p=self.sampling.top_p,
+            max_tokens=min(self.sampling.max_tokens, spare),
+            stop=chat.CODE_STOP if self.actions == "code" else (),
+            seed=seed,
+        )
+        offered = () if self.actions == "code" else [*tools, FINAL_ANSWER]
+        (completion,) = await self.model.generate([messages], sampling, offered)
+        return completion
+
+    def _step_by_code(self, session: Session, completion: Completion, episode: Episode, _: Sequence[Tool]) -> bool:
+        episode.messages.append(Message(role="assistant", content=completion.text))
+        blocks = chat.code_blocks(completion.text)
+        if not blocks:
+            episode.messages.append(chat.NO_CODE)
+            return False
+        run = session.run(blocks[0])
+        if run.answered:
+            episode.answer = run.answer
+            return True
+        if run.reason in ("sandbox", "world"):
+            episode.stop, episode.problem = "error", run.message
+            return False
+        problem = run.message if run.alive else f"{run.message} (the session was ended; its variables are gone)"
+        episode.messages.append(chat.code_observation(run.output, problem, self.limits.observation_chars))
+        return False
+
+    def _step_by_calls(
+        self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]
+    ) -> bool:
+        calls = chat.json_calls(completion)
+        native = bool(completion.tool_calls)
+        episode.messages.append(
+            Message(role="assistant", content=completion.text, tool_calls=completion.tool_calls if native else [])
+        )
+        if not calls:
+            episode.messages.append(chat.NO_CALL)
+            return False
+        by_name = {tool.name: tool for tool in tools}
+        for call in calls:
+            name = call.call.function.name
+            if name == FINAL_ANSWER.name and call.arguments is not None and "answer" in call.arguments:
+                episode.answer = call.arguments["answer"]
+                session.answer(episode.answer)
+                return True
+            text = self._called(session, by_name.get(name), call)
+            episode.messages.append(
+                Message(role="tool", content=text, tool_call_id=call.call.id, name=name)
+                if native
+                else Message(role="user", content=f"Result of {name or 'the call'}: {text}")
+            )
+        return False
+
+    def _called(self, session: Session, tool: Tool | None, call: chat.JsonCall) -> str:
+        if call.arguments is None:
+            return "Error: the call is not JSON of the form {\"name\": …, \"arguments\": {…}}"
+        if tool is None:
+            return f"Error: there is no tool '{call.call.function.name}'"
+        observation: Observation = session.call(tool.name, *chat.positional(tool, call.arguments))
+        text = f"Error: {observation.error}" if observation.error else repr(observation.result)
+        return chat.shortened(text, self.limits.observation_chars)
+
+
+class _Tokens:
+    """Joins the tokens of consecutive turns while each prompt extends what went before; else begins a new segment.
+
+    So training sees exactly the tokens that were sampled, whatever a chat template makes of the text between turns.
+    """
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+
+    def add(self, completion: Completion) -> None:
+        if completion.prompt_ids is None or completion.token_ids is None or completion.logprobs is None:
+            return
+        last = self.segments[-1].token_ids if self.segments else []
+        if self.segments and completion.prompt_ids[: len(last)] == last:
+            segment, given = self.segments[-1], completion.prompt_ids[len(last) :]
+        else:
+            segment, given = Segment(token_ids=[], loss_mask=[], logprobs=[]), completion.prompt_ids
+            self.segments.append(segment)
+        segment.token_ids += [*given, *completion.token_ids]
+        segment.loss_mask += [0] * len(given) + [1] * len(completion.token_ids)
+        segment.logprobs += [0.0] * len(given) + completion.logprobs

@@ -1,0 +1,116 @@
+"""Messages ↔ actions: what a reply asks for, and how an observation is put to the model. No I/O."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from sca_cli.interfaces import Completion, Tool
+from sca_cli.records import JSON, FunctionCall, Message, Observation, ToolCall
+
+CODE_STOP = ("\n```\n",)
+"""Ends a reply that acts by code: what a model writes after its code it has not seen happen."""
+
+_FENCE = re.compile(r"```[ \t]*(?:python|py|Python)?[ \t]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
+_TAGGED_CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
+
+
+def code_blocks(text: str) -> list[str]:
+    """Return the Python code blocks of a reply; one whose end is missing counts as ended."""
+    return [block.strip("\n") for block in _FENCE.findall(text) if block.strip()]
+
+
+@dataclass(frozen=True, slots=True)
+class JsonCall:
+    """A tool call as it was asked for."""
+
+    call: ToolCall
+    arguments: dict[str, JSON] | None
+    """None where the text is not a JSON object."""
+
+
+def json_calls(completion: Completion) -> list[JsonCall]:
+    """Return the tool calls of a reply: the engine's own, else `<tool_call>` blocks in the text."""
+    calls = completion.tool_calls or [
+        _tagged_call(text, index) for index, text in enumerate(_TAGGED_CALL.findall(completion.text))
+    ]
+    return [JsonCall(call, _arguments(call.function.arguments)) for call in calls]
+
+
+def _tagged_call(text: str, index: int) -> ToolCall:
+    try:
+        value = msgspec.json.decode(text)
+        name, arguments = str(value["name"]), msgspec.json.encode(value.get("arguments", {})).decode()
+    except (msgspec.MsgspecError, TypeError, KeyError, AttributeError):
+        name, arguments = "", text
+    return ToolCall(id=f"call_{index}", function=FunctionCall(name=name, arguments=arguments))
+
+
+def _arguments(text: str) -> dict[str, JSON] | None:
+    try:
+        return msgspec.json.decode(text or "{}", type=dict[str, JSON])
+    except msgspec.MsgspecError:
+        return None
+
+
+def positional(tool: Tool, arguments: dict[str, JSON]) -> tuple[list[JSON], dict[str, JSON]]:
+    """Split named JSON arguments into positional and named ones: a `*args` parameter arrives as an array."""
+    star = re.search(r"\*(\w+):", tool.signature)
+    if star and isinstance(values := arguments.get(star[1]), list):
+        named = {key: value for key, value in arguments.items() if key != star[1]}
+        leading = [named.pop(name) for name in tool.parameters["properties"] if name in named]
+        return [*leading, *values], named
+    return [], arguments
+
+
+def tool_listing(tools: Sequence[Tool]) -> str:
+    """Return tools as Python signatures with their docstrings, for a prompt."""
+    return "\n\n".join(f"def {tool.signature}:\n{_indent(_docstring(tool.description))}" for tool in tools)
+
+
+def tool_lines(tools: Sequence[Tool]) -> str:
+    """Return tools as signatures with the first sentence of their documentation, a line each."""
+    return "\n".join(f"- {tool.signature}: {tool.description.splitlines()[0]}" for tool in tools)
+
+
+def tool_schemas(tools: Sequence[Tool]) -> str:
+    """Return tools as JSON schemas, one a line, for models that call tools by JSON."""
+    return "\n".join(
+        json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters}) for tool in tools
+    )
+
+
+def _docstring(text: str) -> str:
+    return f'"""{text}"""' if "\n" not in text else f'"""{text}\n"""'
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}" if line else "" for line in text.splitlines())
+
+
+def shortened(text: str, limit_chars: int) -> str:
+    """Return the text, its middle left out and said so where it is longer than the limit."""
+    if len(text) <= limit_chars:
+        return text
+    head, tail = limit_chars * 3 // 4, limit_chars // 4
+    return f"{text[:head]}\n… [{len(text) - head - tail} characters left out] …\n{text[-tail:]}"
+
+
+def observed_call(observation: Observation) -> str:
+    """Return a call and its result as a line of a Python session."""
+    arguments = [*map(repr, observation.args), *(f"{key}={value!r}" for key, value in observation.kwargs.items())]
+    outcome = f"ToolError: {observation.error}" if observation.error else repr(observation.result)
+    return f"{observation.tool}({', '.join(arguments)})  ->  {outcome}"
+
+
+def code_observation(output: str, problem: str, limit_chars: int) -> Message:
+    """Return what the model is told after its code ran."""
+    parts = [shortened(output.rstrip("\n"), limit_chars)] if output.strip() else []
+    parts += [problem] if problem else []
+    return Message(role="user", content="Output:\n" + ("\n".join(parts) or "(nothing was printed)"))
+
+
+NO_CODE = Message(role="user", content="Your reply holds no Python code block. Reply with one ```python block; call final_answer(value) in it when you have the answer.")
+NO_CALL = Message(role="user", content="Your reply holds no tool call. Reply with a <tool_call> block; call final_answer when you have the answer.")

@@ -1,0 +1,189 @@
+"""`sca challenge`: explorations → candidate tasks, by one of the methods (paper, section 3)."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from sca_cli import streams
+from sca_cli.commands import options
+from sca_cli.commands.explore import Explorer, exploring_actor
+from sca_cli.commands.shell import Done, MODEL_WIDTH, Meter, exit_code, made_by, opened_model, pump, required_envs, required_model, say
+from sca_cli.errors import ExitCode, ModelError, UsageError, WorldError
+from sca_cli.fanout import Fanout, derived_seed
+from sca_cli.interfaces import Model, Sampling
+from sca_cli.methods import Method, Workshop, cat, rejected, solution_first
+from sca_cli.prompts import Prompts
+from sca_cli.records import ErrorNote, Exploration, Task, content_id
+from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.streams import Output
+
+EXPLORATION_TURNS = 2
+
+
+class MethodName(StrEnum):
+    """How tasks are made."""
+
+    CAT = "cat"
+    SOLUTION_FIRST = "solution-first"
+
+
+_METHODS: dict[MethodName, Method] = {MethodName.CAT: cat.make, MethodName.SOLUTION_FIRST: solution_first.make}
+
+CANDIDATES_PER_EXPLORATION = 5
+"""Without explorations on stdin, one exploration is made for so many candidates."""
+
+
+def in_turn(explorations: Iterable[Exploration], count: int | None) -> Iterator[tuple[int, Exploration]]:
+    """Yield (place, exploration) for every candidate to be made.
+
+    Args:
+        explorations: streamed; kept in memory only where `count` makes it necessary to go round again.
+        count: candidates to make; None for one an exploration.
+    """
+    if count is None:
+        yield from enumerate(explorations)
+        return
+    seen: list[Exploration] = []
+    for exploration in explorations:
+        if len(seen) == count:
+            return
+        seen.append(exploration)
+        yield len(seen) - 1, exploration
+    for place in range(len(seen), count if seen else 0):
+        yield place, seen[place % len(seen)]
+
+
+def run(
+    candidates: Iterable[tuple[int, Exploration]],
+    method: MethodName,
+    workshop_for: "Workshops",
+    *,
+    keep_all: bool,
+    output: Output,
+    fanout: Fanout,
+    meter: Meter,
+) -> Iterator[Done]:
+    """Make one candidate task from each exploration given and write it."""
+
+    async def work(item: tuple[int, Exploration]) -> Done:
+        place, exploration = item
+        seed = derived_seed(workshop_for.seed, "challenge", method, place)
+        try:
+            task = await _METHODS[method](workshop_for(exploration), exploration, seed)
+        except (ModelError, WorldError) as error:
+            task = rejected(exploration, method, error.message, "")
+            task.error = ErrorNote(boundary=error.boundary, message=error.message)
+        task.made_by = made_by("challenge", model=workshop_for.model_name, seed=seed, prompt=workshop_for.prompts.fingerprint())
+        task.id = content_id(task)
+        good = task.error is None
+        return Done(_identity(item), [task] if good or keep_all else [], [] if good else [task])
+
+    return pump(candidates, work, identify=_identity, output=output, fanout=fanout, meter=meter)
+
+
+def _identity(item: tuple[int, Exploration]) -> str:
+    place, exploration = item
+    return f"{place}:{exploration.id}"
+
+
+class Workshops:
+    """One workshop an environment, made when its first exploration comes."""
+
+    def __init__(self, model: Model, model_name: str, sampling: Sampling, prompts: Prompts, sandbox: Sandbox, seed: int) -> None:
+        self.model_name, self.prompts, self.seed = model_name, prompts, seed
+        self._model, self._sampling, self._sandbox = model, sampling, sandbox
+
+    def __call__(self, exploration: Exploration) -> Workshop:
+        tools, policy = self._sandbox.describe(exploration.env)
+        return Workshop(self._model, self._sampling, self.prompts, self._sandbox, tools, policy)
+
+
+def command(
+    inputs: options.Inputs = None,
+    env: options.Env = None,
+    model: options.Model = None,
+    method: Annotated[
+        MethodName,
+        typer.Option(
+            help="cat: the model writes all four parts (the paper's). solution-first: the model writes a program, its "
+            "result fills the check, then the model writes the question; for small models."
+        ),
+    ] = MethodName.CAT,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", "-n", min=1, help="Candidates to make, explorations taken in turn.", show_default="one an exploration"),
+    ] = None,
+    seed: options.Seed = 0,
+    temperature: options.Temperature = 0.8,
+    top_p: options.TopP = 1.0,
+    max_tokens: options.MaxTokens = 768,
+    prompt: options.Prompt = None,
+    keep_all: Annotated[
+        bool, typer.Option("--all", help="Write rejected candidates too, with their error.", show_default=False)
+    ] = False,
+    output: options.Output = "-",
+    resume: options.Resume = False,
+    rejected: options.Rejected = None,
+    concurrency: options.Concurrency = None,
+    quiet: options.Quiet = False,
+) -> ExitCode:
+    """Write candidate tasks: instruction, check, solution and three failure cases.
+
+    \b
+    Example:
+      sca explore --env calculation -n 40 | sca challenge --method solution-first -n 200 > candidates.jsonl
+
+    Reads explorations; with nothing piped in and --env given it explores itself. A reply that is not a task is counted,
+    and kept with --rejected.
+    """
+    model_name = required_model(model)
+    prompts = Prompts.from_option(prompt)
+    paths = inputs or (["-"] if streams.is_piped() else [])
+    if not paths and not env:
+        raise UsageError("nothing to read and no --env to explore", "pipe explorations in, or give --env NAME")
+    envs = [] if paths else required_envs(env)
+    settings = {
+        "command": "challenge", "method": method, "env": [str(spec) for spec in envs], "model": model_name, "count": count, "seed": seed,
+        "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "prompt": prompts.fingerprint(), "all": keep_all,
+    }  # fmt: skip
+    sink = Output(output, rejected=rejected, resume=resume, settings=settings)
+    sampling = Sampling(temperature, top_p, max_tokens)
+    with (
+        Fanout(concurrency or MODEL_WIDTH) as fanout,
+        Sandbox(Limits()) as sandbox,
+        opened_model(model_name, fanout) as engine,
+        Meter("challenge", count, quiet=quiet) as meter,
+    ):
+        explorations: Iterable[Exploration]
+        if paths:
+            explorations = streams.read(paths, Exploration)
+        else:
+            explorer = Explorer(envs, model_name, exploring_actor(engine, sampling, prompts, EXPLORATION_TURNS), sandbox, seed)
+            explorations = _own_explorations(explorer, count or len(envs), fanout)
+        workshops = Workshops(engine, model_name, sampling, prompts, sandbox, seed)
+        reasons: Counter[str] = Counter()
+        for done in run(
+            in_turn(explorations, count), method, workshops, keep_all=keep_all, output=sink, fanout=fanout, meter=meter
+        ):
+            reasons.update(record.error.message for record in done.rejected if record.error)
+        made = meter.inputs
+    say(_summary(made, reasons, method), quiet=quiet)
+    return exit_code(sink.kept)
+
+
+def _own_explorations(explorer: Explorer, count: int, fanout: Fanout) -> Iterator[Exploration]:
+    async def work(index: int) -> Exploration:
+        return await explorer.explore(index)
+
+    explorations = max(len(explorer.envs), -(-count // CANDIDATES_PER_EXPLORATION))
+    return (record for record in fanout.ordered(range(explorations), work) if record.error is None)
+
+
+def _summary(made: int, reasons: Counter[str], method: MethodName) -> str:
+    good = made - reasons.total()
+    lines = [f"sca challenge --method {method}: {good} of {made} replies are tasks ({good / max(made, 1):.1%})"]
+    lines += [f"  {number:5d}  {reason[:100]}" for reason, number in reasons.most_common(12)]
+    return "\n".join(lines)

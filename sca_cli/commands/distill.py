@@ -1,0 +1,85 @@
+"""`sca distill`: a teacher rolls out, a student learns from it (paper, section 2.3: distillation)."""
+
+from typing import Annotated
+
+import typer
+
+from sca_cli import plugins, streams
+from sca_cli.commands import options, train
+from sca_cli.commands.shell import Meter, required_inputs
+from sca_cli.errors import ExitCode
+from sca_cli.interfaces import Sampling
+from sca_cli.prompts import Prompts
+from sca_cli.records import Rollout, Task
+
+
+def command(
+    save: train.Save,
+    student: Annotated[
+        str, typer.Option("--student", metavar="DIR_OR_NAME", help="Weights that learn: a Hugging Face directory or hub name.", show_default=False)
+    ],
+    inputs: options.Inputs = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", metavar="PLUGIN:NAME[,k=v…]", help="Model that rolls out, where tasks are read.", show_default=False),
+    ] = None,
+    keep_failures: Annotated[
+        bool, typer.Option("--keep-failures", help="Learn from failed rollouts too; more effective in the paper.", show_default=False)
+    ] = False,
+    samples: train.Samples = 4,
+    rollouts: Annotated[
+        str | None, typer.Option("--rollouts", metavar="FILE", help="Keep the rollouts made of tasks in FILE.", show_default=False)
+    ] = None,
+    lora_rank: train.Lora = 16,
+    learning_rate: train.LearningRate = None,
+    epochs: train.Epochs = 2,
+    batch_size: train.BatchSize = 8,
+    max_length: train.MaxLength = 4096,
+    max_per_task: train.PerTask = None,
+    device: train.Device = "auto",
+    dtype: train.Dtype = "auto",
+    threads: train.Threads = None,
+    actions: options.Actions = "code",
+    turns: options.Turns = 6,
+    seed: options.Seed = 0,
+    temperature: options.Temperature = 0.7,
+    top_p: options.TopP = 1.0,
+    max_tokens: options.MaxTokens = 512,
+    prompt: options.Prompt = None,
+    allow_eval: train.AllowEval = False,
+    output: options.Output = "-",
+    resume: options.Resume = False,
+    concurrency: options.Concurrency = None,
+    times: options.Times = False,
+    quiet: options.Quiet = False,
+) -> ExitCode:
+    """Fine-tune a student on a teacher's rollouts.
+
+    \b
+    Example:
+      sca distill tasks.jsonl --teacher openai:big-model,base_url=http://localhost:8000/v1 --student Qwen/Qwen2.5-Coder-0.5B-Instruct --keep-failures --save runs/student
+
+    Reads tasks, which the teacher rolls out, or rollouts that a teacher made. The messages are rendered with the
+    student's own chat template; loss is on what the teacher said only.
+    """
+    from sca_cli.training.sft import SftOptions, fail_if_in_the_way
+
+    paths = required_inputs(inputs, "sca distill tasks.jsonl --teacher … --student … --save runs/student")
+    if teacher:
+        plugins.fail_if_unknown([], [teacher])
+    fail_if_in_the_way(save, resume=resume)
+    training = SftOptions(
+        lora_rank=lora_rank, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, seed=seed, device=device, dtype=dtype,
+        threads=threads,
+    )  # fmt: skip
+    selection = train.Selection(use_segments=False, keep_failures=keep_failures, max_length=max_length, max_per_task=max_per_task)
+    sampling = Sampling(temperature, top_p, max_tokens)
+    roller = train.Roller(
+        "distill", teacher or "", samples, actions, turns, seed, sampling, Prompts.from_option(prompt), concurrency, quiet, rollouts, resume
+    )
+    records = train.refuse_eval(streams.read(paths, Task, Rollout), allow=allow_eval)
+    with Meter("distill", None, quiet=quiet) as meter:
+        attempts = train.attempted(records, teacher, roller)
+        checkpoint, tally = train.run(attempts, student, save, selection, training, meter, resume=resume)
+    checkpoint.algorithm = "distill"
+    return train.write_checkpoint("distill", checkpoint, tally, teacher or "", seed, output, times=times, quiet=quiet)

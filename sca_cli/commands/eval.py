@@ -1,0 +1,257 @@
+"""`sca eval`: Pass@k and pass^k of a model on held-out tasks, with intervals, the no-op baseline and paired comparison."""
+
+import asyncio
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sca_cli import checks, plugins, streams
+from sca_cli.agent import Actor, EpisodeLimits
+from sca_cli.commands import options
+from sca_cli.commands.rollout import Attempts
+from sca_cli.commands.rollout import run as attempt_all
+from sca_cli.commands.shell import MODEL_WIDTH, Meter, exit_code, made_by, opened_model, required_model, say
+from sca_cli.errors import ExitCode, UsageError
+from sca_cli.estimates import Tally, estimate, interval, pass_at, pass_hat
+from sca_cli.fanout import Fanout
+from sca_cli.interfaces import Sampling
+from sca_cli.prompts import Prompts
+from sca_cli.records import Interval, Rollout, Score, Task, Usage
+from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.streams import Output
+
+MANY_CALLS = 3
+"""Tasks with so many calls or more are counted together."""
+
+
+class Tallies:
+    """What is counted of rollouts, in memory that grows with the tasks only."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, Counter[str]] = defaultdict(Counter)
+        self.calls: dict[str, str] = {}
+        self.envs: dict[str, str] = {}
+        self.usage = Usage()
+
+    def count(self, rollout: Rollout) -> None:
+        """Count one attempt."""
+        task = rollout.task
+        self.outcomes[task.id][rollout.outcome] += 1
+        if task.calls is not None:
+            self.calls[task.id] = f"{MANY_CALLS}+" if task.calls >= MANY_CALLS else str(task.calls)
+        self.envs[task.id] = str(task.env)
+        self.usage.prompt_tokens += rollout.usage.prompt_tokens
+        self.usage.completion_tokens += rollout.usage.completion_tokens
+        self.usage.turns += rollout.usage.turns
+
+    def of(self, ids: Iterable[str]) -> list[Tally]:
+        """Return the tallies of some tasks."""
+        return [Tally(self.outcomes[i]["pass"], self.outcomes[i]["pass"] + self.outcomes[i]["fail"]) for i in ids]
+
+    def by(self, groups: dict[str, str]) -> dict[str, Interval]:
+        """Return Pass@1 of each group of tasks."""
+        members: dict[str, list[str]] = defaultdict(list)
+        for task, group in groups.items():
+            members[group].append(task)
+        found = {group: estimate(self.of(ids), pass_at, 1) for group, ids in sorted(members.items())}
+        return {group: value for group, value in found.items() if value is not None}
+
+
+def score_of(tallies: Tallies, model: str, samples: int, noop: float | None) -> Score:
+    """Return the score of one model."""
+    every = tallies.of(tallies.outcomes)
+    score = Score(model=model, tasks=len(every), samples=samples, noop=noop, usage=tallies.usage)
+    for k in sorted({1, 2, 4, 8, samples}):
+        if k <= samples and (found := estimate(every, pass_at, k)) is not None:
+            score.pass_at[str(k)] = found
+        if 1 < k <= samples and (found := estimate(every, pass_hat, k)) is not None:
+            score.pass_hat[str(k)] = found
+    score.by_calls, score.by_env = tallies.by(tallies.calls), tallies.by(tallies.envs)
+    score.invalid = sum(counts["invalid"] for counts in tallies.outcomes.values())
+    return score
+
+
+def paired_difference(ours: Tallies, theirs: Tallies) -> Interval | None:
+    """Return the difference of Pass@1, task by task, over tasks that both have."""
+    shared = [i for i in ours.outcomes if i in theirs.outcomes]
+    pairs = zip(ours.of(shared), theirs.of(shared), strict=True)
+    values = [pass_at(a, 1) - pass_at(b, 1) for a, b in pairs if a.judged and b.judged]
+    return interval(values) if values else None
+
+
+def noop_share(tasks: Sequence[Task], sandbox: Sandbox, fanout: Fanout) -> float:
+    """Return the share of tasks whose check is passed by doing nothing."""
+
+    async def work(task: Task) -> bool:
+        return (await asyncio.to_thread(checks.run_check, sandbox, task, "", "no-op")).outcome == "pass"
+
+    return sum(fanout.ordered(tasks, work)) / len(tasks)
+
+
+def run(
+    tasks: Sequence[Task], attempts: Attempts, *, output: Output, fanout: Fanout, meter: Meter, path: str
+) -> Tallies:
+    """Attempt all tasks and count. With `--resume` the attempts of the earlier run are counted from the file."""
+    for _ in attempt_all(tasks, attempts, output=output, fanout=fanout, meter=meter):
+        pass
+    return counted(streams.read([path], Rollout))
+
+
+def counted(rollouts: Iterator[Rollout]) -> Tallies:
+    """Count rollouts."""
+    tallies = Tallies()
+    for rollout in rollouts:
+        tallies.count(rollout)
+    return tallies
+
+
+def command(
+    inputs: options.Inputs = None,
+    env: options.Env = None,
+    model: options.Model = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--compare", metavar="A B", help="Two models, on the same tasks: scores of both, B minus A in pairs.", show_default=False),
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", "-k", min=1, help="Attempts at each task.")] = 4,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", min=1, help="Only the first N tasks.", show_default="all")
+    ] = None,
+    rollouts: Annotated[
+        str | None,
+        typer.Option("--rollouts", metavar="FILE", help="Keep the attempts in FILE; a second model's in FILE.b.", show_default=False),
+    ] = None,
+    actions: options.Actions = "code",
+    turns: options.Turns = 6,
+    seed: options.Seed = 0,
+    temperature: options.Temperature = 0.7,
+    top_p: options.TopP = 1.0,
+    max_tokens: options.MaxTokens = 384,
+    prompt: options.Prompt = None,
+    output: options.Output = "-",
+    resume: options.Resume = False,
+    concurrency: options.Concurrency = None,
+    quiet: options.Quiet = False,
+) -> ExitCode:
+    """Measure a model on held-out tasks: Pass@k, pass^k, 95 % intervals, the no-op baseline.
+
+    \b
+    Example:
+      sca eval --env calculation -k 4 --compare transformers:BASE transformers:runs/trained
+
+    Takes tasks, or the set that --env ships with. Attempts nobody can judge are counted apart and are in no estimate.
+    Given rollouts instead of tasks, it scores those and runs nothing.
+    """
+    models = list(compare) if compare else [model] if model else []
+    records = list(_records(inputs, env))
+    if records and isinstance(records[0], Rollout):
+        return _score_rollouts([record for record in records if isinstance(record, Rollout)], output, quiet)
+    names = [required_model(name) for name in models] or [required_model(None)]
+    if resume and not rollouts:
+        raise UsageError("--resume needs --rollouts FILE", "the attempts kept there are the progress")
+    tasks = [record for record in records if isinstance(record, Task)][:count]
+    prompts = Prompts.from_option(prompt)
+    scores: list[Score] = []
+    tallies: list[Tallies] = []
+    with Fanout(concurrency or MODEL_WIDTH) as fanout, Sandbox(Limits()) as sandbox:
+        noop = noop_share(tasks, sandbox, fanout) if tasks else None
+        for place, name in enumerate(names if tasks else []):
+            settings = {
+                "command": "eval", "model": name, "samples": samples, "actions": actions, "turns": turns, "seed": seed,
+                "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "prompt": prompts.fingerprint(),
+            }  # fmt: skip
+            with (
+                _kept_rollouts(rollouts, place) as path,
+                opened_model(name, fanout) as engine,
+                Meter("eval", len(tasks) * samples, quiet=quiet) as meter,
+            ):
+                sink = Output(path, rejected=None, resume=resume, settings=settings)
+                actor = Actor(engine, Sampling(temperature, top_p, max_tokens), EpisodeLimits(turns=turns), actions, prompts)
+                attempts = Attempts(actor, sandbox, name, samples, seed, command="eval")
+                tallies.append(run(tasks, attempts, output=sink, fanout=fanout, meter=meter, path=path))
+            scores.append(score_of(tallies[-1], name, samples, noop))
+            scores[-1].made_by = made_by("eval", model=name, seed=seed, prompt=prompts.fingerprint())
+    if compare and len(scores) == len(compare):
+        scores[1].against, scores[1].difference = compare[0], paired_difference(tallies[1], tallies[0])
+    return _finish(scores, output, quiet)
+
+
+def _records(inputs: list[str] | None, env: list[str] | None) -> Iterator[Task | Rollout]:
+    """Read what to score: named files, else piped input, else the sets that the environments ship with."""
+    if inputs or (not env and streams.is_piped()):
+        return streams.read(inputs or ["-"], Task, Rollout)
+    if not env:
+        raise UsageError("nothing to evaluate: pipe tasks in, name a file, or give --env", "for example sca eval --env calculation")
+    return (task for text in env for task in _shipped(text))
+
+
+def _shipped(text: str) -> Iterator[Task]:
+    spec = plugins.parse_env(text)
+    path = plugins.import_target(plugins.environment_entry(spec)).eval_path()
+    if path is None:
+        raise UsageError(f"environment '{spec.name}' ships no evaluation tasks", "name a file of tasks")
+    wanted = plugins.expand_env(spec)
+    return (task for task in streams.read([str(path)], Task) if task.env in wanted)
+
+
+class _kept_rollouts:  # noqa: N801  used as a context manager only
+    """The file that attempts are kept in: the user's, or one that goes away."""
+
+    def __init__(self, asked: str | None, place: int) -> None:
+        self._asked = asked and (asked if place == 0 else f"{asked}.b")
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> str:
+        if self._asked:
+            return self._asked
+        self._folder = tempfile.TemporaryDirectory(prefix="sca-eval-")
+        return str(Path(self._folder.name) / "rollouts.jsonl")
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def _score_rollouts(rollouts: list[Rollout], output: str, quiet: bool) -> ExitCode:
+    by_model: dict[str, list[Rollout]] = defaultdict(list)
+    for rollout in rollouts:
+        by_model[rollout.made_by.model if rollout.made_by else ""].append(rollout)
+    scores = []
+    for model, attempts in sorted(by_model.items()):
+        per_task = Counter(rollout.task.id for rollout in attempts)
+        scores.append(score_of(counted(iter(attempts)), model, min(per_task.values()), None))
+        scores[-1].made_by = made_by("eval", model=model)
+    return _finish(scores, output, quiet)
+
+
+def _finish(scores: list[Score], output: str, quiet: bool) -> ExitCode:
+    sink = Output(output, rejected=None, resume=False, settings={"command": "eval"})
+    for score in scores:
+        sink.write(score.model, [score])
+    sink.close(complete=True)
+    if scores:
+        say(table(scores), quiet=quiet)
+    return exit_code(sink.kept)
+
+
+def table(scores: Sequence[Score]) -> str:
+    """Return scores as text for people."""
+    lines = []
+    for score in scores:
+        lines.append(f"sca eval: {score.model}: {score.tasks} tasks × {score.samples} attempts")
+        rows = [(f"Pass@{k}", value) for k, value in score.pass_at.items()]
+        rows += [(f"pass^{k}", value) for k, value in score.pass_hat.items()]
+        rows += [(f"Pass@1, {calls} call{'' if calls == '1' else 's'}", value) for calls, value in score.by_calls.items()]
+        rows += [(f"Pass@1, {name}", value) for name, value in score.by_env.items()] if len(score.by_env) > 1 else []
+        if score.difference:
+            rows.append((f"minus {score.against}", score.difference))
+        lines += [f"  {name:<44} {value.value:6.1%}   [{value.low:.1%}, {value.high:.1%}]" for name, value in rows]
+        if score.noop is not None:
+            lines.append(f"  {'doing nothing':<44} {score.noop:6.1%}")
+        if score.invalid:
+            lines.append(f"  {'invalid attempts, in no estimate':<44} {score.invalid:6d}")
+    return "\n".join(lines)

@@ -1,0 +1,68 @@
+"""Options that mean the same under every verb, described once: help and man pages are derived from here."""
+
+from typing import Annotated, Literal
+
+import typer
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FILE]...", help="JSONL files to read; '-' or nothing is standard input.", show_default=False),
+]
+Env = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env",
+        "-e",
+        metavar="NAME[:k=v,…]",
+        envvar="SCA_ENV",
+        help="Environment and its options; give it several times to take several in turn.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="PLUGIN:NAME[,k=v…]",
+        envvar="SCA_MODEL",
+        help="Model plugin, model name and options, as in transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    str, typer.Option("--output", "-o", metavar="FILE", help="Where to write records; '-' is standard output.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where a killed run that wrote to -o FILE stopped.", show_default=False)
+]
+Rejected = Annotated[
+    str | None,
+    typer.Option("--rejected", metavar="FILE", help="Keep what was turned down, with the reason, in FILE.", show_default=False),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Everything drawn at random depends on it.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.", show_default=False)]
+Times = Annotated[
+    bool,
+    typer.Option("--times", help="Record wall times; without it the same seed gives the same bytes.", show_default=False),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option("--prompt", metavar="DIR", help="Replace prompt files by those of the same name in DIR.", show_default=False),
+]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")]
+TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Nucleus sampling: share of probability kept.")]
+MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens a reply may have.")]
+Actions = Annotated[
+    Literal["code", "json"],
+    typer.Option("--actions", help="How the model acts: Python code blocks, or JSON tool calls."),
+]
+Turns = Annotated[int, typer.Option("--turns", min=1, help="Turns an episode may have.")]
+Concurrency = Annotated[
+    int | None,
+    typer.Option("--concurrency", min=1, help="Records at work at once; more fill a model's batch.", show_default=False),
+]
+CheckSeconds = Annotated[
+    float, typer.Option("--check-seconds", min=0.1, help="Wall time a program, and then its check, may take.")
+]
+MemoryMb = Annotated[int, typer.Option("--memory-mb", min=64, help="Memory a program may take, MiB.")]

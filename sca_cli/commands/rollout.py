@@ -1,0 +1,159 @@
+"""`sca rollout`: k attempts at each task, each rewarded by the task's own check (paper, section 2)."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from sca_cli import checks, streams
+from sca_cli.agent import Actor, Episode, EpisodeLimits
+from sca_cli.commands import options
+from sca_cli.commands.shell import Done, MODEL_WIDTH, Meter, exit_code, made_by, opened_model, pump, required_inputs, required_model, say
+from sca_cli.errors import ExitCode, WorldError
+from sca_cli.fanout import Fanout, derived_seed
+from sca_cli.interfaces import Sampling
+from sca_cli.prompts import Prompts
+from sca_cli.records import ErrorNote, Message, Rollout, Task
+from sca_cli.sandbox import Judgement, Limits, Sandbox
+from sca_cli.streams import Output
+
+_CHECK_SAYS_NO = ("exception", "not-bool")
+"""A check that breaks on the agent's answer was not passed; limits and crashes of ours are another matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """How tasks are attempted."""
+
+    actor: Actor
+    sandbox: Sandbox
+    model_name: str
+    samples: int
+    seed: int
+    command: str = "rollout"
+    times: bool = False
+
+    def of(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, int]]:
+        """Yield (task, sample) for each of the k attempts at each task."""
+        return ((task, sample) for task in tasks for sample in range(self.samples))
+
+    async def attempt(self, task: Task, sample: int) -> Rollout:
+        """Let the model try a task once and judge what it did.
+
+        Raises:
+            SandboxError, MissingError, PluginError: the environment cannot be had.
+        """
+        seed = derived_seed(self.seed, "rollout", task.id, sample)
+        made = made_by(self.command, model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint())
+        rollout = Rollout(task=task, sample=sample, made_by=made, parents=[task.id])
+        tools, policy = self.sandbox.describe(task.env)
+        opening = [self.actor.system(policy, tools), Message(role="user", content=task.instruction)]
+        try:
+            with self.sandbox.session(task.env, task.seed) as session:
+                episode = await self.actor.act(session, opening, tools, seed)
+                rollout.calls = [checks.bare(call) for call in session.calls]
+                if episode.stop not in ("error", "time"):
+                    _judge(rollout, await asyncio.to_thread(session.evaluate, task.evaluate))
+        except WorldError as error:
+            rollout.error = ErrorNote(boundary="world", message=error.message)
+            return rollout
+        self._record(rollout, episode)
+        return rollout
+
+    def _record(self, rollout: Rollout, episode: Episode) -> None:
+        rollout.messages, rollout.segments, rollout.answer = episode.messages, episode.segments, episode.answer
+        rollout.stop, rollout.usage = episode.stop, episode.usage
+        if episode.stop == "error":
+            rollout.error = ErrorNote(boundary="model", message=episode.problem)
+        if episode.stop == "time":
+            rollout.reason = "timeout"
+        if not self.times:
+            rollout.usage.seconds = None
+
+
+def _judge(rollout: Rollout, judgement: Judgement) -> None:
+    rollout.outcome, rollout.reason = judgement.outcome, judgement.reason
+    if judgement.outcome == "invalid" and judgement.reason in _CHECK_SAYS_NO:
+        rollout.outcome = "fail"
+    if rollout.outcome != "invalid":
+        rollout.reward = 1.0 if rollout.outcome == "pass" else 0.0
+
+
+def run(
+    tasks: Iterable[Task], attempts: Attempts, *, output: Output, fanout: Fanout, meter: Meter
+) -> Iterator[Done]:
+    """Attempt each task k times and write every rollout, whatever came of it."""
+
+    async def work(item: tuple[Task, int]) -> Done:
+        return Done(_identity(item), [await attempts.attempt(*item)])
+
+    return pump(attempts.of(tasks), work, identify=_identity, output=output, fanout=fanout, meter=meter)
+
+
+def _identity(item: tuple[Task, int]) -> str:
+    task, sample = item
+    return f"{task.id}#{sample}"
+
+
+def worth_attempting(tasks: Iterable[Task]) -> Iterator[Task]:
+    """Leave out tasks that `verify` turned down, or that could not be read."""
+    return (task for task in tasks if task.error is None and (task.verdict is None or task.verdict.passed))
+
+
+def command(
+    inputs: options.Inputs = None,
+    model: options.Model = None,
+    samples: Annotated[int, typer.Option("--samples", "-k", min=1, help="Attempts at each task.")] = 4,
+    actions: options.Actions = "code",
+    turns: options.Turns = 6,
+    seed: options.Seed = 0,
+    temperature: options.Temperature = 0.8,
+    top_p: options.TopP = 1.0,
+    max_tokens: options.MaxTokens = 384,
+    prompt: options.Prompt = None,
+    output: options.Output = "-",
+    resume: options.Resume = False,
+    concurrency: options.Concurrency = None,
+    times: options.Times = False,
+    quiet: options.Quiet = False,
+) -> ExitCode:
+    """Attempt each task several times; the task's own check gives the reward.
+
+    \b
+    Example:
+      sca rollout tasks.jsonl -k 4 --model transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct -o rollouts.jsonl --resume
+
+    An attempt that nobody can judge (a crashed engine, a broken environment) is `invalid` and has no reward.
+    """
+    model_name = required_model(model)
+    paths = required_inputs(inputs, "sca rollout tasks.jsonl > rollouts.jsonl")
+    prompts = Prompts.from_option(prompt)
+    settings = {
+        "command": "rollout", "model": model_name, "samples": samples, "actions": actions, "turns": turns, "seed": seed,
+        "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "prompt": prompts.fingerprint(), "times": times,
+    }  # fmt: skip
+    sink = Output(output, rejected=None, resume=resume, settings=settings)
+    outcomes: Counter[str] = Counter()
+    with (
+        Fanout(concurrency or MODEL_WIDTH) as fanout,
+        Sandbox(Limits()) as sandbox,
+        opened_model(model_name, fanout) as engine,
+        Meter("rollout", None, quiet=quiet) as meter,
+    ):
+        actor = Actor(engine, Sampling(temperature, top_p, max_tokens), EpisodeLimits(turns=turns), actions, prompts)
+        attempts = Attempts(actor, sandbox, model_name, samples, seed, times=times)
+        tasks = worth_attempting(streams.read(paths, Task))
+        for done in run(tasks, attempts, output=sink, fanout=fanout, meter=meter):
+            outcomes.update(record.outcome for record in done.kept if isinstance(record, Rollout))
+    say(summary("rollout", outcomes), quiet=quiet)
+    return exit_code(sink.kept)
+
+
+def summary(verb: str, outcomes: Counter[str]) -> str:
+    """Return one line: attempts, how many passed, failed and cannot be judged."""
+    judged = outcomes["pass"] + outcomes["fail"]
+    share = f" ({outcomes['pass'] / judged:.1%} of those judged)" if judged else ""
+    return f"sca {verb}: {outcomes.total()} attempts: {outcomes['pass']} pass{share}, {outcomes['fail']} fail, {outcomes['invalid']} invalid"

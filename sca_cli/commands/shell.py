@@ -1,0 +1,195 @@
+"""What the verbs' shells share: opening what a run needs, driving records through it, telling people how it went."""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import sca_cli
+from sca_cli import plugins, streams
+from sca_cli.errors import ExitCode, UsageError
+from sca_cli.fanout import Fanout
+from sca_cli.interfaces import Model
+from sca_cli.records import EnvSpec, MadeBy, Record
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+MODEL_WIDTH = 64
+"""Default episodes at work at once: what fills a small model's batch."""
+
+
+@dataclass(slots=True)
+class Done:
+    """What came of one input."""
+
+    identity: str
+    """Names the input, so that `--resume` can tell that it is the same."""
+    kept: list[Record] = field(default_factory=list)
+    rejected: list[Record] = field(default_factory=list)
+
+
+def sandbox_width() -> int:
+    """Return how many checks to have at work at once: two a core, since each waits on its children."""
+    return 2 * (os.process_cpu_count() if sys.version_info >= (3, 13) else len(os.sched_getaffinity(0)))
+
+
+def required_model(text: str | None, option: str = "--model") -> str:
+    """Return a model specification whose plugin is known.
+
+    Raises:
+        UsageError: not given.
+        MissingError: unknown plugin.
+    """
+    if not text:
+        raise UsageError(f"{option} is missing", "for example --model transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct, or set SCA_MODEL")
+    plugins.fail_if_unknown([], [text])
+    return text
+
+
+def required_envs(texts: list[str] | None) -> list[EnvSpec]:
+    """Return environment specifications, variants spelt out.
+
+    Raises:
+        UsageError: not given, or unreadable.
+        MissingError: unknown name.
+    """
+    if not texts:
+        raise UsageError("--env is missing", "for example --env calculation, or set SCA_ENV; 'sca env list' shows all")
+    specs = [plugins.parse_env(text) for text in texts]
+    plugins.fail_if_unknown(specs, [])
+    return [variant for spec in specs for variant in plugins.expand_env(spec)]
+
+
+def required_inputs(paths: list[str] | None, usage: str) -> list[str]:
+    """Return what to read: the named files, else piped standard input.
+
+    Raises:
+        UsageError: nothing is piped in and no file is named.
+    """
+    if paths:
+        return paths
+    if not streams.is_piped():
+        raise UsageError("nothing to read: pipe records in or name a file", usage)
+    return ["-"]
+
+
+def made_by(command: str, *, model: str = "", seed: int | None = None, prompt: str = "") -> MadeBy:
+    """Return the stamp of a record."""
+    return MadeBy(command=command, model=model, seed=seed, version=sca_cli.__version__, prompt=prompt)
+
+
+@contextmanager
+def opened_model(text: str, fanout: Fanout) -> Iterator[Model]:
+    """Load a model for a block, and give back what it holds.
+
+    Raises:
+        MissingError: the plugin, an extra or the weights are absent.
+    """
+    model = plugins.load_model(text)
+    try:
+        yield model
+    finally:
+        fanout.call(model.close())
+
+
+def pump[T](
+    items: Iterable[T],
+    work: Callable[[T], Awaitable[Done]],
+    *,
+    identify: Callable[[T], str],
+    output: streams.Output,
+    fanout: Fanout,
+    meter: "Meter",
+) -> Iterator[Done]:
+    """Drive items through `work`, write what comes out in order, and yield it for whoever counts.
+
+    The output is closed at the end; it is marked complete only if all items were finished.
+    """
+    complete = False
+    meter.begin_at(output.finished)
+    try:
+        for done in fanout.ordered(output.remaining(items, identify), work):
+            output.write(done.identity, done.kept, done.rejected)
+            meter.advance(len(done.kept))
+            yield done
+        complete = True
+    finally:
+        output.close(complete=complete)
+
+
+def exit_code(kept: int) -> ExitCode:
+    """Return the code of a run that came to its end: nothing kept is worth telling a shell."""
+    return ExitCode.OK if kept else ExitCode.NOTHING
+
+
+def say(text: str, *, quiet: bool) -> None:
+    """Tell people something, on standard error."""
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+class Meter:
+    """Progress on standard error: rate, time left, yield so far. Only on a terminal, and not with `--quiet`.
+
+    Args:
+        verb: what is shown at the left.
+        total: inputs expected, or None.
+    """
+
+    def __init__(self, verb: str, total: int | None, *, quiet: bool) -> None:
+        self._verb, self._total = verb, total
+        self._shown = not quiet and sys.stderr.isatty()
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self.inputs = self.kept = 0
+
+    def __enter__(self) -> "Meter":
+        if self._shown:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[share]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._progress.add_task(f"sca {self._verb}", total=self._total, rate="", share="")
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def begin_at(self, finished: int) -> None:
+        """Count inputs that an earlier run finished."""
+        if self._progress is not None and finished:
+            self._progress.update(self._task, completed=finished)
+
+    def advance(self, kept: int) -> None:
+        """Count one input and what it gave."""
+        self.inputs += 1
+        self.kept += kept
+        if self._progress is not None:
+            speed = self._progress.tasks[0].speed
+            self._progress.update(
+                self._task,
+                advance=1,
+                rate=f"{speed:.1f}/s" if speed else "",
+                share=f"kept {self.kept} ({self.kept / self.inputs:.0%})",
+            )
+
+    def status(self, text: str) -> None:
+        """Show what is being done now, where there is no count."""
+        if self._progress is not None:
+            self._progress.update(self._task, description=f"sca {self._verb}: {text}")

@@ -1,0 +1,60 @@
+"""pass@k, pass^k and their intervals. Attempts at one task are not independent, so tasks are what is resampled."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import comb
+
+from sca_cli.records import Interval
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Attempts at one task that could be judged."""
+
+    passed: int
+    judged: int
+
+
+def pass_at(tally: Tally, k: int) -> float:
+    """Estimate the probability that at least one of k attempts passes, without bias (Chen et al. 2021, section 2.1).
+
+    Raises:
+        ValueError: fewer than k attempts.
+    """
+    if tally.judged < k:
+        raise ValueError(f"pass@{k} of {tally.judged} attempts")
+    return 1.0 - comb(tally.judged - tally.passed, k) / comb(tally.judged, k)
+
+
+def pass_hat(tally: Tally, k: int) -> float:
+    """Estimate the probability that all of k attempts pass, without bias (Yao et al. 2024, tau-bench, section 4).
+
+    Raises:
+        ValueError: fewer than k attempts.
+    """
+    if tally.judged < k:
+        raise ValueError(f"pass^{k} of {tally.judged} attempts")
+    return comb(tally.passed, k) / comb(tally.judged, k)
+
+
+def interval(values: Sequence[float], seed: int = 0) -> Interval:
+    """Return the mean over tasks with its percentile bootstrap interval, tasks resampled (clustered by task).
+
+    Args:
+        values: one a task.
+    """
+    draw = random.Random(seed)
+    mean = sum(values) / len(values)
+    means = sorted(sum(draw.choices(values, k=len(values))) / len(values) for _ in range(RESAMPLES))
+    tail = (1 - LEVEL) / 2
+    return Interval(value=mean, low=means[int(tail * RESAMPLES)], high=means[int((1 - tail) * RESAMPLES) - 1])
+
+
+def estimate(tallies: Sequence[Tally], measure: Callable[[Tally, int], float], k: int) -> Interval | None:
+    """Return `measure` at k over tasks with at least k judged attempts, or None where there is none."""
+    values = [measure(tally, k) for tally in tallies if tally.judged >= k]
+    return interval(values) if values else None

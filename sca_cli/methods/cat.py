@@ -1,0 +1,95 @@
+"""Method `cat`: the model writes all four parts of a Code-as-Task at once (paper, section 3)."""
+
+import random
+import re
+
+from sca_cli import chat, source
+from sca_cli.checks import FAILURE_CASES
+from sca_cli.methods import Workshop, rejected
+from sca_cli.records import Exploration, Observation, Task
+
+SHOWN_OBSERVATIONS = 8
+"""Calls shown in the prompt."""
+
+_OBSERVATION_CHARS = 240
+
+
+class Unparsable(ValueError):
+    """A reply is not a Code-as-Task; the message says what is wrong with it."""
+
+
+async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
+    """Make one task: ask for the four parts, parse them strictly.
+
+    Raises:
+        ModelError: the engine failed.
+    """
+    draw = random.Random(seed)
+    prompt = workshop.prompts.fill(
+        "challenge-cat",
+        policy=workshop.policy,
+        tools=chat.tool_listing(workshop.tools),
+        observations=shown_observations(exploration.observations, draw),
+        focus=focus(workshop, draw),
+    )
+    (completion,) = await workshop.ask(prompt, seed)
+    try:
+        parts = parse(completion.text)
+    except Unparsable as error:
+        return rejected(exploration, "cat", f"unparsable: {error}", completion.text)
+    return Task(env=exploration.env, seed=exploration.seed, method="cat", parents=[exploration.id], **parts)
+
+
+def focus(workshop: Workshop, draw: random.Random) -> str:
+    """Name one to three tools drawn at random: models left to choose keep to their favourites."""
+    count = min(draw.choice((1, 2, 2, 3)), len(workshop.tools))
+    return ", ".join(tool.name for tool in draw.sample(workshop.tools, count))
+
+
+def shown_observations(observations: list[Observation], draw: random.Random) -> str:
+    """Return some of the calls seen while exploring, a line each."""
+    seen = [call for call in observations if not call.error]
+    chosen = draw.sample(seen, min(SHOWN_OBSERVATIONS, len(seen)))
+    return "\n".join(chat.shortened(chat.observed_call(call), _OBSERVATION_CHARS) for call in chosen) or "(none)"
+
+
+def parse(text: str) -> dict[str, str | list[str]]:
+    """Read the paper's text form.
+
+    Returns:
+        instruction, evaluate, solution (str) and failure_cases (three str).
+
+    Raises:
+        Unparsable: a part is missing, empty, repeated, or not Python.
+    """
+    parts = {
+        "instruction": _only(text, "instruction"),
+        "evaluate": _source(_only(text, "evaluation_function"), "evaluation_function"),
+        "solution": _source(_only(text, "solution"), "solution"),
+        "failure_cases": [_source(case, "failure_case") for case in _all(text, "failure_case")],
+    }
+    if not re.search(r"^def evaluate\(", str(parts["evaluate"]), re.MULTILINE):
+        raise Unparsable("<evaluation_function> does not define evaluate()")
+    if len(parts["failure_cases"]) != FAILURE_CASES:
+        raise Unparsable(f"{len(parts['failure_cases'])} <failure_case> instead of {FAILURE_CASES}")
+    return parts
+
+
+def _all(text: str, tag: str) -> list[str]:
+    return [part.strip() for part in re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL) if part.strip()]
+
+
+def _only(text: str, tag: str) -> str:
+    found = _all(text, tag)
+    if len(found) != 1:
+        raise Unparsable(f"{len(found)} <{tag}> instead of one")
+    return found[0]
+
+
+def _source(text: str, tag: str) -> str:
+    program = (chat.code_blocks(text) or [text])[0].strip()
+    try:
+        source.parse(program)
+    except source.NotPython as error:
+        raise Unparsable(f"<{tag}> is not Python: {error}") from error
+    return program

@@ -1,0 +1,111 @@
+"""Checks filled in from what was observed: an `evaluate` that compares the answer, or what the read tools show."""
+
+import json
+from collections.abc import Iterator
+
+from sca_cli.errors import WorldError
+from sca_cli.records import JSON, Exploration, Observation
+from sca_cli.sandbox import Sandbox, Session
+
+_NUMBER = """\
+def evaluate(answer):
+    expected = {expected!r}
+    if isinstance(answer, bool) or not isinstance(answer, (int, float)):
+        return False
+    return abs(answer - expected) <= 1e-6 * max(1.0, abs(expected))
+"""
+
+_TEXT = """\
+def evaluate(answer):
+    return isinstance(answer, str) and answer.strip() == {expected!r}
+"""
+
+_VALUE = """\
+def evaluate(answer):
+    return bool(answer == {expected!r})
+"""
+
+_STATE = """\
+def look(value, *path):
+    for key in path:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def evaluate():
+    return bool(
+        {conditions}
+    )
+"""
+
+_MAX_CONDITIONS = 8
+
+
+class NothingObserved(ValueError):
+    """A writing program changed nothing that the read tools show."""
+
+
+def answer_check(expected: JSON) -> str:
+    """Return an `evaluate` that is True for this answer (numbers: within 1e-6, relative above 1)."""
+    if isinstance(expected, int | float) and not isinstance(expected, bool):
+        return _NUMBER.format(expected=expected)
+    if isinstance(expected, str):
+        return _TEXT.format(expected=expected.strip())
+    return _VALUE.format(expected=expected)
+
+
+def state_check(sandbox: Sandbox, session: Session, exploration: Exploration, calls: list[Observation]) -> str:
+    """Return an `evaluate` that is True where the read tools show what they show now, after the program.
+
+    Every reading call made while exploring or by the program is made again, here and in a fresh world; each leaf that
+    differs becomes a condition.
+
+    Args:
+        session: the world after the program.
+        calls: those of the program.
+
+    Raises:
+        NothingObserved: no reading call shows a change.
+    """
+    reads = {
+        json.dumps([call.tool, call.args, call.kwargs]): call
+        for call in [*exploration.observations, *calls]
+        if not call.writes and not call.error
+    }
+    conditions = []
+    with sandbox.session(exploration.env, exploration.seed) as fresh:
+        for call in reads.values():
+            before, after = _again(fresh, call), _again(session, call)
+            for path, value in _changed(before, after):
+                keys = "".join(f", {key!r}" for key in path)
+                conditions.append(f"look({_source(call)}{keys}) == {value!r}")
+    if not conditions:
+        raise NothingObserved("no change that the tools show")
+    return _STATE.format(conditions="\n        and ".join(conditions[:_MAX_CONDITIONS]))
+
+
+def _again(session: Session, call: Observation) -> JSON:
+    try:
+        return session.call(call.tool, call.args, call.kwargs).result
+    except WorldError:
+        return None
+
+
+def _source(call: Observation) -> str:
+    arguments = [*map(repr, call.args), *(f"{key}={value!r}" for key, value in call.kwargs.items())]
+    return f"{call.tool}({', '.join(arguments)})"
+
+
+def _changed(before: JSON, after: JSON, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], JSON]]:
+    """Yield (path, new value) of every leaf of `after` that is not the same in `before`."""
+    if isinstance(after, dict) and isinstance(before, dict):
+        for key in after:
+            yield from _changed(before.get(key), after[key], (*path, key))
+    elif isinstance(after, list) and isinstance(before, list) and len(after) == len(before):
+        for index, value in enumerate(after):
+            yield from _changed(before[index], value, (*path, index))
+    elif before != after:
+        yield path, after

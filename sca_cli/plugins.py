@@ -1,0 +1,213 @@
+"""Finding plugins and loading them, one at a time, on first use. A broken plugin is a warning, never a crash."""
+
+import difflib
+import importlib
+import importlib.metadata
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pluggy
+
+from sca_cli import hookspecs
+from sca_cli.errors import MissingError, PluginError, ScaError, UsageError
+from sca_cli.interfaces import Environment, Model
+from sca_cli.records import EnvSpec
+
+GROUP = "sca"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A registered environment or model."""
+
+    name: str
+    target: str
+    help: str
+    extra: str
+    plugin: str
+    """Name of the entry point it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All that the installed plugins offer."""
+
+    manager: pluggy.PluginManager
+    environments: dict[str, Entry]
+    models: dict[str, Entry]
+    broken: dict[str, str]
+    """Plugin → what went wrong and the cure, one line."""
+
+
+@cache
+def registry() -> Registry:
+    """Import every plugin's front module and collect what it registers."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    found = Registry(manager, {}, {}, {})
+    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        cure = f"'pip install --force-reinstall {point.dist.name}' or uninstall it" if point.dist else "reinstall it"
+        try:
+            plugin = point.load()
+            manager.register(plugin, point.name)
+            for hook, entries in (
+                ("sca_register_environments", found.environments),
+                ("sca_register_models", found.models),
+            ):
+                if implementation := getattr(plugin, hook, None):
+                    implementation(register=_register_into(entries, point.name))
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way; it must not take the program with it
+            found.broken[point.name] = f"plugin '{point.name}' is broken: {type(error).__name__}: {error}; {cure}"
+    return found
+
+
+def _register_into(entries: dict[str, Entry], plugin: str) -> hookspecs.Register:
+    def register(name: str, target: str, *, help: str, extra: str = "") -> None:  # noqa: A002  the hook's own word
+        if name in entries:
+            raise PluginError(f"'{name}' is already registered by plugin '{entries[name].plugin}'")
+        entries[name] = Entry(name, target, help, extra, plugin)
+
+    return register
+
+
+def parse_env(text: str) -> EnvSpec:
+    """Read `NAME[:k=v,…]`.
+
+    Raises:
+        UsageError: an option is not `k=v`.
+    """
+    name, _, rest = text.partition(":")
+    return EnvSpec(name=name, options=_options(rest, f"--env {text}"))
+
+
+def parse_model(text: str) -> tuple[str, str, dict[str, str]]:
+    """Read `PLUGIN:NAME[,k=v…]` into plugin, name and options. NAME may hold colons.
+
+    Raises:
+        UsageError: no plugin named, or an option is not `k=v`.
+    """
+    plugin, colon, rest = text.partition(":")
+    if not colon:
+        if plugin in registry().models:
+            return plugin, "", {}
+        raise UsageError(f"--model {text}: not of the form PLUGIN:NAME", f"plugins: {', '.join(sorted(registry().models))}")
+    name, _, options = rest.partition(",")
+    return plugin, name, _options(options, f"--model {text}")
+
+
+def _options(text: str, where: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"{where}: '{part}' is not of the form key=value")
+        options[key] = value
+    return options
+
+
+def environment_entry(spec: EnvSpec) -> Entry:
+    """Return the entry of an environment.
+
+    Raises:
+        MissingError: nobody registered it; names the nearest.
+    """
+    return _entry(registry().environments, spec.name, "environment")
+
+
+def _entry(entries: dict[str, Entry], name: str, what: str) -> Entry:
+    if name in entries:
+        return entries[name]
+    near = difflib.get_close_matches(name, entries, n=1, cutoff=0.5)
+    broken = " · ".join(registry().broken.values())
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(entries)) or 'none'}"
+    raise MissingError(f"unknown {what} '{name}'", f"{hint} {broken}".strip())
+
+
+def import_target(entry: Entry) -> Any:
+    """Import what an entry names.
+
+    Raises:
+        MissingError: a module is absent; names the command that installs it.
+        PluginError: the target does not exist.
+    """
+    module, _, attribute = entry.target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise _missing_extra(entry, error) from error
+    except AttributeError as error:
+        raise PluginError(f"plugin '{entry.plugin}': {entry.target} does not exist") from error
+
+
+def _missing_extra(entry: Entry, error: ImportError) -> MissingError:
+    package = f"'sca-cli[{entry.extra}]'" if entry.extra else entry.plugin
+    return MissingError(f"'{entry.name}' needs the package '{error.name}'", f"pip install {package}")
+
+
+def load_environment(spec: EnvSpec) -> Environment:
+    """Build an environment in this process: to list its tools, never to run hostile arguments.
+
+    Raises:
+        MissingError: unknown, or a package is absent.
+        UsageError: an option it does not take.
+        PluginError: it is not an `Environment`.
+    """
+    entry = environment_entry(spec)
+    environment = _construct(entry, "environment", (), spec.options)
+    if not isinstance(environment, Environment):
+        raise PluginError(f"environment '{spec.name}' is a {type(environment).__name__}, not a sca_cli.Environment")
+    return environment
+
+
+def expand_env(spec: EnvSpec) -> list[EnvSpec]:
+    """Return the variants that a specification stands for, see `Environment.variants`."""
+    factory = import_target(environment_entry(spec))
+    if not isinstance(factory, type) or not issubclass(factory, Environment):
+        return [spec]
+    return [EnvSpec(name=spec.name, options=options) for options in factory.variants(spec.options)]
+
+
+def load_model(text: str) -> Model:
+    """Build a model from `PLUGIN:NAME[,k=v…]`.
+
+    Raises:
+        MissingError: unknown plugin, missing extra, no such weights.
+        UsageError: an option it does not take.
+    """
+    plugin, name, options = parse_model(text)
+    entry = _entry(registry().models, plugin, "model plugin")
+    model: Model = _construct(entry, "model plugin", (name,), options)
+    return model
+
+
+def _construct(entry: Entry, what: str, args: tuple[str, ...], options: dict[str, str]) -> Any:
+    factory = import_target(entry)
+    try:
+        return factory(*args, **options)
+    except ScaError:
+        raise
+    except ImportError as error:
+        raise _missing_extra(entry, error) from error
+    except TypeError as error:
+        if unexpected := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
+            raise UsageError(f"{what} '{entry.name}' has no option '{unexpected.group(1)}'") from error
+        raise
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{what} '{entry.name}': {error}") from error
+
+
+def fail_if_unknown(envs: list[EnvSpec], models: list[str]) -> None:
+    """Check names before any work is done.
+
+    Raises:
+        MissingError: a name nobody registered.
+        UsageError: a specification that cannot be read.
+    """
+    for spec in envs:
+        environment_entry(spec)
+    for text in models:
+        _entry(registry().models, parse_model(text)[0], "model plugin")
+
+

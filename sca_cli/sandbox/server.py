@@ -1,0 +1,298 @@
+"""What the children of a world zygote do: hold one session's state and answer tool calls. Runs inside the jail.
+
+The code here and the environment are trusted, the arguments are not. A call is bound to the tool's signature and its
+values compared with the tool's types before the tool sees them; a misfit is a TypeError for the caller. After that
+only `ToolError` is a refusal: any other exception is a fault of the environment and ends the session's validity.
+"""
+
+import importlib
+import inspect
+import os
+import random
+import select
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from sca_cli.errors import PluginError, ToolError, UsageError
+from sca_cli.interfaces import Environment, Tool, tools_of
+from sca_cli.sandbox import wire
+from sca_cli.sandbox.confine import Confinement
+from sca_cli.sandbox.zygote import CHECK_LINK, JOB, LINK
+
+_LOG_REPLIES = 16  # a session's record of calls may hold this many times `reply_bytes`
+_ORDER_BYTES = 1 << 26
+_WORLD_CPU = 10  # a world serves every turn of a session: this many times a program's CPU seconds
+_FLOAT_MAX = 1 << 1023
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),),
+    "array": (list,), "object": (dict,),
+}  # fmt: skip
+_PYTHON = {
+    "string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None", "array": "list",
+    "object": "dict",
+}  # fmt: skip
+
+
+def build(target: str, options: dict[str, str]) -> Environment:
+    """Construct the environment that a registry entry names.
+
+    Args:
+        target: `package.module:factory`.
+        options: keyword arguments of the factory.
+
+    Raises:
+        Exception: whatever the plugin raises.
+    """
+    module, _, attribute = target.partition(":")
+    factory = importlib.import_module(module)
+    for name in attribute.split("."):
+        try:
+            factory = getattr(factory, name)
+        except AttributeError:
+            raise PluginError(f"{target} does not exist") from None
+    try:
+        environment = factory(**options)  # type: ignore[operator]
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error):
+            raise UsageError(str(error)) from error
+        raise
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{type(error).__name__}: {error}") from error
+    if not isinstance(environment, Environment):
+        raise PluginError(f"it is a {type(environment).__name__}, not a sca_cli.Environment")
+    return environment
+
+
+def _checker(schema: dict[str, Any]) -> Callable[[Any], bool]:
+    """Return whether a decoded JSON value fits a schema made by `describe_tool`."""
+    if "enum" in schema:
+        allowed = [(type(value), value) for value in schema["enum"]]
+        return lambda value: (type(value), value) in allowed
+    if "anyOf" in schema:
+        options = [_checker(option) for option in schema["anyOf"]]
+        return lambda value: any(fits(value) for fits in options)
+    if "type" not in schema:
+        return lambda value: True  # noqa: ARG005
+    types = _TYPES[schema["type"]]
+    if schema["type"] == "number":
+        # An integer beyond the range of a float would make the tool's arithmetic overflow.
+        return lambda value: type(value) in types and -_FLOAT_MAX < value < _FLOAT_MAX
+    if "items" in schema:
+        fits = _checker(schema["items"])
+        return lambda value: type(value) is list and all(map(fits, value))
+    return lambda value: type(value) in types
+
+
+def _type_words(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return "one of " + ", ".join(map(repr, schema["enum"]))
+    if "anyOf" in schema:
+        return " or ".join(map(_type_words, schema["anyOf"]))
+    if "items" in schema:
+        return f"list[{_type_words(schema['items'])}]"
+    return _PYTHON.get(schema.get("type", ""), "Any")
+
+
+class _Callable:
+    """A tool with what is needed to bind and judge its arguments."""
+
+    def __init__(self, tool: Tool, method: Callable[..., Any]) -> None:
+        self.tool = tool
+        self.method = method
+        self.signature = inspect.signature(method)
+        properties = tool.parameters["properties"]
+        self.parameters = [(p.name, p.kind is p.VAR_POSITIONAL) for p in self.signature.parameters.values()]
+        self.checks = {name: (_checker(schema), _type_words(schema)) for name, schema in properties.items()}
+
+    def spread(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Turn a named array given for `*args`, as JSON tool calls have it, into positional arguments."""
+        star = next((name for name, is_star in self.parameters if is_star), "")
+        if star not in kwargs or type(kwargs[star]) is not list:
+            return args, kwargs
+        rest = dict(kwargs)
+        values = rest.pop(star)
+        before = [name for name, _ in self.parameters[len(args) :] if name in rest]
+        return [*args, *(rest.pop(name) for name in before), *values], rest
+
+    def misfit(self, args: list[Any], kwargs: dict[str, Any]) -> str:
+        """Return what is wrong with the arguments, in the words of Python, or ""."""
+        try:
+            bound = self.signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            return f"{self.tool.name}() {error}"
+        for name, value in bound.items():
+            fits, words = self.checks[name]
+            if not fits(list(value) if isinstance(value, tuple) else value):
+                return f"{self.tool.name}() argument '{name}' must be {words}, not {_shown(value)}"
+        return ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 80 else text[:80] + '…'}"
+
+
+class Worlds:
+    """The role "world": one environment, constructed once, forked and reset for each session."""
+
+    def __init__(self, order: dict[str, Any], environment: Environment) -> None:
+        self._environment = environment
+        self._tools = {name: _Callable(tool, method) for name, (tool, method) in tools_of(environment).items()}
+        self._memory_mb: int = order["memory_mb"]
+        self._cpu_s: int = order["cpu_s"] * _WORLD_CPU
+        self._reply_bytes: int = order["reply_bytes"]
+        self._most_calls: int = order["calls"]
+
+    def ready(self) -> dict[str, Any]:
+        """Return what the host wants to know of the environment."""
+        return {"tools": [asdict(tool.tool) for tool in self._tools.values()], "policy": str(self._environment.policy)}
+
+    def learn(self, key: str, value: Any) -> None:
+        """Take nothing in: a world knows all it needs."""
+
+    def live(self, words: list[str], fds: list[int], confinement: Confinement) -> None:
+        """Serve `world SEED` (job, program's link, check's link) until the host closes the job."""
+        for fd, number in zip(fds, (JOB, LINK, CHECK_LINK), strict=True):
+            os.dup2(fd, number)
+        confinement.apply(CHECK_LINK + 1, self._memory_mb, self._cpu_s)
+        random.seed(0)
+        self._job = wire.Channel(JOB)
+        self._log: list[bytes] = []
+        self._logged = 0
+        self._calls = {JOB: 0, LINK: 0, CHECK_LINK: 0}
+        self._alarm, self._message = "", ""
+        try:
+            self._environment.reset(int(words[1]))
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+            self._raise_alarm("world", f"reset({words[1]}): {type(error).__name__}: {error}")
+        self._serve()
+
+    def _serve(self) -> None:
+        poller = select.poll()
+        links = {fd: wire.Channel(fd) for fd in (LINK, CHECK_LINK)}
+        for fd in (JOB, *links):
+            poller.register(fd, select.POLLIN)
+        while True:
+            ready = [fd for fd, _ in poller.poll()]
+            # Links first: what a program sent before its turn ended counts into that turn.
+            for fd in ready:
+                if fd in links and not self._serve_link(links[fd]):
+                    poller.unregister(fd)
+                    os.close(fd)
+                    del links[fd]
+            if JOB in ready and not self._serve_job():
+                return
+
+    def _serve_link(self, link: wire.Channel) -> bool:
+        if self._alarm == "world" or not link.feed():
+            return False
+        try:
+            while (frame := link.next(self._reply_bytes)) is not None:
+                if (reply := self._answer(frame, link.fd)) is None:
+                    return False
+                link.send(reply)
+        except wire.FrameError as error:
+            self._raise_alarm("reply", str(error))
+            return False
+        except OSError:
+            return False
+        return True
+
+    def _serve_job(self) -> bool:
+        if not self._job.feed():
+            return False
+        while (frame := self._job.next(_ORDER_BYTES)) is not None:
+            order = wire.loads(frame)
+            state = b"null"
+            if "tool" in order and self._alarm != "world":
+                self._answer(wire.dumps(order["tool"]), JOB)
+            elif "state" in order and self._alarm != "world":
+                try:
+                    state = wire.dumps(self._environment.state())
+                except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+                    self._note("world", f"state(): {type(error).__name__}: {error}")
+            self._report(order["number"], state)
+            if self._alarm != "world":  # a limit ends a program, not the world
+                self._alarm = self._message = ""
+        return True
+
+    def _report(self, number: int, state: bytes = b"null") -> None:
+        """Send the calls since the last report, and the alarm that stands."""
+        head = wire.dumps({"number": number, "alarm": self._alarm, "message": self._message})
+        calls = b",".join(self._log)
+        self._log.clear()
+        self._job.send(b'%s,"calls":[%s],"state":%s}' % (head[:-1], calls, state))
+
+    def _note(self, alarm: str, message: str) -> None:
+        self._alarm, self._message = self._alarm or alarm, self._message or message[:2000]
+
+    def _raise_alarm(self, alarm: str, message: str) -> None:
+        """Tell the host at once: it waits for the program, which gets no reply any more."""
+        self._note(alarm, message)
+        self._report(0)
+
+    def _answer(self, frame: bytes, source: int) -> bytes | None:
+        """Carry out one call and record it. None when the caller is to be cut off."""
+        request = wire.loads(frame)
+        try:
+            name, args, kwargs = request
+            args, kwargs = list(args), dict(kwargs)
+            name = str(name)
+        except (TypeError, ValueError):
+            raise wire.FrameError("not a tool call") from None
+        self._calls[source] += 1
+        if self._calls[source] > self._most_calls:
+            self._raise_alarm("calls", f"more than {self._most_calls} tool calls")
+            return None
+        entry = self._tools.get(name)
+        if entry and source == JOB:
+            args, kwargs = entry.spread(args, kwargs)
+        record: dict[str, Any] = {"tool": name, "args": args, "kwargs": kwargs}
+        result = b"null"
+        tag, text = "misfit", f"no tool named '{name}'"
+        if entry:
+            record["writes"] = entry.tool.writes
+            text = entry.misfit(args, kwargs)
+            if not text and entry.tool.writes and source == CHECK_LINK:
+                record["refused"] = True
+                tag, text = "refused", f"{name}() changes the state, which a check may not"
+            elif not text:
+                record_bytes = wire.dumps(record)  # before the tool can touch its arguments
+                outcome = self._carry_out(entry, args, kwargs)
+                if outcome is None:
+                    return None
+                tag, text, result = outcome
+                return self._record(record_bytes, tag, text, result)
+        try:
+            record_bytes = wire.dumps(record)
+        except ValueError as error:
+            raise wire.FrameError(str(error)) from None
+        return self._record(record_bytes, tag, text, result)
+
+    def _carry_out(self, entry: _Callable, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str, bytes] | None:
+        name = entry.tool.name
+        try:
+            value = entry.method(*args, **kwargs)
+            try:
+                result = wire.dumps(value)
+            except ValueError as error:  # not finite, too deep: what was asked for, rather than who was asked
+                return "refused", f"{name}(): the result cannot be given: {error}", b"null"
+        except ToolError as error:
+            return "refused", str(error) or f"{name}() refused the call", b"null"
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+            self._raise_alarm("world", f"{name}(): {type(error).__name__}: {error}")
+            return None
+        if len(result) > self._reply_bytes // 2:
+            return "refused", f"{name}(): a result of {len(result)} bytes is more than can be given", b"null"
+        return "result", "", result
+
+    def _record(self, record: bytes, tag: str, text: str, result: bytes) -> bytes | None:
+        shown = f"TypeError: {text}" if tag == "misfit" else text
+        entry = b'%s,"error":%s,"result":%s}' % (record[:-1], wire.dumps(shown), result)
+        self._log.append(entry)
+        self._logged += len(entry)
+        if self._logged > _LOG_REPLIES * self._reply_bytes:
+            self._raise_alarm("reply", f"tool calls of more than {self._logged} bytes in all")
+            return None
+        return b'["%s",%s]' % (tag.encode(), result if tag == "result" else wire.dumps(text))

@@ -1,0 +1,326 @@
+"""The only code that touches standard input and output: JSONL in, JSONL out, and the journal that makes runs resumable.
+
+A line is written whole or not at all; a run killed at any moment leaves whole lines, and `--resume` goes on from there
+and ends with the same bytes. Memory does not grow with the length of a stream.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jsonlines
+import msgspec
+
+from sca_cli.errors import MissingError, RecordError, UsageError
+from sca_cli.records import Record, decode, sealed
+
+MAX_LINE_BYTES = 32 << 20
+"""A longer line is an error: a stream must not decide how much memory we use."""
+
+_CHUNK_BYTES = 1 << 16
+
+
+# ---------------------------------------------------------------- reading
+
+
+def is_piped() -> bool:
+    """Whether standard input is something to read: a pipe or a file, not a terminal and not nothing."""
+    try:
+        return not os.isatty(0) and not os.path.samestat(os.fstat(0), os.stat(os.devnull))  # noqa: PTH116  fd and path compared
+    except OSError:
+        return False
+
+
+def read(paths: Iterable[str], *kinds: type[Record]) -> Iterator[Any]:
+    """Read records from files, `-` being standard input.
+
+    Args:
+        paths: read one after the other.
+        kinds: the record classes that are expected here.
+
+    Raises:
+        RecordError: a line is not one of these; the message starts with `source:line:`.
+        MissingError: a file cannot be read.
+    """
+    for path in paths:
+        name = "stdin" if path == "-" else path
+        with _opened(path) as descriptor:
+            reader = jsonlines.Reader(_lines(descriptor, name), loads=partial(_loads, kinds))
+            try:
+                yield from reader.iter(skip_empty=True)
+            except jsonlines.InvalidLineError as error:
+                raise _line_error(error, name) from error
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    if path == "-":
+        yield 0
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise MissingError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lines(descriptor: int, name: str) -> Iterator[bytes]:
+    """Split what a descriptor gives into lines without ever holding more than one.
+
+    The descriptor is read directly: a buffered stdin that blocks in a thread cannot be left at exit.
+    """
+    pending = bytearray()
+    number = 0
+    while True:
+        try:
+            chunk = os.read(descriptor, _CHUNK_BYTES)
+        except OSError as error:
+            raise MissingError(f"cannot read {name}: {error.strerror}") from error
+        searched = len(pending)
+        pending += chunk
+        start = 0
+        while (end := pending.find(b"\n", max(start, searched))) >= 0:
+            number += 1
+            yield bytes(pending[start:end])
+            start = end + 1
+        del pending[:start]
+        if len(pending) > MAX_LINE_BYTES:
+            raise RecordError(f"{name}:{number + 1}: line is longer than {MAX_LINE_BYTES >> 20} MiB")
+        if not chunk:
+            if pending:
+                yield bytes(pending)
+            return
+
+
+def _loads(kinds: tuple[type[Record], ...], text: str) -> Record:
+    try:
+        record = decode(text)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if kinds and not isinstance(record, kinds):
+        wanted = " or ".join(f"'{kind_of(kind)}'" for kind in kinds)
+        raise ValueError(f"'{kind_of(type(record))}' where {wanted} is expected - at `$.kind`")
+    return record
+
+
+def kind_of(record_class: type[Record]) -> str:
+    """Return the wire name of a record class."""
+    return str(record_class.__struct_config__.tag)
+
+
+def _line_error(error: jsonlines.InvalidLineError, name: str) -> RecordError:
+    where = f"{name}:{error.lineno}:"
+    message = re.sub(r" \(line \d+\)$", "", str(error)).removeprefix("line contains invalid json: ")
+    if "not valid utf-8" in message:
+        return RecordError(f"{where} not valid UTF-8")
+    if "truncated" in message:
+        return RecordError(f"{where} line is cut short", "the program that wrote it was stopped in the middle")
+    if unknown := re.search(r"unknown field `(.+?)`(?: - at `(.+?)`)?", message):
+        return RecordError(f"{where} {unknown[2] or '$'}.{unknown[1]}: unknown field", "fields of your own go under 'extra'")
+    if located := re.fullmatch(r"(.*) - at `(.+?)`", message):
+        return RecordError(f"{where} {located[2]}: {_plain(located[1])}")
+    if missing := re.search(r"missing required field `(.+?)`", message):
+        return RecordError(f"{where} $.{missing[1]}: missing")
+    return RecordError(f"{where} not a record: {_plain(message)}")
+
+
+def _plain(message: str) -> str:
+    return message[:1].lower() + message[1:].replace("`", "'")
+
+
+# ---------------------------------------------------------------- writing
+
+
+class _WholeLines(io.RawIOBase):
+    """A binary file that keeps what it is given until `flush`, and on a full disk takes a half-written line back."""
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self._descriptor, self._name, self._pending = descriptor, name, bytearray()
+        self.seekable_file = name != "stdout"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._pending += data
+        return len(data)
+
+    def flush(self) -> None:
+        line, self._pending = memoryview(bytes(self._pending)), bytearray()
+        start = self.tell() if self.seekable_file else 0
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError as error:
+            if not self.seekable_file and error.errno == errno.EPIPE:
+                raise BrokenPipeError(errno.EPIPE, "closed pipe") from error
+            if self.seekable_file:
+                os.ftruncate(self._descriptor, start)
+            raise MissingError(
+                f"cannot write {self._name}: {error.strerror}", "what was written before is whole; make room, then --resume"
+            ) from error
+
+    def tell(self) -> int:
+        return os.lseek(self._descriptor, 0, os.SEEK_CUR)
+
+
+class Output:
+    """Where a command writes: kept records, rejected records, and the journal of finished inputs.
+
+    Args:
+        path: a file, or `-` for standard output.
+        rejected: a file for records that were turned down, or None.
+        resume: go on where the journal of `path` ends.
+        settings: everything that decides what is written; a run can only be resumed with the same settings.
+
+    Raises:
+        UsageError: `--resume` without a file, other settings than the run begun, or an unfinished run in the way.
+        MissingError: a file cannot be written.
+    """
+
+    def __init__(self, path: str, *, rejected: str | None, resume: bool, settings: dict[str, Any]) -> None:
+        if resume and path == "-":
+            raise UsageError("--resume needs -o FILE", "the output file is the progress")
+        if rejected is not None and rejected == path:
+            raise UsageError("-o and --rejected name the same file")
+        self.kept = 0
+        self._files = ExitStack()
+        self._journal = None if path == "-" else _Journal(Path(path), settings, resume)
+        self.finished = self._journal.finished if self._journal else 0
+        """Inputs that an earlier run finished; they are not done again."""
+        names = [path] if rejected is None else [path, rejected]
+        offsets = self._journal.offsets if self._journal and self._journal.offsets else [0] * len(names)
+        self._raw = [self._open(name, offset) for name, offset in zip(names, offsets, strict=True)]
+        self._writers = [jsonlines.Writer(raw, dumps=msgspec.json.encode, flush=True) for raw in self._raw]  # type: ignore[arg-type]
+
+    def _open(self, name: str, offset: int) -> _WholeLines:
+        if name == "-":
+            sys.stdout.flush()
+            return _WholeLines(1, "stdout")
+        try:
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._files.callback(os.close, descriptor)
+            if os.path.isfile(name):  # noqa: PTH113  /dev/full and named pipes have no length
+                os.ftruncate(descriptor, offset)
+                os.lseek(descriptor, offset, os.SEEK_SET)
+                return _WholeLines(descriptor, name)
+        except OSError as error:
+            raise MissingError(f"cannot write {name}: {error.strerror}") from error
+        raw = _WholeLines(descriptor, name)
+        raw.seekable_file = False
+        return raw
+
+    def remaining[T](self, items: Iterable[T], identify: Callable[[T], str]) -> Iterator[T]:
+        """Return the items an earlier run did not finish.
+
+        Raises:
+            UsageError: the items before them are not those of the earlier run.
+        """
+        iterator = iter(items)
+        last = ""
+        for _ in range(self.finished):
+            try:
+                last = identify(next(iterator))
+            except StopIteration:
+                raise UsageError("--resume: the input is shorter than what was already done") from None
+        if self._journal and self.finished and last != self._journal.last:
+            raise UsageError("--resume: the input is not that of the run begun", "give the same input again, or remove the file")
+        return iterator
+
+    def write(self, identity: str, kept: Iterable[Record], rejected: Iterable[Record] = ()) -> None:
+        """Write what came of one input, then note that it is finished."""
+        for record in kept:
+            self._writers[0].write(sealed(record))
+            self.kept += 1
+        if len(self._writers) > 1:
+            for record in rejected:
+                self._writers[1].write(sealed(record))
+        if self._journal:
+            self.finished += 1
+            self._journal.note(self.finished, identity, [raw.tell() if raw.seekable_file else 0 for raw in self._raw])
+
+    def close(self, *, complete: bool) -> None:
+        """Close the files; `complete` says that the run came to its end."""
+        if self._journal:
+            self._journal.close(complete=complete)
+        self._files.close()
+
+
+class _Progress(msgspec.Struct):
+    """One line of a journal."""
+
+    finished: int
+    last: str
+    offsets: list[int]
+    complete: bool = False
+
+
+class _Journal:
+    """`FILE.journal` beside an output file: a line of settings, then a line for every finished input."""
+
+    def __init__(self, output: Path, settings: dict[str, Any], resume: bool) -> None:
+        self._path = output.with_name(output.name + ".journal")
+        self.finished, self.last, self.offsets = 0, "", list[int]()
+        fingerprint = hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()[:16]
+        lines = self._read()
+        if resume and lines:
+            begun = msgspec.json.decode(lines[0], type=dict[str, Any])
+            if begun["fingerprint"] != fingerprint:
+                changed = sorted(k for k in settings | begun["settings"] if settings.get(k) != begun["settings"].get(k))
+                raise UsageError(f"--resume: {output} was begun with other settings: {', '.join(changed)}")
+            if len(lines) > 1:
+                progress = msgspec.json.decode(lines[-1], type=_Progress)
+                self.finished, self.last, self.offsets = progress.finished, progress.last, progress.offsets
+        elif lines and output.exists() and output.stat().st_size and not self._is_complete(lines):
+            raise UsageError(f"{output} holds an unfinished run", f"go on with --resume, or remove {output} and {self._path.name}")
+        elif resume and output.exists() and output.stat().st_size:
+            raise UsageError(f"--resume: {output} has no journal", f"{self._path.name} is missing; remove {output} to begin again")
+        try:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise MissingError(f"cannot write {self._path}: {error.strerror}") from error
+        self._head = msgspec.json.encode({"fingerprint": fingerprint, "settings": settings})
+        self._append(self._head)
+        if self.offsets:
+            self.note(self.finished, self.last, self.offsets)
+
+    def _read(self) -> list[bytes]:
+        try:
+            whole, _, _ = self._path.read_bytes().rpartition(b"\n")
+        except FileNotFoundError:
+            return []
+        return whole.splitlines()
+
+    def _is_complete(self, lines: list[bytes]) -> bool:
+        return len(lines) > 1 and msgspec.json.decode(lines[-1], type=_Progress).complete
+
+    def _append(self, line: bytes) -> None:
+        try:
+            os.write(self._descriptor, line + b"\n")
+        except OSError as error:
+            raise MissingError(f"cannot write {self._path}: {error.strerror}", "make room, then --resume") from error
+
+    def note(self, finished: int, last: str, offsets: list[int], *, complete: bool = False) -> None:
+        self.finished, self.last, self.offsets = finished, last, offsets
+        self._append(msgspec.json.encode(_Progress(finished, last, offsets, complete)))
+
+    def close(self, *, complete: bool) -> None:
+        if complete:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            self._append(self._head)
+            self.note(self.finished, self.last, self.offsets, complete=True)
+        os.close(self._descriptor)

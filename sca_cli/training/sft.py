@@ -1,0 +1,476 @@
+"""Supervised fine-tuning on the model's own tokens, with TRL's SFTTrainer: LoRA or all weights, CPU or GPU, one path.
+
+`train_sft` reads examples, trains, and leaves a model directory that transformers and vLLM load. While it runs,
+checkpoints lie in `OUT.work/`; the finished directory appears under its name at once, complete.
+
+Two things are ours and not TRL's: the layout of a batch (`packing`: a shared prompt is computed once) and the loss,
+which asks the model for logits only where a token is to be learnt. Both leave the gradient as it is.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+import time
+import warnings
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sca_cli.errors import ExitCode, MissingError, ModelError, ScaError, UsageError
+from sca_cli.training.data import Example
+from sca_cli.training.packing import Layout, layouts, surprise
+
+if TYPE_CHECKING:
+    import torch
+
+
+KEPT_HIDDEN, KEPT_WIDE = 24, 8
+
+
+class NothingToTrain(ScaError):
+    """No example is left to train on: the command ran and produced nothing."""
+
+    exit_code = ExitCode.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class SftOptions:
+    """How to train. The defaults suit rejection sampling on a few hundred to a few thousand rollouts."""
+
+    lora_rank: int = 16
+    """0 trains all weights."""
+    lora_alpha: float = 32.0
+    learning_rate: float | None = None
+    """None: 2e-4 with LoRA, 1e-5 without."""
+    epochs: int = 2
+    batch_size: int = 8
+    """Examples in one optimiser step."""
+    batch_tokens: int = 4096
+    """Most tokens in one forward pass; a step is split into as many as it takes."""
+    max_steps: int | None = None
+    """Optimiser steps at most; None: as the epochs give."""
+    warmup: float = 0.05
+    """Share of the steps in which the learning rate rises."""
+    scheduler: Literal["linear", "cosine", "constant"] = "cosine"
+    seed: int = 0
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Precision of the matrix products. auto: bfloat16 where the hardware multiplies it, float32 elsewhere."""
+    device: str = "auto"
+    """auto: a GPU where there is one; cpu, cuda."""
+    threads: int | None = None
+    """CPU threads; None: torch's choice."""
+    save_every_steps: int = 50
+    """Optimiser steps between two checkpoints; 0 keeps none, and a killed run starts again."""
+    share_prefixes: bool = True
+    """Compute prefixes that examples of a batch have in common once, where the model allows it."""
+
+    @property
+    def rate(self) -> float:
+        """The peak learning rate."""
+        return self.learning_rate or (2e-4 if self.lora_rank else 1e-5)
+
+
+def train_sft(
+    data: Iterable[Example],
+    base_model: str,
+    out: Path,
+    options: SftOptions,
+    progress: Callable[[dict[str, float]], None] = lambda _: None,
+    *,
+    resume: bool = False,
+) -> dict[str, float]:
+    """Fine-tune a model on examples and write it to `out`.
+
+    Args:
+        data: read whole into memory (token ids only).
+        base_model: a Hugging Face directory, or a name that transformers resolves.
+        out: directory to make; `OUT.work` and `OUT.partial` beside it are used on the way.
+        options: how to train.
+        progress: called after every step with step, steps, epoch, loss (nats a token), learning_rate.
+        resume: go on from the last checkpoint in `OUT.work`, if there is one.
+
+    Returns:
+        examples, tokens and loss_tokens in the data; steps; trainable_parameters; first_loss, last_loss and
+        loss_epoch_1, … (nats a token); seconds (wall time of this call).
+
+    Raises:
+        NothingToTrain: no examples.
+        MissingError: the train extra, the base model or the device is absent.
+        UsageError: `out` is in the way; `OUT.work` is of another run; tokens that the model does not have.
+    """
+    began = time.monotonic()
+    work = out.with_name(out.name + ".work")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists already", "name another directory, or remove it")
+    if work.exists() and not resume:
+        raise UsageError(f"{work} holds the checkpoints of a run that did not finish", "--resume, or remove it")
+    chosen = list(data)
+    if not chosen:
+        raise NothingToTrain("no examples to train on", "only rollouts that passed are trained on")
+    with _quiet(options):
+        checkpoint = _open_work(work, _fingerprint(chosen, base_model, options))
+        trainer = _trainer(chosen, base_model, work, options, progress)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+        _write_model(trainer.model, base_model, options, out)
+    shutil.rmtree(work)
+    return {
+        "examples": len(chosen),
+        "tokens": sum(len(example.input_ids) for example in chosen),
+        "loss_tokens": sum(sum(example.loss_mask[1:]) for example in chosen),
+        "steps": trainer.state.global_step,
+        "trainable_parameters": trainable,
+        **_losses(trainer.state.log_history),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _losses(history: list[dict[str, float]]) -> dict[str, float]:
+    """Return first and last loss and the mean of each epoch; `epoch` in the history is the share of passes done."""
+    steps = [(entry["epoch"], entry["loss"]) for entry in history if "loss" in entry]
+    by_epoch: dict[int, list[float]] = {}
+    for epoch, loss in steps:
+        # the last step of a pass is logged with a whole number
+        by_epoch.setdefault(int(epoch - 1e-6) + 1, []).append(loss)
+    means = {f"loss_epoch_{epoch}": sum(losses) / len(losses) for epoch, losses in by_epoch.items()}
+    return {"first_loss": steps[0][1], "last_loss": steps[-1][1], **means}
+
+
+# ---------------------------------------------------------------- one quiet process
+
+
+@contextlib.contextmanager
+def _quiet(options: SftOptions) -> Iterator[None]:
+    """Load the libraries, keep them off stdout, and put back what is global.
+
+    Raises:
+        MissingError: a library of the train extra is absent.
+    """
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        try:
+            import datasets
+            import peft  # noqa: F401  named here so that its absence is reported before any work
+            import torch
+            import transformers
+            import trl  # noqa: F401  the same
+        except ImportError as error:
+            raise MissingError(f"training needs {error.name}", "pip install 'sca-cli[train]'") from error
+        transformers.logging.set_verbosity_warning()
+        transformers.logging.disable_progress_bar()
+        datasets.disable_progress_bars()
+        threads = torch.get_num_threads()
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+# ---------------------------------------------------------------- resuming
+
+
+def _fingerprint(data: Sequence[Example], base_model: str, options: SftOptions) -> dict[str, Any]:
+    """Return what must be equal for a run to go on: the tokens, the options, the base model."""
+    digest = hashlib.sha256()
+    for example in data:
+        digest.update(array("q", [len(example.input_ids), *example.input_ids]).tobytes() + bytes(example.loss_mask))
+    config = Path(base_model) / "config.json"
+    base = hashlib.sha256(config.read_bytes()).hexdigest()[:16] if config.is_file() else ""
+    # where and how often checkpoints are made changes nothing that is learnt
+    free = {"save_every_steps", "threads"}
+    settings = {name: value for name, value in asdict(options).items() if name not in free}
+    return {"data": digest.hexdigest(), "base model": f"{base_model} {base}".strip(), "options": settings}
+
+
+def _open_work(work: Path, fingerprint: dict[str, Any]) -> Path | None:
+    """Return the newest whole checkpoint in `work`, or make `work` and return None.
+
+    Raises:
+        UsageError: `work` belongs to a run with other data, options or base model.
+    """
+    note = work / "run.json"
+    if not note.exists():
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        note.write_text(json.dumps(fingerprint))
+        return None
+    try:
+        before = json.loads(note.read_text())
+    except json.JSONDecodeError:  # killed while it was written: nothing can be in there yet
+        before = fingerprint
+    differing = [name for name in fingerprint if fingerprint[name] != before.get(name)]
+    if "options" in differing:
+        differing[differing.index("options")] = ", ".join(
+            name for name, value in fingerprint["options"].items() if value != before["options"].get(name)
+        )
+    if differing:
+        raise UsageError(
+            f"{work} is of another run: {', '.join(differing)} differ", "train with what it was begun with, or remove it"
+        )
+    whole = []
+    for checkpoint in work.glob("checkpoint-*"):
+        if _is_whole(checkpoint):
+            whole.append(checkpoint)
+        else:
+            shutil.rmtree(checkpoint)
+    return max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Tell whether a checkpoint was written to its end: the trainer's state is the last file."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_bytes())
+    except (OSError, json.JSONDecodeError):
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- the model
+
+
+def _device(options: SftOptions) -> str:
+    import torch
+
+    if options.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        raise MissingError("--device cuda: torch finds no GPU", "--device cpu")
+    return options.device
+
+
+def _dtype(options: SftOptions, device: str) -> "torch.dtype":
+    """Return the precision of the matrix products."""
+    import torch
+
+    if options.dtype != "auto":
+        return torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
+    if device != "cpu":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return torch.float32
+    # measured on a CPU with avx512_bf16: more than twice as fast as float32; emulated elsewhere, and slower
+    return torch.bfloat16 if flags & {"avx512_bf16", "amx_bf16", "bf16"} else torch.float32
+
+
+def _load(base_model: str, dtype: Any) -> Any:
+    """Load a model.
+
+    Raises:
+        MissingError: no such model, or not one that continues text.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(base_model, dtype=dtype)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise MissingError(f"cannot load base model '{base_model}': {reason}", "name a Hugging Face directory") from error
+
+
+def _lora(options: SftOptions) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=options.lora_rank, lora_alpha=options.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+
+
+def _shares(model: Any, longest: int) -> bool:
+    """Tell whether the model computes a prefix tree as it computes its branches alone: try it.
+
+    Args:
+        longest: tokens in the longest example.
+    """
+    import torch
+
+    config = model.config.get_text_config()
+    window = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None)
+    if window and window < longest:  # a tree's mask says nothing of a window
+        return False
+    prefix = list(range(1, 9))
+    branches = [Example([*prefix, *range(i, i + 8)], [0] * 8 + [1] * 8, "", "", "pass") for i in (20, 40)]
+    (tree,), (rows,) = (layouts(branches, 64, shared=shared) for shared in (True, False))
+    model.eval()
+    try:
+        with torch.no_grad():
+            apart = (surprise(model, tree.on(model.device)) - surprise(model, rows.on(model.device))).abs().mean()
+    except (TypeError, ValueError, RuntimeError):  # it takes no positions, or no mask of its own
+        return False
+    # nats; rounding of bfloat16 gives about 0.01, a foreign branch in view gives whole nats
+    return float(apart) < 0.05
+
+
+def _checkpoints_activations(model: Any, tokens: int, dtype: "torch.dtype", device: str) -> bool:
+    """Tell whether the activations of `tokens` would take more than half of the memory that is free."""
+    import torch
+
+    config = model.config.get_text_config()
+    wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    # what a decoder layer keeps for its gradient, in elements: measured, Qwen2.5 with LoRA on all linear layers
+    kept = tokens * config.num_hidden_layers * (KEPT_HIDDEN * config.hidden_size + KEPT_WIDE * wide) * dtype.itemsize
+    if device == "cpu":
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        free = torch.cuda.mem_get_info()[0]
+    return kept > free / 2
+
+
+def _trainer(
+    data: Sequence[Example],
+    base_model: str,
+    work: Path,
+    options: SftOptions,
+    progress: Callable[[dict[str, float]], None],
+) -> Any:
+    """Build the trainer: TRL's, with our batches and our loss."""
+    import torch
+    from datasets import Dataset
+    from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, set_seed
+    from trl import SFTConfig, SFTTrainer
+
+    device = _device(options)
+    dtype = _dtype(options, device)
+    set_seed(options.seed)
+    # all weights are trained in float32: a step of 1e-5 is lost in bfloat16
+    model = _load(base_model, dtype if options.lora_rank else torch.float32)
+    vocabulary = model.get_input_embeddings().num_embeddings
+    if max(max(example.input_ids) for example in data) >= vocabulary:
+        raise UsageError(
+            f"the rollouts hold tokens that '{base_model}' does not have: another model made them",
+            "sca distill trains on another model's rollouts",
+        )
+    longest = max(len(example.input_ids) for example in data)
+    shared = options.share_prefixes and _shares(model, longest)
+
+    def collate(rows: list[dict[str, int]]) -> dict[str, list[Layout]]:
+        batch = [data[row["example"]] for row in rows]
+        return {"layouts": list(layouts(batch, options.batch_tokens, shared=shared))}
+
+    class Trainer(SFTTrainer):  # type: ignore[misc,unused-ignore]  untyped where trl is absent
+        """TRL's trainer; a step is a batch laid out in one or more forward passes."""
+
+        def training_step(self, model: Any, inputs: dict[str, list[Layout]], num_items_in_batch: Any = None) -> Any:  # noqa: ARG002  the trainer's own signature
+            model.train()
+            counted = sum(float(layout.weights.sum()) for layout in inputs["layouts"])
+            total = torch.zeros((), device=self.args.device)
+            for layout in inputs["layouts"]:
+                layout = layout.on(self.args.device)  # noqa: PLW2901
+                with self.compute_loss_context_manager():
+                    loss = (surprise(model, layout) * layout.weights).sum() / counted
+                self.accelerator.backward(loss)
+                total += loss.detach()
+            return total
+
+        def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002
+            return 0
+
+        def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+            """Write none: it would name a hub and its trackers."""
+
+        def _send_telemetry(self) -> None:
+            """Send none: nothing about a run leaves the machine."""
+
+    class Report(TrainerCallback):  # type: ignore[misc,unused-ignore]
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:  # noqa: ARG002
+            if "loss" not in logs:
+                return
+            if not math.isfinite(logs["loss"]):
+                raise ModelError(f"training diverged: the loss of step {state.global_step} is {logs['loss']}", "a lower --learning-rate")
+            progress(
+                {
+                    "step": state.global_step,
+                    "steps": state.max_steps,
+                    "epoch": logs["epoch"],
+                    "loss": logs["loss"],
+                    "learning_rate": logs["learning_rate"],
+                }
+            )
+
+    widest = max(options.batch_tokens, longest)
+    arguments = SFTConfig(
+        output_dir=str(work),
+        per_device_train_batch_size=options.batch_size,
+        num_train_epochs=options.epochs,
+        max_steps=options.max_steps or -1,
+        learning_rate=options.rate,
+        warmup_steps=options.warmup,
+        lr_scheduler_type="constant_with_warmup" if options.scheduler == "constant" else options.scheduler,
+        weight_decay=0.0,
+        seed=options.seed,
+        bf16=dtype == torch.bfloat16,
+        use_cpu=device == "cpu",
+        gradient_checkpointing=_checkpoints_activations(model, widest, dtype, device),
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        save_strategy="steps" if options.save_every_steps else "no",
+        save_steps=options.save_every_steps or 1,
+        save_total_limit=1,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    if device != "cpu":
+        arguments._n_gpu = 1  # the trainer would spread itself over all GPUs in a way that TRL refuses
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_dict({"example": list(range(len(data)))}),
+        data_collator=collate,
+        processing_class=AutoTokenizer.from_pretrained(base_model),
+        peft_config=_lora(options) if options.lora_rank else None,
+        callbacks=[Report()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.processing_class = None  # with it, the trainer would rewrite the end-of-turn ids of the model's config
+    return trainer
+
+
+# ---------------------------------------------------------------- the result
+
+
+def _write_model(trained: Any, base_model: str, options: SftOptions, out: Path) -> None:
+    """Write the base model with what was learnt, in the base model's own precision and with its own configuration.
+
+    The base is loaded once more: the one that was trained on may have been rounded, and is patched by the trainer.
+    """
+    import torch
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+    from transformers import AutoTokenizer
+
+    model = _load(base_model, "auto")
+    if options.lora_rank:
+        adapted = get_peft_model(model, _lora(options))
+        set_peft_model_state_dict(adapted, get_peft_model_state_dict(trained))
+        model = adapted.merge_and_unload()
+    else:
+        with torch.no_grad():
+            model.load_state_dict(trained.state_dict())
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    AutoTokenizer.from_pretrained(base_model).save_pretrained(partial)
+    for path in [*partial.iterdir(), partial]:
+        _sync(path)
+    partial.rename(out)
+    _sync(out.absolute().parent)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold what was written."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
