@@ -65,10 +65,10 @@ class Actor:
     actions: Literal["code", "json"] = "code"
     prompts: Prompts = Prompts()
 
-    def system(self, policy: str, tools: Sequence[Tool]) -> Message:
-        """Return the system message: policy, tools, how to act."""
+    def opening(self, policy: str, tools: Sequence[Tool], instruction: str) -> list[Message]:
+        """Return what an episode begins with: policy, tools, how to act, and what the user says."""
         listing = chat.tool_listing(tools) if self.actions == "code" else chat.tool_schemas([*tools, FINAL_ANSWER])
-        return Message(role="system", content=self.prompts.fill(f"agent-{self.actions}", policy=policy, tools=listing))
+        return self.prompts.fill(f"agent-{self.actions}", policy=policy, tools=listing, instruction=instruction)
 
     async def act(
         self,
@@ -168,10 +168,15 @@ class Actor:
         for call in calls:
             name = call.call.function.name
             if name == FINAL_ANSWER.name and call.arguments is not None and "answer" in call.arguments:
-                episode.answer = call.arguments["answer"]
-                session.answer(episode.answer)
-                return True
-            text = self._called(session, by_name.get(name), call)
+                try:
+                    session.answer(call.arguments["answer"])
+                except ValueError as error:  # nested too deeply to be an answer
+                    text = f"Error: {error}"
+                else:
+                    episode.answer = call.arguments["answer"]
+                    return True
+            else:
+                text = self._called(session, by_name.get(name), call)
             episode.messages.append(
                 Message(role="tool", content=text, tool_call_id=call.call.id, name=name)
                 if native

@@ -70,16 +70,19 @@ def run(arguments: list[str] | None = None) -> int:
     verb = next((word for word in (arguments or sys.argv[1:]) if not word.startswith("-")), "")
     name = f"sca {verb}".strip()
     try:
-        plugins.registry().manager.hook.sca_register_commands(app=app)
+        plugins.add_commands(app)
         return int(app(arguments, prog_name="sca", standalone_mode=False) or ExitCode.OK)
-    except BrokenPipeError:
+    except SystemExit as leaving:
+        # Typer leaves with 1 on a closed pipe; to us it is success
+        if not isinstance(leaving.__context__, BrokenPipeError):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.OK
     except ScaError as error:
         _tell(name, error.message, error.hint)
         return error.exit_code
     except TyperException as error:
-        _tell(name, error.format_message()[:1].lower() + error.format_message()[1:].rstrip("."), f"'{name} --help' shows how")
+        _tell_usage(error)
         return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
@@ -87,6 +90,16 @@ def run(arguments: list[str] | None = None) -> int:
         traceback.print_exc()
         _tell(name, f"internal error: {type(error).__name__}: {error}", "this is a bug; the lines above say where")
         return ExitCode.BUG
+
+
+def _tell_usage(error: TyperException) -> None:
+    context: typer.Context | None = getattr(error, "ctx", None)
+    command = context.command_path if context else "sca"
+    message = error.format_message()
+    if context and message == context.get_help():  # a bare `sca` or `sca env`
+        print(message, file=sys.stderr)
+    else:
+        _tell(command, message[:1].lower() + message[1:].rstrip("."), f"'{command} --help' shows how")
 
 
 def _tell(name: str, message: str, hint: str) -> None:

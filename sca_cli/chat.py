@@ -13,13 +13,14 @@ from sca_cli.records import JSON, FunctionCall, Message, Observation, ToolCall
 CODE_STOP = ("\n```\n",)
 """Ends a reply that acts by code: what a model writes after its code it has not seen happen."""
 
-_FENCE = re.compile(r"```[ \t]*(?:python|py|Python)?[ \t]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
+_FENCE = re.compile(r"```[ \t]*([^\s`]*)[^\n`]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
+_PYTHON = ("", "python", "py", "python3")
 _TAGGED_CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
 
 
 def code_blocks(text: str) -> list[str]:
     """Return the Python code blocks of a reply; one whose end is missing counts as ended."""
-    return [block.strip("\n") for block in _FENCE.findall(text) if block.strip()]
+    return [code.strip("\n") for language, code in _FENCE.findall(text) if code.strip() and language.lower() in _PYTHON]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +44,15 @@ def _tagged_call(text: str, index: int) -> ToolCall:
     try:
         value = msgspec.json.decode(text)
         name, arguments = str(value["name"]), msgspec.json.encode(value.get("arguments", {})).decode()
-    except (msgspec.MsgspecError, TypeError, KeyError, AttributeError):
-        name, arguments = "", text
+    except (msgspec.MsgspecError, TypeError, KeyError, AttributeError, RecursionError):
+        name, arguments = "", "null"
     return ToolCall(id=f"call_{index}", function=FunctionCall(name=name, arguments=arguments))
 
 
 def _arguments(text: str) -> dict[str, JSON] | None:
     try:
         return msgspec.json.decode(text or "{}", type=dict[str, JSON])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
 
 
@@ -66,13 +67,21 @@ def positional(tool: Tool, arguments: dict[str, JSON]) -> tuple[list[JSON], dict
 
 
 def tool_listing(tools: Sequence[Tool]) -> str:
-    """Return tools as Python signatures with their docstrings, for a prompt."""
-    return "\n\n".join(f"def {tool.signature}:\n{_indent(_docstring(tool.description))}" for tool in tools)
+    """Return tools as Python signatures with their documentation below, for a prompt.
+
+    Not in the form of definitions: small models shown `def` write the functions again instead of calling them.
+    """
+    return "\n\n".join(f"{tool.signature}\n{_indent(tool.description)}" for tool in tools)
 
 
 def tool_lines(tools: Sequence[Tool]) -> str:
-    """Return tools as signatures with the first sentence of their documentation, a line each."""
-    return "\n".join(f"- {tool.signature}: {tool.description.splitlines()[0]}" for tool in tools)
+    """Return tools as bare calls with the first line of their documentation, a line each.
+
+    Without types: a signature with types looks like the head of a definition, and small models go on to write one.
+    """
+    return "\n".join(
+        f"- {tool.name}({', '.join(tool.parameters['properties'])}): {tool.description.splitlines()[0]}" for tool in tools
+    )
 
 
 def tool_schemas(tools: Sequence[Tool]) -> str:
@@ -80,10 +89,6 @@ def tool_schemas(tools: Sequence[Tool]) -> str:
     return "\n".join(
         json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters}) for tool in tools
     )
-
-
-def _docstring(text: str) -> str:
-    return f'"""{text}"""' if "\n" not in text else f'"""{text}\n"""'
 
 
 def _indent(text: str) -> str:

@@ -81,7 +81,7 @@ def _once(sandbox: Sandbox, task: Task, program: str, name: str) -> Check:
         with sandbox.session(task.env, task.seed) as session:
             run = session.run(program) if program else None
             judgement = session.evaluate(task.evaluate)
-            calls = [bare(call) for call in session.calls]
+            calls = [bare(call) for call in run.calls] if run else []
     except WorldError as error:
         return Check(name=name, outcome="invalid", reason="world", message=error.message, where="program")
     return _joined(name, run, judgement, calls, time.monotonic() - started)

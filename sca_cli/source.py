@@ -4,12 +4,19 @@ import ast
 import copy
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from sca_cli.records import JSON
 
 MAX_CHARS = 20_000
 """A longer program is refused unread: a parser is code too."""
+
+MAX_DEPTH = 100
+"""A tree nested deeper is refused: whoever visits or copies it would run into Python's recursion limit."""
+
+_MAX_BITS = 8192
+"""A longer integer is refused: Python would not print it in decimals."""
 
 
 class NotPython(ValueError):
@@ -26,9 +33,25 @@ def parse(program: str) -> ast.Module:
         raise NotPython(f"longer than {MAX_CHARS} characters")
     try:
         with warnings.catch_warnings(action="ignore"):
-            return ast.parse(program)
+            tree = ast.parse(program)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise NotPython(str(error)) from error
+    _refuse_extremes(tree)
+    return tree
+
+
+def _refuse_extremes(tree: ast.Module) -> None:
+    level: list[ast.AST] = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if any(isinstance(n, ast.Constant) and _is_number(n.value) and _bits(n.value) > _MAX_BITS for n in level):
+            raise NotPython(f"an integer longer than {_MAX_BITS} bits")
+    if level:
+        raise NotPython(f"nested deeper than {MAX_DEPTH}")
+
+
+def _bits(value: object) -> int:
+    return value.bit_length() if isinstance(value, int) else 0
 
 
 def literals(tree: ast.Module) -> list[JSON]:
@@ -36,6 +59,21 @@ def literals(tree: ast.Module) -> list[JSON]:
     finder = _Literals()
     finder.visit(tree)
     return finder.found
+
+
+def without_unused_steps(tree: ast.Module) -> ast.Module:
+    """Return the program without top-level assignments to names that nothing reads; repeated until none is left."""
+    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    body = [statement for statement in tree.body if not _is_unused(statement, read)]
+    if len(body) == len(tree.body):
+        return tree
+    return without_unused_steps(ast.Module(body=body, type_ignores=[]))
+
+
+def _is_unused(statement: ast.stmt, read: set[str]) -> bool:
+    return isinstance(statement, ast.Assign) and all(
+        isinstance(target, ast.Name) and target.id not in read for target in statement.targets
+    )
 
 
 class _Literals(ast.NodeVisitor):
@@ -75,14 +113,20 @@ def mutants(program: str, seed: int) -> Iterator[str]:
         NotPython: it does not parse.
     """
     tree = parse(program)
-    variants = [*_other_constants(tree), *_swapped_arguments(tree), *_skipped_steps(tree)]
-    random.Random(seed).shuffle(variants)
+    edits = [*_other_constants(tree), *_swapped_arguments(tree), *_skipped_steps(tree)]
+    random.Random(seed).shuffle(edits)
     seen = {ast.unparse(tree)}
-    for variant in variants:
+    for edit in edits:
+        variant = copy.deepcopy(tree)
+        edit(variant)
         text = ast.unparse(ast.fix_missing_locations(variant))
         if text not in seen:
             seen.add(text)
             yield text
+
+
+type _Edit = Callable[[ast.Module], None]
+"""Changes a copy of the tree in place; made before the copy, so that only the variants asked for are built."""
 
 
 def _constants(tree: ast.Module) -> list[ast.Constant]:
@@ -93,45 +137,49 @@ def _constants(tree: ast.Module) -> list[ast.Constant]:
     ]
 
 
-def _other_constants(tree: ast.Module) -> Iterator[ast.Module]:
+def _other_constants(tree: ast.Module) -> Iterator[_Edit]:
     for index, node in enumerate(_constants(tree)):
         value = node.value
         if isinstance(value, str):
-            changes: list[JSON] = [value[::-1]] if value != value[::-1] else []
+            changes: list[JSON] = [value[::-1], value[:-1], value[0] + value]
         elif isinstance(value, int):
             changes = [value + 1, value * 2 + 1]
         else:
             changes = [round(float(value) * 1.1 + 1, 4), round(float(value) / 2, 4)]  # type: ignore[arg-type]
         for change in changes:
-            variant = copy.deepcopy(tree)
-            _constants(variant)[index].value = change
-            yield variant
+            yield partial(_set_constant, index, change)
+
+
+def _set_constant(index: int, value: JSON, variant: ast.Module) -> None:
+    _constants(variant)[index].value = value
 
 
 def _calls(tree: ast.Module) -> list[ast.Call]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
 
 
-def _swapped_arguments(tree: ast.Module) -> Iterator[ast.Module]:
+def _swapped_arguments(tree: ast.Module) -> Iterator[_Edit]:
     for index, node in enumerate(_calls(tree)):
         if len(node.args) >= 2:
-            variant = copy.deepcopy(tree)
-            arguments = _calls(variant)[index].args
-            arguments[0], arguments[1] = arguments[1], arguments[0]
-            yield variant
+            yield partial(_swap_arguments, index)
 
 
-def _skipped_steps(tree: ast.Module) -> Iterator[ast.Module]:
+def _swap_arguments(index: int, variant: ast.Module) -> None:
+    arguments = _calls(variant)[index].args
+    arguments[0], arguments[1] = arguments[1], arguments[0]
+
+
+def _skipped_steps(tree: ast.Module) -> Iterator[_Edit]:
     """Replace a nested or assigned call by its first argument: the step is left out."""
     for index, node in enumerate(_calls(tree)):
-        if node.args and not (isinstance(node.func, ast.Name) and node.func.id == "final_answer"):
-            variant = copy.deepcopy(tree)
-            target = _calls(variant)[index]
-            first = target.args[0]
-            if isinstance(first, ast.Starred):
-                continue
-            _Replace(target, first).visit(variant)
-            yield variant
+        final = isinstance(node.func, ast.Name) and node.func.id == "final_answer"
+        if node.args and not final and not isinstance(node.args[0], ast.Starred):
+            yield partial(_skip_step, index)
+
+
+def _skip_step(index: int, variant: ast.Module) -> None:
+    call = _calls(variant)[index]
+    _Replace(call, call.args[0]).visit(variant)
 
 
 class _Replace(ast.NodeTransformer):

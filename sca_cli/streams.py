@@ -169,9 +169,8 @@ class _WholeLines(io.RawIOBase):
                 raise BrokenPipeError(errno.EPIPE, "closed pipe") from error
             if self.seekable_file:
                 os.ftruncate(self._descriptor, start)
-            raise MissingError(
-                f"cannot write {self._name}: {error.strerror}", "what was written before is whole; make room, then --resume"
-            ) from error
+            hint = "what was written before is whole; make room, then --resume" if self.seekable_file else ""
+            raise MissingError(f"cannot write {self._name}: {error.strerror}", hint) from error
 
     def tell(self) -> int:
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
@@ -192,17 +191,19 @@ class Output:
     """
 
     def __init__(self, path: str, *, rejected: str | None, resume: bool, settings: dict[str, Any]) -> None:
-        if resume and path == "-":
+        journalled = path != "-" and (os.path.isfile(path) or not os.path.exists(path))  # noqa: PTH110, PTH113  not /dev/full, not a named pipe
+        if resume and not journalled:
             raise UsageError("--resume needs -o FILE", "the output file is the progress")
         if rejected is not None and rejected == path:
             raise UsageError("-o and --rejected name the same file")
-        self.kept = 0
         self._files = ExitStack()
-        self._journal = None if path == "-" else _Journal(Path(path), settings, resume)
+        names = [path] if rejected is None else [path, rejected]
+        self._journal = _Journal(names, settings, resume) if journalled else None
         self.finished = self._journal.finished if self._journal else 0
         """Inputs that an earlier run finished; they are not done again."""
-        names = [path] if rejected is None else [path, rejected]
         offsets = self._journal.offsets if self._journal and self._journal.offsets else [0] * len(names)
+        self.kept = _lines_within(path, offsets[0])
+        """Records in `path`, those of an earlier run included."""
         self._raw = [self._open(name, offset) for name, offset in zip(names, offsets, strict=True)]
         self._writers = [jsonlines.Writer(raw, dumps=msgspec.json.encode, flush=True) for raw in self._raw]  # type: ignore[arg-type]
 
@@ -259,6 +260,16 @@ class Output:
         self._files.close()
 
 
+def _lines_within(path: str, size: int) -> int:
+    count = 0
+    if size:
+        with open(path, "rb") as file:  # noqa: PTH123  a name as the user gave it
+            while size > 0 and (chunk := file.read(min(size, _CHUNK_BYTES))):
+                count += chunk.count(b"\n")
+                size -= len(chunk)
+    return count
+
+
 class _Progress(msgspec.Struct):
     """One line of a journal."""
 
@@ -269,10 +280,18 @@ class _Progress(msgspec.Struct):
 
 
 class _Journal:
-    """`FILE.journal` beside an output file: a line of settings, then a line for every finished input."""
+    """`FILE.journal` beside an output file: a line of settings, then a line for every finished input.
 
-    def __init__(self, output: Path, settings: dict[str, Any], resume: bool) -> None:
+    Args:
+        names: the output file, and the file of rejected records if there is one.
+        settings: as `Output`.
+        resume: as `Output`.
+    """
+
+    def __init__(self, names: list[str], settings: dict[str, Any], resume: bool) -> None:
+        output = Path(names[0])
         self._path = output.with_name(output.name + ".journal")
+        self._descriptor = -1
         self.finished, self.last, self.offsets = 0, "", list[int]()
         fingerprint = hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()[:16]
         lines = self._read()
@@ -282,20 +301,13 @@ class _Journal:
                 changed = sorted(k for k in settings | begun["settings"] if settings.get(k) != begun["settings"].get(k))
                 raise UsageError(f"--resume: {output} was begun with other settings: {', '.join(changed)}")
             if len(lines) > 1:
-                progress = msgspec.json.decode(lines[-1], type=_Progress)
-                self.finished, self.last, self.offsets = progress.finished, progress.last, progress.offsets
+                self._go_on(lines[1:], names)
         elif lines and output.exists() and output.stat().st_size and not self._is_complete(lines):
             raise UsageError(f"{output} holds an unfinished run", f"go on with --resume, or remove {output} and {self._path.name}")
         elif resume and output.exists() and output.stat().st_size:
             raise UsageError(f"--resume: {output} has no journal", f"{self._path.name} is missing; remove {output} to begin again")
-        try:
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise MissingError(f"cannot write {self._path}: {error.strerror}") from error
         self._head = msgspec.json.encode({"fingerprint": fingerprint, "settings": settings})
-        self._append(self._head)
-        if self.offsets:
-            self.note(self.finished, self.last, self.offsets)
+        self._rewrite(complete=False)
 
     def _read(self) -> list[bytes]:
         try:
@@ -304,12 +316,44 @@ class _Journal:
             return []
         return whole.splitlines()
 
+    def _go_on(self, lines: list[bytes], names: list[str]) -> None:
+        """Take up the last progress whose output is all there: a machine that went down may have lost the rest."""
+        sizes = [os.path.getsize(name) if os.path.exists(name) else 0 for name in names]  # noqa: PTH110, PTH202  '-' is no path
+        for line in reversed(lines):
+            progress = msgspec.json.decode(line, type=_Progress)
+            if len(progress.offsets) != len(names):
+                raise UsageError(f"--resume: {names[0]} was begun {'without' if len(names) > 1 else 'with'} --rejected")
+            if all(offset <= size for offset, size in zip(progress.offsets, sizes, strict=True)):
+                self.finished, self.last, self.offsets = progress.finished, progress.last, progress.offsets
+                return
+        raise UsageError(
+            f"--resume: {' or '.join(names)} is shorter than {self._path.name} says",
+            f"put it back, or remove {self._path.name} and the output to begin again",
+        )
+
     def _is_complete(self, lines: list[bytes]) -> bool:
         return len(lines) > 1 and msgspec.json.decode(lines[-1], type=_Progress).complete
 
-    def _append(self, line: bytes) -> None:
+    def _rewrite(self, *, complete: bool) -> None:
+        """Put settings and progress in place in one step: killed here, a run leaves the old journal or the new one."""
+        fresh = self._path.with_name(self._path.name + ".new")
+        old = self._descriptor
         try:
-            os.write(self._descriptor, line + b"\n")
+            self._descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            if old >= 0:
+                os.close(old)
+            self._append(self._head)
+            if self.offsets:
+                self.note(self.finished, self.last, self.offsets, complete=complete)
+            fresh.replace(self._path)
+        except OSError as error:
+            raise MissingError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def _append(self, line: bytes) -> None:
+        rest = memoryview(line + b"\n")
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
         except OSError as error:
             raise MissingError(f"cannot write {self._path}: {error.strerror}", "make room, then --resume") from error
 
@@ -319,8 +363,5 @@ class _Journal:
 
     def close(self, *, complete: bool) -> None:
         if complete:
-            os.ftruncate(self._descriptor, 0)
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
-            self._append(self._head)
-            self.note(self.finished, self.last, self.offsets, complete=True)
+            self._rewrite(complete=True)
         os.close(self._descriptor)

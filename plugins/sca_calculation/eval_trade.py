@@ -4,7 +4,8 @@ from sca_calculation.drafts import Draft, Draw, Templates
 
 _GOODS = (
     "olive oil", "ceramic tiles", "bicycle frames", "roasted coffee", "solar panels", "wool blankets",
-    "chess clocks", "microscope lenses", "garden tools", "cello strings", "walnut veneer", "espresso machines",
+    "chess clocks", "microscope lenses", "garden tools", "cello strings", "walnut veneer",
+    "espresso machines",
 )  # fmt: skip
 _CURRENCIES = (
     "US dollars", "euros", "Swiss francs", "Japanese yen", "Norwegian kroner", "Mexican pesos",
@@ -153,9 +154,9 @@ def _duty_abroad(draw: Draw) -> Draft:
     return Draft(
         {"goods": _goods(draw), "old": old, "new": new, "price": price, "rate": rate, "duty": duty},
         (
-            "{goods} worth {price} {old} enter a country that charges a {duty} per cent tariff, payable in "
-            "{new}. One unit of the first currency buys {rate} {new}. How many {new} of tariff are due? Do "
-            "not round.",
+            "Crates of {goods} worth {price} {old} enter a country that charges a {duty} per cent tariff, "
+            "payable in {new}. One unit of the first currency buys {rate} {new}. How many {new} of tariff "
+            "are due? Do not round.",
             "Convert {price} {old} to {new} at {rate} and work out a tariff of {duty} % on the converted "
             "price. Answer with the tariff alone, unrounded.",
         ),

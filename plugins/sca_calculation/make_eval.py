@@ -1,8 +1,8 @@
-"""Make the held-out evaluation set: 120 tasks, 30 a family, of which 10 take one call, 10 two and 10 more.
+"""Make the held-out evaluation set: 120 tasks, 30 a family, of which 10 take one call, 10 two, 10 more.
 
-`python -m sca_calculation.make_eval` writes `eval.jsonl` anew; the same code gives the same bytes. Every task
-is tried out on the way: its solution must pass its check, its failure cases and an empty answer must not. The
-programs run here are the ones written in the `eval_*` modules; nothing that a model wrote comes near this file.
+`python -m sca_calculation.make_eval` writes `eval.jsonl` anew; the same code gives the same bytes. Every
+task is tried out on the way: its solution must pass its check, its failure cases and no answer must not. The
+programs run here are the ones written in the `eval_*` modules; what a model wrote never comes here.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The `scripted` model plugin: replies from a file, for tests, documentation and trying a pipeline without weights."""
+"""The `scripted` model plugin: replies from a file, for tests, documentation and trying a pipeline."""
 
 from sca_cli import Register, hookimpl
 

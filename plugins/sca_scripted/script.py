@@ -9,11 +9,13 @@ FILE is JSONL, one rule a line; the first rule that matches a conversation answe
 - `when` is a Python regular expression searched (`.` matches newlines) in the last user or tool message; with
   `"anywhere": true`, in all messages joined by newlines. Without `when` the rule matches everything.
 - Reply i answers a conversation that holds i assistant messages; the last reply answers all later turns.
-- A reply is a text, an object with `text` and `tool_calls`, or a list of these: entry `seed mod length` is taken.
+- A reply is a text, an object with `text` and `tool_calls`, or a list of these: entry `seed mod length` is
+  taken.
 - `{seed}` in a text or in an argument is replaced by the conversation's seed.
 
-A reply depends on the conversation and its seed only, so the order and the number of concurrent calls do not matter.
-Stop texts and `max_tokens` (counted in words) are obeyed. Token ids and log-probabilities are not invented.
+A reply depends on the conversation and its seed only, so the order and the number of concurrent calls do
+not matter. Stop texts and `max_tokens` (counted in words) are obeyed. Token ids and log-probabilities are
+not invented.
 """
 
 import asyncio
@@ -155,7 +157,7 @@ def _arguments(call: _Call, seed: int) -> str:
 
 
 def _cut(text: str, sampling: Sampling) -> tuple[str, bool]:
-    """Return the text up to its first stop text or `max_tokens` words, and whether it was the words that ended it."""
+    """Return the text up to its first stop text or `max_tokens` words, and whether the words ended it."""
     ends = [text.find(stop) + len(stop) for stop in sampling.stop if stop in text]
     text = text[: min(ends)] if ends else text
     words = [match.end() for match in re.finditer(r"\S+", text)]

@@ -1,14 +1,13 @@
-"""Attention of a ragged batch over slots: one mask rule for prefill and decoding, and no expansion of shared heads.
+"""Attention of a ragged batch over slots: one mask rule for all passes, and no expansion of shared heads.
 
-Registered with transformers under `NAME`. The stock `sdpa` path copies every key and value once per query head when a
-mask is given (seven times for Qwen2.5-0.5B); here the query heads that share a key head are folded into the query
-length instead, which computes the same thing.
+Registered with transformers under `NAME`. The stock `sdpa` path copies every key and value once per query
+head when a mask is given (seven times for Qwen2.5-0.5B); here the query heads that share a key head are
+folded into the query length instead, which computes the same thing.
 """
 
 from typing import Any
 
 import torch  # noqa: TID253  this module is imported inside the model's constructor
-from torch.nn.functional import scaled_dot_product_attention
 
 NAME = "sca_slots"
 
@@ -69,7 +68,9 @@ def attend(
     groups = heads // key.shape[1]
     folded = query.reshape(rows, key.shape[1], groups * queries, width)
     mask = attention_mask if queries == 1 else attention_mask.repeat(1, 1, groups, 1)
-    output = scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scaling)
+    output = torch.nn.functional.scaled_dot_product_attention(
+        folded, key, value, attn_mask=mask, scale=scaling
+    )
     return output.reshape(rows, heads, queries, -1).transpose(1, 2).contiguous(), None
 
 

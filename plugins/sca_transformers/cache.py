@@ -1,7 +1,7 @@
-"""Keys and values: `SlotCache` holds the running batch, `PrefixStore` what finished conversations left behind.
+"""Keys and values: `SlotCache` holds the running batch, `PrefixStore` what finished rows left behind.
 
-A row of the batch owns a slot; column c of a slot belongs to the token at position c. Rows of different lengths stand
-side by side without padding, because each query sees only the columns up to its own position.
+A row of the batch owns a slot; column c of a slot belongs to the token at position c. Rows of different
+lengths stand side by side without padding, because each query sees only the columns up to its own position.
 """
 
 from collections import OrderedDict
@@ -120,8 +120,9 @@ def common_prefix(left: Ids, right: Ids) -> int:
 class PrefixStore:
     """Keys and values of finished conversations, the least recently used dropped first.
 
-    The next turn of a conversation begins with the last one's tokens, and every conversation of an environment begins
-    with the same system prompt: both are found here by their longest common token prefix.
+    The next turn of a conversation begins with the last one's tokens, and every conversation of an
+    environment begins with the same system prompt: both are found here by their longest common token
+    prefix.
 
     Args:
         capacity: bytes held at most.

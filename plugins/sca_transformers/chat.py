@@ -62,7 +62,8 @@ class ChatFormat:
     def _end_ids(self, generation_config: Any) -> frozenset[int]:
         """Return the end tokens of configuration and tokenizer, and the one the template puts after a reply.
 
-        A checkpoint trained from a base model may name only `<|endoftext|>`, which a chat reply never ends in.
+        A checkpoint trained from a base model may name only `<|endoftext|>`, which a chat reply never ends
+        in.
         """
         named = generation_config.eos_token_id if generation_config is not None else None
         ends = {named} if isinstance(named, int) else set(named or ())
@@ -77,7 +78,8 @@ class ChatFormat:
 def parse_tool_calls(text: str) -> tuple[str, list[ToolCall]]:
     """Split a reply into its text and its `<tool_call>{"name": …, "arguments": {…}}</tool_call>` blocks.
 
-    A block that is not such an object stays in the text: the agent loop tells the model what is wrong with it.
+    A block that is not such an object stays in the text: the agent loop tells the model what is wrong with
+    it.
     """
     calls: list[ToolCall] = []
 

@@ -1,11 +1,12 @@
 """Continuous batching: one worker thread decodes all running replies together, a token each per step.
 
-A step drops cancelled rows, admits waiting ones into free slots, and runs the model once over all rows. A newcomer's
-prompt is computed only beyond the longest prefix that a running or a finished row already holds; among newcomers that
-share a prefix nobody holds yet, one goes first and the others copy from it.
+A step drops cancelled rows, admits waiting ones into free slots, and runs the model once over all rows. A
+newcomer's prompt is computed only beyond the longest prefix that a running or a finished row already holds;
+among newcomers that share a prefix nobody holds yet, one goes first and the others copy from it.
 
-The same rows in the same order give the same tokens. Which rows run beside each other depends on when requests arrive,
-and matrix products of another batch size round differently: in bfloat16 a near tie may then fall the other way.
+The same rows in the same order give the same tokens. Which rows run beside each other depends on when
+requests arrive, and matrix products of another batch size round differently: in bfloat16 a near tie may
+then fall the other way.
 """
 
 import queue
@@ -74,7 +75,8 @@ class Engine:
         self._waiting: deque[Row] = deque()
         self._running: list[Row] = []
         self._closed = False
-        # The head's weight would be copied once per row for a strided input: gigabytes for a large vocabulary.
+        self._door = threading.Lock()  # nothing may be queued behind the None that stops the worker
+        # For a strided input the head's weight would be copied once per row: gigabytes of vocabulary.
         model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
         self._thread = threading.Thread(target=self._work, name="sca-transformers", daemon=True)
         self._thread.start()
@@ -85,14 +87,16 @@ class Engine:
         Raises:
             ModelError: the engine is closed.
         """
-        if self._closed:
-            raise ModelError("the model is closed")
-        self._inbox.put(rows)
+        with self._door:
+            if self._closed:
+                raise ModelError("the model is closed")
+            self._inbox.put(rows)
 
     def close(self) -> None:
         """Stop the worker and wait for it; replies not yet whole fail."""
-        self._closed = True
-        self._inbox.put(None)
+        with self._door:
+            self._closed = True
+            self._inbox.put(None)
         self._thread.join()
 
     # ------------------------------------------------------------ the worker
@@ -212,8 +216,8 @@ class Engine:
     def _prefill(self, start: int, end: int) -> None:
         """Compute the prompts of consecutive slots and sample each row's first token.
 
-        Rows end together (padding stands on the left), so that the last position gives the logits of all of them;
-        padding writes to the scratch column.
+        Rows end together (padding stands on the left), so that the last position gives the logits of all of
+        them; padding writes to the scratch column.
         """
         rows = self._running[start:end]
         longest = max(len(row.prompt) - row.length for row in rows)

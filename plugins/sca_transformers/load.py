@@ -18,7 +18,8 @@ def locate(name: str) -> str:
         name: a directory, or a hub id `OWNER/NAME`.
 
     Raises:
-        MissingError: no such directory, no such model on the hub, or no hub answers and the cache does not hold it.
+        MissingError: no such directory, no such model on the hub, or no hub answers and the cache does not
+        hold it.
     """
     path = Path(name).expanduser()
     if name and path.is_dir():
@@ -80,7 +81,7 @@ def load(name: str, dtype: str, device: str) -> tuple[Any, Any]:
         raise ValueError(f"dtype={dtype} is not a torch type")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' lack, not ours
     attention.register()
     path = locate(name)
     try:
@@ -95,6 +96,6 @@ def load(name: str, dtype: str, device: str) -> tuple[Any, Any]:
         odd = ", ".join(sorted(layer_types - {"full_attention", "sliding_attention"}))
         raise MissingError(f"'{name}' has layers this plugin cannot batch: {odd}", f"--model vllm:{name}")
     try:
-        return model.eval().requires_grad_(False).to(device), tokenizer
+        return model.eval().requires_grad_(False).to(device), tokenizer  # type: ignore[no-untyped-call]  # the same
     except RuntimeError as error:
         raise ValueError(f"device={device}: {str(error).splitlines()[0]}") from error

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class TransformersModel:
     """A causal language model of transformers, in this process; concurrent calls share one running batch.
 
-    Token ids and log-probabilities are those of the engine. The same conversation and seed in the same batch give the
-    same tokens; in another batch bfloat16 rounds differently and a reply may part ways at a near tie.
+    Token ids and log-probabilities are those of the engine. The same conversation and seed in the same
+    batch give the same tokens; in another batch bfloat16 rounds differently and a reply may part ways at a
+    near tie.
 
     Args:
         name: a model directory, or a hub id `OWNER/NAME`.
@@ -54,6 +55,7 @@ class TransformersModel:
         window = model.config.get_text_config().max_position_embeddings
         self._max_context = min(int(max_context) or window, window)
         self.chat = ChatFormat(tokenizer, model.generation_config, name)
+        """How the model writes conversations; also names the tokens that end a reply."""
         self._engine = Engine(
             model,
             self.chat,

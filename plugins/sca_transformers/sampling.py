@@ -55,7 +55,7 @@ def _throw(logits: torch.Tensor, rows: Sequence[Dice]) -> torch.Tensor:
 
 
 def _invert(weights: torch.Tensor, throws: torch.Tensor) -> torch.Tensor:
-    """Return the index at which each row's cumulative weight passes its throw, a share of the total in [0, 1)."""
+    """Return the index at which each row's cumulative weight passes its throw, a share of the total."""
     cumulative = weights.cumsum(-1)
     total = cumulative[:, -1]
     aims = torch.minimum(

@@ -16,7 +16,7 @@ from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling
 from sca_cli.methods import Method, Workshop, cat, rejected, solution_first
 from sca_cli.prompts import Prompts
-from sca_cli.records import ErrorNote, Exploration, Task, content_id
+from sca_cli.records import ErrorNote, Exploration, content_id
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 
@@ -157,6 +157,8 @@ def command(
         opened_model(model_name, fanout) as engine,
         Meter("challenge", count, quiet=quiet) as meter,
     ):
+        for env_spec in envs:
+            sandbox.describe(env_spec)  # one that does not start is told once, before any work
         explorations: Iterable[Exploration]
         if paths:
             explorations = streams.read(paths, Exploration)

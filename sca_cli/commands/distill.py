@@ -40,7 +40,7 @@ def command(
     dtype: train.Dtype = "auto",
     threads: train.Threads = None,
     actions: options.Actions = "code",
-    turns: options.Turns = 6,
+    turns: options.Turns = 4,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.7,
     top_p: options.TopP = 1.0,

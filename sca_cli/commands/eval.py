@@ -126,7 +126,7 @@ def command(
         typer.Option("--rollouts", metavar="FILE", help="Keep the attempts in FILE; a second model's in FILE.b.", show_default=False),
     ] = None,
     actions: options.Actions = "code",
-    turns: options.Turns = 6,
+    turns: options.Turns = 4,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.7,
     top_p: options.TopP = 1.0,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sca_cli import chat
 from sca_cli.agent import Actor, EpisodeLimits
 from sca_cli.commands import options
 from sca_cli.commands.shell import Done, MODEL_WIDTH, Meter, exit_code, made_by, opened_model, pump, required_envs, required_model, say
@@ -42,7 +43,7 @@ class Explorer:
         seed = derived_seed(self.seed, "explore", index)
         tools, policy = self.sandbox.describe(env)
         focus = random.Random(seed).sample(tools, min(FOCUS_TOOLS, len(tools)))
-        opening = [self.actor.system(policy, tools), Message(role="user", content=self._request(focus))]
+        opening = self._opening(policy, tools, focus)
         made = made_by("explore", model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint())
         exploration = Exploration(env=env, seed=seed, made_by=made)
         try:
@@ -55,9 +56,9 @@ class Explorer:
             exploration.error = ErrorNote(boundary="world", message=error.message)
         return exploration
 
-    def _request(self, focus: list[Tool]) -> str:
+    def _opening(self, policy: str, tools: list[Tool], focus: list[Tool]) -> list[Message]:
         names = ", ".join(tool.name for tool in focus)
-        return self.actor.prompts.fill("explore", focus=names, situation="")
+        return self.actor.prompts.fill("explore", policy=policy, tools=chat.tool_listing(tools), focus=names)
 
 
 def run(count: int, explorer: Explorer, *, output: Output, fanout: Fanout, meter: Meter) -> Iterator[Done]:
@@ -112,6 +113,8 @@ def command(
         opened_model(model_name, fanout) as engine,
         Meter("explore", count, quiet=quiet) as meter,
     ):
+        for env_spec in envs:
+            sandbox.describe(env_spec)  # one that does not start is told once, before any work
         actor = exploring_actor(engine, Sampling(temperature, top_p, max_tokens), prompts, turns)
         explorer = Explorer(envs, model_name, actor, sandbox, seed)
         calls = failed = 0

@@ -16,7 +16,7 @@ from sca_cli.errors import ExitCode, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import Prompts
-from sca_cli.records import ErrorNote, Message, Rollout, Task
+from sca_cli.records import ErrorNote, Rollout, Task
 from sca_cli.sandbox import Judgement, Limits, Sandbox
 from sca_cli.streams import Output
 
@@ -50,7 +50,7 @@ class Attempts:
         made = made_by(self.command, model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint())
         rollout = Rollout(task=task, sample=sample, made_by=made, parents=[task.id])
         tools, policy = self.sandbox.describe(task.env)
-        opening = [self.actor.system(policy, tools), Message(role="user", content=task.instruction)]
+        opening = self.actor.opening(policy, tools, task.instruction)
         try:
             with self.sandbox.session(task.env, task.seed) as session:
                 episode = await self.actor.act(session, opening, tools, seed)
@@ -108,7 +108,7 @@ def command(
     model: options.Model = None,
     samples: Annotated[int, typer.Option("--samples", "-k", min=1, help="Attempts at each task.")] = 4,
     actions: options.Actions = "code",
-    turns: options.Turns = 6,
+    turns: options.Turns = 4,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.8,
     top_p: options.TopP = 1.0,

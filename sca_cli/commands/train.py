@@ -256,7 +256,7 @@ def command(
     dtype: Dtype = "auto",
     threads: Threads = None,
     actions: options.Actions = "code",
-    turns: options.Turns = 6,
+    turns: options.Turns = 4,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.8,
     top_p: options.TopP = 1.0,

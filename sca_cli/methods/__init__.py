@@ -1,11 +1,11 @@
 """How a challenger makes tasks: one file a method, all behind `Method`."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sca_cli.interfaces import Completion, Model, Sampling, Tool
 from sca_cli.prompts import Prompts
-from sca_cli.records import ErrorNote, Exploration, Message, Task
+from sca_cli.records import ErrorNote, Exploration, Task
 from sca_cli.sandbox import Sandbox
 
 
@@ -20,24 +20,22 @@ class Workshop:
     tools: list[Tool]
     policy: str
 
-    async def ask(self, prompt: str, seed: int, *, count: int = 1, stop: tuple[str, ...] = ()) -> list[Completion]:
+    async def ask(
+        self, prompt: str, seed: int, *, count: int = 1, most: int | None = None, stop: tuple[str, ...] = (), **values: str
+    ) -> list[Completion]:
         """Ask the model the same thing `count` times, with different seeds.
+
+        Args:
+            prompt: name of the prompt file; `values` fill it in.
+            most: tokens a reply needs at most, where that is less than the user allows: one reply that rambles on
+                keeps a whole batch waiting.
 
         Raises:
             ModelError: the engine failed.
         """
-        sampling = Sampling(
-            temperature=self.sampling.temperature,
-            top_p=self.sampling.top_p,
-            max_tokens=self.sampling.max_tokens,
-            stop=stop,
-            seed=seed,
-        )
-        messages = [
-            Message(role="system", content="You are an expert who writes tasks and programs exactly as asked."),
-            Message(role="user", content=prompt),
-        ]
-        return await self.model.generate([messages] * count, sampling)
+        max_tokens = min(self.sampling.max_tokens, most or self.sampling.max_tokens)
+        sampling = replace(self.sampling, stop=stop, seed=seed, max_tokens=max_tokens)
+        return await self.model.generate([self.prompts.fill(prompt, **values)] * count, sampling)
 
 
 type Method = Callable[[Workshop, Exploration, int], Awaitable[Task]]

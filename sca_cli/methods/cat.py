@@ -25,14 +25,14 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
         ModelError: the engine failed.
     """
     draw = random.Random(seed)
-    prompt = workshop.prompts.fill(
+    (completion,) = await workshop.ask(
         "challenge-cat",
+        seed,
         policy=workshop.policy,
         tools=chat.tool_listing(workshop.tools),
         observations=shown_observations(exploration.observations, draw),
         focus=focus(workshop, draw),
     )
-    (completion,) = await workshop.ask(prompt, seed)
     try:
         parts = parse(completion.text)
     except Unparsable as error:

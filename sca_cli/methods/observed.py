@@ -102,8 +102,8 @@ def _source(call: Observation) -> str:
 def _changed(before: JSON, after: JSON, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], JSON]]:
     """Yield (path, new value) of every leaf of `after` that is not the same in `before`."""
     if isinstance(after, dict) and isinstance(before, dict):
-        for key in after:
-            yield from _changed(before.get(key), after[key], (*path, key))
+        for key in [*after, *(key for key in before if key not in after)]:
+            yield from _changed(before.get(key), after.get(key), (*path, key))
     elif isinstance(after, list) and isinstance(before, list) and len(after) == len(before):
         for index, value in enumerate(after):
             yield from _changed(before[index], value, (*path, index))

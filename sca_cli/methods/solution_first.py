@@ -3,17 +3,21 @@ then the model writes the question. Small models need it: they cannot foresee re
 paper, which has the model write all four parts).
 
 1. Draw one to three tools so that the result of each can be an argument of the next.
-2. The model writes a program that calls them; it is run in the jail.
+   Several such chains are tried for one candidate.
+2. The model fills in the arguments; each program is run in the jail, steps that nothing reads are left out, and the
+   program with most calls is taken.
 3. `evaluate` is filled from what was observed: the answer, or what the read tools show to have changed.
 4. The model writes the instruction, several times; the first that names every literal of the program, and neither the
    answer nor a tool, is taken.
 5. The model writes wrong programs; those that `evaluate` refuses are the failure cases, filled up with mutants.
 """
 
+import ast
 import asyncio
 import random
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 from sca_cli import chat, source
 from sca_cli.checks import FAILURE_CASES, run_check
@@ -23,8 +27,13 @@ from sca_cli.methods.cat import shown_observations
 from sca_cli.methods.observed import NothingObserved, answer_check, state_check
 from sca_cli.records import JSON, Exploration, Observation, Task
 
+PROGRAM_CANDIDATES = 3
 INSTRUCTION_CANDIDATES = 4
+PROGRAM_TOKENS, INSTRUCTION_TOKENS, FAILURES_TOKENS = 160, 160, 320
 MAX_CHAIN = 3
+FACTS_TO_CHOOSE_FROM = 3
+"""An answer that is one of so many given values (a minimum) is not given away."""
+
 _MAX_ANSWER_CHARS = 300
 _INSTRUCTION_CHARS = (20, 800)
 _MUTANTS_TRIED = 12
@@ -42,13 +51,23 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
         SandboxError: the jail does not start.
     """
     draw = random.Random(seed)
-    chain = draw_chain(workshop.tools, draw)
-    reply = ""
+    asked = [
+        workshop.ask(
+            "solution-first-program",
+            seed + place,
+            most=PROGRAM_TOKENS,
+            stop=chat.CODE_STOP,
+            policy=workshop.policy,
+            tools=chat.tool_lines(chain),
+            observations=shown_observations(_of_tools(exploration.observations, chain), draw),
+            skeleton=skeleton(chain),
+        )
+        for place, chain in enumerate(draw_chain(workshop.tools, draw) for _ in range(PROGRAM_CANDIDATES))
+    ]
+    completions = [completion for answered in await asyncio.gather(*asked) for completion in answered]
+    replies = [completion.text for completion in completions]
     try:
-        (completion,) = await workshop.ask(_program_prompt(workshop, exploration, chain, draw), seed, stop=chat.CODE_STOP)
-        reply = completion.text
-        program = _program(reply)
-        ran = await asyncio.to_thread(_run, workshop, exploration, program, chain)
+        program, ran = await asyncio.to_thread(_best, workshop, exploration, replies)
         instruction = await _instruction(workshop, program, ran, seed)
         task = Task(
             env=exploration.env,
@@ -62,7 +81,7 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
         )
         await _add_failure_cases(workshop, task, seed)
     except Dropped as error:
-        return rejected(exploration, "solution-first", str(error), reply)
+        return rejected(exploration, "solution-first", str(error), "\n\n".join(replies))
     return task
 
 
@@ -80,20 +99,45 @@ def draw_chain(tools: list[Tool], draw: random.Random) -> list[Tool]:
     return chain
 
 
-_JSON_TYPE = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array", "dict": "object"}
+def skeleton(chain: list[Tool]) -> str:
+    """Return the program to be filled in: a step a tool, each given the step before, then the final answer."""
+    steps = []
+    for place, tool in enumerate(chain, 1):
+        taken = place > 1 and next(
+            (name for name in tool.parameters["properties"] if _takes(tool, name, chain[place - 2].returns)), None
+        )
+        arguments = [f"step{place - 1}" if name == taken else "..." for name in tool.parameters["properties"]]
+        if "*" in tool.signature:
+            arguments += ["..."]
+        steps.append(f"step{place} = {tool.name}({', '.join(arguments)})")
+    return "\n".join([*steps, f"final_answer(step{len(chain)})"])
+
+
+def _of_tools(observations: list[Observation], tools: list[Tool]) -> list[Observation]:
+    names = {tool.name for tool in tools}
+    return [call for call in observations if call.tool in names]
+
+
+_JSON_TYPE = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object"}
 
 
 def accepts(tool: Tool, returned: str) -> bool:
     """Whether a parameter of the tool takes a value of the returned Python type."""
-    given = _JSON_TYPE.get(re.match(r"\w*", returned)[0])  # type: ignore[index]  # \w* always matches
-    wanted = {_type(schema) for schema in tool.parameters["properties"].values()}
-    return given in wanted or (given == "integer" and "number" in wanted)
+    return any(_takes(tool, name, returned) for name in tool.parameters["properties"])
 
 
-def _type(schema: dict[str, JSON]) -> str:
-    if schema.get("type") == "array":
-        return str(schema.get("items", {}).get("type", "array"))
-    return str(schema.get("type", ""))
+def _takes(tool: Tool, parameter: str, returned: str) -> bool:
+    schema = tool.parameters["properties"][parameter]
+    return _fits(schema["items"] if f"*{parameter}:" in tool.signature else schema, returned)
+
+
+def _fits(schema: dict[str, JSON], returned: str) -> bool:
+    if "anyOf" in schema:
+        return any(_fits(option, returned) for option in schema["anyOf"])
+    if item := re.fullmatch(r"list\[(.*)\]", returned):
+        return schema.get("type") == "array" and _fits(schema.get("items", {}), item[1])
+    given = _JSON_TYPE.get(re.match(r"\w*", returned)[0], "")  # type: ignore[index]  # \w* always matches
+    return schema.get("type") == given or (given == "integer" and schema.get("type") == "number")
 
 
 # ---------------------------------------------------------------- 2 and 3: the program and what it does
@@ -108,29 +152,36 @@ class _Ran:
     evaluate: str
 
 
-def _program_prompt(workshop: Workshop, exploration: Exploration, chain: list[Tool], draw: random.Random) -> str:
-    return workshop.prompts.fill(
-        "solution-first-program",
-        policy=workshop.policy,
-        tools=chat.tool_listing(chain),
-        observations=shown_observations(exploration.observations, draw),
-        focus=", then ".join(tool.name for tool in chain),
-        chained=", giving the result of each to the next" if len(chain) > 1 else "",
-    )
+def _best(workshop: Workshop, exploration: Exploration, replies: list[str]) -> tuple[str, _Ran]:
+    """Run the program of every reply and return the one that made most calls, with what it did."""
+    good: list[tuple[str, _Ran]] = []
+    problems = []
+    for reply in replies:
+        try:
+            program = _program(reply, {tool.name for tool in workshop.tools if tool.writes})
+            good.append((program, _run(workshop, exploration, program)))
+        except Dropped as error:
+            problems.append(error)
+    if not good:
+        raise problems[0]
+    return max(good, key=lambda pair: len(pair[1].calls))
 
 
-def _program(reply: str) -> str:
+def _program(reply: str, writing: set[str]) -> str:
     blocks = chat.code_blocks(reply)
     if not blocks:
         raise Dropped("program: no code block")
     try:
-        source.parse(blocks[0])
+        tree = source.parse(blocks[0])
     except source.NotPython as error:
         raise Dropped("program: not Python") from error
-    return blocks[0]
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    if any(isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom) for node in ast.walk(tree)):
+        raise Dropped("program: defines or imports")
+    return ast.unparse(tree if used & writing else source.without_unused_steps(tree))
 
 
-def _run(workshop: Workshop, exploration: Exploration, program: str, chain: list[Tool]) -> _Ran:
+def _run(workshop: Workshop, exploration: Exploration, program: str) -> _Ran:
     with workshop.sandbox.session(exploration.env, exploration.seed) as session:
         run = session.run(program)
         if not run.ok:
@@ -139,9 +190,8 @@ def _run(workshop: Workshop, exploration: Exploration, program: str, chain: list
             raise Dropped("program: no final answer")
         if any(call.error for call in run.calls):
             raise Dropped("program: a tool refused")
-        missing = {tool.name for tool in chain} - {call.tool for call in run.calls}
-        if missing:
-            raise Dropped("program: leaves out a tool")
+        if not run.calls:
+            raise Dropped("program: calls no tool")
         try:
             if any(call.writes for call in run.calls):
                 evaluate = state_check(workshop.sandbox, session, exploration, run.calls)
@@ -155,7 +205,8 @@ def _run(workshop: Workshop, exploration: Exploration, program: str, chain: list
 def _worth_asking(answer: JSON, program: str) -> JSON:
     if answer in (None, "", 0, [], {}) or isinstance(answer, bool):
         raise Dropped("program: trivial answer")
-    if answer in source.literals(source.parse(program)):
+    facts = source.literals(source.parse(program))
+    if answer in facts and len(facts) < FACTS_TO_CHOOSE_FROM:
         raise Dropped("program: answer stands in the program")
     if len(repr(answer)) > _MAX_ANSWER_CHARS:
         raise Dropped("program: answer too long")
@@ -168,16 +219,21 @@ def _worth_asking(answer: JSON, program: str) -> JSON:
 async def _instruction(workshop: Workshop, program: str, ran: _Ran, seed: int) -> str:
     facts = source.literals(source.parse(program))
     used = {call.tool for call in ran.calls}
-    prompt = workshop.prompts.fill(
+    completions = await workshop.ask(
         "solution-first-instruction",
+        seed + PROGRAM_CANDIDATES,
+        count=INSTRUCTION_CANDIDATES,
+        most=INSTRUCTION_TOKENS,
         solution=program,
         tools=chat.tool_lines([tool for tool in workshop.tools if tool.name in used]),
         literals=", ".join(map(str, facts)) or "none",
     )
     problems = []
-    for completion in await workshop.ask(prompt, seed + 1, count=INSTRUCTION_CANDIDATES):
+    for completion in completions:
         text = completion.text.strip().strip('"').strip()
         problem = instruction_problem(text, facts, ran.answer, [tool.name for tool in workshop.tools])
+        if not problem and "?" not in text and not any(call.writes for call in ran.calls):
+            problem = "asks nothing"
         if not problem:
             return text
         problems.append(problem)
@@ -201,9 +257,13 @@ def instruction_problem(text: str, facts: list[JSON], answer: JSON, tool_names: 
         return "names a tool"
     if not all(_stands_in(fact, text) for fact in facts):
         return "leaves a fact out"
-    if answer not in facts and not isinstance(answer, list | dict) and _stands_in(answer, text):
+    if answer not in facts and _can_stand_in_text(answer) and _stands_in(answer, text):
         return "gives the answer away"
     return ""
+
+
+def _can_stand_in_text(answer: JSON) -> bool:
+    return isinstance(answer, str | int | float) and not isinstance(answer, bool)
 
 
 def _stands_in(value: JSON, text: str) -> bool:
@@ -217,8 +277,13 @@ def _stands_in(value: JSON, text: str) -> bool:
 
 
 async def _add_failure_cases(workshop: Workshop, task: Task, seed: int) -> None:
-    prompt = workshop.prompts.fill("solution-first-failures", instruction=task.instruction, solution=task.solution)
-    (completion,) = await workshop.ask(prompt, seed + 2)
+    (completion,) = await workshop.ask(
+        "solution-first-failures",
+        seed + PROGRAM_CANDIDATES + INSTRUCTION_CANDIDATES,
+        most=FAILURES_TOKENS,
+        instruction=task.instruction,
+        solution=task.solution,
+    )
     written = [block for block in chat.code_blocks(completion.text) if block.strip() != task.solution.strip()]
     await asyncio.to_thread(_keep_failing, workshop, task, written[:FAILURE_CASES], seed)
     if len(task.failure_cases) < FAILURE_CASES:
@@ -226,7 +291,7 @@ async def _add_failure_cases(workshop: Workshop, task: Task, seed: int) -> None:
 
 
 def _keep_failing(workshop: Workshop, task: Task, written: list[str], seed: int) -> None:
-    mutants = list(source.mutants(task.solution, seed))[:_MUTANTS_TRIED]
+    mutants = islice(source.mutants(task.solution, seed), _MUTANTS_TRIED)
     origins = []
     for origin, program in [*(("model", text) for text in written), *(("mutation", text) for text in mutants)]:
         if len(task.failure_cases) == FAILURE_CASES:

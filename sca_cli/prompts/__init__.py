@@ -1,9 +1,11 @@
 """The prompts: prose in Markdown files that a researcher edits without touching Python.
 
-`$name` marks what is filled in (string.Template). `--prompt DIR` replaces any of them by a file of the same name.
+A file is a conversation: a line `[system]`, `[user]` or `[assistant]` begins a message, so that examples can be shown as
+turns. `$name` marks what is filled in (string.Template). `--prompt DIR` replaces any of them by a file of the same name.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -11,6 +13,10 @@ from pathlib import Path
 from string import Template
 
 from sca_cli.errors import UsageError
+from sca_cli.records import Message
+
+
+_MESSAGE = re.compile(r"^\[(system|user|assistant)\]\n(.*?)(?=^\[(?:system|user|assistant)\]$|\Z)", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +46,23 @@ class Prompts:
             raise UsageError(f"--prompt {directory}: replaces no prompt", f"prompts: {', '.join(known)}")
         return cls(path)
 
-    def fill(self, name: str, **values: str) -> str:
-        """Return the prompt with its `$names` filled in.
+    def fill(self, name: str, **values: str) -> list[Message]:
+        """Return the prompt as messages, its `$names` filled in.
 
         Raises:
-            UsageError: a replaced prompt uses a name that is not given here.
+            UsageError: a replaced prompt uses a name that is not given here, or holds no message.
         """
-        try:
-            return Template(_text(name, self.directory)).substitute(values).strip()
-        except (KeyError, ValueError) as error:
-            raise UsageError(
-                f"prompt {name}.md: cannot fill {error}", f"it may use: {', '.join('$' + key for key in values)}"
-            ) from error
+        messages = []
+        for role, text in re.findall(_MESSAGE, _text(name, self.directory)):
+            try:
+                filled = Template(text).substitute(values).strip()
+            except (KeyError, ValueError) as error:
+                known = ", ".join("$" + key for key in values)
+                raise UsageError(f"prompt {name}.md: cannot fill {error}", f"it may use: {known}") from error
+            messages.append(Message(role=role, content=filled))
+        if not messages:
+            raise UsageError(f"prompt {name}.md holds no message", "a line [system], [user] or [assistant] begins one")
+        return messages
 
     def fingerprint(self) -> str:
         """Return a hash over all prompt texts in force: 12 hex digits."""

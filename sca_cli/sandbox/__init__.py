@@ -1,18 +1,21 @@
 """Where code that a model wrote is run: programs and checks in a jail, tools and state in a world beside it.
 
-`Sandbox` starts both; `Session` is one conversation of a program with a world, and its judgement. Names are loaded on
-first use, because this package is also imported inside the jail, where only the standard library is at hand.
+`Sandbox` starts both; `Session` is one conversation of a program with a world, and its judgement. Names are
+loaded on first use, because this package is also imported inside the jail, where only the standard library is
+at hand.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sca_cli.sandbox.session import Judgement, Run, Session
-    from sca_cli.sandbox.world import Limits, Sandbox
+    from sca_cli.sandbox.outcomes import Judgement, Limits, Run
+    from sca_cli.sandbox.session import Session
+    from sca_cli.sandbox.world import Sandbox
 
 _HOME = {
-    "Judgement": "session", "Limits": "world", "Run": "session", "Sandbox": "world", "Session": "session",
+    "Judgement": "outcomes", "Limits": "outcomes", "Run": "outcomes",
+    "Sandbox": "world", "Session": "session",
 }  # fmt: skip
 
 __all__ = ["Judgement", "Limits", "Run", "Sandbox", "Session"]

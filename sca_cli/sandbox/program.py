@@ -1,14 +1,17 @@
 """What the children of the program zygote do: run the turns of a program, or one check. Runs inside the jail.
 
-Nothing here is trusted once the first hostile byte has run: the code can rewrite every function of this module in its
-own process. It holds its job socket and one tool link, and can only say over them what it could have said anyway.
+Nothing here is trusted once the first hostile byte has run: the code can rewrite every function of this
+module in its own process. It holds its job socket and one tool link, and can only say over them what it could
+have said anyway.
 """
 
 import _ast
+import contextlib
 import io
+import itertools
 import json
 import os
-import random
+import socket
 import sys
 import time
 import types
@@ -21,6 +24,7 @@ from sca_cli.sandbox.zygote import JOB, LINK
 _ORDER_BYTES = 1 << 26
 _MESSAGE_CHARS = 4000
 _TRACE_LINES = 12
+_REHEARSALS = 40
 _VARARGS = 0x04  # inspect.CO_VARARGS
 
 
@@ -32,7 +36,6 @@ class _Answered(BaseException):
     """Ends a program that has given its final answer; `except Exception` does not stop it."""
 
 
-_job = wire.Channel(JOB)
 _link = wire.Channel(LINK)
 
 
@@ -45,7 +48,8 @@ def _call(tool: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         _link.send(payload)
         tag, value = json.loads(_link.receive(_ORDER_BYTES))
     except (EOFError, OSError):
-        # The world has hung up: a limit was passed or it failed. The host knows and is about to end this process.
+        # The world has hung up: a limit was passed or it failed. The host knows and is about to end this
+        # process.
         while True:
             time.sleep(60)
     if tag == "result":
@@ -71,22 +75,24 @@ class Programs:
     def __init__(self, order: dict[str, Any]) -> None:
         self._memory_mb: int = order["memory_mb"]
         self._cpu_s: int = order["cpu_s"]
-        self._stubs: dict[str, dict[str, Any]] = {}
+        self._mains: dict[str, types.ModuleType] = {}
         self._out = io.TextIOWrapper(
             io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True
         )
-        self._main = types.ModuleType("__main__")
+        sys.stdout = sys.stderr = self._out
         ToolError.__module__ = "__main__"
-        _run_turn("1", 1, {}, _Answer())  # the first compile of a process sets up tables worth sharing
+        self._rehearse()
 
     def learn(self, key: str, value: Any) -> None:
-        """Build the tool functions of an environment.
+        """Build the main module of an environment's programs.
 
         Args:
             key: the name by which requests call it.
             value: descriptions of its tools.
         """
-        self._stubs[key] = {tool["name"]: _stub(tool) for tool in value}
+        main = types.ModuleType("__main__")
+        main.__dict__.update({tool["name"]: _stub(tool) for tool in value}, ToolError=ToolError)
+        self._mains[key] = main
 
     def live(self, words: list[str], fds: list[int], confinement: Confinement) -> None:
         """Serve `program KEY` (job, link, output) or `check KEY` (job, link)."""
@@ -96,31 +102,51 @@ class Programs:
         for fd in (1, 2) if kind == "program" else ():
             os.dup2(fds[2], fd)
         confinement.apply(LINK + 1, self._memory_mb, self._cpu_s)
-        random.seed(0)
-        sys.stdout = sys.stderr = self._out
-        sys.modules["__main__"] = self._main
-        namespace = self._main.__dict__
-        namespace.update(self._stubs[key], ToolError=ToolError)
-        if kind == "program":
-            self._take_turns(namespace)
-        else:
-            order = json.loads(_job.receive(_ORDER_BYTES))
-            _job.send(json.dumps(_judge(order["source"], order["answer"], namespace)).encode())
+        main = sys.modules["__main__"] = self._mains[key]
+        with contextlib.suppress(EOFError):
+            (self._take_turns if kind == "program" else _check)(wire.Channel(JOB), main.__dict__)
 
-    def _take_turns(self, namespace: dict[str, Any]) -> None:
+    def _take_turns(self, job: wire.Channel, namespace: dict[str, Any]) -> None:
         answer = _Answer()
         namespace["final_answer"] = answer.final_answer
-        turn = 0
-        while True:
-            order = json.loads(_job.receive(_ORDER_BYTES))
-            turn += 1
-            reason, message = _run_turn(order["code"], turn, namespace, answer)
-            try:
-                self._out.flush()
-            except (OSError, ValueError):
-                pass  # it closed its own output
-            head = json.dumps({"reason": reason, "message": message, "answered": answer.given})
-            _job.send(head[:-1].encode() + b',"answer":' + answer.text + b"}")
+        for turn in itertools.count(1):
+            self._take_turn(job, turn, namespace, answer)
+
+    def _take_turn(self, job: wire.Channel, turn: int, namespace: dict[str, Any], answer: "_Answer") -> None:
+        order = json.loads(job.receive(_ORDER_BYTES))
+        reason, message = _run_turn(order["code"], turn, namespace)
+        with contextlib.suppress(OSError, ValueError):  # it may have closed its own output
+            self._out.flush()
+        head = json.dumps({"reason": reason, "message": message, "answered": answer.given})
+        job.send(head[:-1].encode() + b',"answer":' + answer.text + b"}")
+
+    def _rehearse(self) -> None:
+        """Go through turns and checks before the first fork.
+
+        The interpreter fills caches and adapts its bytecode as code runs: done here that is shared, done in a
+        child each write copies a page.
+        """
+        orders = (
+            {"code": "x = [tool(n, key=str(n)) for n in (1, 2)]\nprint(end='')\nfinal_answer({'x': x[0]})"},
+            {"source": "def evaluate(answer):\n    return answer['x'] == tool(1)", "answer": {"x": 1}},
+        )
+        ours, theirs = socket.socketpair()
+        far, near = socket.socketpair()
+        with ours, theirs, far, near:
+            _link.fd, job = near.fileno(), wire.Channel(theirs.fileno())
+            for _ in range(_REHEARSALS):
+                namespace = {"tool": _stub({"name": "tool", "signature": "", "description": ""})}
+                answer = _Answer()
+                namespace["final_answer"] = answer.final_answer
+                for order in orders:
+                    ours.sendall(wire.frame(wire.dumps(order)))
+                far.sendall(wire.frame(b'["result",1]') * 3)
+                self._take_turn(job, 1, namespace, answer)
+                _check(job, namespace)
+                ours.recv(wire.CHUNK)
+                far.recv(wire.CHUNK)
+        _link.fd = LINK
+        _link.buffer.clear()
 
 
 class _Answer:
@@ -140,15 +166,11 @@ class _Answer:
         raise _Answered
 
 
-def _run_turn(code: str, turn: int, namespace: dict[str, Any], answer: _Answer) -> tuple[str, str]:
-    """Run one turn as a notebook would: the value of a last expression is echoed. Return reason and message."""
+def _run_turn(code: str, turn: int, namespace: dict[str, Any]) -> tuple[str, str]:
+    """Run one turn as a notebook would: a last expression is echoed. Return reason and message."""
     filename = "<program>" if turn == 1 else f"<program {turn}>"
     try:
-        tree = compile(code, filename, "exec", 0x400, dont_inherit=True)  # ast.PyCF_ONLY_AST
-        last = None
-        if tree.body and isinstance(tree.body[-1], _ast.Expr):
-            last = compile(_ast.Expression(tree.body.pop().value), filename, "eval", dont_inherit=True)
-        body = compile(tree, filename, "exec", dont_inherit=True)
+        body, last = _compile(code, filename)
     except MemoryError:
         return "memory", "MemoryError: the program is too large to compile"
     except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
@@ -169,6 +191,18 @@ def _run_turn(code: str, turn: int, namespace: dict[str, Any], answer: _Answer) 
     except BaseException as error:  # noqa: BLE001  the program may raise anything
         return "exception", _message(error, filename, code)
     return "", ""
+
+
+def _compile(code: str, filename: str) -> tuple[types.CodeType, types.CodeType | None]:
+    """Return the code, and apart from it the expression at its end if there is one."""
+    # The tree costs three times the compilation, and a line that ends the program has no value to echo.
+    if code.rstrip().rpartition("\n")[2].startswith("final_answer("):
+        return compile(code, filename, "exec", dont_inherit=True), None
+    tree: Any = compile(code, filename, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+    last = None
+    if tree.body and isinstance(tree.body[-1], _ast.Expr):
+        last = compile(_ast.Expression(tree.body.pop().value), filename, "eval", dont_inherit=True)
+    return compile(tree, filename, "exec", dont_inherit=True), last
 
 
 def _syntax_message(error: Exception) -> str:
@@ -200,6 +234,11 @@ def _message(error: BaseException, filename: str, code: str) -> str:
         return "an exception that cannot be shown"
 
 
+def _check(job: wire.Channel, namespace: dict[str, Any]) -> None:
+    order = json.loads(job.receive(_ORDER_BYTES))
+    job.send(json.dumps(_judge(order["source"], order["answer"], namespace)).encode())
+
+
 def _judge(source: str, answer: Any, namespace: dict[str, Any]) -> dict[str, Any]:
     """Run a check. Return {"verdict": True or False}, or {"reason", "message"} when it gave neither."""
     try:
@@ -220,5 +259,8 @@ def _judge(source: str, answer: Any, namespace: dict[str, Any]) -> dict[str, Any
     except BaseException as error:  # noqa: BLE001  the check may raise anything
         return {"reason": "exception", "message": _message(error, "<program>", source)}
     if type(verdict) is not bool:
-        return {"reason": "not-bool", "message": f"evaluate returned {type(verdict).__name__}, not True or False"}
+        return {
+            "reason": "not-bool",
+            "message": f"evaluate returned {type(verdict).__name__}, not True or False",
+        }
     return {"verdict": verdict}

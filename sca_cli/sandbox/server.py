@@ -1,8 +1,9 @@
-"""What the children of a world zygote do: hold one session's state and answer tool calls. Runs inside the jail.
+"""What the children of a world zygote do: hold one session's state and answer tool calls. In the jail.
 
-The code here and the environment are trusted, the arguments are not. A call is bound to the tool's signature and its
-values compared with the tool's types before the tool sees them; a misfit is a TypeError for the caller. After that
-only `ToolError` is a refusal: any other exception is a fault of the environment and ends the session's validity.
+The code here and the environment are trusted, the arguments are not. A call is bound to the tool's signature
+and its values compared with the tool's types before the tool sees them; a misfit is a TypeError for the
+caller. After that only `ToolError` is a refusal: any other exception is a fault of the environment and ends
+the session's validity.
 """
 
 import importlib
@@ -10,12 +11,13 @@ import inspect
 import os
 import random
 import select
+import socket
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from sca_cli.errors import PluginError, ToolError, UsageError
-from sca_cli.interfaces import Environment, Tool, tools_of
+from sca_cli.interfaces import Environment, Tool, tool, tools_of
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.confine import Confinement
 from sca_cli.sandbox.zygote import CHECK_LINK, JOB, LINK
@@ -24,6 +26,8 @@ _LOG_REPLIES = 16  # a session's record of calls may hold this many times `reply
 _ORDER_BYTES = 1 << 26
 _WORLD_CPU = 10  # a world serves every turn of a session: this many times a program's CPU seconds
 _FLOAT_MAX = 1 << 1023
+_MESSAGE_CHARS = 2000
+_REHEARSALS = 20
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),),
     "array": (list,), "object": (dict,),
@@ -138,15 +142,16 @@ class Worlds:
 
     def __init__(self, order: dict[str, Any], environment: Environment) -> None:
         self._environment = environment
-        self._tools = {name: _Callable(tool, method) for name, (tool, method) in tools_of(environment).items()}
-        self._memory_mb: int = order["memory_mb"]
-        self._cpu_s: int = order["cpu_s"] * _WORLD_CPU
-        self._reply_bytes: int = order["reply_bytes"]
-        self._most_calls: int = order["calls"]
+        self._order = order
+        self._tools = _callables(environment)
+        self._rehearse()
 
     def ready(self) -> dict[str, Any]:
         """Return what the host wants to know of the environment."""
-        return {"tools": [asdict(tool.tool) for tool in self._tools.values()], "policy": str(self._environment.policy)}
+        return {
+            "tools": [asdict(tool.tool) for tool in self._tools.values()],
+            "policy": str(self._environment.policy),
+        }
 
     def learn(self, key: str, value: Any) -> None:
         """Take nothing in: a world knows all it needs."""
@@ -155,23 +160,79 @@ class Worlds:
         """Serve `world SEED` (job, program's link, check's link) until the host closes the job."""
         for fd, number in zip(fds, (JOB, LINK, CHECK_LINK), strict=True):
             os.dup2(fd, number)
-        confinement.apply(CHECK_LINK + 1, self._memory_mb, self._cpu_s)
+        confinement.apply(CHECK_LINK + 1, self._order["memory_mb"], self._order["cpu_s"] * _WORLD_CPU)
         random.seed(0)
-        self._job = wire.Channel(JOB)
+        _Service(self._environment, self._tools, self._order, (JOB, LINK, CHECK_LINK)).serve(int(words[1]))
+
+    def _rehearse(self) -> None:
+        """Serve a world of our own before the first fork, so that caches and adapted bytecode are shared."""
+        environment = _Rehearsal()
+        request = wire.frame(wire.dumps(["echo", [{"x": ["y", 1]}], {"key": "z"}]))
+        for _ in range(_REHEARSALS):
+            pairs = [socket.socketpair() for _ in range(3)]
+            (job, _), (program, _), (check, _) = pairs
+            job.sendall(wire.frame(b'{"number":1}'))
+            for link in (program, check):
+                link.sendall(request)
+            for ours in (job, program, check):
+                ours.shutdown(socket.SHUT_WR)
+            fds = [theirs.detach() for _, theirs in pairs]
+            _Service(environment, _callables(environment), self._order, (fds[0], fds[1], fds[2])).serve(0)
+            os.close(fds[0])
+            for ours in (job, program, check):
+                ours.close()
+
+
+class _Rehearsal(Environment):
+    @tool
+    def echo(self, value: dict[str, Any], *, key: str = "") -> Any:  # noqa: ARG002
+        """Return the value."""
+        return value
+
+
+def _callables(environment: Environment) -> dict[str, _Callable]:
+    return {name: _Callable(tool, method) for name, (tool, method) in tools_of(environment).items()}
+
+
+class _Service:
+    """One session's world: answers tool calls and keeps the record of them.
+
+    Args:
+        environment: this process's own.
+        tools: its tools.
+        order: limits.
+        fds: job, program's link, check's link.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        tools: dict[str, _Callable],
+        order: dict[str, Any],
+        fds: tuple[int, int, int],
+    ) -> None:
+        self._environment = environment
+        self._tools = tools
+        self._reply_bytes: int = order["reply_bytes"]
+        self._most_calls: int = order["calls"]
+        self._job, *links = map(wire.Channel, fds)
+        self._links = {link.fd: link for link in links}
+        self._checking = fds[2]
+        self._where = dict(zip(fds, ("host", "program", "check"), strict=True))
+        self._calls = dict.fromkeys(fds, 0)
         self._log: list[bytes] = []
         self._logged = 0
-        self._calls = {JOB: 0, LINK: 0, CHECK_LINK: 0}
-        self._alarm, self._message = "", ""
-        try:
-            self._environment.reset(int(words[1]))
-        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
-            self._raise_alarm("world", f"reset({words[1]}): {type(error).__name__}: {error}")
-        self._serve()
+        self._failed = ""
 
-    def _serve(self) -> None:
+    def serve(self, seed: int) -> None:
+        """Put the state of `seed` in place and answer until the host closes the job."""
+        try:
+            self._environment.reset(seed)
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+            self._fail(f"reset({seed})", error)
         poller = select.poll()
-        links = {fd: wire.Channel(fd) for fd in (LINK, CHECK_LINK)}
-        for fd in (JOB, *links):
+        links = self._links
+        for fd in (self._job.fd, *links):
             poller.register(fd, select.POLLIN)
         while True:
             ready = [fd for fd, _ in poller.poll()]
@@ -181,11 +242,11 @@ class Worlds:
                     poller.unregister(fd)
                     os.close(fd)
                     del links[fd]
-            if JOB in ready and not self._serve_job():
+            if self._job.fd in ready and not self._serve_job():
                 return
 
     def _serve_link(self, link: wire.Channel) -> bool:
-        if self._alarm == "world" or not link.feed():
+        if self._failed or not link.feed():
             return False
         try:
             while (frame := link.next(self._reply_bytes)) is not None:
@@ -193,7 +254,7 @@ class Worlds:
                     return False
                 link.send(reply)
         except wire.FrameError as error:
-            self._raise_alarm("reply", str(error))
+            self._alarm(link.fd, "reply", str(error))
             return False
         except OSError:
             return False
@@ -205,72 +266,83 @@ class Worlds:
         while (frame := self._job.next(_ORDER_BYTES)) is not None:
             order = wire.loads(frame)
             state = b"null"
-            if "tool" in order and self._alarm != "world":
-                self._answer(wire.dumps(order["tool"]), JOB)
-            elif "state" in order and self._alarm != "world":
+            if "tool" in order and not self._failed:
+                self._answer(wire.dumps(order["tool"]), self._job.fd)
+            elif "state" in order and not self._failed:
                 try:
                     state = wire.dumps(self._environment.state())
                 except Exception as error:  # noqa: BLE001  a plugin may fail in any way
-                    self._note("world", f"state(): {type(error).__name__}: {error}")
-            self._report(order["number"], state)
-            if self._alarm != "world":  # a limit ends a program, not the world
-                self._alarm = self._message = ""
+                    self._fail("state()", error)
+            self._report(order["number"], state=state)
         return True
 
-    def _report(self, number: int, state: bytes = b"null") -> None:
-        """Send the calls since the last report, and the alarm that stands."""
-        head = wire.dumps({"number": number, "alarm": self._alarm, "message": self._message})
+    def _report(
+        self, number: int, alarm: str = "", message: str = "", where: str = "", state: bytes = b"null"
+    ) -> None:
+        """Send the calls since the last report.
+
+        Number 0 is an alarm, which nobody asked for: the host waits for a program that waits for us.
+        """
+        if self._failed:
+            alarm, message = "world", self._failed
+        head = wire.dumps({"number": number, "alarm": alarm, "message": message, "where": where})
         calls = b",".join(self._log)
         self._log.clear()
         self._job.send(b'%s,"calls":[%s],"state":%s}' % (head[:-1], calls, state))
 
-    def _note(self, alarm: str, message: str) -> None:
-        self._alarm, self._message = self._alarm or alarm, self._message or message[:2000]
+    def _alarm(self, source: int, alarm: str, message: str) -> None:
+        self._report(0, alarm, message, self._where[source])
 
-    def _raise_alarm(self, alarm: str, message: str) -> None:
-        """Tell the host at once: it waits for the program, which gets no reply any more."""
-        self._note(alarm, message)
+    def _fail(self, where: str, error: Exception) -> None:
+        self._failed = f"{where}: {type(error).__name__}: {error}".encode(errors="replace").decode()[
+            :_MESSAGE_CHARS
+        ]
         self._report(0)
 
     def _answer(self, frame: bytes, source: int) -> bytes | None:
         """Carry out one call and record it. None when the caller is to be cut off."""
-        request = wire.loads(frame)
-        try:
-            name, args, kwargs = request
-            args, kwargs = list(args), dict(kwargs)
-            name = str(name)
-        except (TypeError, ValueError):
-            raise wire.FrameError("not a tool call") from None
+        name, args, kwargs = self._request(frame)
         self._calls[source] += 1
         if self._calls[source] > self._most_calls:
-            self._raise_alarm("calls", f"more than {self._most_calls} tool calls")
+            self._alarm(source, "calls", f"more than {self._most_calls} tool calls")
             return None
         entry = self._tools.get(name)
-        if entry and source == JOB:
+        if entry and source == self._job.fd:
             args, kwargs = entry.spread(args, kwargs)
-        record: dict[str, Any] = {"tool": name, "args": args, "kwargs": kwargs}
-        result = b"null"
-        tag, text = "misfit", f"no tool named '{name}'"
-        if entry:
-            record["writes"] = entry.tool.writes
-            text = entry.misfit(args, kwargs)
-            if not text and entry.tool.writes and source == CHECK_LINK:
-                record["refused"] = True
-                tag, text = "refused", f"{name}() changes the state, which a check may not"
-            elif not text:
-                record_bytes = wire.dumps(record)  # before the tool can touch its arguments
-                outcome = self._carry_out(entry, args, kwargs)
-                if outcome is None:
-                    return None
-                tag, text, result = outcome
-                return self._record(record_bytes, tag, text, result)
         try:
-            record_bytes = wire.dumps(record)
+            record = wire.dumps(
+                {"tool": name, "args": args, "kwargs": kwargs}
+            )  # before the tool can touch them
         except ValueError as error:
             raise wire.FrameError(str(error)) from None
-        return self._record(record_bytes, tag, text, result)
+        if not entry:
+            return self._record(source, record, "misfit", f"no tool named '{name}'")
+        if entry.tool.writes:
+            record = record[:-1] + b',"writes":true}'
+        if text := entry.misfit(args, kwargs):
+            return self._record(source, record, "misfit", text)
+        if entry.tool.writes and source == self._checking:
+            record = record[:-1] + b',"refused":true}'
+            return self._record(
+                source, record, "refused", f"{name}() changes the state, which a check may not"
+            )
+        outcome = self._carry_out(entry, args, kwargs)
+        return None if outcome is None else self._record(source, record, *outcome)
 
-    def _carry_out(self, entry: _Callable, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str, bytes] | None:
+    def _request(self, frame: bytes) -> tuple[str, list[Any], dict[str, Any]]:
+        """Return the name and arguments of a call that a stranger wrote.
+
+        Raises:
+            wire.FrameError: it is no such thing.
+        """
+        match wire.loads(frame):
+            case [str() as name, list() as args, dict() as kwargs]:
+                return name, args, kwargs
+        raise wire.FrameError("not a tool call")
+
+    def _carry_out(
+        self, entry: _Callable, args: list[Any], kwargs: dict[str, Any]
+    ) -> tuple[str, str, bytes] | None:
         name = entry.tool.name
         try:
             value = entry.method(*args, **kwargs)
@@ -281,18 +353,20 @@ class Worlds:
         except ToolError as error:
             return "refused", str(error) or f"{name}() refused the call", b"null"
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way
-            self._raise_alarm("world", f"{name}(): {type(error).__name__}: {error}")
+            self._fail(f"{name}()", error)
             return None
-        if len(result) > self._reply_bytes // 2:
+        if len(result) > self._reply_bytes:
             return "refused", f"{name}(): a result of {len(result)} bytes is more than can be given", b"null"
         return "result", "", result
 
-    def _record(self, record: bytes, tag: str, text: str, result: bytes) -> bytes | None:
+    def _record(
+        self, source: int, record: bytes, tag: str, text: str, result: bytes = b"null"
+    ) -> bytes | None:
         shown = f"TypeError: {text}" if tag == "misfit" else text
         entry = b'%s,"error":%s,"result":%s}' % (record[:-1], wire.dumps(shown), result)
         self._log.append(entry)
         self._logged += len(entry)
         if self._logged > _LOG_REPLIES * self._reply_bytes:
-            self._raise_alarm("reply", f"tool calls of more than {self._logged} bytes in all")
+            self._alarm(source, "reply", f"tool calls of more than {self._logged} bytes in all")
             return None
         return b'["%s",%s]' % (tag.encode(), result if tag == "result" else wire.dumps(text))

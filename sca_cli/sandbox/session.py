@@ -1,94 +1,25 @@
 """`Session`: one program's conversation with one world, and its judgement. Used by one thread at a time.
 
-The program, the check and the world are three processes in two jails. Everything that comes from the program or the
-check is hostile: frames are bounded, decoded strictly, and can say no more than what its own code could have done.
+The program, the check and the world are three processes in two jails. Everything that comes from the program
+or the check is hostile: frames are bounded, decoded strictly, and can say no more than what its own code
+could have done.
 """
 
 import contextlib
-import os
 import select
-import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from sca_cli.errors import WorldError
-from sca_cli.records import JSON, Observation, Outcome
+from sca_cli.records import JSON, Observation
 from sca_cli.sandbox import wire
-from sca_cli.sandbox.jail import Child, End, ZygoteDied
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one program, one check or one world may use; each limit has its own reason when it is passed."""
-
-    wall_s: float = 10.0
-    """`timeout`: seconds of one turn, one check, or one request to the world."""
-    cpu_s: int = 5
-    """`cpu`: CPU seconds of a program, all turns together, or of a check."""
-    memory_mb: int = 512
-    """`memory`: MiB of address space on top of the bare interpreter."""
-    output_bytes: int = 65536
-    """`output`: bytes that one turn may print."""
-    reply_bytes: int = 1 << 20
-    """`reply`: bytes of an answer or of one tool call; a session's calls together may have 16 times as many."""
-    calls: int = 200
-    """`calls`: tool calls of a program, all turns together, of a check, or of the host."""
-
-
-
-@dataclass(slots=True)
-class Run:
-    """One turn of a program."""
-
-    ok: bool
-    """The code ran to its end, or ended in `final_answer`."""
-    reason: str = ""
-    """Empty, or exception, syntax, timeout, cpu, memory, output, reply, calls, crash, blocked-syscall, world, sandbox."""
-    message: str = ""
-    """The exception with a traceback within the code, or the limit in words."""
-    output: str = ""
-    """What it printed, standard error included, and the echo of a last expression."""
-    answered: bool = False
-    """It has called `final_answer`, in this turn or before."""
-    answer: JSON = None
-    alive: bool = True
-    """It can take another turn."""
-    calls: list[Observation] = field(default_factory=list)
-    """Tool calls made in this turn, with their results."""
-
-
-@dataclass(slots=True)
-class Judgement:
-    """What a check found."""
-
-    outcome: Outcome
-    reason: str = ""
-    """Why it is invalid: as `Run.reason`, or not-bool, no-evaluate."""
-    message: str = ""
-    calls: list[Observation] = field(default_factory=list)
-    """Tool calls the check made, refused ones included."""
-
-
-class _Turn(msgspec.Struct):
-    """What a program says after a turn."""
-
-    reason: str
-    message: str
-    answered: bool
-    answer: JSON
-
-
-class _Verdict(msgspec.Struct):
-    """What a check says."""
-
-    verdict: bool | None = None
-    reason: str = ""
-    message: str = ""
+from sca_cli.sandbox.guest import Ended, Guest, Turn, Verdict, cause, decode_hostile
+from sca_cli.sandbox.jail import Child, ZygoteDied
+from sca_cli.sandbox.outcomes import Judgement, Limits, Run
 
 
 class _Report(msgspec.Struct):
@@ -97,12 +28,12 @@ class _Report(msgspec.Struct):
     number: int
     alarm: str
     message: str
+    where: str
+    """Whose calls the alarm is about: program, check or host."""
     calls: list[Observation]
     state: JSON
 
 
-_turn_decoder = msgspec.json.Decoder(_Turn)
-_verdict_decoder = msgspec.json.Decoder(_Verdict)
 _report_decoder = msgspec.json.Decoder(_Report)
 
 # A program may not claim a reason that would make its failure somebody else's.
@@ -110,65 +41,6 @@ _PROGRAM_REASONS = {"", "exception", "memory", "syntax"}
 _CHECK_REASONS = {"exception", "memory", "syntax", "not-bool", "no-evaluate"}
 _REPORT_BYTES = 1 << 28
 _MESSAGE_CHARS = 20000
-
-
-class _Ended(Exception):
-    """A child has to be ended, or has ended.
-
-    Args:
-        reason: one of `Run.reason`, or "" if the child's own end must tell.
-        message: in words.
-    """
-
-    def __init__(self, reason: str = "", message: str = "") -> None:
-        super().__init__(reason)
-        self.reason, self.message = reason, message
-
-
-class _Guest:
-    """A hostile child with its job socket and, for a program, its output pipe."""
-
-    def __init__(self, kind: str, spawn: Callable[[str, Sequence[int]], Child], link: socket.socket) -> None:
-        self.job, theirs = socket.socketpair()
-        self.channel = wire.Channel(self.job.fileno())
-        self.output = bytearray()
-        self.out, out = os.pipe() if kind == "program" else (-1, -1)
-        with theirs, link:
-            try:
-                self.child = spawn(kind, [theirs.fileno(), link.fileno(), *([out] if out >= 0 else [])])
-            except BaseException:
-                self.close()
-                raise
-            finally:
-                if out >= 0:
-                    os.close(out)
-        if self.out >= 0:
-            os.set_blocking(self.out, False)
-
-    def close(self) -> None:
-        self.job.close()
-        if self.out >= 0:
-            os.close(self.out)
-            self.out = -1
-
-    def drain(self, limit: int) -> bool:
-        """Read what has been printed. False when no more can come.
-
-        Raises:
-            _Ended: more than the limit was printed; what is kept is bounded.
-        """
-        if self.out < 0:
-            return False
-        while True:
-            try:
-                data = os.read(self.out, wire.CHUNK)
-            except BlockingIOError:
-                return True
-            if not data:
-                return False
-            self.output += data[: limit + 1 - len(self.output)]
-            if len(self.output) > limit:
-                raise _Ended("output", f"more than {limit} bytes printed")
 
 
 class Session:
@@ -190,12 +62,13 @@ class Session:
         """All tool calls so far."""
         self._limits = limits
         self._spawn = spawn_program
-        self._guest: _Guest | None = None
-        self._over: _Ended | None = None  # why the program takes no more turns
-        self._spoilt: _Ended | None = None  # why nobody can judge this session
+        self._guest: Guest | None = None
+        self._over: Ended | None = None  # why the program takes no more turns
+        self._spoilt: Ended | None = None  # why nobody can judge this session
         self._judged = False
         self._answered, self._answer = False, None
         self._requests = 0
+        self._alarm: Ended | None = None  # a limit that the current program or check has passed
         self._job, job = socket.socketpair()
         self._link, link = socket.socketpair()
         self._check_link, check_link = socket.socketpair()
@@ -225,62 +98,60 @@ class Session:
         Raises:
             SandboxError: the jail does not start.
         """
-        if over := self._spoilt or self._over:
-            return self._ended_run(over, [])
-        if not self._guest:
-            self._guest = _Guest("program", self._spawn, self._link)
-        guest = self._guest
-        guest.output.clear()
-        turn, ended = None, None
+        mark = len(self.calls)
+        turn, guest = None, self._guest
         try:
+            if ended := self._spoilt or self._over:
+                raise ended
+            if not guest:
+                guest = self._guest = Guest("program", self._spawn, self._link)
+            guest.output.clear()
             turn = self._take_turn(guest, code)
-        except _Ended as end:
-            ended = end
-        calls: list[Observation] = []
-        try:
-            if ended:
-                ended = self._end_program(ended)
-            calls = self._take_calls()
-        except _Ended as end:
-            ended = self._end_program(end)
-        if ended or not turn:
-            return self._ended_run(ended or _Ended("reply"), calls)
+            self._ask({})
+            if ended := self._alarm or self._over:
+                raise ended
+        except Ended as ended:
+            if guest:
+                ended = self._end_guest(guest, ended)
+            self._over = ended
+            with contextlib.suppress(Ended):
+                self._ask({})
+            turn = (
+                Turn(self._spoilt.reason, self._spoilt.message)
+                if self._spoilt
+                else Turn(ended.reason, ended.message)
+            )
         if turn.answered:
             self._answered, self._answer = True, turn.answer
         return Run(
             ok=not turn.reason,
             reason=turn.reason,
             message=turn.message[:_MESSAGE_CHARS],
-            output=guest.output.decode(errors="replace"),
+            output=guest.output.decode(errors="replace") if guest else "",
             answered=self._answered,
             answer=self._answer,
-            calls=calls,
+            alive=not self._over,
+            calls=self.calls[mark:],
         )
 
-    def _ended_run(self, ended: _Ended, calls: list[Observation]) -> Run:
-        output = self._guest.output.decode(errors="replace") if self._guest else ""
-        if self._guest:
-            self._guest.output.clear()
-        return Run(False, ended.reason, ended.message, output, self._answered, self._answer, False, calls)
-
-    def _take_turn(self, guest: _Guest, code: str) -> _Turn:
+    def _take_turn(self, guest: Guest, code: str) -> Turn:
         deadline = time.monotonic() + self._limits.wall_s
         try:
-            self._send(guest.job, msgspec.json.encode({"code": code}), deadline)
+            order = msgspec.json.encode({"code": code})
         except UnicodeEncodeError as error:
-            return _Turn("syntax", f"SyntaxError: {error}", False, None)
-        frame = self._await_guest(guest, deadline)
+            return Turn("syntax", f"SyntaxError: {error}")
+        self._send(guest.job, order, deadline)
+        turn = decode_hostile(Turn, self._await_guest(guest, deadline))
         guest.drain(self._limits.output_bytes)
-        turn = _decode_hostile(_turn_decoder, frame)
         if turn.reason not in _PROGRAM_REASONS:
-            raise _Ended("reply", "the program wrote to its own channel")
+            raise Ended("reply", "the program wrote on its own channel")
         return turn
 
-    def _await_guest(self, guest: _Guest, deadline: float) -> bytes:
+    def _await_guest(self, guest: Guest, deadline: float) -> bytes:
         """Wait for a frame of a hostile child, draining its output and listening for the world's alarm.
 
         Raises:
-            _Ended: a limit was passed, the child is gone, or the world is.
+            Ended: a limit was passed, the child is gone, or the world is.
         """
         poller = select.poll()
         for fd in (guest.channel.fd, self._channel.fd, guest.out):
@@ -289,45 +160,230 @@ class Session:
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise _Ended("timeout", f"no end after {self._limits.wall_s:g} s")
+                raise Ended("timeout", f"no end after {self._limits.wall_s:g} s")
             for fd, _ in poller.poll(left * 1000 + 1):
                 if fd == guest.out:
                     if not guest.drain(self._limits.output_bytes):
                         poller.unregister(fd)
                 elif fd == self._channel.fd:
                     self._hear_world()
+                    if self._alarm:
+                        raise self._alarm
                 elif not guest.channel.feed():
-                    raise _Ended
+                    raise Ended
                 else:
                     try:
                         frame = guest.channel.next(self._limits.reply_bytes)
                     except wire.FrameError as error:
-                        raise _Ended("reply", str(error)) from None
+                        raise Ended("reply", str(error)) from None
                     if frame is not None:
                         return frame
 
-    def _end_program(self, ended: _Ended) -> _Ended:
-        """Kill and reap the program; return why it ended, found out from its end if need be."""
-        guest, self._over = self._guest, ended
-        assert guest
-        try:
-            end = self._reap(guest)
-        except _Ended as lost:
-            return lost
-        with contextlib.suppress(_Ended):
-            guest.drain(self._limits.output_bytes)
-        guest.close()
-        if end and not ended.reason:
-            self._over = _why(end, self._limits)
-        return self._over
-
-    def _reap(self, guest: _Guest) -> End | None:
+    def _end_guest(self, guest: Guest, ended: Ended) -> Ended:
+        """Kill and reap a hostile child, and return why it ended; its own end tells if we do not know."""
         child, guest.child = guest.child, None
         if not child:
-            return None
+            return ended
         child.kill()
         try:
-            return child.wait()
+            end = child.wait()
         except ZygoteDied:
-            raise self._spoil("sandbox", "the jail died") from None
+            return self._spoil("sandbox", "the jail died")
+        with contextlib.suppress(Ended):
+            guest.drain(self._limits.output_bytes)
+        guest.close()
+        return ended if ended.reason else cause(end, self._limits)
 
+    # ------------------------------------------------------------ the world
+
+    def call(
+        self, tool: str, args: Sequence[JSON] = (), kwargs: Mapping[str, JSON] | None = None
+    ) -> Observation:
+        """Make one tool call on behalf of a model.
+
+        Args:
+            tool: its name.
+            args: positional arguments.
+            kwargs: named arguments; a `*args` parameter may be named and given an array.
+
+        Returns:
+            The call and its result. Unknown tools, unfit arguments and refusals are its `error`.
+
+        Raises:
+            WorldError: the environment failed, or the session has ended.
+        """
+        arguments: tuple[list[JSON], dict[str, JSON]] = (list(args), dict(kwargs or {}))
+        try:
+            wire.dumps(arguments)
+        except (TypeError, ValueError) as error:
+            return Observation(tool=tool, error=f"TypeError: {tool}() {error}")
+        mark = len(self.calls)
+        self._request({"tool": [tool, *arguments]})
+        if len(self.calls) == mark:
+            alarm, self._alarm = self._alarm or Ended("calls", "it was not carried out"), None
+            return Observation(tool=tool, args=arguments[0], kwargs=arguments[1], error=alarm.message)
+        return self.calls[-1]
+
+    def state(self) -> JSON:
+        """Return the state of this session's world.
+
+        Raises:
+            WorldError: the environment failed, or the session has ended.
+        """
+        return self._request({"state": True}).state
+
+    def answer(self, value: JSON) -> None:
+        """Set the final answer from outside, for agents whose actions are tool calls.
+
+        Raises:
+            TypeError: it is not made of JSON types.
+            ValueError: it is not finite, or nested too deeply.
+        """
+        wire.dumps(value)
+        self._answered, self._answer = True, value
+
+    def _request(self, order: dict[str, Any]) -> _Report:
+        try:
+            return self._ask(order)
+        except Ended as ended:
+            raise WorldError(ended.message) from None
+
+    def _ask(self, order: dict[str, Any]) -> _Report:
+        """Send the world a request and wait for the report that replies to it.
+
+        Raises:
+            Ended: the session is spoilt; a limit that was passed is in `_alarm` instead.
+        """
+        if self._spoilt or not self._world:
+            raise self._spoilt or Ended("world", "the session has ended")
+        self._alarm = None
+        self._requests += 1
+        deadline = time.monotonic() + self._limits.wall_s
+        try:
+            self._send(self._job, wire.dumps(order | {"number": self._requests}), deadline)
+        except Ended:
+            raise self._world_gone() from None
+        poller = select.poll()
+        poller.register(self._job, select.POLLIN)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 and self._guest and self._guest.child:
+                # A program that does not read the world's replies holds it up, and must not spoil the session
+                # by it.
+                self._over = self._end_guest(self._guest, Ended("timeout", "it does not read its replies"))
+                deadline = time.monotonic() + self._limits.wall_s
+            elif left <= 0:
+                raise self._spoil("world", f"the environment gave no reply within {self._limits.wall_s:g} s")
+            elif poller.poll(left * 1000 + 1) and (report := self._hear_world()):
+                return report
+
+    def _hear_world(self) -> _Report | None:
+        """Read what the world says. Return the reply to the last request, if that is among it.
+
+        Raises:
+            Ended: the world failed or is gone.
+        """
+        if not self._channel.feed():
+            raise self._world_gone()
+        reply = None
+        while (frame := self._channel.next(_REPORT_BYTES)) is not None:
+            report = _report_decoder.decode(frame)
+            self.calls += report.calls
+            if report.alarm == "world":
+                raise self._spoil("world", report.message)
+            if report.alarm and report.where in ("host", self._guest.kind if self._guest else ""):
+                self._alarm = Ended(report.alarm, report.message)
+            if report.number == self._requests:
+                reply = report
+        return reply
+
+    def _world_gone(self) -> Ended:
+        world, self._world = self._world, None
+        try:
+            end = world.wait() if world else None
+        except ZygoteDied:
+            return self._spoil("sandbox", "the jail died")
+        why = cause(end, self._limits).message if end else "the session has ended"
+        return self._spoil("world", f"the environment's process ended: {why}")
+
+    def _spoil(self, reason: str, message: str) -> Ended:
+        self._spoilt = self._spoilt or Ended(reason, message)
+        return self._spoilt
+
+    def _send(self, sock: socket.socket, payload: bytes, deadline: float) -> None:
+        sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        try:
+            sock.sendall(wire.frame(payload))
+        except TimeoutError:
+            raise Ended("timeout", "it does not read its orders") from None
+        except OSError:
+            raise Ended from None
+
+    # ------------------------------------------------------------ the judgement
+
+    def evaluate(self, source: str) -> Judgement:
+        """End the program, then judge what it left behind, and end the session.
+
+        The check runs in a fresh child after the program has been reaped; writing tools refuse it.
+
+        Args:
+            source: Python that defines `evaluate()` or `evaluate(answer)`.
+
+        Raises:
+            SandboxError: the jail does not start.
+            RuntimeError: this session has been judged before.
+        """
+        if self._judged:
+            raise RuntimeError("a session is judged once")
+        self._judged = True
+        mark = len(self.calls)
+        try:
+            if self._guest:
+                self._end_guest(self._guest, Ended("timeout"))
+            if self._spoilt:
+                raise self._spoilt
+            self._guest = Guest("check", self._spawn, self._check_link)
+            verdict = self._check(self._guest, source)
+        except Ended as ended:
+            return Judgement("invalid", ended.reason, ended.message[:_MESSAGE_CHARS], self.calls[mark:])
+        finally:
+            self.close()
+        if verdict.verdict is None:
+            return Judgement("invalid", verdict.reason, verdict.message[:_MESSAGE_CHARS], self.calls[mark:])
+        return Judgement("pass" if verdict.verdict else "fail", calls=self.calls[mark:])
+
+    def _check(self, guest: Guest, source: str) -> Verdict:
+        deadline = time.monotonic() + self._limits.wall_s
+        try:
+            order = msgspec.json.encode({"source": source, "answer": self._answer})
+        except UnicodeEncodeError as error:
+            return Verdict(None, "syntax", f"SyntaxError: {error}")
+        try:
+            self._send(guest.job, order, deadline)
+            verdict = decode_hostile(Verdict, self._await_guest(guest, deadline))
+            if verdict.verdict is None and verdict.reason not in _CHECK_REASONS:
+                raise Ended("reply", "the check wrote on its own channel")
+            self._ask({})
+            if self._alarm:
+                raise self._alarm
+        except Ended as ended:
+            cause = self._end_guest(guest, ended)
+            with contextlib.suppress(Ended):
+                self._ask({})
+            raise self._spoilt or cause from None
+        return verdict
+
+    def close(self) -> None:
+        """Kill and reap the program, the check and the world. May be called twice."""
+        guest, world, self._world = self._guest, self._world, None
+        children = [child for child in (guest.child if guest else None, world) if child]
+        for child in children:
+            child.kill()
+        for child in children:
+            with contextlib.suppress(ZygoteDied):
+                child.wait()
+        if guest:
+            guest.child = None
+            guest.close()
+        for sock in (self._job, self._link, self._check_link):
+            sock.close()

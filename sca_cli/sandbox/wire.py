@@ -1,9 +1,9 @@
 """Frames between host, jail and world: four bytes of length (little-endian), then JSON text in UTF-8.
 
-JSON types only, never pickle. NaN and infinities are not JSON and are refused by the sender (`dumps`) and by the
-receiver (`loads`); so are lone surrogates, which UTF-8 cannot hold. A value nested deeper than MAX_DEPTH is refused,
-so that no later reader of a record can be made to overflow its stack. Only the standard library is imported: this
-module runs inside the jail.
+JSON types only, never pickle. NaN and infinities are not JSON and are refused by the sender (`dumps`) and by
+the receiver (`loads`); so are lone surrogates, which UTF-8 cannot hold. A value nested deeper than MAX_DEPTH
+is refused, so that no later reader of a record can be made to overflow its stack. Only the standard library
+is imported: this module runs inside the jail.
 """
 
 import json

@@ -1,7 +1,7 @@
 """`Sandbox`: the zygotes of one host process, and the sessions they fork. Thread-safe.
 
-One zygote forks all programs and checks; one more for each environment forks its worlds. They are started on first
-use, replaced when they die, and ended by `close`.
+One zygote forks all programs and checks; one more for each environment forks its worlds. They are started on
+first use, replaced when they die, and ended by `close`.
 """
 
 import importlib.util
@@ -17,7 +17,8 @@ from sca_cli.errors import MissingError, PluginError, SandboxError, ScaError, Us
 from sca_cli.interfaces import Tool
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import jail
-from sca_cli.sandbox.session import Limits, Session
+from sca_cli.sandbox.outcomes import Limits
+from sca_cli.sandbox.session import Session
 
 _PROGRAM_START_S = 30.0
 _WORLD_START_S = 120.0  # an environment may load its data when it is constructed

@@ -1,13 +1,15 @@
-"""The process inside nsjail that forks one confined child per program, check or session. Standard library only.
+"""The process inside nsjail that forks one confined child per program, check or session. Stdlib only.
 
-nsjail starts it as the first process of its PID namespace: when it ends, the kernel kills every child. Its control
-socket (SOCK_SEQPACKET) says what to be: "program" preloads what hostile code imports, "world" builds one environment.
-Then each message asks for one child and carries its descriptors, the first of which is the zygote's end of that
-child's own status socket. When the host writes on it or closes it the child is killed; when the child has been reaped
-its end is reported on it. So no two sessions share a reader, and a host that vanishes leaves no survivors.
+nsjail starts it as the first process of its PID namespace: when it ends, the kernel kills every child. Its
+control socket (SOCK_SEQPACKET) says what to be: "program" preloads what hostile code imports, "world" builds
+one environment. Then each message asks for one child and carries its descriptors, the first of which is the
+zygote's end of that child's own status socket. When the host writes on it or closes it the child is killed;
+when the child has been reaped its end is reported on it. So no two sessions share a reader, and a host that
+vanishes leaves no survivors.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import gc
 import importlib
@@ -17,17 +19,19 @@ import select
 import signal
 import socket
 import sys
+import types
 from typing import Any, Protocol
 
 from sca_cli.sandbox.confine import Confinement
 
 JOB, LINK, CHECK_LINK = 3, 4, 5
-"""Descriptors of a child: orders from the host; tool calls; in a world, tool calls of the check."""
+"""Descriptors of a child: orders from the host; tool calls; in a world, the tool calls of the check."""
 
 _PRELOADED = (
-    "_ast", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools",
-    "heapq", "itertools", "json", "math", "operator", "random", "re", "statistics", "string", "time", "typing",
+    "bisect", "collections", "copy", "datetime", "functools", "heapq", "itertools", "json", "math",
+    "operator", "random", "re", "string", "time", "typing",
 )  # fmt: skip
+"""What most programs import. Each page a module fills makes every fork dearer: the rest is read on demand."""
 
 
 class Role(Protocol):
@@ -58,10 +62,10 @@ def main() -> None:
     confinement = Confinement()
     for fd in (1, 2):
         os.dup2(0, fd)
-    gc.collect()
-    gc.freeze()  # a collection in a child would otherwise write to, and so copy, every page
     send_blob(control, b"ready", ready)
     confinement.seal()
+    _share()
+    ctypes.CDLL(None).malloc_trim(0)
     _serve(control, role, confinement)
 
 
@@ -73,8 +77,42 @@ def _control(fd: int) -> socket.socket:
     return socket.socket(fileno=moved)
 
 
+def _share() -> None:
+    """Keep children from copying the pages they only read: most of what a fork costs is copied pages.
+
+    A collection would write to every object's header, so what exists now is frozen. Each use of an object
+    would write to its reference count, so what exists now is made immortal, as None is (PEP 683): nothing
+    here is ever freed.
+    """
+    gc.collect()
+    todo: list[Any] = gc.get_objects()  # before `seen` and the like exist, which are to be freed
+    gc.freeze()
+    count = ctypes.c_uint32.from_address
+    immortal, fresh = count(id(None)).value, object()
+    if immortal < 1 << 30 or count(id(fresh)).value > 2:
+        return  # an interpreter that keeps its counts elsewhere; children copy more, and that is all
+    seen: set[int] = set()
+    while todo:
+        found = [item for item in todo if id(item) not in seen]
+        seen.update(map(id, found))
+        codes = [
+            item for item in found if isinstance(item, types.CodeType)
+        ]  # the collector does not look into these
+        todo = gc.get_referents(*found)
+        for code in codes:
+            todo += (code.co_consts, code.co_names, code.co_name, code.co_qualname, code.co_filename)
+            todo += (*code.co_consts, *code.co_names, code.co_linetable, code.co_exceptiontable)
+        for item in found:
+            if count(id(item)).value < 1 << 30:
+                count(id(item)).value = immortal
+
+
 def _role(order: dict[str, Any]) -> tuple[Role, Any]:
     if order["role"] == "program":
+        # `random` would have every child seed itself from the system; all shall see the same numbers.
+        register, os.register_at_fork = os.register_at_fork, lambda **_: None
+        importlib.import_module("random").seed(0)
+        os.register_at_fork = register
         for name in _PRELOADED:
             importlib.import_module(name)
         from sca_cli.sandbox.program import Programs
@@ -101,7 +139,7 @@ def send_blob(sock: socket.socket, word: bytes, value: Any) -> None:
     """Send a value of any size: the text travels in a memfd, since a packet holds only about 200 kB."""
     blob = os.memfd_create("blob", os.MFD_CLOEXEC)
     try:
-        with open(blob, "wb", closefd=False) as file:  # noqa: PTH123  a descriptor, not a path
+        with open(blob, "wb", closefd=False) as file:
             file.write(json.dumps(value).encode())
         socket.send_fds(sock, [word], [blob])
     finally:
@@ -110,7 +148,7 @@ def send_blob(sock: socket.socket, word: bytes, value: Any) -> None:
 
 def read_blob(fd: int) -> Any:
     """Read what `send_blob` sent and close its descriptor."""
-    with open(fd, "rb") as file:  # noqa: PTH123  a descriptor, not a path
+    with open(fd, "rb") as file:
         file.seek(0)
         return json.loads(file.read())
 
@@ -122,7 +160,8 @@ def _serve(control: socket.socket, role: Role, confinement: Confinement) -> None
         ready = [fd for fd, _ in children.poller.poll()]
         for fd in ready:
             children.handle(fd)
-        # Last, because a new child may be given a descriptor number that an event of this round still speaks of.
+        # Last, because a new child may be given a descriptor number that an event of this round still speaks
+        # of.
         if control.fileno() not in ready:
             continue
         message, fds, _, _ = socket.recv_fds(control, 4096, 8)
@@ -131,6 +170,7 @@ def _serve(control: socket.socket, role: Role, confinement: Confinement) -> None
         words = message.decode().split()
         if words[0] == "learn":
             role.learn(words[1], read_blob(fds[0]))
+            _share()
             continue
         pid = os.fork()
         if not pid:

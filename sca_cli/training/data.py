@@ -1,8 +1,8 @@
 """From rollouts to training examples: which rollouts count, and which of their tokens carry loss.
 
-Where the rollout holds the tokens that were sampled, exactly those are trained on: nothing is tokenised again. Where
-it does not (a teacher behind a chat API, or another tokenizer), the messages are rendered with the student's own chat
-template, so that the student is trained on prompts it will really see.
+Where the rollout holds the tokens that were sampled, exactly those are trained on: nothing is tokenised
+again. Where it does not (a teacher behind a chat API, or another tokenizer), the messages are rendered with
+the student's own chat template, so that the student is trained on prompts it will really see.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ def examples(
 
     Args:
         rollouts: read once.
-        tokenizer: the student's (transformers), with a chat template; needed where there are no segments to use.
+        tokenizer: the student's (transformers), with a chat template; for rollouts without segments to use.
         use_segments: take the sampled tokens. False when another model's tokenizer made them.
         keep_failures: train on `fail` as well as on `pass`.
         max_tokens: longest example, in tokens.
@@ -159,8 +159,12 @@ type Pieces = list[tuple[str, bool]]
 
 
 def _rendered(messages: Sequence[Message], tokenizer: Any, tally: Tally) -> Iterator[Pieces]:
-    """Yield the conversation as one sequence, or, where the template rewrites the past, one sequence a turn."""
-    turns = [_turn(messages[: i + 1], tokenizer) for i, message in enumerate(messages) if message.role == "assistant"]
+    """Yield the conversation as one sequence; where the template rewrites the past, one sequence a turn."""
+    turns = [
+        _turn(messages[: i + 1], tokenizer)
+        for i, message in enumerate(messages)
+        if message.role == "assistant"
+    ]
     said = [turn for turn in turns if turn is not None]
     tally.unrendered += len(turns) - len(said)
     if not said:
@@ -178,7 +182,7 @@ def _rendered(messages: Sequence[Message], tokenizer: Any, tally: Tally) -> Iter
 
 
 def _turn(messages: Sequence[Message], tokenizer: Any) -> tuple[str, str] | None:
-    """Return the prompt as the model sees it and its reply up to the end-of-turn token; None if they do not fit."""
+    """Return the prompt as the model sees it and its reply up to its end-of-turn token; None: no fit."""
     from jinja2 import TemplateError
 
     try:
@@ -187,10 +191,12 @@ def _turn(messages: Sequence[Message], tokenizer: Any) -> tuple[str, str] | None
     except TemplateError:  # the template refuses a role or an order
         return None
     said = messages[-1].content
-    if whole.startswith(prompt) and said.strip() in (reply := _until_end_of_turn(whole[len(prompt) :], tokenizer)):
+    if whole.startswith(prompt) and said.strip() in (
+        reply := _until_end_of_turn(whole[len(prompt) :], tokenizer)
+    ):
         return prompt, reply
-    # The finished turn is not what the model said after this prompt (it opens a <think> that the finished turn lacks,
-    # or reasoning is dropped): what it read is the prompt, what it said is the message, and a turn ends as turns end.
+    # The finished turn is not what the model said after this prompt (the prompt opens a <think> that the turn
+    # lacks, or reasoning is dropped): it read the prompt, it said the message, and a turn ends as turns end.
     return None if messages[-1].tool_calls else (prompt, said + _end_of_turn(tokenizer))
 
 
@@ -215,16 +221,22 @@ def _special(tokenizer: Any) -> set[str]:
 
 def _render(messages: Sequence[Message], tokenizer: Any, add_generation_prompt: bool = False) -> str:
     plain = [_plain(message) for message in messages]
-    text: str = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=add_generation_prompt)
+    text: str = tokenizer.apply_chat_template(
+        plain, tokenize=False, add_generation_prompt=add_generation_prompt
+    )
     return text
 
 
 def _plain(message: Message) -> dict[str, Any]:
-    """Return the message as templates expect it: arguments as objects, which they write as JSON themselves."""
+    """Return the message as templates expect it: arguments as objects, to be written as JSON by them."""
     plain: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         plain["tool_calls"] = [
-            {"id": c.id, "type": "function", "function": {"name": c.function.name, "arguments": _object(c.function.arguments)}}
+            {
+                "id": c.id,
+                "type": "function",
+                "function": {"name": c.function.name, "arguments": _object(c.function.arguments)},
+            }
             for c in message.tool_calls
         ]
     return plain | {name: value for name in ("tool_call_id", "name") if (value := getattr(message, name))}

@@ -1,16 +1,16 @@
 """Laying examples out so that no token is computed twice: a prefix tree as one sequence.
 
-Rollouts of one environment share a long prompt, and samples of one task share even more. A batch is laid out as the
-prefix tree of its examples; each token attends to its own ancestors only and keeps its own depth as its position, so
-every example sees exactly what it would see alone. Losses and gradients are those of the padded batch (up to
-rounding) at a fraction of the tokens. A model whose layers mix positions other than by attention (state space,
-linear attention, sliding window) cannot be fed like that; `rows` is the padded layout for it.
-
-Not here: packing unrelated examples behind one another for throughput, which is the same tree without sharing.
+Rollouts of one environment share a long prompt, and samples of one task share even more. A batch is laid
+out as the prefix tree of its examples, one branch behind the other; each token attends to its own ancestors
+only and keeps its own depth as its position, so every example sees exactly what it would see alone. Losses
+and gradients are those of the padded batch (up to rounding) at a fraction of the tokens, and nothing is
+padded. A model whose layers mix positions other than by plain attention (state space, sliding window, soft
+capping) cannot be fed like that; for it there are padded rows. `sft` finds out which by trying.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,13 +19,21 @@ if TYPE_CHECKING:
     from sca_cli.training.data import Example
 
 
+ATTENTION = "sca_tree"
+"""Name under which `tree_attention` is known to transformers."""
+
+type Branch = tuple[torch.Tensor, int]
+"""Columns from the root to the branch's end (k,), and how many of them, at the end, are its own tokens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """One forward pass. b: rows, n: tokens a row, c: columns whose logits are needed, m: predictions."""
 
     input_ids: "torch.Tensor"  # (b, n)
     position_ids: "torch.Tensor | None"  # (b, n); None: counted along the row
-    attends: "torch.Tensor"  # (b, n) padding mask, or (1, 1, n, n) who sees whom; bool
+    attends: "torch.Tensor | None"  # (b, n) bool, False where padded; None for a tree
+    branches: "tuple[Branch, ...]"  # of a tree; () for rows
     columns: "torch.Tensor"  # (c,) ascending
     rows: "torch.Tensor"  # (m,) row of each prediction
     picks: "torch.Tensor"  # (m,) index into columns of each prediction
@@ -39,8 +47,46 @@ class Layout:
 
     def on(self, device: Any) -> "Layout":
         """Return the layout with its tensors on `device`."""
-        tensors = {name: getattr(self, name) for name in self.__slots__}
-        return Layout(**{name: None if tensor is None else tensor.to(device) for name, tensor in tensors.items()})
+        names = ("input_ids", "position_ids", "attends", "columns", "rows", "picks", "targets", "weights")
+        tensors = {name: getattr(self, name) for name in names}
+        moved: dict[str, Any] = {
+            name: None if tensor is None else tensor.to(device) for name, tensor in tensors.items()
+        }
+        return Layout(**moved, branches=tuple((path.to(device), own) for path, own in self.branches))
+
+
+def tree_attention(
+    module: Any,  # noqa: ARG001  the interface's
+    query: "torch.Tensor",  # (1, heads, n, d)
+    key: "torch.Tensor",  # (1, key heads, n, d)
+    value: "torch.Tensor",  # (1, key heads, n, d)
+    attention_mask: None,  # noqa: ARG001  the interface's
+    *,
+    sca_branches: "tuple[Branch, ...]",
+    scaling: float | None = None,
+    **others: Any,  # noqa: ARG001  the interface's
+) -> "tuple[torch.Tensor, None]":
+    """Attend branch by branch, each to its own path: an attention function; returns (1, n, heads, d)."""
+    import torch
+
+    parts = []
+    start = 0
+    for path, own in sca_branches:
+        above = len(path) - own
+        parts.append(
+            torch.nn.functional.scaled_dot_product_attention(
+                query[:, :, start : start + own],
+                key[:, :, path].repeat_interleave(query.shape[1] // key.shape[1], 1),
+                value[:, :, path].repeat_interleave(query.shape[1] // key.shape[1], 1),
+                attn_mask=torch.ones(own, len(path), dtype=torch.bool, device=query.device).tril(above)
+                if above
+                else None,
+                is_causal=not above,
+                scale=scaling,
+            )
+        )
+        start += own
+    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
 
 
 def surprise(model: Any, layout: Layout) -> "torch.Tensor":
@@ -48,23 +94,19 @@ def surprise(model: Any, layout: Layout) -> "torch.Tensor":
 
     Args:
         model: a transformers model for causal language modelling, bare or under PEFT.
-        layout: on the model's device. Logits are computed in its `columns` only; the head is the widest matrix.
+        layout: on the model's device; a tree wants a model set to `ATTENTION`. Logits are computed in its
+            `columns` only: the head is the widest matrix.
     """
     import torch
 
-    attends = layout.attends
-    if attends.dim() == 4:  # every attention implementation adds such a mask to its scores
-        dtype = torch.get_autocast_dtype(attends.device.type) if torch.is_autocast_enabled(attends.device.type) else model.dtype
-        attends = torch.zeros_like(attends, dtype=dtype).masked_fill_(~attends, torch.finfo(dtype).min)
-    place = {} if layout.position_ids is None else {"position_ids": layout.position_ids}
-    logits = model(
-        input_ids=layout.input_ids,
-        attention_mask=attends,
-        use_cache=False,
-        logits_to_keep=layout.columns,
-        **place,
-    ).logits
-    return torch.nn.functional.cross_entropy(logits[layout.rows, layout.picks].float(), layout.targets, reduction="none")
+    if layout.branches:
+        how: dict[str, Any] = {"position_ids": layout.position_ids, "sca_branches": layout.branches}
+    else:
+        how = {"attention_mask": layout.attends}
+    logits = model(input_ids=layout.input_ids, use_cache=False, logits_to_keep=layout.columns, **how).logits
+    return torch.nn.functional.cross_entropy(
+        logits[layout.rows, layout.picks].float(), layout.targets, reduction="none"
+    )
 
 
 def layouts(batch: Sequence["Example"], max_tokens: int, *, shared: bool) -> Iterator[Layout]:
@@ -77,7 +119,10 @@ def layouts(batch: Sequence["Example"], max_tokens: int, *, shared: bool) -> Ite
     """
     make = _tree if shared else _rows
     # neighbours in this order share the most (tree) or pad the least (rows)
-    order = sorted(batch, key=lambda example: example.input_ids if shared else (len(example.input_ids), example.input_ids))
+    order = sorted(
+        batch,
+        key=lambda example: (0 if shared else len(example.input_ids), list(example.input_ids)),
+    )
     group: list[Example] = []
     for example in order:
         if group and _size([*group, example], shared=shared) > max_tokens:
@@ -93,11 +138,11 @@ def _size(group: Sequence["Example"], *, shared: bool) -> int:
     lengths = [len(example.input_ids) for example in group]
     if not shared:
         return len(group) * max(lengths)
-    pairs = zip(group, group[1:], strict=False)
-    return sum(lengths) - sum(_common(a.input_ids, b.input_ids) for a, b in pairs)
+    pairs = pairwise(group)
+    return sum(lengths) - sum(common(a.input_ids, b.input_ids) for a, b in pairs)
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
+def common(a: Sequence[int], b: Sequence[int]) -> int:
     """Return how many tokens two sequences have in common at their start."""
     for i, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
@@ -112,9 +157,9 @@ def _tree(group: Sequence["Example"]) -> Layout:
     tokens: list[int] = []
     depths: list[int] = []
     predictions: dict[tuple[int, int], int] = {}  # (parent, token) → examples that count it
-    paths: list[list[int]] = []
+    branches: list[Branch] = []
     for example in group:
-        parent, path = -1, []
+        parent, path, begun = -1, [], len(tokens)
         for depth, (token, counts) in enumerate(zip(example.input_ids, example.loss_mask, strict=True)):
             edge = (parent, token)
             if edge not in node_of:
@@ -125,12 +170,10 @@ def _tree(group: Sequence["Example"]) -> Layout:
                 predictions[edge] = predictions.get(edge, 0) + 1
             parent = node_of[edge]
             path.append(parent)
-        paths.append(path)
-    attends = torch.zeros(len(tokens), len(tokens), dtype=torch.bool)
-    for path in paths:
-        nodes = torch.tensor(path)
-        attends[nodes[:, None], nodes] |= torch.ones(len(path), len(path), dtype=torch.bool).tril()
-    return _layout([tokens], [depths], attends[None, None], [(0, *edge, count) for edge, count in predictions.items()])
+        if len(tokens) > begun:  # else it is the beginning of another example
+            branches.append((torch.tensor(path), len(tokens) - begun))
+    layout = _layout([tokens], [(0, *edge, count) for edge, count in predictions.items()])
+    return replace(layout, position_ids=torch.tensor([depths]), branches=tuple(branches))
 
 
 def _rows(group: Sequence["Example"]) -> Layout:
@@ -145,24 +188,20 @@ def _rows(group: Sequence["Example"]) -> Layout:
         for column, counts in enumerate(example.loss_mask[1:])
         if counts
     ]
-    return _layout(padded, None, torch.arange(width) < lengths[:, None], predictions)
+    return replace(_layout(padded, predictions), attends=torch.arange(width) < lengths[:, None])
 
 
-def _layout(
-    tokens: list[list[int]],
-    depths: list[list[int]] | None,
-    attends: "torch.Tensor",
-    predictions: list[tuple[int, int, int, int]],
-) -> Layout:
-    """Build the tensors; a prediction is (row, column it is made from, target, weight)."""
+def _layout(tokens: list[list[int]], predictions: list[tuple[int, int, int, int]]) -> Layout:
+    """Build what trees and rows have in common. A prediction: row, column it is made from, target, weight."""
     import torch
 
     columns = sorted({column for _, column, _, _ in predictions})
     place = {column: i for i, column in enumerate(columns)}
     return Layout(
         input_ids=torch.tensor(tokens),
-        position_ids=None if depths is None else torch.tensor(depths),
-        attends=attends,
+        position_ids=None,
+        attends=None,
+        branches=(),
         columns=torch.tensor(columns),
         rows=torch.tensor([row for row, _, _, _ in predictions]),
         picks=torch.tensor([place[column] for _, column, _, _ in predictions]),

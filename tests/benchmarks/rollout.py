@@ -2,9 +2,10 @@
 
     python tests/benchmarks/rollout.py --model DIR [--conversations 60] [--new-tokens 128] [--seed 0]
 
-Conversations share a system prompt of about 500 tokens and arrive at once. `first_turn` starts cold, `second_turn` adds
-the reply and a new question to each conversation. Plain batching pads on the left, computes every prompt whole and
-decodes until the last reply is whole. Progress on stderr; one JSON object as the last line on stdout.
+Conversations share a system prompt of about 500 tokens and arrive at once. `first_turn` starts cold,
+`second_turn` adds the reply and a new question to each conversation. Plain batching pads on the left,
+computes every prompt whole and decodes until the last reply is whole. Progress on stderr; one JSON object
+as the last line on stdout.
 """
 
 import argparse
@@ -14,8 +15,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from sca_cli import Completion, Message, Sampling
 from sca_transformers.model import TransformersModel
+
+from sca_cli import Completion, Message, Sampling
 
 SYSTEM = "You are a careful assistant who explains every step. " + " ".join(
     f"Rule {number}: when fact {number} is used, say where it comes from." for number in range(1, 29)

@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from sca_scripted.script import ScriptedModel
 
 from sca_cli import Completion, Message, MissingError, ModelError, Sampling, UsageError
-from sca_scripted.script import ScriptedModel
 
 
 def talk(*turns: str) -> list[Message]:
@@ -110,7 +110,7 @@ def test_stop_text_ends_the_reply_and_is_kept(script):
 
 
 def test_max_tokens_counts_words(script):
-    """A reply longer than `max_tokens` words is cut and says so; usage is in words, and no token ids are made up."""
+    """A reply longer than `max_tokens` words is cut and says so; usage is in words, no ids are made up."""
     completion = reply(script('{"replies": ["a b  c d"]}'), talk("one two"), max_tokens=3)
     assert (completion.text, completion.finish_reason) == ("a b  c", "length")
     assert (completion.prompt_tokens, completion.completion_tokens) == (5, 3)
@@ -144,7 +144,7 @@ def test_bad_line_is_named_by_number(script, line, said):
 
 def test_missing_file_and_missing_name():
     """A file that is not there and no file at all are told apart."""
-    with pytest.raises(MissingError, match="cannot read the script '/nowhere.jsonl'"):
+    with pytest.raises(MissingError, match=r"cannot read the script '/nowhere\.jsonl'"):
         ScriptedModel("/nowhere.jsonl")
     with pytest.raises(UsageError, match="needs a file"):
         ScriptedModel("")

@@ -1,4 +1,4 @@
-"""Tiny random models with a byte tokenizer, saved as Hugging Face directories: real engines run on them, no weights needed."""
+"""Tiny random models with a byte tokenizer, so that real engines run in tests without weights."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ TEMPLATE = """\
 {% endif %}
 {%- for message in messages %}<|im_start|>{{ message.role }}
 {{ message.content }}
-{%- for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}<|im_end|>
+{%- for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>
+{%- endfor %}<|im_end|>
 {% endfor %}
 {%- if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""

@@ -1,0 +1,54 @@
+# Sourced by quickstart.sh and tests/run.sh: makes a Python environment with sca in it, cheaply if it is there already.
+#
+#   sca_environment DIR REQUIREMENT...    sets $PATH so that `sca` and `python` are those of DIR
+#
+# Needs sh and a Python >= 3.12 (named by $PYTHON, or on the PATH, or one that pyenv or uv keeps).
+
+sca_say() { printf '%s\n' "$*" >&2; }
+
+# Print the first Python >= 3.12 that really starts: a pyenv shim may be on the PATH and start nothing.
+sca_python() {
+    for candidate in "${PYTHON:-}" python3.12 python3.13 python3.14 python3 python \
+        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-9]*/bin/python3 \
+        "$HOME"/.local/share/uv/python/cpython-3.1[2-9]*/bin/python3; do
+        [ -n "$candidate" ] || continue
+        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    sca_say "no Python >= 3.12 with venv found; install one, or name it: PYTHON=/path/to/python3.12 sh $0"
+    exit 4
+}
+
+# nsjail is installed with sca; it needs one system library.
+sca_nsjail_library() {
+    if "$1/bin/python" -c 'import ctypes; ctypes.CDLL("libnl-route-3.so.200")' 2>/dev/null; then return; fi
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        sca_say "installing libnl-route-3-200, which nsjail needs"
+        { apt-get update -qq && apt-get install -y -qq libnl-route-3-200; } >/dev/null 2>&1 || true
+    fi
+    if ! "$1/bin/python" -c 'import ctypes; ctypes.CDLL("libnl-route-3.so.200")' 2>/dev/null; then
+        sca_say "nsjail needs a system library; run: sudo apt-get install libnl-route-3-200"
+        exit 4
+    fi
+}
+
+sca_environment() {
+    directory=$1
+    shift
+    root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+    wanted=$(cat "$root/pyproject.toml" "$root/constraints.txt"; printf '%s ' "$root" "$@")
+    if [ ! -f "$directory/sca-installed" ] || [ "$wanted" != "$(cat "$directory/sca-installed")" ]; then
+        sca_say "making the Python environment in $directory (once; some minutes and gigabytes where torch is needed)"
+        [ -x "$directory/bin/python" ] || "$(sca_python)" -m venv "$directory"
+        "$directory/bin/python" -m pip install -q --disable-pip-version-check 'uv>=0.9'
+        # bytecode now makes every later start twice as fast
+        (cd "$root" && UV_COMPILE_BYTECODE=1 "$directory/bin/uv" pip install -q --python "$directory/bin/python" \
+            --constraint constraints.txt "$@")
+        printf '%s' "$wanted" >"$directory/sca-installed"
+    fi
+    sca_nsjail_library "$directory"
+    PATH=$directory/bin:$PATH
+    export PATH
+}

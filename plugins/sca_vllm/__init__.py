@@ -1,0 +1,14 @@
+"""The `vllm` model plugin: vLLM's engine in this process."""
+
+from sca_cli import Register, hookimpl
+
+
+@hookimpl
+def sca_register_models(register: Register) -> None:
+    """Register `vllm:DIR_OR_HUB_ID`."""
+    register(
+        "vllm",
+        "sca_vllm.engine:VLLMModel",
+        help="a model directory or hub id, run here by vLLM: vllm:DIR_OR_HUB_ID",
+        extra="vllm",
+    )

@@ -1,0 +1,225 @@
+"""`vllm:DIR_OR_HUB_ID[,k=v…]`: vLLM's asynchronous engine behind our model interface.
+
+The engine is fed with token ids that we make by the model's chat template, so prompts are the same as the
+transformers plugin's. Its core runs in a process of its own that vLLM starts; here it is driven by an event
+loop on a thread of its own, since it ties itself to the loop it first runs on, and callers may come from
+several. A script that uses this class needs the guard `if __name__ == "__main__":`, as the engine's process
+may import it again.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from sca_transformers.chat import ChatFormat, parse_tool_calls
+from sca_transformers.load import locate
+
+from sca_cli import Completion, Message, ModelError, Sampling, Tool
+
+_ENVIRONMENT = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; only the CPU backend reads it, and guesses far more
+    "VLLM_NO_USAGE_STATS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
+
+class VLLMModel:
+    """Run a model with vLLM; takes half a minute to start.
+
+    Args:
+        name: a model directory, or a hub id `OWNER/NAME`.
+        dtype: torch type, or `auto`: the one the weights are stored in.
+        max_model_len: tokens of prompt and reply; 0 is the model's own window.
+        gpu_memory_utilization: share of the GPU's memory that vLLM takes; ignored on a CPU.
+        tensor_parallel_size: GPUs to spread the model over.
+        enforce_eager: `true`, `false`, or `auto`: compile on a GPU only.
+
+    Raises:
+        ImportError: vLLM is absent.
+        MissingError: there is no such model.
+        ModelError: the engine does not start; its own log on stderr says why.
+        ValueError: an option is not a number.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        dtype: str = "auto",
+        max_model_len: str = "0",
+        gpu_memory_utilization: str = "0.9",
+        tensor_parallel_size: str = "1",
+        enforce_eager: str = "auto",
+    ) -> None:
+        for key, value in _ENVIRONMENT.items():
+            os.environ.setdefault(key, value)
+        self._closed = False
+        self._calls = 0
+        with _stdout_to_stderr():
+            options: dict[str, Any] = {
+                "model": locate(name),
+                "dtype": dtype,
+                "max_model_len": int(max_model_len) or None,
+                "gpu_memory_utilization": float(gpu_memory_utilization),
+                "tensor_parallel_size": int(tensor_parallel_size),
+                "enforce_eager": _eager(enforce_eager),
+                "enable_prefix_caching": True,
+                "disable_log_stats": True,
+            }
+            self._chat = _chat(options["model"], name)
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="sca-vllm", daemon=True)
+            self._thread.start()
+            try:
+                self._engine: Any = self._on_loop(_start(options)).result()
+            except ImportError:
+                self._stop_loop()
+                raise
+            except Exception as error:
+                self._stop_loop()
+                last = (str(error).strip().splitlines() or [""])[-1]
+                raise ModelError(f"vLLM does not start '{name}': {type(error).__name__}: {last}") from error
+        self._window: int = self._engine.model_config.max_model_len
+
+    async def generate(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, tools: Sequence[Tool] = ()
+    ) -> list[Completion]:
+        """Reply to each conversation, see `Model.generate`.
+
+        Raises:
+            ModelError: the engine failed, was closed, or the chat template refuses a conversation.
+        """
+        if self._closed:
+            raise ModelError("the model is closed")
+        prompts = [self._chat.encode(messages, tools) for messages in conversations]
+        calls = [
+            asyncio.wrap_future(
+                self._on_loop(self._reply(prompt, sampling, sampling.seed + index, bool(tools)))
+            )
+            for index, prompt in enumerate(prompts)
+        ]
+        try:
+            return list(await asyncio.gather(*calls))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if self._closed and task and not task.cancelling():
+                raise ModelError("the model was closed before the reply was whole") from error
+            raise
+        finally:
+            for call in calls:
+                call.cancel()
+
+    async def close(self) -> None:
+        """Stop the engine and its process."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(self._shut_down)
+
+    def _shut_down(self) -> None:
+        async def shut_down() -> None:
+            self._engine.shutdown()
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+        self._on_loop(shut_down()).result()
+        self._engine = None
+        self._stop_loop()
+
+    def _stop_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _on_loop[T](self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _reply(self, prompt: list[int], sampling: Sampling, seed: int, tools: bool) -> Completion:
+        room = self._window - len(prompt)
+        if room < 1:
+            return Completion("", "context", len(prompt), prompt_ids=prompt)
+        self._calls += 1
+        stream = self._engine.generate(
+            {"prompt_token_ids": prompt},
+            self._params(sampling, min(sampling.max_tokens, room), seed),
+            f"sca-{self._calls}",
+        )
+        try:
+            async for output in stream:
+                last = output.outputs[0]
+        except Exception as error:  # its errors share no base but this one
+            raise ModelError(f"vLLM failed: {type(error).__name__}: {str(error).strip()[:300]}") from error
+        ids = list(last.token_ids)
+        text, calls = parse_tool_calls(last.text) if tools and self._chat.has_tools else (last.text, [])
+        return Completion(
+            text,
+            "tool_calls" if calls else "length" if last.finish_reason == "length" else "stop",
+            prompt_tokens=len(prompt),
+            completion_tokens=len(ids),
+            tool_calls=calls,
+            prompt_ids=prompt,
+            token_ids=ids,
+            logprobs=[step[token].logprob for token, step in zip(ids, last.logprobs, strict=True)],
+        )
+
+    def _params(self, sampling: Sampling, max_tokens: int, seed: int) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=max_tokens,
+            stop=list(sampling.stop),
+            stop_token_ids=sorted(self._chat.end_ids),
+            include_stop_str_in_output=True,
+            seed=seed & (2**63 - 1),
+            logprobs=0,  # of the sampled token alone, before temperature
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+
+async def _start(options: dict[str, Any]) -> Any:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**options))
+
+
+def _eager(text: str) -> bool:
+    if text != "auto":
+        return text.lower() == "true"
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+def _chat(path: str, name: str) -> ChatFormat:
+    from transformers import AutoTokenizer, GenerationConfig
+
+    try:
+        generation = GenerationConfig.from_pretrained(path, local_files_only=True)
+    except OSError:
+        generation = None  # not every model has one
+    return ChatFormat(AutoTokenizer.from_pretrained(path, local_files_only=True), generation, name)
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Send descriptor 1 to stderr while the engine's process starts: it inherits it, and stdout is data."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)

@@ -1,0 +1,113 @@
+"""Fixtures shared by all tests: a registered shop, a sandbox, scripted models, and `sca` as a process."""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from sca_cli import plugins
+from sca_cli.records import EnvSpec
+from sca_cli.sandbox import Limits, Sandbox
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=200)
+settings.load_profile("repeatable")
+
+BIN = Path(sys.prefix) / "bin"
+_PR_SET_CHILD_SUBREAPER = 36
+
+SHOP = EnvSpec(name="shop")
+
+
+@pytest.fixture(scope="session")
+def shop() -> EnvSpec:
+    """Register the shop of `tests/worlds.py` and return its specification."""
+    plugins.registry().environments["shop"] = plugins.Entry("shop", "worlds:Shop", "a shop", "", "tests")
+    return SHOP
+
+
+@pytest.fixture(scope="session")
+def sandbox(shop: EnvSpec) -> Iterator[Sandbox]:  # noqa: ARG001  its tests use the shop
+    """Give a real sandbox; its short limits make the tests of limits short."""
+    with Sandbox(Limits(wall_s=2.0, cpu_s=5, memory_mb=128, output_bytes=4096, calls=20)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that writes the rules of a scripted model and returns what `--model` takes."""
+
+    def write(*rules: dict[str, Any], name: str = "script", **options: object) -> str:
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(rule) + "\n" for rule in rules))
+        return ",".join([f"scripted:{path}", *(f"{key}={value}" for key, value in options.items())])
+
+    return write
+
+
+@pytest.fixture
+def sca(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
+    """Return a function that runs the installed `sca` in a process of its own."""
+
+    def run(*arguments: object, stdin: bytes | None = None, env: dict[str, str] | None = None, **options: Any) -> Any:
+        command = [str(BIN / "sca"), *map(str, arguments)]
+        given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+        return subprocess.run(
+            command, capture_output=True, timeout=60, cwd=tmp_path, env=environment(env), check=False, **given, **options
+        )
+
+    return run
+
+
+def environment(more: dict[str, str] | None = None) -> dict[str, str]:
+    """Return the environment variables of a test's process: nothing of the user's settings for `sca`."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("SCA_") or key == "SCA_NSJAIL"}
+    return kept | {"PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1"} | (more or {})
+
+
+@pytest.fixture
+def no_strays() -> Iterator[None]:
+    """Fail a test that leaves processes behind: orphans fall to this process, which looks for them."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    before = set(descendants(os.getpid()))
+    yield
+    deadline = time.monotonic() + 10
+    while left := {pid: name for pid, name in descendants(os.getpid()).items() if pid not in before}:
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.02)
+
+
+def descendants(root: int) -> dict[int, str]:
+    """Return pid → name of the living descendants of a process; our own dead ones are reaped."""
+    parents, names = {}, {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            head, _, tail = entry.read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        pid, _, name = head.partition(" (")
+        state, parent = tail.split()[:2]
+        if state == "Z" and int(parent) == os.getpid():
+            _reap(int(pid))
+        elif state != "Z":
+            parents[int(pid)], names[int(pid)] = int(parent), name
+    found: dict[int, str] = {}
+    level = {root}
+    while level:
+        level = {pid for pid, parent in parents.items() if parent in level} - found.keys()
+        found |= {pid: names[pid] for pid in level}
+    return found
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass

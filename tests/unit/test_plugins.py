@@ -1,0 +1,187 @@
+"""Plugins: found, named, and never able to take the program with them."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from sca_cli import app, plugins
+from sca_cli.errors import MissingError, PluginError, UsageError
+from sca_cli.records import EnvSpec
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Return a function that installs a plugin: its entry point and its module's source."""
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = set(sys.modules)
+
+    def write(name: str, source: str) -> None:
+        about = tmp_path / f"{name}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[sca]\n{name} = {name}\n")
+        (tmp_path / f"{name}.py").write_text(source)
+        forget()
+
+    def forget() -> None:
+        plugins.registry.cache_clear()
+        plugins.add_commands.cache_clear()
+
+    saved = plugins.registry()
+    yield write
+    forget()
+    plugins.registry().environments.update(saved.environments)
+    for module in set(sys.modules) - modules:
+        del sys.modules[module]
+
+
+WORKING = """
+from sca_cli import Environment, hookimpl, tool
+class Place(Environment):
+    def __init__(self, size: str = "1"):
+        self.size = int(size)
+@hookimpl
+def sca_register_environments(register):
+    register("place", "{name}:Place", help="a place")
+    register("lost", "{name}:Nothing", help="does not exist")
+    register("wrong", "builtins:dict", help="not an environment")
+    register("needy", "no_such_package.x:Y", help="needs a package", extra="vllm")
+@hookimpl
+def sca_register_models(register):
+    register("quick", "{name}:Place", help="a model")
+"""
+
+
+def test_a_plugin_from_outside_is_found_like_ours(install) -> None:
+    """An installed distribution with an entry point is all it takes."""
+    install("outside", WORKING.format(name="outside"))
+    found = plugins.registry()
+    assert {"calculation", "place"} <= found.environments.keys()
+    assert {"scripted", "quick"} <= found.models.keys()
+    assert found.environments["place"].plugin == "outside"
+    assert found.broken.get("outside") is None
+    assert plugins.load_environment(EnvSpec(name="place", options={"size": "3"})).size == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("def (", "SyntaxError"),
+        ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
+        ("def sca_register_environments(register): 1 / 0", "ZeroDivisionError"),
+        ("def sca_register_environments(register): register('calculation', 'x:y', help='')", "'calculation' is already registered"),
+        ("from sca_cli import hookimpl\n@hookimpl\ndef sca_register_models(wrong): pass", "wrong"),
+    ],
+    ids=["import", "syntax", "raises", "hook", "twice", "signature"],
+)
+def test_a_broken_plugin_is_a_warning_that_names_the_cure(install, capfd, source: str, said: str) -> None:
+    """Whatever is wrong with a plugin, the others work, `sca plugins` succeeds, and stderr says which and what to do."""
+    install("broken", source)
+    assert app.run(["plugins"]) == 0
+    out, err = capfd.readouterr()
+    assert "calculation" in out
+    assert "scripted" in out
+    assert "sca plugins: plugin 'broken' is broken: " in err
+    assert said in err
+    assert "'pip install --force-reinstall broken' or uninstall it" in err
+    assert "Traceback" not in err
+
+
+def test_a_plugin_that_breaks_while_adding_commands_is_a_warning(install, capfd) -> None:
+    """A failing command hook takes nothing else with it."""
+    install("broken", "from sca_cli import hookimpl\n@hookimpl\ndef sca_register_commands(app): raise RuntimeError('no')")
+    assert app.run(["plugins"]) == 0
+    assert "plugin 'broken' is broken: RuntimeError: no" in capfd.readouterr().err
+
+
+def test_a_plugin_adds_a_command(install, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command of a plugin is a verb of sca, registered once however often sca is run."""
+    monkeypatch.setattr(app, "app", typer.Typer(no_args_is_help=True))
+    app.app.command("plugins")(lambda: None)
+    install(
+        "more",
+        "from sca_cli import hookimpl\ndef hello(): print('hello')\n@hookimpl\ndef sca_register_commands(app): app.command('hello')(hello)",
+    )
+    assert app.run(["hello"]) == 0
+    assert app.run(["hello"]) == 0
+    assert capfd.readouterr().out == "hello\nhello\n"
+    assert len(app.app.registered_commands) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("calcluation", "did you mean 'calculation'"), ("zzz", "known: calculation")]
+)
+def test_an_unknown_environment_suggests_the_nearest(name: str, hint: str) -> None:
+    """A misspelt name is answered with the nearest, another with all there are."""
+    with pytest.raises(MissingError, match=f"unknown environment '{name}'") as raised:
+        plugins.environment_entry(EnvSpec(name=name))
+    assert hint in raised.value.hint
+
+
+def test_an_unknown_model_suggests_the_nearest() -> None:
+    """The same for model plugins."""
+    with pytest.raises(MissingError, match="unknown model plugin 'transformer'") as raised:
+        plugins.fail_if_unknown([], ["transformer:x"])
+    assert raised.value.hint == "did you mean 'transformers'?"
+
+
+def test_an_unknown_name_mentions_what_is_broken(install) -> None:
+    """Who asks for the environment of a broken plugin is told that the plugin is broken."""
+    install("broken", "raise RuntimeError('no luck')")
+    with pytest.raises(MissingError) as raised:
+        plugins.environment_entry(EnvSpec(name="place"))
+    assert "plugin 'broken' is broken: RuntimeError: no luck" in raised.value.hint
+
+
+def test_targets_that_do_not_hold_are_named(install) -> None:
+    """A factory that does not exist or makes something else breaks the contract; a missing package names its extra."""
+    install("outside", WORKING.format(name="outside"))
+    with pytest.raises(PluginError, match="plugin 'outside': outside:Nothing does not exist"):
+        plugins.load_environment(EnvSpec(name="lost"))
+    with pytest.raises(PluginError, match=r"'wrong' is a dict, not a sca_cli\.Environment"):
+        plugins.load_environment(EnvSpec(name="wrong"))
+    with pytest.raises(MissingError, match="'needy' needs the package 'no_such_package'") as raised:
+        plugins.load_environment(EnvSpec(name="needy"))
+    assert raised.value.hint == "pip install 'sca-cli[vllm]'"
+
+
+def test_unknown_options_and_bad_values_are_usage_errors(install) -> None:
+    """An option an environment does not take is named; what its constructor says of a value is passed on."""
+    install("outside", WORKING.format(name="outside"))
+    with pytest.raises(UsageError, match="environment 'place' has no option 'colour'"):
+        plugins.load_environment(EnvSpec(name="place", options={"colour": "red"}))
+    with pytest.raises(UsageError, match="environment 'place': invalid literal"):
+        plugins.load_environment(EnvSpec(name="place", options={"size": "big"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("shop", EnvSpec(name="shop")),
+        ("shop:", EnvSpec(name="shop")),
+        ("shop:a=1,b=x=y", EnvSpec(name="shop", options={"a": "1", "b": "x=y"})),
+    ],
+)
+def test_environments_are_read_as_typed(text: str, spec: EnvSpec) -> None:
+    """NAME[:k=v,…]; a value may hold an equals sign."""
+    assert plugins.parse_env(text) == spec
+
+
+@pytest.mark.parametrize("text", ["shop:a", "shop:=1", "shop:a b=1", "shop:1a=2"])
+def test_options_that_are_not_pairs_are_refused(text: str) -> None:
+    """An option that is not key=value is a usage error that shows it."""
+    with pytest.raises(UsageError, match=f"--env {text}: '.*' is not of the form key=value"):
+        plugins.parse_env(text)
+
+
+def test_models_are_read_as_typed() -> None:
+    """PLUGIN:NAME[,k=v…]; a name may hold colons and slashes; a plugin alone has no name."""
+    assert plugins.parse_model("scripted:a/b:c.jsonl,delay_s=1") == ("scripted", "a/b:c.jsonl", {"delay_s": "1"})
+    assert plugins.parse_model("scripted") == ("scripted", "", {})
+    with pytest.raises(UsageError, match="--model gpt: not of the form PLUGIN:NAME") as raised:
+        plugins.parse_model("gpt")
+    assert "scripted" in raised.value.hint

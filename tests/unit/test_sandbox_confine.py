@@ -1,0 +1,107 @@
+"""The seccomp programs of both machines, run here by a small interpreter of the filter's instructions."""
+
+import struct
+
+import pytest
+
+from sca_cli.sandbox.confine import build_filter
+
+ALLOW, KILL, EPERM, ENOTTY, ENOSYS = 0x7FFF0000, 0x80000000, 0x50001, 0x50019, 0x50026
+ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+# name: (number on x86_64, number on aarch64); None where the machine has no such call
+ALLOWED = {
+    "read": (0, 63), "write": (1, 64), "close": (3, 57), "mmap": (9, 222), "munmap": (11, 215),
+    "brk": (12, 214), "rt_sigaction": (13, 134), "pread64": (17, 67), "openat": (257, 56),
+    "newfstatat": (262, 79), "getdents64": (217, 61), "futex": (202, 98), "clock_gettime": (228, 113),
+    "exit_group": (231, 94), "getrandom": (318, 278), "ppoll": (271, 73), "statx": (332, 291),
+    "lseek": (8, 62),
+}  # fmt: skip
+DENIED = {
+    "clone": (56, 220), "fork": (57, None), "vfork": (58, None), "execve": (59, 221),
+    "execveat": (322, 281), "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131),
+    "rt_sigqueueinfo": (129, 138), "pidfd_send_signal": (424, 424), "pidfd_getfd": (438, 438),
+    "ptrace": (101, 117), "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203),
+    "sendmsg": (46, 211), "recvmsg": (47, 212), "sendto": (44, 206), "prctl": (157, 167),
+    "seccomp": (317, 277), "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40),
+    "memfd_create": (319, 279), "io_uring_setup": (425, 425), "bpf": (321, 280), "userfaultfd": (323, 282),
+    "perf_event_open": (298, 241), "keyctl": (250, 219), "personality": (135, 92),
+    "process_vm_writev": (311, 271), "setpriority": (141, 140), "setitimer": (38, 103),
+    "timer_create": (222, 107), "setrlimit": (160, 164), "mq_open": (240, 180), "shmget": (29, 194),
+    "unlinkat": (263, 35), "ftruncate": (77, 46), "dup3": (292, 24), "pipe2": (293, 59),
+    "splice": (275, 76), "sched_setaffinity": (203, 122), "open_by_handle_at": (304, 265),
+}  # fmt: skip
+
+
+def run(program: bytes, arch: int, number: int, *args: int) -> int:
+    """Return what the filter decides for one call."""
+    data = struct.pack("<IIQ6Q", number, arch, 0, *args, *[0] * (6 - len(args)))
+    accumulator, at = 0, 0
+    while True:
+        code, jump_true, jump_false, k = struct.unpack_from("HBBI", program, at * 8)
+        at += 1
+        if code == 0x06:
+            return int(k)
+        if code == 0x20:
+            (accumulator,) = struct.unpack_from("<I", data, k)
+        else:
+            taken = accumulator == k if code == 0x15 else accumulator >= k
+            at += jump_true if taken else jump_false
+
+
+@pytest.mark.parametrize("machine", ARCH)
+def test_the_filter_allows_what_python_needs_and_nothing_that_reaches_out(machine: str) -> None:
+    """Named calls are allowed or denied as listed, on each machine by its own numbers."""
+    program, column = build_filter(machine), list(ARCH).index(machine)
+    for calls, decision in ((ALLOWED, ALLOW), (DENIED, EPERM)):
+        for name, numbers in calls.items():
+            if (number := numbers[column]) is not None:
+                assert run(program, ARCH[machine], number) == decision, name
+
+
+@pytest.mark.parametrize("machine", ARCH)
+def test_arguments_are_narrowed(machine: str) -> None:
+    """fcntl cannot make signals be sent, no ioctl is a terminal's, limits are changed of oneself only."""
+    program = build_filter(machine)
+    fcntl, ioctl, prlimit = {"x86_64": (72, 16, 302), "aarch64": (25, 29, 261)}[machine]
+    assert run(program, ARCH[machine], fcntl, 1, 3) == ALLOW  # F_GETFL
+    for command in (
+        0,
+        8,
+        10,
+        15,
+        1024,
+        1026,
+        1030,
+        1031,
+    ):  # F_DUPFD, F_SETOWN, F_SETSIG, F_SETOWN_EX, leases, notify
+        assert run(program, ARCH[machine], fcntl, 1, command) == EPERM
+    for request in (0x5401, 0x5412, 0x5452, 0x8901):  # TCGETS, TIOCSTI, FIOASYNC, FIOSETOWN
+        assert run(program, ARCH[machine], ioctl, 1, request) == ENOTTY
+    assert run(program, ARCH[machine], prlimit, 0, 7) == ALLOW
+    assert run(program, ARCH[machine], prlimit, 1, 7) == EPERM
+
+
+@pytest.mark.parametrize("machine", ARCH)
+def test_foreign_calls_kill_and_clone3_does_not_exist(machine: str) -> None:
+    """Another architecture and x32 numbers kill; clone3 says ENOSYS, so that libc falls back to clone."""
+    program = build_filter(machine)
+    assert run(program, 0x40000003, 1) == KILL  # i386
+    assert run(program, ARCH[machine], 0x40000000) == KILL
+    assert run(program, ARCH[machine], 435) == ENOSYS
+
+
+@pytest.mark.parametrize("machine", ARCH)
+def test_the_tree_decides_each_number_as_the_table_does(machine: str) -> None:
+    """Exactly the listed numbers are allowed: no call hides beside a range's edge."""
+    from sca_cli.sandbox import confine
+
+    program = build_filter(machine)
+    (
+        _,
+        table,
+        *special,
+    ) = confine._TABLES[machine]
+    for number in range(600):
+        if number not in (*special, 435):
+            assert (run(program, ARCH[machine], number) == ALLOW) == (number in table.values()), number

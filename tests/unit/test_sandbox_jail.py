@@ -1,0 +1,110 @@
+"""Starting the jail: what the user is told when it does not start, and that it needs no privileges."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sca_cli.errors import MissingError, PluginError, SandboxError, UsageError
+from sca_cli.records import EnvSpec
+from sca_cli.sandbox import Sandbox
+
+ROOT = Path(__file__).parents[2]
+
+SAID = {
+    "nsjail: error while loading shared libraries: libnl-route-3.so.200": "apt-get install libnl-route-3-200",
+    "[E][2026] clone(flags=CLONE_NEWNS|SIGCHLD) failed: Operation not permitted": "--cap-add SYS_ADMIN",
+    "[E] mount('/', '/', NULL, MS_REC|MS_PRIVATE, NULL): Permission denied": "apparmor_restrict_unprivileged",
+    "[E] clone(flags=CLONE_NEWUSER) failed: No space left on device": "user.max_user_namespaces",
+    "[W] mount('/root/x'): Permission denied. Try 'chmod o+x' on source path": "chmod o+x",
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_a_jail_that_does_not_start_names_the_cure(
+    said: str, shop: EnvSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nsjail prints before it gives up decides the hint."""
+    fake = tmp_path / "nsjail"
+    fake.write_text(f'#!/bin/sh\ncat >&2 <<"END"\n{said}\nEND\nexit 255\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("SCA_NSJAIL", str(fake))
+    with Sandbox() as sandbox, pytest.raises(SandboxError) as raised:
+        sandbox.describe(shop)
+    assert SAID[said] in raised.value.hint
+    assert said[-30:] in raised.value.message
+
+
+def test_a_missing_nsjail_is_named(shop: EnvSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`SCA_NSJAIL` that names nothing is a SandboxError that names it."""
+    monkeypatch.setenv("SCA_NSJAIL", "/nonexistent/nsjail")
+    with Sandbox() as sandbox, pytest.raises(SandboxError, match="/nonexistent/nsjail"):
+        sandbox.describe(shop)
+
+
+@pytest.mark.sandbox
+def test_tools_and_policy_are_described(sandbox: Sandbox, shop: EnvSpec) -> None:
+    """`describe` gives what the environment says of itself."""
+    tools, policy = sandbox.describe(shop)
+    described = {tool.name: tool for tool in tools}
+    assert policy == "Never cancel an order that was shipped."
+    assert described["set_name"].writes and not described["get_user"].writes
+    assert described["get_user"].signature == "get_user(uid: str) -> dict[str, Any]"
+
+
+@pytest.mark.sandbox
+def test_a_plugin_that_breaks_is_named_with_its_exception(sandbox: Sandbox, shop: EnvSpec) -> None:
+    """A constructor's exception, an unknown option and an unknown name are told apart."""
+    broken = EnvSpec(name=shop.name, options={"fault": "construct"})
+    with pytest.raises(PluginError, match="environment 'shop': RuntimeError: the shop is closed"):
+        sandbox.describe(broken)
+    with pytest.raises(UsageError, match="environment 'shop' has no option 'color'"):
+        sandbox.describe(EnvSpec(name=shop.name, options={"color": "red"}))
+    with pytest.raises(MissingError, match="unknown environment 'nowhere'"):
+        sandbox.session(EnvSpec(name="nowhere"), 0)
+
+
+PROGRAM = """
+import sys
+sys.path[:0] = [{root!r}, {tests!r}]
+from sca_cli import plugins
+from sca_cli.records import EnvSpec
+from sca_cli.sandbox import Sandbox
+plugins.registry().environments["shop"] = plugins.Entry("shop", "worlds:Shop", "", "", "tests")
+with Sandbox() as sandbox, sandbox.session(EnvSpec(name="shop"), 1) as session:
+    code = "import os\\nset_name('user_1', 'Bob')\\nprint(os.getuid(), os.path.exists('/etc'))"
+    print(session.run(code).output)
+    print(session.evaluate("def evaluate():\\n    return get_user('user_1')['name'] == 'Bob'").outcome)
+"""
+
+# The interpreter may live where only root may look; in a mount namespace of its own it is put in plain sight.
+SHOW = """
+mount --bind {prefix} {aside}
+mount -t tmpfs -o mode=755 tmpfs {top}
+mkdir -p {prefix}
+mount --bind {aside} {prefix}
+"""
+
+
+@pytest.mark.sandbox
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become others; the rest runs unprivileged then")
+@pytest.mark.parametrize(
+    "become", ["setpriv --reuid 65534 --regid 65534 --clear-groups", "unshare --user --map-root-user"]
+)
+def test_it_works_without_privileges(become: str, tmp_path: Path) -> None:
+    """Nobody, and the root of a user namespace with no other user, get the same jail by a user namespace."""
+    prefix = Path(sys.base_prefix).resolve()
+    top = Path(*prefix.parts[:2])
+    hidden = top.stat().st_mode & 0o001 == 0
+    show = SHOW.format(prefix=prefix, aside=tmp_path, top=top) if hidden else ""
+    command = f'exec {become} {sys.executable} -c "$PROGRAM"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-ec", f"{show}\n{command}"],
+        env=os.environ | {"PROGRAM": PROGRAM.format(root=str(ROOT), tests=str(ROOT / "tests"))},
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    assert done.stdout.split() == ["65534", "False", "pass"], done.stderr

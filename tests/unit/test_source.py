@@ -1,0 +1,151 @@
+"""Model-written Python as text: parsed, searched, mutated, never run."""
+
+import ast
+import itertools
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sca_cli.source import MAX_CHARS, MAX_DEPTH, NotPython, literals, mutants, parse
+
+PROGRAM = """\
+price = convert_currency(120.5, 2)
+tariff = calculate_tariff(price, -3)
+final_answer(estimate_final_value(price, tariff))
+"""
+
+PIECES = (
+    "f x 1 -1 2.5 0x1F 'a' \"b'\" f'{x}{1!r:>{w}}' ( ) [ ] , : = + * ** not lambda if else for in {} .y await b'' 1j ..."
+).split() + ["\n", "\n  "]
+
+
+def parse_search_and_mutate(text: str) -> None:
+    """Do all there is to do with a text; only NotPython is forgiven."""
+    try:
+        tree = parse(text)
+    except NotPython:
+        return
+    literals(tree)
+    list(itertools.islice(mutants(text, 0), 3))
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_tree_or_not_python(text: str) -> None:
+    """No text makes parsing fail in any other way than NotPython, and what parses can be searched and mutated."""
+    parse_search_and_mutate(text)
+
+
+@given(
+    st.lists(
+        st.sampled_from(PIECES),
+        max_size=40,
+    ).map(" ".join)
+)
+def test_any_soup_of_python_is_a_tree_or_not_python(text: str) -> None:
+    """The same for texts of Python's own pieces, which parse more often."""
+    parse_search_and_mutate(text)
+
+
+@pytest.mark.parametrize("piece", ["[{}]", "f({})", "-{}", "not {}", "x[{}]", "lambda: {}", "{{1: {}}}", "(y if x else {})", "{} + 1"])
+@pytest.mark.parametrize("depth", [10, MAX_DEPTH // 2, 5 * MAX_DEPTH, 30 * MAX_DEPTH])
+def test_deep_nesting_is_refused_before_it_can_hurt(piece: str, depth: int) -> None:
+    """Programs nested deeper than the limit are NotPython; those below it can be searched and mutated."""
+    text = "1"
+    for _ in range(depth):
+        text = piece.format(text)
+        if len(text) > MAX_CHARS:
+            break
+    if depth > MAX_DEPTH:
+        with pytest.raises(NotPython):
+            parse(text)
+    else:
+        literals(parse(text))
+        assert all(parse(mutant) for mutant in itertools.islice(mutants(text, 0), 3))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x" * (MAX_CHARS + 1), "longer than"),
+        ("def f(:", "invalid syntax"),
+        ("x = '\ud800'", "surrogate"),
+        ("a\0b", "null byte"),
+        ("9" * 5000, "4300 digits|longer than"),
+        ("0x" + "f" * 6000, "an integer longer than"),
+        ("return 1 if", "invalid syntax"),
+    ],
+    ids=["long", "syntax", "surrogate", "null", "decimal", "hexadecimal", "half"],
+)
+def test_what_python_refuses_is_not_python(text: str, said: str) -> None:
+    """Syntax errors, texts that cannot be encoded and numbers that cannot be printed say what is wrong."""
+    with pytest.raises(NotPython, match=said):
+        parse(text)
+
+
+def test_warnings_of_the_compiler_are_kept_quiet() -> None:
+    """An invalid escape sequence, a warning to Python, is no message on the user's terminal."""
+    assert parse("x = '\\d' is 1")
+
+
+@pytest.mark.parametrize(
+    ("program", "found"),
+    [
+        (PROGRAM, [120.5, 2, -3]),
+        ("final_answer(f('a', 'a', 1, True, None))", ["a", 1]),
+        ("'''docstring'''\nx = d['key'][0] + 5", [5]),
+        ("x = -(-4)", [-4]),
+        ("x = [1, 'b', {2: 'c'}]", [1, "b", 2, "c"]),
+        ("x = f'{y} km'", [" km"]),
+        ("f(b'raw', 2j, ...)", []),
+        ("", []),
+    ],
+)
+def test_literals_are_what_a_program_brings_along(program: str, found: list[object]) -> None:
+    """Numbers with their sign and strings, each once, in order; no indices, booleans, docstrings, bytes."""
+    assert literals(parse(program)) == found
+
+
+def test_mutants_differ_from_the_program_and_each_other_and_parse() -> None:
+    """Every mutant is another program, and Python."""
+    made = list(mutants(PROGRAM, 1))
+    canonical = ast.unparse(parse(PROGRAM))
+    assert len(made) >= 10
+    assert len({canonical, *made}) == len(made) + 1
+    assert all(ast.unparse(parse(mutant)) == mutant for mutant in made)
+
+
+def test_mutants_are_of_three_kinds() -> None:
+    """Another constant, two arguments swapped, a step left out: each kind is among them."""
+    made = set(mutants("final_answer(f(g(7), 'ab'))", 0))
+    assert {"final_answer(f(g(8), 'ab'))", "final_answer(f(g(7), 'ba'))"} <= made
+    assert "final_answer(f('ab', g(7)))" in made
+    assert {"final_answer(g(7))", "final_answer(f(7, 'ab'))"} <= made
+    assert all(mutant.startswith("final_answer(") for mutant in made)
+
+
+def test_mutants_come_in_an_order_drawn_by_the_seed() -> None:
+    """The same seed gives the same order, another seed another, and all seeds the same set."""
+    one, same, other = (list(mutants(PROGRAM, seed)) for seed in (1, 1, 2))
+    assert one == same != other
+    assert sorted(one) == sorted(other)
+
+
+def test_first_mutants_of_a_large_program_are_made_at_once() -> None:
+    """Twelve mutants of a program of 2000 constants do not need all 4000 to be made: a hundredth of the work."""
+    program = f"f({', '.join(map(str, range(2000)))})"
+    started = time.process_time()
+    assert len(list(itertools.islice(mutants(program, 0), 12))) == 12
+    assert time.process_time() - started < 5
+
+
+def test_mutants_of_what_is_not_python_are_refused() -> None:
+    """There are no mutants of prose."""
+    with pytest.raises(NotPython):
+        next(mutants("not a program at all", 0))
+
+
+def test_a_program_without_constants_or_calls_has_no_mutants() -> None:
+    """Nothing to change, nothing made up."""
+    assert list(mutants("x = y", 0)) == []

@@ -1,0 +1,427 @@
+"""Streams: JSONL in, JSONL out, and runs that go on where they were killed."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sca_cli import streams
+from sca_cli.errors import MissingError, RecordError, UsageError
+from sca_cli.records import EnvSpec, Exploration, Task, encode
+from sca_cli.streams import Output
+
+SETTINGS = {"command": "test", "seed": 0}
+
+
+def task(number: int, *, size: int = 0) -> Task:
+    """Return task number so-and-so, with a padding of `size` characters."""
+    return Task(env=EnvSpec(name="e"), instruction=f"task {number} " + "x" * size, evaluate="é")
+
+
+LINE = encode(task(0))
+
+
+@pytest.fixture
+def piped() -> Iterator[Callable[[bytes], None]]:
+    """Return a function that puts bytes on this process's standard input."""
+    saved = os.dup(0)
+    threads: list[threading.Thread] = []
+
+    def put(data: bytes) -> None:
+        ours, theirs = os.pipe()
+        os.dup2(ours, 0)
+        os.close(ours)
+
+        def write() -> None:
+            with os.fdopen(theirs, "wb") as file:
+                try:
+                    file.write(data)
+                except BrokenPipeError:
+                    pass
+
+        threads.append(threading.Thread(target=write))
+        threads[-1].start()
+
+    yield put
+    os.dup2(saved, 0)
+    os.close(saved)
+    for thread in threads:
+        thread.join()
+
+
+def read_all(*paths: str) -> list[Task]:
+    """Return all tasks of some files."""
+    return list(streams.read(paths or ["-"], Task))
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_blank_lines_are_skipped_and_a_last_line_needs_no_newline(piped) -> None:
+    """Empty lines, lines of blanks and CR LF ends are no records and no errors."""
+    piped(b"\n" + LINE + b"\r\n\n  \t\n" + LINE)
+    assert [encode(each) for each in read_all()] == [LINE, LINE]
+
+
+def test_files_are_read_one_after_the_other(tmp_path: Path, piped) -> None:
+    """Named files and standard input are read in the order they are given."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(encode(task(1)) + b"\n")
+    piped(encode(task(2)))
+    assert [t.instruction for t in read_all(str(path), "-", str(path))] == ["task 1 ", "task 2 ", "task 1 "]
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (LINE[: len(LINE) // 2], "line is cut short"),
+        (b'{"kind":"task","instruction":"\xff\xfe"}', "not valid UTF-8"),
+        (b'{"kind":"exploration","env":{"name":"e"}}', r"\$\.kind: 'exploration' where 'task' is expected"),
+        (LINE[:-1] + b',"colour":1}', r"\$\.colour: unknown field"),
+        (LINE.replace(b'"instruction":"task 0 "', b'"instruction":7'), r"\$\.instruction: expected 'str', got 'int'"),
+        (b'{"kind":"task","env":{"name":"e"},"evaluate":""}', r"\$\.instruction: missing"),
+        (b'{"kind":"task","env":{"name":"e","size":1},"instruction":"","evaluate":""}', r"\$\.env\.size: unknown field"),
+        (b'{"kind":"tusk"}', r"\$\.kind: invalid value 'tusk'"),
+        (b"hello", "not a record: "),
+        (b"[1]", "not a record: expected 'object', got 'array'"),
+        (b'{"kind":"task","env":{"name":"e"},"extra":{"a":' + b"[" * 100_000, "not a record: nested too deeply"),
+        (LINE + LINE, "not a record: "),
+    ],
+    ids=["half", "utf8", "kind", "unknown", "type", "missing", "nested", "tag", "text", "array", "deep", "two"],
+)
+def test_a_bad_line_is_named_by_its_number_after_what_came_before(piped, bad: bytes, said: str) -> None:
+    """Whatever is wrong with line 5, the records of lines 1 and 4 are given first, and blank lines count."""
+    piped(LINE + b"\n\n \n" + LINE + b"\n" + bad + b"\n" + LINE + b"\n")
+    reader = streams.read(["-"], Task)
+    assert [next(reader).instruction, next(reader).instruction] == ["task 0 "] * 2
+    with pytest.raises(RecordError, match=rf"^stdin:5: ({said})") as raised:
+        next(reader)
+    assert len(raised.value.message) < 300
+    assert "\n" not in raised.value.message
+
+
+def test_half_a_last_line_is_an_error_too(piped) -> None:
+    """A stream that breaks off in the middle of its last line is not taken for whole."""
+    piped(LINE + b"\n" + LINE[:-5])
+    reader = streams.read(["-"], Task)
+    next(reader)
+    with pytest.raises(RecordError, match="stdin:2: line is cut short") as raised:
+        next(reader)
+    assert "stopped in the middle" in raised.value.hint
+
+
+def test_a_file_is_named_by_its_path(tmp_path: Path) -> None:
+    """Errors in a file say which file."""
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(b"\nx\n")
+    with pytest.raises(RecordError, match=rf"^{path}:2: not a record"):
+        read_all(str(path))
+
+
+def test_long_lines_are_read_and_longer_ones_refused_early(piped) -> None:
+    """A line of 31 MiB is read; one without end is refused at 32 MiB, long before it is all in memory."""
+    whole = encode(task(0, size=31 << 20))
+    piped(whole + b"\n" + LINE)
+    assert [len(t.instruction) for t in read_all()] == [len(task(0, size=31 << 20).instruction), len(task(0).instruction)]
+    ours, theirs = os.pipe()
+    os.dup2(ours, 0)
+    os.close(ours)
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        try:
+            os.write(theirs, LINE + b"\n")
+            for _ in range(100 << 4):  # 100 MiB
+                written += os.write(theirs, b"x" * 65536)
+        except BrokenPipeError:
+            pass
+        os.close(theirs)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    reader = streams.read(["-"], Task)
+    assert next(reader).instruction == "task 0 "
+    with pytest.raises(RecordError, match="stdin:2: line is longer than 32 MiB"):
+        next(reader)
+    os.close(os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # closes the reading end
+    writer.join()
+    assert written < 34 << 20
+
+
+def test_records_arrive_before_the_stream_ends(piped) -> None:
+    """A record is given as soon as its line is whole: a pipeline moves while its first stage still writes."""
+    ours, theirs = os.pipe()
+    piped(b"")
+    os.dup2(ours, 0)
+    reader = streams.read(["-"], Task)
+    os.write(theirs, LINE + b"\n" + LINE[:10])
+    assert next(reader).instruction == "task 0 "
+    os.write(theirs, LINE[10:] + b"\n")
+    assert next(reader).instruction == "task 0 "
+    os.close(theirs)
+    os.close(ours)
+    assert list(reader) == []
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    """A file that is not there and a directory are errors with their names, not tracebacks."""
+    with pytest.raises(MissingError, match="cannot read /nowhere: No such file"):
+        read_all("/nowhere")
+    with pytest.raises(MissingError, match=f"cannot read {tmp_path}: Is a directory"):
+        read_all(str(tmp_path))
+
+
+def test_byte_order_mark_of_an_editor_is_forgiven(tmp_path: Path) -> None:
+    """A file saved with a UTF-8 byte order mark reads like one without."""
+    path = tmp_path / "bom.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + LINE + b"\n")
+    assert len(read_all(str(path))) == 1
+
+
+# ---------------------------------------------------------------- writing and resuming
+
+
+def opened(path: Path, *, resume: bool = False, rejected: Path | None = None, **settings: object) -> Output:
+    """Open an output with the settings of these tests, some changed."""
+    return Output(str(path), rejected=str(rejected) if rejected else None, resume=resume, settings=SETTINGS | settings)
+
+
+def work(output: Output, upto: int, total: int = 10) -> None:
+    """Do the remaining ones of `total` inputs, and stop before number `upto`: odd ones are rejected, 5 gives nothing."""
+    numbers = list(range(total))
+    for number in output.remaining(numbers, str):
+        if number == upto:
+            return
+        made = [] if number == 5 else [task(number, size=number)]
+        output.write(str(number), made if number % 2 == 0 else [], made if number % 2 else [])
+    output.close(complete=True)
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> tuple[bytes, bytes]:
+    """Return what an uninterrupted run writes: kept and rejected."""
+    out, fallen = tmp_path / "reference", tmp_path / "reference.fallen"
+    work(opened(out, rejected=fallen), -1)
+    return out.read_bytes(), fallen.read_bytes()
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2, 5, 6, 9])
+@pytest.mark.parametrize("torn", ["", "output", "rejected", "journal", "all"])
+def test_resumed_run_ends_with_the_same_bytes(tmp_path: Path, reference, stop: int, torn: str) -> None:
+    """Stopped before any input, with half a line at the end of any file, a run that goes on ends with the same bytes."""
+    out, fallen = tmp_path / "out", tmp_path / "fallen"
+    work(opened(out, rejected=fallen), stop)
+    for path, name in ((out, "output"), (fallen, "rejected"), (tmp_path / "out.journal", "journal")):
+        if torn in (name, "all"):
+            with path.open("ab") as file:
+                file.write(b'{"finished":3,"la')
+    again = opened(out, rejected=fallen, resume=True)
+    assert again.finished == stop
+    work(again, -1)
+    assert (out.read_bytes(), fallen.read_bytes()) == reference
+
+
+@pytest.mark.parametrize("lost", [1, 100, 300])
+def test_lost_tail_of_the_output_is_made_again(tmp_path: Path, reference, lost: int) -> None:
+    """Where a machine that went down lost bytes that the journal counts on, the run goes back to what is whole."""
+    out, fallen = tmp_path / "out", tmp_path / "fallen"
+    work(opened(out, rejected=fallen), 9)
+    os.truncate(out, out.stat().st_size - lost)
+    again = opened(out, rejected=fallen, resume=True)
+    assert again.finished < 9
+    work(again, -1)
+    assert (out.read_bytes(), fallen.read_bytes()) == reference
+
+
+def test_an_output_that_went_away_is_not_made_up(tmp_path: Path) -> None:
+    """A journal whose files hold less than its first entry says is an error, not a file full of zeros."""
+    out, fallen = tmp_path / "out", tmp_path / "fallen"
+    work(opened(out, rejected=fallen), 9)
+    fallen.unlink()
+    out.write_bytes(b"")
+    with pytest.raises(UsageError, match=r"shorter than out\.journal says"):
+        opened(out, rejected=fallen, resume=True)
+
+
+def test_resuming_a_complete_run_changes_nothing(tmp_path: Path, reference) -> None:
+    """A run that came to its end has nothing left to do, still counts what it kept, and can be resumed any number of times."""
+    out, fallen = tmp_path / "out", tmp_path / "fallen"
+    work(opened(out, rejected=fallen), -1)
+    for _ in range(2):
+        again = opened(out, rejected=fallen, resume=True)
+        assert (again.finished, again.kept) == (10, 5)
+        work(again, -1)
+    assert (out.read_bytes(), fallen.read_bytes()) == reference
+
+
+def test_resume_twice_after_two_kills(tmp_path: Path, reference) -> None:
+    """A resumed run that is stopped again goes on from its own progress."""
+    out, fallen = tmp_path / "out", tmp_path / "fallen"
+    for stop in (2, 2, 4, 7):
+        work(opened(out, rejected=fallen, resume=True), stop)
+    work(opened(out, rejected=fallen, resume=True), -1)
+    assert (out.read_bytes(), fallen.read_bytes()) == reference
+
+
+def test_an_unfinished_run_is_not_overwritten(tmp_path: Path) -> None:
+    """Without --resume, the output of an unfinished run is refused and left as it is; a finished one is replaced."""
+    out = tmp_path / "out"
+    work(opened(out), 7)
+    before = out.read_bytes()
+    with pytest.raises(UsageError, match="holds an unfinished run") as raised:
+        opened(out)
+    assert "--resume" in raised.value.hint
+    assert out.read_bytes() == before
+    work(opened(out, resume=True), -1)
+    opened(out).close(complete=True)
+    assert out.read_bytes() == b""
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    """A run goes on with the settings it was begun with; those that differ are named, and nothing is lost."""
+    out = tmp_path / "out"
+    work(opened(out), 7)
+    journal = (tmp_path / "out.journal").read_bytes()
+    with pytest.raises(UsageError, match="begun with other settings: seed, turns$"):
+        opened(out, resume=True, seed=1, turns=3)
+    assert (tmp_path / "out.journal").read_bytes() == journal
+
+
+def test_rejected_comes_and_goes_with_the_run(tmp_path: Path) -> None:
+    """A run begun with --rejected is resumed with it, one begun without it without."""
+    out, fallen = tmp_path / "out", tmp_path / "fallen"
+    work(opened(out), 3)
+    with pytest.raises(UsageError, match="was begun without --rejected"):
+        opened(out, rejected=fallen, resume=True)
+    out.unlink()
+    work(opened(out, rejected=fallen), 3)
+    with pytest.raises(UsageError, match="was begun with --rejected"):
+        opened(out, resume=True)
+
+
+def test_another_input_is_refused(tmp_path: Path) -> None:
+    """The last input done must be where it was; an input that is shorter or different is not that of the run."""
+    out = tmp_path / "out"
+    work(opened(out), 4)
+    with pytest.raises(UsageError, match="the input is not that of the run begun"):
+        opened(out, resume=True).remaining([9, 8, 7, 6, 5], str)
+    with pytest.raises(UsageError, match="shorter than what was already done"):
+        opened(out, resume=True).remaining([0, 1], str)
+    work(opened(out, resume=True), -1)
+
+
+def test_resume_needs_a_file_and_its_journal(tmp_path: Path) -> None:
+    """Standard output and devices cannot be resumed; a file without its journal is not guessed at; no file begins anew."""
+    for path in ("-", "/dev/null"):
+        with pytest.raises(UsageError, match="--resume needs -o FILE"):
+            Output(path, rejected=None, resume=True, settings=SETTINGS)
+    out = tmp_path / "out"
+    out.write_bytes(LINE)
+    with pytest.raises(UsageError, match="has no journal"):
+        opened(out, resume=True)
+    out.unlink()
+    assert opened(out, resume=True).finished == 0
+
+
+def test_output_and_rejected_are_two_files(tmp_path: Path) -> None:
+    """One file cannot be both."""
+    with pytest.raises(UsageError, match="name the same file"):
+        opened(tmp_path / "out", rejected=tmp_path / "out")
+
+
+def test_a_device_gets_no_journal() -> None:
+    """Writing to a device works and leaves no journal beside it."""
+    output = Output("/dev/null", rejected=None, resume=False, settings=SETTINGS)
+    output.write("0", [task(0)])
+    output.close(complete=True)
+    assert not Path("/dev/null.journal").exists()
+
+
+def test_full_device_is_an_error_with_its_name() -> None:
+    """A write that fails says which file and why."""
+    output = Output("/dev/full", rejected=None, resume=False, settings=SETTINGS)
+    with pytest.raises(MissingError, match="cannot write /dev/full: No space left"):
+        output.write("0", [task(0)])
+    output.close(complete=False)
+
+
+def test_a_directory_that_is_not_there_is_an_error_with_its_name(tmp_path: Path) -> None:
+    """An output in a missing directory is refused before any work."""
+    with pytest.raises(MissingError, match=f"cannot write {tmp_path}/no/out"):
+        opened(tmp_path / "no" / "out")
+
+
+_KILLED_RUNS = """
+import os, sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from test_streams import opened, work
+
+REAL = {{name: getattr(os, name) for name in ("write", "open", "ftruncate", "replace")}}
+
+def run(deadly):
+    calls = 0
+    def counting(name):
+        def call(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == deadly:
+                if name == "write":
+                    REAL[name](args[0], bytes(args[1])[: len(args[1]) // 2])
+                os.kill(os.getpid(), 9)
+            return REAL[name](*args, **kwargs)
+        return call
+    for name in REAL:
+        setattr(os, name, counting(name))
+    work(opened(Path("out"), rejected=Path("fallen"), resume=True), -1)
+    os._exit(0)
+
+for attempt in range(500):
+    if not (child := os.fork()):
+        run(deadly=1 + attempt * {stride} % 31)
+    if os.waitpid(child, 0)[1] == 0:
+        print(attempt)
+        break
+"""
+
+
+@pytest.mark.parametrize("stride", [1, 5, 7, 12])
+def test_killed_at_any_file_operation_and_resumed_the_bytes_are_the_same(tmp_path: Path, reference, stride: int) -> None:
+    """kill -9 in the middle of a write or another file operation, each time resumed: nothing is lost or doubled."""
+    script = _KILLED_RUNS.format(path=[str(Path(__file__).parent), *sys.path], stride=stride)
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) >= 2, "no run was killed"
+    assert ((tmp_path / "out").read_bytes(), (tmp_path / "fallen").read_bytes()) == reference
+
+
+def test_terminal_and_nothing_are_not_piped(piped) -> None:
+    """A pipe is something to read; /dev/null, a terminal and a closed descriptor are not."""
+    piped(b"")
+    assert streams.is_piped()
+    saved = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    assert not streams.is_piped()
+    leader, terminal = os.openpty()
+    os.dup2(terminal, 0)
+    assert not streams.is_piped()
+    os.close(0)
+    assert not streams.is_piped()
+    os.dup2(saved, 0)
+    for descriptor in (saved, leader, terminal):
+        os.close(descriptor)
+
+
+def test_records_of_other_kinds_are_read_where_they_are_expected(piped) -> None:
+    """Two kinds may be expected at once; with none named, all are."""
+    both = LINE + b'\n{"kind":"exploration","env":{"name":"e"}}\n'
+    piped(both)
+    assert [type(record) for record in streams.read(["-"], Task, Exploration)] == [Task, Exploration]
+    piped(both)
+    assert [type(record) for record in streams.read(["-"])] == [Task, Exploration]
