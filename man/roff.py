@@ -48,9 +48,7 @@ def italic(text: str) -> str:
 
 def prose(text: str) -> list[str]:
     """Return a paragraph as filled lines; `code` is bold."""
-    words = re.sub(
-        r"`([^`]+)`", lambda match: "\0" + match[1].replace(" ", "\1") + "\0", " ".join(text.split())
-    )
+    words = re.sub(r"`([^`]+)`", lambda match: "\0" + match[1].replace(" ", "\1") + "\0", " ".join(text.split()))
     lines = textwrap.wrap(words, 70, break_long_words=False, break_on_hyphens=False)
     return [_literal(line) for line in lines]
 
@@ -230,10 +228,7 @@ def exit_codes() -> dict[int, str]:
         ValueError: the docstring and `ExitCode` name different codes.
     """
     (_, told) = re.split(r"Exit codes:", str(app.__doc__), maxsplit=1)
-    table = {
-        int(code): meaning
-        for code, meaning in re.findall(r"(\d+) ([^·.]+?)(?= ·|\.)", " ".join(told.split()))
-    }
+    table = {int(code): meaning for code, meaning in re.findall(r"(\d+) ([^·.]+?)(?= ·|\.)", " ".join(told.split()))}
     if set(table) != {int(code) for code in ExitCode}:
         raise ValueError(f"app.py tells of the exit codes {sorted(table)}, errors.py has {sorted(ExitCode)}")
     return table
@@ -323,9 +318,7 @@ def record_kinds() -> None:
     common = _class(records.__name__, "Record")
     _emit(['.SS "Every record"', *prose("All kinds have these fields."), *_fields(common)])
     for kind, cls in records.KINDS.items():
-        _emit(
-            [f'.SS "kind {kind}"', *prose(str(cls.__doc__)), *_fields(_class(records.__name__, cls.__name__))]
-        )
+        _emit([f'.SS "kind {kind}"', *prose(str(cls.__doc__)), *_fields(_class(records.__name__, cls.__name__))])
 
 
 def record_parts() -> None:
@@ -368,9 +361,7 @@ def hooks() -> None:
     for node in _body("sca_cli.hookspecs"):
         if isinstance(node, ast.FunctionDef) and node.name.startswith("sca_"):
             _emit(_tagged(bold(_signature(node)), prose(ast.get_docstring(node) or "")))
-    call = next(
-        node for node in _class("sca_cli.hookspecs", "Register").body if isinstance(node, ast.FunctionDef)
-    )
+    call = next(node for node in _class("sca_cli.hookspecs", "Register").body if isinstance(node, ast.FunctionDef))
     _emit(_tagged(bold(_signature(call).replace("__call__", "register")), []))
     _emit([".RS", *_docstring(ast.get_docstring(call) or ""), ".RE"])
 
@@ -393,9 +384,7 @@ def _options_of(target: str) -> Iterator[str]:
     module, _, name = target.partition(":")
     spec = importlib.util.find_spec(module)
     body = ast.parse(Path(str(spec.origin if spec else "")).read_text()).body
-    factory = next(
-        node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name
-    )
+    factory = next(node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name)
     made = [node for node in factory.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
     for node in (factory, *made):
         for block in (ast.get_docstring(node) or "").split("\n\n"):

@@ -1,4 +1,4 @@
-"""The episode loop: a model acts in a session until it answers or a limit ends it. The only loop; every command uses it.
+"""The episode loop: a model acts in a session until it answers or a limit ends it. Every command uses this one.
 
 Paper, section 2: the executor attempts a task over several turns; its reward comes from the task's own check, which
 is not run here.
@@ -63,7 +63,7 @@ class Actor:
     sampling: Sampling
     limits: EpisodeLimits = EpisodeLimits()
     actions: Literal["code", "json"] = "code"
-    prompts: Prompts = Prompts()
+    prompts: Prompts = field(default_factory=Prompts)
 
     def opening(self, policy: str, tools: Sequence[Tool], instruction: str) -> list[Message]:
         """Return what an episode begins with: policy, tools, how to act, and what the user says."""
@@ -153,9 +153,7 @@ class Actor:
         episode.messages.append(chat.code_observation(run.output, problem, self.limits.observation_chars))
         return False
 
-    def _step_by_calls(
-        self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]
-    ) -> bool:
+    def _step_by_calls(self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]) -> bool:
         calls = chat.json_calls(completion)
         native = bool(completion.tool_calls)
         episode.messages.append(
@@ -186,7 +184,7 @@ class Actor:
 
     def _called(self, session: Session, tool: Tool | None, call: chat.JsonCall) -> str:
         if call.arguments is None:
-            return "Error: the call is not JSON of the form {\"name\": …, \"arguments\": {…}}"
+            return 'Error: the call is not JSON of the form {"name": …, "arguments": {…}}'
         if tool is None:
             return f"Error: there is no tool '{call.call.function.name}'"
         observation: Observation = session.call(tool.name, *chat.positional(tool, call.arguments))

@@ -80,14 +80,16 @@ def tool_lines(tools: Sequence[Tool]) -> str:
     Without types: a signature with types looks like the head of a definition, and small models go on to write one.
     """
     return "\n".join(
-        f"- {tool.name}({', '.join(tool.parameters['properties'])}): {tool.description.splitlines()[0]}" for tool in tools
+        f"- {tool.name}({', '.join(tool.parameters['properties'])}): {tool.description.splitlines()[0]}"
+        for tool in tools
     )
 
 
 def tool_schemas(tools: Sequence[Tool]) -> str:
     """Return tools as JSON schemas, one a line, for models that call tools by JSON."""
     return "\n".join(
-        json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters}) for tool in tools
+        json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters})
+        for tool in tools
     )
 
 
@@ -117,5 +119,13 @@ def code_observation(output: str, problem: str, limit_chars: int) -> Message:
     return Message(role="user", content="Output:\n" + ("\n".join(parts) or "(nothing was printed)"))
 
 
-NO_CODE = Message(role="user", content="Your reply holds no Python code block. Reply with one ```python block; call final_answer(value) in it when you have the answer.")
-NO_CALL = Message(role="user", content="Your reply holds no tool call. Reply with a <tool_call> block; call final_answer when you have the answer.")
+NO_CODE = Message(
+    role="user",
+    content="Your reply holds no Python code block. Reply with one ```python block; "
+    "call final_answer(value) in it when you have the answer.",
+)
+NO_CALL = Message(
+    role="user",
+    content="Your reply holds no tool call. Reply with a <tool_call> block; "
+    "call final_answer when you have the answer.",
+)

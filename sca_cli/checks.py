@@ -111,5 +111,3 @@ def without_times(verdict: Verdict) -> Verdict:
     for check in verdict.checks:
         check.seconds = None
     return verdict
-
-

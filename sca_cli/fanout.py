@@ -28,7 +28,7 @@ class Fanout:
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()
         self._loop.set_default_executor(ThreadPoolExecutor(max_workers=width, thread_name_prefix="sca-work"))
         self._thread = threading.Thread(target=self._loop.run_forever, name="sca-loop", daemon=True)
         self._thread.start()

@@ -17,7 +17,7 @@ hookimpl = pluggy.HookimplMarker("sca")
 class Register(Protocol):
     """What a registration hook is given."""
 
-    def __call__(self, name: str, target: str, *, help: str, extra: str = "") -> None:
+    def __call__(self, name: str, target: str, *, help: str, extra: str = "") -> None:  # noqa: A002  the hook's own word
         """Register a factory.
 
         Args:

@@ -9,7 +9,7 @@ import re
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints, overload
 
 from sca_cli.errors import PluginError
 
@@ -38,7 +38,11 @@ class Tool:
     """It can change the environment's state; refused to `evaluate`."""
 
 
-def tool[F: Callable[..., Any]](function: F | None = None, *, writes: bool = False) -> Any:
+@overload
+def tool[F: Callable[..., Any]](function: F) -> F: ...
+@overload
+def tool[F: Callable[..., Any]](*, writes: bool = False) -> Callable[[F], F]: ...
+def tool(function: Any = None, *, writes: bool = False) -> Any:
     """Mark a method of an `Environment` as a tool.
 
     Args:
@@ -46,8 +50,8 @@ def tool[F: Callable[..., Any]](function: F | None = None, *, writes: bool = Fal
         writes: the tool can change the environment's state.
     """
 
-    def mark(function: F) -> F:
-        function.__sca_tool__ = {"writes": writes}  # type: ignore[attr-defined]
+    def mark(function: Any) -> Any:
+        function.__sca_tool__ = {"writes": writes}
         return function
 
     return mark(function) if function is not None else mark
@@ -100,7 +104,9 @@ def _schema(hint: Any) -> "dict[str, JSON]":
         return {"type": "object"}
     if hint is Any or hint is inspect.Parameter.empty:
         return {}
-    raise PluginError(f"a tool's type {hint!r} is not a JSON type", "use str, int, float, bool, None, list, dict or a union of them")
+    raise PluginError(
+        f"a tool's type {hint!r} is not a JSON type", "use str, int, float, bool, None, list, dict or a union of them"
+    )
 
 
 def _type_name(hint: Any) -> str:
@@ -145,7 +151,9 @@ def describe_tool(function: Callable[..., Any]) -> Tool:
         elif parameter.default is parameter.empty:
             required.append(parameter.name)
         default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-        properties[parameter.name] = schema | ({"description": texts[parameter.name]} if parameter.name in texts else {})
+        properties[parameter.name] = schema | (
+            {"description": texts[parameter.name]} if parameter.name in texts else {}
+        )
         shown.append(f"{star}{parameter.name}: {_type_name(hint)}{default}")
     returns = _type_name(hints.get("return", inspect.Parameter.empty))
     return Tool(

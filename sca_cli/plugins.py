@@ -80,7 +80,9 @@ def add_commands(app: "typer.Typer") -> None:
             try:
                 implementation(app=app)
             except Exception as error:  # noqa: BLE001  as above
-                found.broken[name] = f"plugin '{name}' is broken: {type(error).__name__}: {error}; uninstall it or report it"
+                found.broken[name] = (
+                    f"plugin '{name}' is broken: {type(error).__name__}: {error}; uninstall it or report it"
+                )
 
 
 def _register_into(entries: dict[str, Entry], plugin: str) -> hookspecs.Register:
@@ -112,7 +114,9 @@ def parse_model(text: str) -> tuple[str, str, dict[str, str]]:
     if not colon:
         if plugin in registry().models:
             return plugin, "", {}
-        raise UsageError(f"--model {text}: not of the form PLUGIN:NAME", f"plugins: {', '.join(sorted(registry().models))}")
+        raise UsageError(
+            f"--model {text}: not of the form PLUGIN:NAME", f"plugins: {', '.join(sorted(registry().models))}"
+        )
     name, _, options = rest.partition(",")
     return plugin, name, _options(options, f"--model {text}")
 
@@ -229,5 +233,3 @@ def fail_if_unknown(envs: list[EnvSpec], models: list[str]) -> None:
         environment_entry(spec)
     for text in models:
         _entry(registry().models, parse_model(text)[0], "model plugin")
-
-

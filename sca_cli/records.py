@@ -42,13 +42,16 @@ class ErrorNote(_Part):
     boundary: str
     """record, plugin, model, sandbox, world or task."""
     message: str
+    """What went wrong, in words."""
 
 
-class EnvSpec(_Part, frozen=True):
+class EnvSpec(_Part, frozen=True):  # type: ignore[misc]  # msgspec allows it, mypy takes it for a dataclass
     """An environment and its options."""
 
     name: str
+    """As registered by a plugin."""
     options: dict[str, str] = {}
+    """Given to the environment as keyword arguments."""
 
     def __str__(self) -> str:
         """Return the form that `--env` takes: NAME or NAME:k=v,…"""
@@ -60,6 +63,7 @@ class FunctionCall(_Part):
     """The function of a tool call, in OpenAI chat form."""
 
     name: str
+    """Name of the tool."""
     arguments: str
     """JSON text of an object."""
 
@@ -68,29 +72,39 @@ class ToolCall(_Part):
     """A tool call in OpenAI chat form."""
 
     id: str
+    """Joins the call to the message that answers it."""
     function: FunctionCall
+    """What is called."""
     type: Literal["function"] = "function"
+    """Always `function`."""
 
 
 class Message(_Part):
     """A chat message in OpenAI form."""
 
     role: Literal["system", "user", "assistant", "tool"]
+    """Who speaks."""
     content: str = ""
+    """What is said."""
     tool_calls: list[ToolCall] = []
+    """Calls an assistant asks for."""
     tool_call_id: str = ""
+    """The call that a tool message answers."""
     name: str = ""
+    """The tool that answers."""
 
 
 class Observation(_Part):
     """One tool call that was made and what came back."""
 
     tool: str
+    """Name of the tool."""
     args: list[JSON] = []
     """Positional arguments."""
     kwargs: dict[str, JSON] = {}
     """Named arguments."""
     result: JSON = None
+    """What the tool returned."""
     error: str = ""
     """The tool's refusal; then `result` means nothing."""
     writes: bool = False
@@ -107,7 +121,8 @@ class Check(_Part):
     outcome: Outcome
     """pass: `evaluate` returned exactly True; fail: exactly False; invalid: neither, or the program did not finish."""
     reason: str = ""
-    """Empty, or why it is invalid: exception, timeout, cpu, memory, output, crash, blocked-syscall, syntax, not-bool, …"""
+    """Empty, or why it is invalid: exception, syntax, timeout, cpu, memory, output, reply, calls, crash,
+    blocked-syscall, not-bool, no-evaluate, world, sandbox."""
     message: str = ""
     """The exception or limit in words."""
     where: str = ""
@@ -124,15 +139,18 @@ class Verdict(_Part):
     """What `sca verify` found."""
 
     passed: bool
+    """The task proved itself at every stage."""
     stage: str
     """The stage of the funnel where the task fell, or `kept`."""
     checks: list[Check] = []
+    """The programs that were run, in order, with the evidence."""
 
 
 class Segment(_Part):
     """Tokens of consecutive turns exactly as the engine saw and sampled them, three lists of one length."""
 
     token_ids: list[int]
+    """Ids in the vocabulary of the model that sampled them."""
     loss_mask: list[int]
     """1 where the model sampled the token, 0 where it was given."""
     logprobs: list[float]
@@ -143,8 +161,11 @@ class Usage(_Part):
     """What an episode cost."""
 
     prompt_tokens: int = 0
+    """Tokens read, over all turns."""
     completion_tokens: int = 0
+    """Tokens sampled, over all turns."""
     turns: int = 0
+    """Replies of the model."""
     seconds: float | None = None
     """Wall time, with `--times`."""
 
@@ -155,9 +176,11 @@ class Record(_Part):
     id: str = ""
     """Hash of the content; filled in when it is read or written without one."""
     made_by: MadeBy | None = None
+    """Where it comes from."""
     parents: list[str] = []
     """Ids of the records this one was made from."""
     error: ErrorNote | None = None
+    """Why it came to nothing; absent where it did not."""
     extra: dict[str, JSON] = {}
     """The user's own fields, kept as they are."""
 
@@ -166,8 +189,11 @@ class Exploration(Record, tag_field="kind", tag="exploration", kw_only=True):
     """A walk through an environment without a task."""
 
     env: EnvSpec
+    """Where it went."""
     seed: int = 0
+    """Seed of the world, and of all that was drawn."""
     messages: list[Message] = []
+    """The whole conversation."""
     observations: list[Observation] = []
     """Every tool call made on the way, in order."""
 
@@ -176,6 +202,7 @@ class Task(Record, tag_field="kind", tag="task", kw_only=True):
     """A Code-as-Task (paper, section 3): instruction, check, solution, failure cases."""
 
     env: EnvSpec
+    """The environment it is set in."""
     seed: int = 0
     """Seed of the world the task lives in."""
     method: str = ""
@@ -183,28 +210,36 @@ class Task(Record, tag_field="kind", tag="task", kw_only=True):
     split: Literal["train", "eval"] = "train"
     """`eval` marks held-out tasks: `train` and `distill` refuse them."""
     instruction: str
+    """What the agent is asked."""
     evaluate: str
     """Python source that defines `evaluate()` or `evaluate(answer)`."""
     solution: str = ""
+    """Python program that does the task with the tools and ends with `final_answer(…)`."""
     failure_cases: list[str] = []
+    """Python programs that each do it wrong."""
     calls: int | None = None
     """Tool calls that the solution makes."""
     verdict: Verdict | None = None
+    """What `sca verify` found; absent before."""
 
 
 class Rollout(Record, tag_field="kind", tag="rollout", kw_only=True):
     """One attempt at a task."""
 
     task: Task
+    """The whole task."""
     sample: int = 0
     """Which of the k attempts."""
     messages: list[Message] = []
+    """The whole conversation."""
     segments: list[Segment] = []
     """Token ids, loss mask and log-probabilities, where the engine gives them: what training reads."""
     calls: list[Observation] = []
     """Tool calls made, in order; results left out."""
     answer: JSON = None
+    """What the agent gave to `final_answer`."""
     outcome: Outcome = "invalid"
+    """What the check said of it."""
     reward: float | None = None
     """1.0 for pass, 0.0 for fail, absent for invalid."""
     reason: str = ""
@@ -212,6 +247,7 @@ class Rollout(Record, tag_field="kind", tag="rollout", kw_only=True):
     stop: str = ""
     """answer, turns, tokens, time, context, error."""
     usage: Usage = msgspec.field(default_factory=Usage)
+    """What it cost."""
 
 
 class Checkpoint(Record, tag_field="kind", tag="checkpoint", kw_only=True):
@@ -220,25 +256,33 @@ class Checkpoint(Record, tag_field="kind", tag="checkpoint", kw_only=True):
     path: str
     """Directory that every model plugin can load."""
     base_model: str
+    """Weights it started from."""
     algorithm: str
+    """How it was trained: rft or distill."""
     data: list[str] = []
     """Ids of the rollouts trained on."""
     metrics: dict[str, JSON] = {}
+    """Examples, tokens, steps, losses."""
 
 
 class Interval(_Part):
     """An estimate with its interval."""
 
     value: float
+    """The estimate."""
     low: float
+    """Lower end of the 95 % interval."""
     high: float
+    """Upper end of the 95 % interval."""
 
 
 class Score(Record, tag_field="kind", tag="score", kw_only=True):
     """What `sca eval` measured."""
 
     model: str
+    """The model specification, as given to `--model`."""
     tasks: int
+    """Tasks attempted."""
     samples: int
     """Attempts a task."""
     pass_at: dict[str, Interval] = {}
@@ -258,6 +302,7 @@ class Score(Record, tag_field="kind", tag="score", kw_only=True):
     difference: Interval | None = None
     """Paired difference of Pass@1, this model minus `against`."""
     usage: Usage = msgspec.field(default_factory=Usage)
+    """What all attempts cost together."""
 
 
 type AnyRecord = Exploration | Task | Rollout | Checkpoint | Score

@@ -129,7 +129,9 @@ def _line_error(error: jsonlines.InvalidLineError, name: str) -> RecordError:
     if "truncated" in message:
         return RecordError(f"{where} line is cut short", "the program that wrote it was stopped in the middle")
     if unknown := re.search(r"unknown field `(.+?)`(?: - at `(.+?)`)?", message):
-        return RecordError(f"{where} {unknown[2] or '$'}.{unknown[1]}: unknown field", "fields of your own go under 'extra'")
+        return RecordError(
+            f"{where} {unknown[2] or '$'}.{unknown[1]}: unknown field", "fields of your own go under 'extra'"
+        )
     if located := re.fullmatch(r"(.*) - at `(.+?)`", message):
         return RecordError(f"{where} {located[2]}: {_plain(located[1])}")
     if missing := re.search(r"missing required field `(.+?)`", message):
@@ -138,7 +140,8 @@ def _line_error(error: jsonlines.InvalidLineError, name: str) -> RecordError:
 
 
 def _plain(message: str) -> str:
-    return message[:1].lower() + message[1:].replace("`", "'")
+    head = message[:1] if message[:4] == "JSON" else message[:1].lower()
+    return head + message[1:].replace("`", "'")
 
 
 # ---------------------------------------------------------------- writing
@@ -238,7 +241,9 @@ class Output:
             except StopIteration:
                 raise UsageError("--resume: the input is shorter than what was already done") from None
         if self._journal and self.finished and last != self._journal.last:
-            raise UsageError("--resume: the input is not that of the run begun", "give the same input again, or remove the file")
+            raise UsageError(
+                "--resume: the input is not that of the run begun", "give the same input again, or remove the file"
+            )
         return iterator
 
     def write(self, identity: str, kept: Iterable[Record], rejected: Iterable[Record] = ()) -> None:
@@ -303,9 +308,13 @@ class _Journal:
             if len(lines) > 1:
                 self._go_on(lines[1:], names)
         elif lines and output.exists() and output.stat().st_size and not self._is_complete(lines):
-            raise UsageError(f"{output} holds an unfinished run", f"go on with --resume, or remove {output} and {self._path.name}")
+            raise UsageError(
+                f"{output} holds an unfinished run", f"go on with --resume, or remove {output} and {self._path.name}"
+            )
         elif resume and output.exists() and output.stat().st_size:
-            raise UsageError(f"--resume: {output} has no journal", f"{self._path.name} is missing; remove {output} to begin again")
+            raise UsageError(
+                f"--resume: {output} has no journal", f"{self._path.name} is missing; remove {output} to begin again"
+            )
         self._head = msgspec.json.encode({"fingerprint": fingerprint, "settings": settings})
         self._rewrite(complete=False)
 

@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: a registered shop, a sandbox, scripted models, and `sca` as a process."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -60,7 +61,14 @@ def sca(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
         command = [str(BIN / "sca"), *map(str, arguments)]
         given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
         return subprocess.run(
-            command, capture_output=True, timeout=60, cwd=tmp_path, env=environment(env), check=False, **given, **options
+            command,
+            capture_output=True,
+            timeout=60,
+            cwd=tmp_path,
+            env=environment(env),
+            check=False,
+            **given,
+            **options,
         )
 
     return run
@@ -107,7 +115,5 @@ def descendants(root: int) -> dict[int, str]:
 
 
 def _reap(pid: int) -> None:
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass

@@ -92,9 +92,7 @@ def _sequence(name: str, value: Any, bases: str) -> str:
         raise ToolError(f"{name} is empty")
     for place, base in enumerate(sequence, start=1):
         if base not in bases:
-            raise ToolError(
-                f"{name} holds {base!r} at place {place}; bases are the capitals {', '.join(bases)}"
-            )
+            raise ToolError(f"{name} holds {base!r} at place {place}; bases are the capitals {', '.join(bases)}")
     return sequence
 
 

@@ -78,8 +78,7 @@ def _to_dna(draw: Draw) -> Draft:
     return Draft(
         {"mrna": mrna},
         (
-            "A retrovirus carries the mRNA {mrna}. Give the DNA coding strand that reverse transcription "
-            "yields.",
+            "A retrovirus carries the mRNA {mrna}. Give the DNA coding strand that reverse transcription yields.",
             "From which DNA coding strand does the messenger {mrna} come?",
         ),
         "final_answer(reverse_transcribe_mrna_to_dna({mrna!r}))",
@@ -193,8 +192,7 @@ def _weak_bases(draw: Draw) -> Draft:
             "An enzyme copies {mrna} back into a DNA coding strand. Count its A and its T nucleotides and "
             "give their total.",
         ),
-        "counts = count_nucleotides(reverse_transcribe_mrna_to_dna({mrna!r}))\n"
-        "final_answer(counts['A'] + counts['T'])",
+        "counts = count_nucleotides(reverse_transcribe_mrna_to_dna({mrna!r}))\nfinal_answer(counts['A'] + counts['T'])",
         (
             "final_answer(count_nucleotides(reverse_transcribe_mrna_to_dna({mrna!r}))['T'])",
             "counts = count_nucleotides(reverse_transcribe_mrna_to_dna({mrna!r}))\n"
@@ -212,8 +210,7 @@ def _gap_of_two(draw: Draw) -> Draft:
     return Draft(
         {"rich": rich, "poor": poor},
         (
-            "Sample one is {rich}, sample two is {poor}. How many more guanine bases (G) does sample one "
-            "contain?",
+            "Sample one is {rich}, sample two is {poor}. How many more guanine bases (G) does sample one contain?",
             "Compare the strands {rich} and {poor}: by how much does the G count of the first exceed that of "
             "the second?",
         ),
@@ -236,10 +233,8 @@ def _intact(draw: Draw) -> Draft:
     return Draft(
         {"a": strands[0], "b": strands[1], "strands": strands, "bad": bad, "good": good},
         (
-            "Of the two strings {a} and {b}, exactly one is a valid DNA sequence. Repeat that one as your "
-            "answer.",
-            "One of these reads was spoilt by a letter that is no DNA base: {a} or {b}. Answer with the "
-            "intact read.",
+            "Of the two strings {a} and {b}, exactly one is a valid DNA sequence. Repeat that one as your answer.",
+            "One of these reads was spoilt by a letter that is no DNA base: {a} or {b}. Answer with the intact read.",
         ),
         "final_answer([strand for strand in {strands!r} if is_valid_dna_sequence(strand)][0])",
         ("final_answer({bad!r})", "final_answer({strands!r})", "final_answer({good!r}[:-1])"),
@@ -263,10 +258,8 @@ def _two_proteins(draw: Draw) -> Draft:
         "final_answer([translate_mrna_to_amino_acid(transcribe_dna_to_mrna(dna)) for dna in {strands!r}])",
         (
             "final_answer([transcribe_dna_to_mrna(dna) for dna in {strands!r}])",
-            "final_answer([translate_mrna_to_amino_acid(transcribe_dna_to_mrna(dna)) for dna in "
-            "{strands!r}[:1]])",
-            "final_answer([translate_mrna_to_amino_acid(transcribe_dna_to_mrna(dna)) for dna in "
-            "{strands!r}[::-1]])",
+            "final_answer([translate_mrna_to_amino_acid(transcribe_dna_to_mrna(dna)) for dna in {strands!r}[:1]])",
+            "final_answer([translate_mrna_to_amino_acid(transcribe_dna_to_mrna(dna)) for dna in {strands!r}[::-1]])",
         ),
         [protein for _, protein in genes],
         "exact",

@@ -73,8 +73,7 @@ def _mirrored(draw: Draw) -> Draft:
     return Draft(
         {"mirrored": plain[::-1], "words": " ".join(reversed(plain[::-1].split(" ")))},
         (
-            'Someone wrote a sentence backwards, letter by letter: "{mirrored}". Write it out the right way '
-            "round.",
+            'Someone wrote a sentence backwards, letter by letter: "{mirrored}". Write it out the right way round.',
             'Read "{mirrored}" from its last character to its first and give the resulting sentence.',
         ),
         "final_answer(reverse_string({mirrored!r}))",
@@ -153,8 +152,7 @@ def _mirrored_caesar(draw: Draw) -> Draft:
             'A spy moved each letter {shift} places forward and then wrote the result backwards: "{secret}". '
             "Work out "
             "what the spy began with, case and punctuation included.",
-            'Reverse the string "{secret}" and decode it with a Caesar shift of {shift}; answer with the '
-            "sentence.",
+            'Reverse the string "{secret}" and decode it with a Caesar shift of {shift}; answer with the sentence.',
         ),
         "text = reverse_string({secret!r})\nfinal_answer(caesar_decode(text, {shift}))",
         (
@@ -174,8 +172,7 @@ def _hex_mirrored(draw: Draw) -> Draft:
         (
             "The hexadecimal code {hex} hides a sentence that was spelled from back to front before it was "
             "encoded. What is the sentence?",
-            "Decode {hex} from hexadecimal to ASCII, flip the characters end to end, and give the sentence "
-            "you get.",
+            "Decode {hex} from hexadecimal to ASCII, flip the characters end to end, and give the sentence you get.",
         ),
         "text = convert_hex_to_ascii({hex!r})\nfinal_answer(reverse_string(text))",
         (
@@ -241,8 +238,7 @@ def _three_layers(draw: Draw) -> Draft:
             "Start from {hex}. Read it as hexadecimal ASCII, reverse what you get, and finally take back a "
             "Caesar shift of {shift}. Which sentence remains?",
         ),
-        "text = convert_hex_to_ascii({hex!r})\ntext = reverse_string(text)\n"
-        "final_answer(caesar_decode(text, {shift}))",
+        "text = convert_hex_to_ascii({hex!r})\ntext = reverse_string(text)\nfinal_answer(caesar_decode(text, {shift}))",
         (
             "final_answer(caesar_decode(convert_hex_to_ascii({hex!r}), {shift}))",
             "final_answer(reverse_string(convert_hex_to_ascii({hex!r})))",
@@ -278,9 +274,7 @@ def _longest_of_three(draw: Draw) -> Draft:
 
 
 def _three_shifts(draw: Draw) -> Draft:
-    plain = draw.random.sample(
-        ("anchor", "beacon", "cellar", "dagger", "ember", "falcon", "garnet", "hollow"), 3
-    )
+    plain = draw.random.sample(("anchor", "beacon", "cellar", "dagger", "ember", "falcon", "garnet", "hollow"), 3)
     shifts = draw.random.sample(range(2, 25), 3)
     secret = [_caesar(word, shift) for word, shift in zip(plain, shifts, strict=True)]
     facts = {name: word for name, word in zip("abc", secret, strict=True)}
@@ -324,8 +318,7 @@ def _stitched(draw: Draw) -> Draft:
         "{shift})]\nfinal_answer(' / '.join(pieces))",
         (
             "final_answer(convert_hex_to_ascii({hex!r}) + ' / ' + reverse_string({mirrored!r}))",
-            "final_answer(' / '.join([convert_hex_to_ascii({hex!r}), reverse_string({mirrored!r}), "
-            "{secret!r}]))",
+            "final_answer(' / '.join([convert_hex_to_ascii({hex!r}), reverse_string({mirrored!r}), {secret!r}]))",
             "final_answer(' '.join([convert_hex_to_ascii({hex!r}), reverse_string({mirrored!r}), "
             "caesar_decode({secret!r}, {shift})]))",
         ),

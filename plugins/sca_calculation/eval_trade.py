@@ -51,8 +51,7 @@ def _duty(draw: Draw) -> Draft:
         (
             "Customs in {city} levies {rate} per cent on {goods}. How much tariff is due on a consignment "
             "worth {price} dollars? Leave the figure unrounded.",
-            "What is the tariff, in dollars and unrounded, on goods priced {price} dollars when the rate is "
-            "{rate} %?",
+            "What is the tariff, in dollars and unrounded, on goods priced {price} dollars when the rate is {rate} %?",
         ),
         "final_answer(calculate_tariff({price}, {rate}))",
         (
@@ -134,8 +133,7 @@ def _with_duty(draw: Draw) -> Draft:
         (
             "An importer pays {price} dollars for {goods}, plus a tariff of {rate} per cent of that price. "
             "What is the final value? Do not round.",
-            "Find the total cost of goods priced {price} dollars once a {rate} % tariff has been added (no "
-            "rounding).",
+            "Find the total cost of goods priced {price} dollars once a {rate} % tariff has been added (no rounding).",
         ),
         "tariff = calculate_tariff({price}, {rate})\nfinal_answer(estimate_final_value({price}, tariff))",
         (
@@ -164,8 +162,7 @@ def _duty_abroad(draw: Draw) -> Draft:
         (
             "final_answer(calculate_tariff({price}, {duty}))",
             "final_answer(convert_currency({price}, {rate}))",
-            "price = convert_currency({price}, {rate})\nfinal_answer(price + calculate_tariff(price, "
-            "{duty}))",
+            "price = convert_currency({price}, {rate})\nfinal_answer(price + calculate_tariff(price, {duty}))",
         ),
         price * rate * duty / 100,
         "number",
@@ -256,8 +253,7 @@ def _whole_import(draw: Draw) -> Draft:
         "final_answer(round(estimate_final_value(price, tariff), 2))",
         (
             "final_answer(round(convert_currency({price}, {rate}), 2))",
-            "price = convert_currency({price}, {rate})\nfinal_answer(round(calculate_tariff(price, {duty}), "
-            "2))",
+            "price = convert_currency({price}, {rate})\nfinal_answer(round(calculate_tariff(price, {duty}), 2))",
             "final_answer(round(estimate_final_value({price}, calculate_tariff({price}, {duty})), 2))",
         ),
         price * rate * (1 + duty / 100),

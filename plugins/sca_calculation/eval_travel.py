@@ -63,8 +63,7 @@ def _first_out(draw: Draw) -> Draft:
         {**facts, "last": flights[-1][_FLIGHT], "time": flights[0][_DEPARTURE]},
         (
             "Which flight is the first one out of {start} to {end} on {day}? Answer with its flight number.",
-            "I want to leave {start} for {end} as early as possible on {date}. What is the number of my "
-            "flight?",
+            "I want to leave {start} for {end} as early as possible on {date}. What is the number of my flight?",
         ),
         "flights = find_flights({start!r}, {end!r}, {date!r})\n"
         "final_answer(sorted(flights, key=lambda flight: flight['departure'])[0]['flight'])",
@@ -123,8 +122,7 @@ def _expenses(draw: Draw) -> Draft:
     return Draft(
         {"listed": listed, "rest": ", ".join(map(str, spent[1:])), "most": max(spent)},
         (
-            "On a week away I spent {listed} dollars day by day. What did the week come to, rounded to "
-            "cents?",
+            "On a week away I spent {listed} dollars day by day. What did the week come to, rounded to cents?",
             "Total these travel receipts, in dollars and to two decimals: {listed}.",
         ),
         "final_answer(round(sum({listed}), 2))",
@@ -150,11 +148,9 @@ def _lowest_fare(draw: Draw) -> Draft:
         },
         (
             "What is the lowest fare, in dollars, for a direct flight from {start} to {end} on {day}?",
-            "Look through all direct flights {start} - {end} on {date} and report the cheapest price in "
-            "dollars.",
+            "Look through all direct flights {start} - {end} on {date} and report the cheapest price in dollars.",
         ),
-        "flights = find_flights({start!r}, {end!r}, {date!r})\nfinal_answer(min([each['price'] for each in "
-        "flights]))",
+        "flights = find_flights({start!r}, {end!r}, {date!r})\nfinal_answer(min([each['price'] for each in flights]))",
         (
             "final_answer(max({others!r}))",
             "final_answer(sum({others!r}))",

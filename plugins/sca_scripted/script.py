@@ -82,9 +82,7 @@ class ScriptedModel:
             lines = Path(name).read_bytes().splitlines()
         except OSError as error:
             raise MissingError(f"cannot read the script '{name}': {error.strerror}") from error
-        self._rules = [
-            _rule(f"{name}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()
-        ]
+        self._rules = [_rule(f"{name}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
 
     async def generate(
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling, tools: Sequence[Tool] = ()
@@ -138,9 +136,7 @@ def _complete(reply: _Reply, messages: Sequence[Message], sampling: Sampling, se
     turn = sum(message.role == "assistant" for message in messages)
     text, cut = _cut(reply.text.replace("{seed}", str(seed)), sampling)
     calls = [
-        ToolCall(
-            id=f"call_{turn}_{index}", function=FunctionCall(name=call.name, arguments=_arguments(call, seed))
-        )
+        ToolCall(id=f"call_{turn}_{index}", function=FunctionCall(name=call.name, arguments=_arguments(call, seed)))
         for index, call in enumerate(reply.tool_calls)
     ]
     return Completion(

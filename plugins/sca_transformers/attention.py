@@ -68,9 +68,7 @@ def attend(
     groups = heads // key.shape[1]
     folded = query.reshape(rows, key.shape[1], groups * queries, width)
     mask = attention_mask if queries == 1 else attention_mask.repeat(1, 1, groups, 1)
-    output = torch.nn.functional.scaled_dot_product_attention(
-        folded, key, value, attn_mask=mask, scale=scaling
-    )
+    output = torch.nn.functional.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scaling)
     return output.reshape(rows, heads, queries, -1).transpose(1, 2).contiguous(), None
 
 
@@ -80,6 +78,4 @@ def register() -> None:
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(
-        NAME, sdpa_mask
-    )  # never runs: a mask of four dimensions is taken as it is
+    AttentionMaskInterface.register(NAME, sdpa_mask)  # never runs: a mask of four dimensions is taken as it is

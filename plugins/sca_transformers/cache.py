@@ -32,9 +32,7 @@ class SlotCache:
     """
 
     def __init__(self) -> None:
-        self._layers: list[
-            list[torch.Tensor]
-        ] = []  # [keys, values], each (slots, heads, columns + 1, head width)
+        self._layers: list[list[torch.Tensor]] = []  # [keys, values], each (slots, heads, columns + 1, head width)
         self._slots = 0
         self._columns = 0
         self._aim = _Aim(slice(0, 0), torch.empty(0), torch.empty(0), 0)
@@ -80,9 +78,7 @@ class SlotCache:
         """
         if layer_idx == len(self._layers):
             shapes = [(self._slots, new.shape[1], self._columns + 1, new.shape[3]) for new in (keys, values)]
-            self._layers.append(
-                [new.new_zeros(shape) for new, shape in zip((keys, values), shapes, strict=True)]
-            )
+            self._layers.append([new.new_zeros(shape) for new, shape in zip((keys, values), shapes, strict=True)])
         aim = self._aim
         for held, new in zip(self._layers[layer_idx], (keys, values), strict=True):
             held[aim.rows, :, aim.columns] = new.transpose(1, 2)

@@ -183,15 +183,10 @@ class Engine:
         """Copy the longest prefix that anybody holds into the row's slot."""
         held, taken = self._prefixes.find(row.prompt)
         beside, source = max(
-            (
-                (common_prefix(row.prompt, other.prompt[: other.length]), n)
-                for n, other in enumerate(self._running)
-            ),
+            ((common_prefix(row.prompt, other.prompt[: other.length]), n) for n, other in enumerate(self._running)),
             default=(0, 0),
         )
-        row.length = min(
-            max(held, beside), len(row.prompt) - 1
-        )  # the last token must run: it gives the logits
+        row.length = min(max(held, beside), len(row.prompt) - 1)  # the last token must run: it gives the logits
         if held > beside:
             self._cache.put(slot, taken, row.length)
         elif row.length:
@@ -290,9 +285,7 @@ class Engine:
             return False
         # A token is at least a byte, so this tail holds any stop text that the newest token completes.
         tail = self._chat.decode(row.tokens[-max(len(stop.encode()) for stop in row.stop) - 4 :])
-        return (
-            any(stop in tail for stop in row.stop) and find_stop(self._chat.decode(row.tokens), row.stop) >= 0
-        )
+        return any(stop in tail for stop in row.stop) and find_stop(self._chat.decode(row.tokens), row.stop) >= 0
 
     def _settle(self, slot: int) -> None:
         row = self._running[slot]

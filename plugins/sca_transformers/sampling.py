@@ -37,9 +37,7 @@ def choose(logits: torch.Tensor, rows: Sequence[Dice]) -> tuple[list[int], list[
     chosen = logits.argmax(-1)
     warm = [index for index, row in enumerate(rows) if row.temperature > 0]
     if warm:
-        chosen[warm] = _throw(
-            logits if len(warm) == len(rows) else logits[warm], [rows[index] for index in warm]
-        )
+        chosen[warm] = _throw(logits if len(warm) == len(rows) else logits[warm], [rows[index] for index in warm])
     logprobs = logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
     return chosen.tolist(), logprobs.tolist()
 
@@ -58,9 +56,7 @@ def _invert(weights: torch.Tensor, throws: torch.Tensor) -> torch.Tensor:
     """Return the index at which each row's cumulative weight passes its throw, a share of the total."""
     cumulative = weights.cumsum(-1)
     total = cumulative[:, -1]
-    aims = torch.minimum(
-        throws * total, torch.nextafter(total, torch.zeros_like(total))
-    )  # the product may round up
+    aims = torch.minimum(throws * total, torch.nextafter(total, torch.zeros_like(total)))  # the product may round up
     return torch.searchsorted(cumulative, aims[:, None], right=True)[:, 0]
 
 

@@ -100,9 +100,7 @@ class VLLMModel:
             raise ModelError("the model is closed")
         prompts = [self._chat.encode(messages, tools) for messages in conversations]
         calls = [
-            asyncio.wrap_future(
-                self._on_loop(self._reply(prompt, sampling, sampling.seed + index, bool(tools)))
-            )
+            asyncio.wrap_future(self._on_loop(self._reply(prompt, sampling, sampling.seed + index, bool(tools))))
             for index, prompt in enumerate(prompts)
         ]
         try:

@@ -10,7 +10,18 @@ import typer
 from sca_cli import streams
 from sca_cli.commands import options
 from sca_cli.commands.explore import Explorer, exploring_actor
-from sca_cli.commands.shell import Done, MODEL_WIDTH, Meter, exit_code, made_by, opened_model, pump, required_envs, required_model, say
+from sca_cli.commands.shell import (
+    MODEL_WIDTH,
+    Done,
+    Meter,
+    exit_code,
+    made_by,
+    opened_model,
+    pump,
+    required_envs,
+    required_model,
+    say,
+)
 from sca_cli.errors import ExitCode, ModelError, UsageError, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling
@@ -76,7 +87,9 @@ def run(
         except (ModelError, WorldError) as error:
             task = rejected(exploration, method, error.message, "")
             task.error = ErrorNote(boundary=error.boundary, message=error.message)
-        task.made_by = made_by("challenge", model=workshop_for.model_name, seed=seed, prompt=workshop_for.prompts.fingerprint())
+        task.made_by = made_by(
+            "challenge", model=workshop_for.model_name, seed=seed, prompt=workshop_for.prompts.fingerprint()
+        )
         task.id = content_id(task)
         good = task.error is None
         return Done(_identity(item), [task] if good or keep_all else [], [] if good else [task])
@@ -92,7 +105,9 @@ def _identity(item: tuple[int, Exploration]) -> str:
 class Workshops:
     """One workshop an environment, made when its first exploration comes."""
 
-    def __init__(self, model: Model, model_name: str, sampling: Sampling, prompts: Prompts, sandbox: Sandbox, seed: int) -> None:
+    def __init__(
+        self, model: Model, model_name: str, sampling: Sampling, prompts: Prompts, sandbox: Sandbox, seed: int
+    ) -> None:
         self.model_name, self.prompts, self.seed = model_name, prompts, seed
         self._model, self._sampling, self._sandbox = model, sampling, sandbox
 
@@ -114,7 +129,13 @@ def command(
     ] = MethodName.CAT,
     count: Annotated[
         int | None,
-        typer.Option("--count", "-n", min=1, help="Candidates to make, explorations taken in turn.", show_default="one an exploration"),
+        typer.Option(
+            "--count",
+            "-n",
+            min=1,
+            help="Candidates to make, explorations taken in turn.",
+            show_default="one an exploration",
+        ),
     ] = None,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.8,
@@ -146,9 +167,18 @@ def command(
         raise UsageError("nothing to read and no --env to explore", "pipe explorations in, or give --env NAME")
     envs = [] if paths else required_envs(env)
     settings = {
-        "command": "challenge", "method": method, "env": [str(spec) for spec in envs], "model": model_name, "count": count, "seed": seed,
-        "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "prompt": prompts.fingerprint(), "all": keep_all,
-    }  # fmt: skip
+        "command": "challenge",
+        "method": method,
+        "env": [str(spec) for spec in envs],
+        "model": model_name,
+        "count": count,
+        "seed": seed,
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "prompt": prompts.fingerprint(),
+        "all": keep_all,
+    }
     sink = Output(output, rejected=rejected, resume=resume, settings=settings)
     sampling = Sampling(temperature, top_p, max_tokens)
     with (
@@ -163,7 +193,9 @@ def command(
         if paths:
             explorations = streams.read(paths, Exploration)
         else:
-            explorer = Explorer(envs, model_name, exploring_actor(engine, sampling, prompts, EXPLORATION_TURNS), sandbox, seed)
+            explorer = Explorer(
+                envs, model_name, exploring_actor(engine, sampling, prompts, EXPLORATION_TURNS), sandbox, seed
+            )
             explorations = _own_explorations(explorer, count or len(envs), fanout)
         workshops = Workshops(engine, model_name, sampling, prompts, sandbox, seed)
         reasons: Counter[str] = Counter()

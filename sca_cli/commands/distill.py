@@ -16,19 +16,34 @@ from sca_cli.records import Rollout, Task
 def command(
     save: train.Save,
     student: Annotated[
-        str, typer.Option("--student", metavar="DIR_OR_NAME", help="Weights that learn: a Hugging Face directory or hub name.", show_default=False)
+        str,
+        typer.Option(
+            "--student",
+            metavar="DIR_OR_NAME",
+            help="Weights that learn: a Hugging Face directory or hub name.",
+            show_default=False,
+        ),
     ],
     inputs: options.Inputs = None,
     teacher: Annotated[
         str | None,
-        typer.Option("--teacher", metavar="PLUGIN:NAME[,k=v…]", help="Model that rolls out, where tasks are read.", show_default=False),
+        typer.Option(
+            "--teacher",
+            metavar="PLUGIN:NAME[,k=v…]",
+            help="Model that rolls out, where tasks are read.",
+            show_default=False,
+        ),
     ] = None,
     keep_failures: Annotated[
-        bool, typer.Option("--keep-failures", help="Learn from failed rollouts too; more effective in the paper.", show_default=False)
+        bool,
+        typer.Option(
+            "--keep-failures", help="Learn from failed rollouts too; more effective in the paper.", show_default=False
+        ),
     ] = False,
     samples: train.Samples = 4,
     rollouts: Annotated[
-        str | None, typer.Option("--rollouts", metavar="FILE", help="Keep the rollouts made of tasks in FILE.", show_default=False)
+        str | None,
+        typer.Option("--rollouts", metavar="FILE", help="Keep the rollouts made of tasks in FILE.", show_default=False),
     ] = None,
     lora_rank: train.Lora = 16,
     learning_rate: train.LearningRate = None,
@@ -57,7 +72,7 @@ def command(
 
     \b
     Example:
-      sca distill tasks.jsonl --teacher openai:big-model,base_url=http://localhost:8000/v1 --student Qwen/Qwen2.5-Coder-0.5B-Instruct --keep-failures --save runs/student
+      sca distill tasks.jsonl --teacher openai:BIG,base_url=http://localhost:8000/v1 --student SMALL --save runs/student
 
     Reads tasks, which the teacher rolls out, or rollouts that a teacher made. The messages are rendered with the
     student's own chat template; loss is on what the teacher said only.
@@ -69,13 +84,32 @@ def command(
         plugins.fail_if_unknown([], [teacher])
     fail_if_in_the_way(save, resume=resume)
     training = SftOptions(
-        lora_rank=lora_rank, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, seed=seed, device=device, dtype=dtype,
+        lora_rank=lora_rank,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        device=device,
+        dtype=dtype,
         threads=threads,
-    )  # fmt: skip
-    selection = train.Selection(use_segments=False, keep_failures=keep_failures, max_length=max_length, max_per_task=max_per_task)
+    )
+    selection = train.Selection(
+        use_segments=False, keep_failures=keep_failures, max_length=max_length, max_per_task=max_per_task
+    )
     sampling = Sampling(temperature, top_p, max_tokens)
     roller = train.Roller(
-        "distill", teacher or "", samples, actions, turns, seed, sampling, Prompts.from_option(prompt), concurrency, quiet, rollouts, resume
+        "distill",
+        teacher or "",
+        samples,
+        actions,
+        turns,
+        seed,
+        sampling,
+        Prompts.from_option(prompt),
+        concurrency,
+        quiet,
+        rollouts,
+        resume,
     )
     records = train.refuse_eval(streams.read(paths, Task, Rollout), allow=allow_eval)
     with Meter("distill", None, quiet=quiet) as meter:

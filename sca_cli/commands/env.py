@@ -24,7 +24,9 @@ def list_environments() -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME[:k=v,…]", help="Environment and its options.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME[:k=v,…]", help="Environment and its options.", show_default=False)
+    ],
 ) -> None:
     """Show an environment's policy and tools, as a model sees them.
 

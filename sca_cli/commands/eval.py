@@ -1,4 +1,4 @@
-"""`sca eval`: Pass@k and pass^k of a model on held-out tasks, with intervals, the no-op baseline and paired comparison."""
+"""`sca eval`: Pass@k and pass^k of a model on held-out tasks, with intervals, no-op baseline and paired comparison."""
 
 import asyncio
 import tempfile
@@ -110,12 +110,18 @@ def counted(rollouts: Iterator[Rollout]) -> Tallies:
 
 
 def command(
+    context: typer.Context,
     inputs: options.Inputs = None,
     env: options.Env = None,
     model: options.Model = None,
     compare: Annotated[
         tuple[str, str] | None,
-        typer.Option("--compare", metavar="A B", help="Two models, on the same tasks: scores of both, B minus A in pairs.", show_default=False),
+        typer.Option(
+            "--compare",
+            metavar="A B",
+            help="Two models, on the same tasks: scores of both, B minus A in pairs.",
+            show_default=False,
+        ),
     ] = None,
     samples: Annotated[int, typer.Option("--samples", "-k", min=1, help="Attempts at each task.")] = 4,
     count: Annotated[
@@ -123,7 +129,12 @@ def command(
     ] = None,
     rollouts: Annotated[
         str | None,
-        typer.Option("--rollouts", metavar="FILE", help="Keep the attempts in FILE; a second model's in FILE.b.", show_default=False),
+        typer.Option(
+            "--rollouts",
+            metavar="FILE",
+            help="Keep the attempts in FILE; a second model's in FILE.b.",
+            show_default=False,
+        ),
     ] = None,
     actions: options.Actions = "code",
     turns: options.Turns = 4,
@@ -147,7 +158,9 @@ def command(
     Given rollouts instead of tasks, it scores those and runs nothing.
     """
     models = list(compare) if compare else [model] if model else []
-    records = list(_records(inputs, env))
+    source = context.get_parameter_source("env")
+    from_variable = source is not None and source.name == "ENVIRONMENT"
+    records = list(_records(inputs, env, piped=streams.is_piped() and (not env or from_variable)))
     if records and isinstance(records[0], Rollout):
         return _score_rollouts([record for record in records if isinstance(record, Rollout)], output, quiet)
     names = [required_model(name) for name in models] or [required_model(None)]
@@ -161,16 +174,26 @@ def command(
         noop = noop_share(tasks, sandbox, fanout) if tasks else None
         for place, name in enumerate(names if tasks else []):
             settings = {
-                "command": "eval", "model": name, "samples": samples, "actions": actions, "turns": turns, "seed": seed,
-                "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "prompt": prompts.fingerprint(),
-            }  # fmt: skip
+                "command": "eval",
+                "model": name,
+                "samples": samples,
+                "actions": actions,
+                "turns": turns,
+                "seed": seed,
+                "temperature": temperature,
+                "top_p": top_p,
+                "max_tokens": max_tokens,
+                "prompt": prompts.fingerprint(),
+            }
             with (
                 _kept_rollouts(rollouts, place) as path,
                 opened_model(name, fanout) as engine,
                 Meter("eval", len(tasks) * samples, quiet=quiet) as meter,
             ):
                 sink = Output(path, rejected=None, resume=resume, settings=settings)
-                actor = Actor(engine, Sampling(temperature, top_p, max_tokens), EpisodeLimits(turns=turns), actions, prompts)
+                actor = Actor(
+                    engine, Sampling(temperature, top_p, max_tokens), EpisodeLimits(turns=turns), actions, prompts
+                )
                 attempts = Attempts(actor, sandbox, name, samples, seed, command="eval")
                 tallies.append(run(tasks, attempts, output=sink, fanout=fanout, meter=meter, path=path))
             scores.append(score_of(tallies[-1], name, samples, noop))
@@ -180,12 +203,14 @@ def command(
     return _finish(scores, output, quiet)
 
 
-def _records(inputs: list[str] | None, env: list[str] | None) -> Iterator[Task | Rollout]:
+def _records(inputs: list[str] | None, env: list[str] | None, *, piped: bool) -> Iterator[Task | Rollout]:
     """Read what to score: named files, else piped input, else the sets that the environments ship with."""
-    if inputs or (not env and streams.is_piped()):
+    if inputs or piped:
         return streams.read(inputs or ["-"], Task, Rollout)
     if not env:
-        raise UsageError("nothing to evaluate: pipe tasks in, name a file, or give --env", "for example sca eval --env calculation")
+        raise UsageError(
+            "nothing to evaluate: pipe tasks in, name a file, or give --env", "for example sca eval --env calculation"
+        )
     return (task for text in env for task in _shipped(text))
 
 
@@ -198,7 +223,7 @@ def _shipped(text: str) -> Iterator[Task]:
     return (task for task in streams.read([str(path)], Task) if task.env in wanted)
 
 
-class _kept_rollouts:  # noqa: N801  used as a context manager only
+class _kept_rollouts:
     """The file that attempts are kept in: the user's, or one that goes away."""
 
     def __init__(self, asked: str | None, place: int) -> None:
@@ -242,10 +267,12 @@ def table(scores: Sequence[Score]) -> str:
     """Return scores as text for people."""
     lines = []
     for score in scores:
-        lines.append(f"sca eval: {score.model}: {score.tasks} tasks × {score.samples} attempts")
+        lines.append(f"sca eval: {score.model}: {score.tasks} tasks, {score.samples} attempts each")
         rows = [(f"Pass@{k}", value) for k, value in score.pass_at.items()]
         rows += [(f"pass^{k}", value) for k, value in score.pass_hat.items()]
-        rows += [(f"Pass@1, {calls} call{'' if calls == '1' else 's'}", value) for calls, value in score.by_calls.items()]
+        rows += [
+            (f"Pass@1, {calls} call{'' if calls == '1' else 's'}", value) for calls, value in score.by_calls.items()
+        ]
         rows += [(f"Pass@1, {name}", value) for name, value in score.by_env.items()] if len(score.by_env) > 1 else []
         if score.difference:
             rows.append((f"minus {score.against}", score.difference))

@@ -10,7 +10,18 @@ import typer
 from sca_cli import chat
 from sca_cli.agent import Actor, EpisodeLimits
 from sca_cli.commands import options
-from sca_cli.commands.shell import Done, MODEL_WIDTH, Meter, exit_code, made_by, opened_model, pump, required_envs, required_model, say
+from sca_cli.commands.shell import (
+    MODEL_WIDTH,
+    Done,
+    Meter,
+    exit_code,
+    made_by,
+    opened_model,
+    pump,
+    required_envs,
+    required_model,
+    say,
+)
 from sca_cli.errors import ExitCode, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling, Tool
@@ -34,7 +45,7 @@ class Explorer:
     seed: int
 
     async def explore(self, index: int) -> Exploration:
-        """Make exploration `index`: its environment, its world and the tools in focus follow from the index and the seed.
+        """Make exploration `index`: environment, world and the tools in focus follow from the index and the seed.
 
         Raises:
             SandboxError, MissingError, PluginError: the environment cannot be had.
@@ -84,7 +95,7 @@ def command(
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.8,
     top_p: options.TopP = 1.0,
-    max_tokens: options.MaxTokens = 384,
+    max_tokens: options.MaxTokens = 192,
     prompt: options.Prompt = None,
     output: options.Output = "-",
     resume: options.Resume = False,
@@ -103,9 +114,17 @@ def command(
     envs, model_name = required_envs(env), required_model(model)
     prompts = Prompts.from_option(prompt)
     settings = {
-        "command": "explore", "env": [str(spec) for spec in envs], "model": model_name, "count": count, "turns": turns, "seed": seed,
-        "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "prompt": prompts.fingerprint(),
-    }  # fmt: skip
+        "command": "explore",
+        "env": [str(spec) for spec in envs],
+        "model": model_name,
+        "count": count,
+        "turns": turns,
+        "seed": seed,
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "prompt": prompts.fingerprint(),
+    }
     sink = Output(output, rejected=rejected, resume=resume, settings=settings)
     with (
         Fanout(concurrency or MODEL_WIDTH) as fanout,
@@ -123,5 +142,8 @@ def command(
             for record in done.kept:
                 assert isinstance(record, Exploration)
                 calls += len(record.observations)
-    say(f"sca explore: {sink.kept} explorations, {calls} tool calls seen" + (f", {failed} failed" if failed else ""), quiet=quiet)
+    say(
+        f"sca explore: {sink.kept} explorations, {calls} tool calls seen" + (f", {failed} failed" if failed else ""),
+        quiet=quiet,
+    )
     return exit_code(sink.kept)

@@ -6,7 +6,9 @@ import typer
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FILE]...", help="JSONL files to read; '-' or nothing is standard input.", show_default=False),
+    typer.Argument(
+        metavar="[FILE]...", help="JSONL files to read; '-' or nothing is standard input.", show_default=False
+    ),
 ]
 Env = Annotated[
     list[str] | None,
@@ -38,17 +40,23 @@ Resume = Annotated[
 ]
 Rejected = Annotated[
     str | None,
-    typer.Option("--rejected", metavar="FILE", help="Keep what was turned down, with the reason, in FILE.", show_default=False),
+    typer.Option(
+        "--rejected", metavar="FILE", help="Keep what was turned down, with the reason, in FILE.", show_default=False
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Everything drawn at random depends on it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.", show_default=False)]
 Times = Annotated[
     bool,
-    typer.Option("--times", help="Record wall times; without it the same seed gives the same bytes.", show_default=False),
+    typer.Option(
+        "--times", help="Record wall times; without it the same seed gives the same bytes.", show_default=False
+    ),
 ]
 Prompt = Annotated[
     str | None,
-    typer.Option("--prompt", metavar="DIR", help="Replace prompt files by those of the same name in DIR.", show_default=False),
+    typer.Option(
+        "--prompt", metavar="DIR", help="Replace prompt files by those of the same name in DIR.", show_default=False
+    ),
 ]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")]
 TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Nucleus sampling: share of probability kept.")]
@@ -60,7 +68,9 @@ Actions = Annotated[
 Turns = Annotated[int, typer.Option("--turns", min=1, help="Turns an episode may have.")]
 Concurrency = Annotated[
     int | None,
-    typer.Option("--concurrency", min=1, help="Records at work at once; more fill a model's batch.", show_default=False),
+    typer.Option(
+        "--concurrency", min=1, help="Records at work at once; more fill a model's batch.", show_default=False
+    ),
 ]
 CheckSeconds = Annotated[
     float, typer.Option("--check-seconds", min=0.1, help="Wall time a program, and then its check, may take.")

@@ -11,7 +11,18 @@ import typer
 from sca_cli import checks, streams
 from sca_cli.agent import Actor, Episode, EpisodeLimits
 from sca_cli.commands import options
-from sca_cli.commands.shell import Done, MODEL_WIDTH, Meter, exit_code, made_by, opened_model, pump, required_inputs, required_model, say
+from sca_cli.commands.shell import (
+    MODEL_WIDTH,
+    Done,
+    Meter,
+    exit_code,
+    made_by,
+    opened_model,
+    pump,
+    required_inputs,
+    required_model,
+    say,
+)
 from sca_cli.errors import ExitCode, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Sampling
@@ -82,9 +93,7 @@ def _judge(rollout: Rollout, judgement: Judgement) -> None:
         rollout.reward = 1.0 if rollout.outcome == "pass" else 0.0
 
 
-def run(
-    tasks: Iterable[Task], attempts: Attempts, *, output: Output, fanout: Fanout, meter: Meter
-) -> Iterator[Done]:
+def run(tasks: Iterable[Task], attempts: Attempts, *, output: Output, fanout: Fanout, meter: Meter) -> Iterator[Done]:
     """Attempt each task k times and write every rollout, whatever came of it."""
 
     async def work(item: tuple[Task, int]) -> Done:
@@ -132,9 +141,18 @@ def command(
     paths = required_inputs(inputs, "sca rollout tasks.jsonl > rollouts.jsonl")
     prompts = Prompts.from_option(prompt)
     settings = {
-        "command": "rollout", "model": model_name, "samples": samples, "actions": actions, "turns": turns, "seed": seed,
-        "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "prompt": prompts.fingerprint(), "times": times,
-    }  # fmt: skip
+        "command": "rollout",
+        "model": model_name,
+        "samples": samples,
+        "actions": actions,
+        "turns": turns,
+        "seed": seed,
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "prompt": prompts.fingerprint(),
+        "times": times,
+    }
     sink = Output(output, rejected=None, resume=resume, settings=settings)
     outcomes: Counter[str] = Counter()
     with (
@@ -156,4 +174,7 @@ def summary(verb: str, outcomes: Counter[str]) -> str:
     """Return one line: attempts, how many passed, failed and cannot be judged."""
     judged = outcomes["pass"] + outcomes["fail"]
     share = f" ({outcomes['pass'] / judged:.1%} of those judged)" if judged else ""
-    return f"sca {verb}: {outcomes.total()} attempts: {outcomes['pass']} pass{share}, {outcomes['fail']} fail, {outcomes['invalid']} invalid"
+    return (
+        f"sca {verb}: {outcomes.total()} attempts: {outcomes['pass']} pass{share}, "
+        f"{outcomes['fail']} fail, {outcomes['invalid']} invalid"
+    )

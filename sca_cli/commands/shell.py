@@ -34,7 +34,7 @@ class Done:
 
 def sandbox_width() -> int:
     """Return how many checks to have at work at once: two a core, since each waits on its children."""
-    return 2 * (os.process_cpu_count() if sys.version_info >= (3, 13) else len(os.sched_getaffinity(0)))
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def required_model(text: str | None, option: str = "--model") -> str:
@@ -45,7 +45,10 @@ def required_model(text: str | None, option: str = "--model") -> str:
         MissingError: unknown plugin.
     """
     if not text:
-        raise UsageError(f"{option} is missing", "for example --model transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct, or set SCA_MODEL")
+        raise UsageError(
+            f"{option} is missing",
+            "for example --model transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct, or set SCA_MODEL",
+        )
     plugins.fail_if_unknown([], [text])
     return text
 
@@ -150,7 +153,14 @@ class Meter:
     def __enter__(self) -> "Meter":
         if self._shown:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
 
             self._progress = Progress(
                 TextColumn("{task.description}"),
@@ -167,7 +177,9 @@ class Meter:
             self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._progress is not None:
             self._progress.stop()
 

@@ -17,7 +17,16 @@ from sca_cli import plugins, streams
 from sca_cli.agent import Actor, EpisodeLimits
 from sca_cli.commands import options
 from sca_cli.commands.rollout import Attempts, summary, worth_attempting
-from sca_cli.commands.shell import MODEL_WIDTH, Meter, exit_code, made_by, opened_model, required_inputs, required_model, say
+from sca_cli.commands.shell import (
+    MODEL_WIDTH,
+    Meter,
+    exit_code,
+    made_by,
+    opened_model,
+    required_inputs,
+    required_model,
+    say,
+)
 from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
@@ -37,7 +46,9 @@ class Algorithm(StrEnum):
     RFT = "rft"
 
 
-Save = Annotated[Path, typer.Option("--save", metavar="DIR", help="Directory of the trained model; made.", show_default=False)]
+Save = Annotated[
+    Path, typer.Option("--save", metavar="DIR", help="Directory of the trained model; made.", show_default=False)
+]
 Base = Annotated[
     str | None,
     typer.Option(
@@ -50,16 +61,21 @@ Base = Annotated[
 Samples = Annotated[int, typer.Option("--samples", "-k", min=1, help="Attempts at each task, where tasks are read.")]
 Lora = Annotated[int, typer.Option("--lora-rank", min=0, help="Rank of the LoRA update; 0 trains all weights.")]
 LearningRate = Annotated[
-    float | None, typer.Option("--learning-rate", min=0.0, help="Peak learning rate.", show_default="2e-4 with LoRA, 1e-5 without")
+    float | None,
+    typer.Option("--learning-rate", min=0.0, help="Peak learning rate.", show_default="2e-4 with LoRA, 1e-5 without"),
 ]
 Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the examples.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Examples in one optimiser step.")]
-MaxLength = Annotated[int, typer.Option("--max-length", min=1, help="Longest example, tokens; longer ones are left out and counted.")]
+MaxLength = Annotated[
+    int, typer.Option("--max-length", min=1, help="Longest example, tokens; longer ones are left out and counted.")
+]
 PerTask = Annotated[
     int | None, typer.Option("--max-per-task", min=1, help="Most examples of one task.", show_default="no limit")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Dtype = Annotated[Literal["auto", "bfloat16", "float32"], typer.Option("--dtype", help="Precision of the matrix products.")]
+Dtype = Annotated[
+    Literal["auto", "bfloat16", "float32"], typer.Option("--dtype", help="Precision of the matrix products.")
+]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.", show_default="as torch chooses")]
 AllowEval = Annotated[
     bool, typer.Option("--allow-eval", help="Train on tasks marked as held out all the same.", show_default=False)
@@ -78,7 +94,14 @@ class Selection:
 
 
 def run(
-    rollouts: Iterable[Rollout], base: str, save: Path, selection: Selection, training: "SftOptions", meter: Meter, *, resume: bool
+    rollouts: Iterable[Rollout],
+    base: str,
+    save: Path,
+    selection: Selection,
+    training: "SftOptions",
+    meter: Meter,
+    *,
+    resume: bool,
 ) -> tuple[Checkpoint, "Tally"]:
     """Fine-tune on rollouts.
 
@@ -112,7 +135,9 @@ def run(
     meter.status("loading")
     metrics = train_sft(chosen, base, save, training, show, resume=resume)
     data = list(dict.fromkeys(example.rollout for example in chosen))
-    return Checkpoint(path=str(save), base_model=base, algorithm="sft", data=data, parents=data, metrics=dict(metrics)), tally
+    return Checkpoint(
+        path=str(save), base_model=base, algorithm="sft", data=data, parents=data, metrics=dict(metrics)
+    ), tally
 
 
 def refuse_eval(records: Iterable[Task | Rollout], *, allow: bool) -> Iterator[Task | Rollout]:
@@ -125,7 +150,10 @@ def refuse_eval(records: Iterable[Task | Rollout], *, allow: bool) -> Iterator[T
         task = record.task if isinstance(record, Rollout) else record
         if task.split == "eval":
             if not allow:
-                raise RecordError(f"task {task.id} is held out for evaluation", "training on it makes every later score worthless; --allow-eval does it all the same")
+                raise RecordError(
+                    f"task {task.id} is held out for evaluation",
+                    "training on it makes every later score worthless; --allow-eval does it all the same",
+                )
             task.split = "train"
         yield record
 
@@ -147,9 +175,7 @@ def base_of(model: str | None, base: str | None) -> str:
     raise UsageError(f"--base is missing: '{plugin}' does not say where its weights are", "--base DIR_OR_NAME")
 
 
-def attempted(
-    records: Iterator[Task | Rollout], model: str | None, make: "Roller"
-) -> Iterator[Rollout]:
+def attempted(records: Iterator[Task | Rollout], model: str | None, make: "Roller") -> Iterator[Rollout]:
     """Return the rollouts that come in, and roll out the tasks among them.
 
     Raises:
@@ -187,9 +213,15 @@ class Roller:
         """Attempt each task, yield every rollout, and say how many passed."""
         outcomes: Counter[str] = Counter()
         settings = {
-            "command": self.command, "model": self.model, "samples": self.samples, "actions": self.actions, "turns": self.turns,
-            "seed": self.seed, "temperature": self.sampling.temperature, "max_tokens": self.sampling.max_tokens,
-        }  # fmt: skip
+            "command": self.command,
+            "model": self.model,
+            "samples": self.samples,
+            "actions": self.actions,
+            "turns": self.turns,
+            "seed": self.seed,
+            "temperature": self.sampling.temperature,
+            "max_tokens": self.sampling.max_tokens,
+        }
         sink = Output(self.keep, rejected=None, resume=self.resume, settings=settings) if self.keep else None
         if sink is not None and self.keep is not None:
             done_before = streams.read([self.keep], Rollout) if sink.finished else iter(())
@@ -224,12 +256,18 @@ class Roller:
 def report(verb: str, checkpoint: Checkpoint, tally: "Tally", *, quiet: bool) -> None:
     """Tell people what was trained on and where the model is."""
     left_out = {
-        "failed": tally.failed, "invalid": tally.invalid, "too long": tally.too_long, "duplicates": tally.duplicates,
-        "over the limit of their task": tally.capped, "nothing to learn": tally.blank,
-    }  # fmt: skip
+        "failed": tally.failed,
+        "invalid": tally.invalid,
+        "too long": tally.too_long,
+        "duplicates": tally.duplicates,
+        "over the limit of their task": tally.capped,
+        "nothing to learn": tally.blank,
+    }
     told = ", ".join(f"{number} {what}" for what, number in left_out.items() if number)
     say(
-        f"sca {verb}: {tally.examples} examples of {tally.rollouts} rollouts" + (f" (left out: {told})" if told else "") + "\n"
+        f"sca {verb}: {tally.examples} examples of {tally.rollouts} rollouts"
+        + (f" (left out: {told})" if told else "")
+        + "\n"
         f"sca {verb}: loss {checkpoint.metrics['first_loss']:.3f} → {checkpoint.metrics['last_loss']:.3f} in "
         f"{checkpoint.metrics['steps']:.0f} steps; the model is in {checkpoint.path}",
         quiet=quiet,
@@ -244,7 +282,8 @@ def command(
     algo: Annotated[Algorithm, typer.Option(help="rft: fine-tune on successful rollouts.")] = Algorithm.RFT,
     samples: Samples = 4,
     rollouts: Annotated[
-        str | None, typer.Option("--rollouts", metavar="FILE", help="Keep the rollouts made of tasks in FILE.", show_default=False)
+        str | None,
+        typer.Option("--rollouts", metavar="FILE", help="Keep the rollouts made of tasks in FILE.", show_default=False),
     ] = None,
     lora_rank: Lora = 16,
     learning_rate: LearningRate = None,
@@ -284,17 +323,36 @@ def command(
     weights = base_of(model, base)
     fail_if_in_the_way(save, resume=resume)
     training = SftOptions(
-        lora_rank=lora_rank, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, seed=seed, device=device, dtype=dtype,
+        lora_rank=lora_rank,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        device=device,
+        dtype=dtype,
         threads=threads,
-    )  # fmt: skip
+    )
     selection = Selection(use_segments=True, keep_failures=False, max_length=max_length, max_per_task=max_per_task)
     sampling = Sampling(temperature, top_p, max_tokens)
     roller = Roller(
-        "train", model or "", samples, actions, turns, seed, sampling, Prompts.from_option(prompt), concurrency, quiet, rollouts, resume
+        "train",
+        model or "",
+        samples,
+        actions,
+        turns,
+        seed,
+        sampling,
+        Prompts.from_option(prompt),
+        concurrency,
+        quiet,
+        rollouts,
+        resume,
     )
     records = refuse_eval(streams.read(paths, Task, Rollout), allow=allow_eval)
     with Meter("train", None, quiet=quiet) as meter:
-        checkpoint, tally = run(attempted(records, model, roller), weights, save, selection, training, meter, resume=resume)
+        checkpoint, tally = run(
+            attempted(records, model, roller), weights, save, selection, training, meter, resume=resume
+        )
     checkpoint.algorithm = str(algo)
     return write_checkpoint("train", checkpoint, tally, model or "", seed, output, times=times, quiet=quiet)
 

@@ -71,7 +71,8 @@ class Funnel:
 def command(
     inputs: options.Inputs = None,
     keep_all: Annotated[
-        bool, typer.Option("--all", help="Write all tasks with their verdict, not only those that pass.", show_default=False)
+        bool,
+        typer.Option("--all", help="Write all tasks with their verdict, not only those that pass.", show_default=False),
     ] = False,
     rejected: options.Rejected = None,
     check_seconds: options.CheckSeconds = 10.0,
@@ -93,7 +94,13 @@ def command(
     """
     paths = required_inputs(inputs, "sca verify candidates.jsonl > tasks.jsonl")
     limits = Limits(wall_s=check_seconds, memory_mb=memory_mb)
-    settings = {"command": "verify", "all": keep_all, "check_seconds": check_seconds, "memory_mb": memory_mb, "times": times}
+    settings = {
+        "command": "verify",
+        "all": keep_all,
+        "check_seconds": check_seconds,
+        "memory_mb": memory_mb,
+        "times": times,
+    }
     sink = Output(output, rejected=rejected, resume=resume, settings=settings)
     funnel = Funnel()
     with (

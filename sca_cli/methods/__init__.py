@@ -21,7 +21,14 @@ class Workshop:
     policy: str
 
     async def ask(
-        self, prompt: str, seed: int, *, count: int = 1, most: int | None = None, stop: tuple[str, ...] = (), **values: str
+        self,
+        prompt: str,
+        seed: int,
+        *,
+        count: int = 1,
+        most: int | None = None,
+        stop: tuple[str, ...] = (),
+        **values: str,
     ) -> list[Completion]:
         """Ask the model the same thing `count` times, with different seeds.
 

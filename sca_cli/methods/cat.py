@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import dataclass
 
 from sca_cli import chat, source
 from sca_cli.checks import FAILURE_CASES
@@ -37,7 +38,16 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
         parts = parse(completion.text)
     except Unparsable as error:
         return rejected(exploration, "cat", f"unparsable: {error}", completion.text)
-    return Task(env=exploration.env, seed=exploration.seed, method="cat", parents=[exploration.id], **parts)
+    return Task(
+        env=exploration.env,
+        seed=exploration.seed,
+        method="cat",
+        parents=[exploration.id],
+        instruction=parts.instruction,
+        evaluate=parts.evaluate,
+        solution=parts.solution,
+        failure_cases=parts.failure_cases,
+    )
 
 
 def focus(workshop: Workshop, draw: random.Random) -> str:
@@ -53,25 +63,32 @@ def shown_observations(observations: list[Observation], draw: random.Random) -> 
     return "\n".join(chat.shortened(chat.observed_call(call), _OBSERVATION_CHARS) for call in chosen) or "(none)"
 
 
-def parse(text: str) -> dict[str, str | list[str]]:
-    """Read the paper's text form.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The four parts of a Code-as-Task."""
 
-    Returns:
-        instruction, evaluate, solution (str) and failure_cases (three str).
+    instruction: str
+    evaluate: str
+    solution: str
+    failure_cases: list[str]
+
+
+def parse(text: str) -> Parts:
+    """Read the paper's text form.
 
     Raises:
         Unparsable: a part is missing, empty, repeated, or not Python.
     """
-    parts = {
-        "instruction": _only(text, "instruction"),
-        "evaluate": _source(_only(text, "evaluation_function"), "evaluation_function"),
-        "solution": _source(_only(text, "solution"), "solution"),
-        "failure_cases": [_source(case, "failure_case") for case in _all(text, "failure_case")],
-    }
-    if not re.search(r"^def evaluate\(", str(parts["evaluate"]), re.MULTILINE):
+    parts = Parts(
+        instruction=_only(text, "instruction"),
+        evaluate=_source(_only(text, "evaluation_function"), "evaluation_function"),
+        solution=_source(_only(text, "solution"), "solution"),
+        failure_cases=[_source(case, "failure_case") for case in _all(text, "failure_case")],
+    )
+    if not re.search(r"^def evaluate\(", parts.evaluate, re.MULTILINE):
         raise Unparsable("<evaluation_function> does not define evaluate()")
-    if len(parts["failure_cases"]) != FAILURE_CASES:
-        raise Unparsable(f"{len(parts['failure_cases'])} <failure_case> instead of {FAILURE_CASES}")
+    if len(parts.failure_cases) != FAILURE_CASES:
+        raise Unparsable(f"{len(parts.failure_cases)} <failure_case> instead of {FAILURE_CASES}")
     return parts
 
 

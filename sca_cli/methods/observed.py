@@ -99,7 +99,9 @@ def _source(call: Observation) -> str:
     return f"{call.tool}({', '.join(arguments)})"
 
 
-def _changed(before: JSON, after: JSON, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], JSON]]:
+def _changed(
+    before: JSON, after: JSON, path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], JSON]]:
     """Yield (path, new value) of every leaf of `after` that is not the same in `before`."""
     if isinstance(after, dict) and isinstance(before, dict):
         for key in [*after, *(key for key in before if key not in after)]:

@@ -28,7 +28,7 @@ from sca_cli.methods.observed import NothingObserved, answer_check, state_check
 from sca_cli.records import JSON, Exploration, Observation, Task
 
 PROGRAM_CANDIDATES = 3
-INSTRUCTION_CANDIDATES = 4
+INSTRUCTION_CANDIDATES = 8
 PROGRAM_TOKENS, INSTRUCTION_TOKENS, FAILURES_TOKENS = 160, 160, 320
 MAX_CHAIN = 3
 FACTS_TO_CHOOSE_FROM = 3
@@ -37,6 +37,8 @@ FACTS_TO_CHOOSE_FROM = 3
 _MAX_ANSWER_CHARS = 300
 _INSTRUCTION_CHARS = (20, 800)
 _MUTANTS_TRIED = 12
+_STATEMENT = r"(the|a|an|it|this|that|these|those|there|your|my|we|i|if|given|in|on|for|with)\b|\W*\d"
+"""How a text without a question mark begins that states something; a request begins with a verb."""
 
 
 class Dropped(ValueError):
@@ -232,8 +234,6 @@ async def _instruction(workshop: Workshop, program: str, ran: _Ran, seed: int) -
     for completion in completions:
         text = completion.text.strip().strip('"').strip()
         problem = instruction_problem(text, facts, ran.answer, [tool.name for tool in workshop.tools])
-        if not problem and "?" not in text and not any(call.writes for call in ran.calls):
-            problem = "asks nothing"
         if not problem:
             return text
         problems.append(problem)
@@ -253,6 +253,8 @@ def instruction_problem(text: str, facts: list[JSON], answer: JSON, tool_names: 
         return "too short or too long"
     if "```" in text or "final_answer" in text or re.search(r"^\s*(def|import|from)\s", text, re.MULTILINE):
         return "holds code"
+    if "?" not in text and re.match(_STATEMENT, text, re.IGNORECASE):
+        return "asks nothing"
     if any("_" in name and name in text for name in tool_names):
         return "names a tool"
     if not all(_stands_in(fact, text) for fact in facts):
@@ -296,7 +298,12 @@ def _keep_failing(workshop: Workshop, task: Task, written: list[str], seed: int)
     for origin, program in [*(("model", text) for text in written), *(("mutation", text) for text in mutants)]:
         if len(task.failure_cases) == FAILURE_CASES:
             break
-        if program not in task.failure_cases and run_check(workshop.sandbox, task, program, "candidate").outcome == "fail":
+        if (
+            program not in task.failure_cases
+            and run_check(workshop.sandbox, task, program, "candidate").outcome == "fail"
+        ):
             task.failure_cases.append(program)
             origins.append(origin)
-    task.extra = {"written_by": {"instruction": "model", "solution": "model", "evaluate": "observed", "failure_cases": origins}}
+    task.extra = {
+        "written_by": {"instruction": "model", "solution": "model", "evaluate": "observed", "failure_cases": origins}
+    }

@@ -1,7 +1,7 @@
 """The prompts: prose in Markdown files that a researcher edits without touching Python.
 
-A file is a conversation: a line `[system]`, `[user]` or `[assistant]` begins a message, so that examples can be shown as
-turns. `$name` marks what is filled in (string.Template). `--prompt DIR` replaces any of them by a file of the same name.
+A file is a conversation: a line `[system]`, `[user]` or `[assistant]` begins a message, so that examples can be shown
+as turns. `$name` marks what is filled in (string.Template). `--prompt DIR` replaces any by a file of the same name.
 """
 
 import hashlib
@@ -15,8 +15,9 @@ from string import Template
 from sca_cli.errors import UsageError
 from sca_cli.records import Message
 
-
-_MESSAGE = re.compile(r"^\[(system|user|assistant)\]\n(.*?)(?=^\[(?:system|user|assistant)\]$|\Z)", re.DOTALL | re.MULTILINE)
+_MESSAGE = re.compile(
+    r"^\[(system|user|assistant)\]\n(.*?)(?=^\[(?:system|user|assistant)\]$|\Z)", re.DOTALL | re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,9 +151,7 @@ class Confinement:
         libc = ctypes.CDLL(None, use_errno=True)
         program = build_filter(os.uname().machine)
         self._filter = _FilterProgram(len(program) // 8, program)
-        set_filter = functools.partial(
-            libc.prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(self._filter)
-        )
+        set_filter = functools.partial(libc.prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(self._filter))
         self._steps = (functools.partial(libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), set_filter)
         self._prctl = libc.prctl
         self._base = _address_space()

@@ -54,9 +54,7 @@ class Guest:
         self.out, out = os.pipe() if kind == "program" else (-1, -1)
         with theirs, link:
             try:
-                self.child: Child | None = spawn(
-                    kind, [theirs.fileno(), link.fileno(), *([out] if out >= 0 else [])]
-                )
+                self.child: Child | None = spawn(kind, [theirs.fileno(), link.fileno(), *([out] if out >= 0 else [])])
             except BaseException:
                 self.close()
                 raise

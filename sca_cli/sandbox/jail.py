@@ -241,9 +241,7 @@ def _start(control: int, log: int, mounts: Iterable[str]) -> "subprocess.Popen[b
             start_new_session=True,  # Ctrl-C is ours to handle
         )  # fmt: skip
     except OSError as error:
-        raise SandboxError(
-            f"cannot run {nsjail}: {error.strerror}", "SCA_NSJAIL names the nsjail to use"
-        ) from None
+        raise SandboxError(f"cannot run {nsjail}: {error.strerror}", "SCA_NSJAIL names the nsjail to use") from None
     finally:
         os.close(text)
 
@@ -299,9 +297,7 @@ def _interpreter() -> list[str]:
     paths = sysconfig.get_paths()
     prefix = Path(sys.base_prefix).resolve()
     libraries = [paths["stdlib"], paths["platstdlib"]]
-    libraries += [
-        str(path) for folder in ("lib", "lib64") for path in prefix.glob(f"{folder}/libpython*.so*")
-    ]
+    libraries += [str(path) for folder in ("lib", "lib64") for path in prefix.glob(f"{folder}/libpython*.so*")]
     return [str(_PYTHON), *libraries]
 
 
@@ -324,7 +320,5 @@ def _start_error(log: int, message: str) -> SandboxError:
     text = os.pread(log, 1 << 20, 0).decode(errors="replace")
     hint = next((cure for pattern, cure in _HINTS if re.search(pattern, text)), "")
     lines = [line for line in text.splitlines() if line.strip() and "no version information" not in line]
-    detail = next(
-        (line for line in lines if re.match(r"\[[EF]\]", line)), lines[-1] if lines else "it said nothing"
-    )
+    detail = next((line for line in lines if re.match(r"\[[EF]\]", line)), lines[-1] if lines else "it said nothing")
     return SandboxError(f"{message}: {detail.strip()}", hint or "'sca doctor' looks for the cause")

@@ -76,9 +76,7 @@ class Programs:
         self._memory_mb: int = order["memory_mb"]
         self._cpu_s: int = order["cpu_s"]
         self._mains: dict[str, types.ModuleType] = {}
-        self._out = io.TextIOWrapper(
-            io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True
-        )
+        self._out = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True)
         sys.stdout = sys.stderr = self._out
         ToolError.__module__ = "__main__"
         self._rehearse()

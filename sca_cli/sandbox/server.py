@@ -276,9 +276,7 @@ class _Service:
             self._report(order["number"], state=state)
         return True
 
-    def _report(
-        self, number: int, alarm: str = "", message: str = "", where: str = "", state: bytes = b"null"
-    ) -> None:
+    def _report(self, number: int, alarm: str = "", message: str = "", where: str = "", state: bytes = b"null") -> None:
         """Send the calls since the last report.
 
         Number 0 is an alarm, which nobody asked for: the host waits for a program that waits for us.
@@ -294,9 +292,7 @@ class _Service:
         self._report(0, alarm, message, self._where[source])
 
     def _fail(self, where: str, error: Exception) -> None:
-        self._failed = f"{where}: {type(error).__name__}: {error}".encode(errors="replace").decode()[
-            :_MESSAGE_CHARS
-        ]
+        self._failed = f"{where}: {type(error).__name__}: {error}".encode(errors="replace").decode()[:_MESSAGE_CHARS]
         self._report(0)
 
     def _answer(self, frame: bytes, source: int) -> bytes | None:
@@ -310,9 +306,7 @@ class _Service:
         if entry and source == self._job.fd:
             args, kwargs = entry.spread(args, kwargs)
         try:
-            record = wire.dumps(
-                {"tool": name, "args": args, "kwargs": kwargs}
-            )  # before the tool can touch them
+            record = wire.dumps({"tool": name, "args": args, "kwargs": kwargs})  # before the tool can touch them
         except ValueError as error:
             raise wire.FrameError(str(error)) from None
         if not entry:
@@ -323,9 +317,7 @@ class _Service:
             return self._record(source, record, "misfit", text)
         if entry.tool.writes and source == self._checking:
             record = record[:-1] + b',"refused":true}'
-            return self._record(
-                source, record, "refused", f"{name}() changes the state, which a check may not"
-            )
+            return self._record(source, record, "refused", f"{name}() changes the state, which a check may not")
         outcome = self._carry_out(entry, args, kwargs)
         return None if outcome is None else self._record(source, record, *outcome)
 
@@ -340,9 +332,7 @@ class _Service:
                 return name, args, kwargs
         raise wire.FrameError("not a tool call")
 
-    def _carry_out(
-        self, entry: _Callable, args: list[Any], kwargs: dict[str, Any]
-    ) -> tuple[str, str, bytes] | None:
+    def _carry_out(self, entry: _Callable, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str, bytes] | None:
         name = entry.tool.name
         try:
             value = entry.method(*args, **kwargs)
@@ -359,9 +349,7 @@ class _Service:
             return "refused", f"{name}(): a result of {len(result)} bytes is more than can be given", b"null"
         return "result", "", result
 
-    def _record(
-        self, source: int, record: bytes, tag: str, text: str, result: bytes = b"null"
-    ) -> bytes | None:
+    def _record(self, source: int, record: bytes, tag: str, text: str, result: bytes = b"null") -> bytes | None:
         shown = f"TypeError: {text}" if tag == "misfit" else text
         entry = b'%s,"error":%s,"result":%s}' % (record[:-1], wire.dumps(shown), result)
         self._log.append(entry)

@@ -117,9 +117,7 @@ class Session:
             with contextlib.suppress(Ended):
                 self._ask({})
             turn = (
-                Turn(self._spoilt.reason, self._spoilt.message)
-                if self._spoilt
-                else Turn(ended.reason, ended.message)
+                Turn(self._spoilt.reason, self._spoilt.message) if self._spoilt else Turn(ended.reason, ended.message)
             )
         if turn.answered:
             self._answered, self._answer = True, turn.answer
@@ -196,9 +194,7 @@ class Session:
 
     # ------------------------------------------------------------ the world
 
-    def call(
-        self, tool: str, args: Sequence[JSON] = (), kwargs: Mapping[str, JSON] | None = None
-    ) -> Observation:
+    def call(self, tool: str, args: Sequence[JSON] = (), kwargs: Mapping[str, JSON] | None = None) -> Observation:
         """Make one tool call on behalf of a model.
 
         Args:

@@ -95,9 +95,7 @@ def _share() -> None:
     while todo:
         found = [item for item in todo if id(item) not in seen]
         seen.update(map(id, found))
-        codes = [
-            item for item in found if isinstance(item, types.CodeType)
-        ]  # the collector does not look into these
+        codes = [item for item in found if isinstance(item, types.CodeType)]  # the collector does not look into these
         todo = gc.get_referents(*found)
         for code in codes:
             todo += (code.co_consts, code.co_names, code.co_name, code.co_qualname, code.co_filename)

@@ -160,11 +160,7 @@ type Pieces = list[tuple[str, bool]]
 
 def _rendered(messages: Sequence[Message], tokenizer: Any, tally: Tally) -> Iterator[Pieces]:
     """Yield the conversation as one sequence; where the template rewrites the past, one sequence a turn."""
-    turns = [
-        _turn(messages[: i + 1], tokenizer)
-        for i, message in enumerate(messages)
-        if message.role == "assistant"
-    ]
+    turns = [_turn(messages[: i + 1], tokenizer) for i, message in enumerate(messages) if message.role == "assistant"]
     said = [turn for turn in turns if turn is not None]
     tally.unrendered += len(turns) - len(said)
     if not said:
@@ -191,9 +187,7 @@ def _turn(messages: Sequence[Message], tokenizer: Any) -> tuple[str, str] | None
     except TemplateError:  # the template refuses a role or an order
         return None
     said = messages[-1].content
-    if whole.startswith(prompt) and said.strip() in (
-        reply := _until_end_of_turn(whole[len(prompt) :], tokenizer)
-    ):
+    if whole.startswith(prompt) and said.strip() in (reply := _until_end_of_turn(whole[len(prompt) :], tokenizer)):
         return prompt, reply
     # The finished turn is not what the model said after this prompt (the prompt opens a <think> that the turn
     # lacks, or reasoning is dropped): it read the prompt, it said the message, and a turn ends as turns end.
@@ -221,9 +215,7 @@ def _special(tokenizer: Any) -> set[str]:
 
 def _render(messages: Sequence[Message], tokenizer: Any, add_generation_prompt: bool = False) -> str:
     plain = [_plain(message) for message in messages]
-    text: str = tokenizer.apply_chat_template(
-        plain, tokenize=False, add_generation_prompt=add_generation_prompt
-    )
+    text: str = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=add_generation_prompt)
     return text
 
 

@@ -85,6 +85,35 @@ class SftOptions:
         return self.learning_rate or (2e-4 if self.lora_rank else 1e-5)
 
 
+def fail_if_in_the_way(out: Path, *, resume: bool) -> None:
+    """Check, before any work, that a model can be written to `out`.
+
+    Raises:
+        UsageError: `out` is there already, or `OUT.work` is and `resume` was not asked for.
+    """
+    work = out.with_name(out.name + ".work")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists already", "name another directory, or remove it")
+    if work.exists() and not resume:
+        raise UsageError(f"{work} holds the checkpoints of a run that did not finish", "--resume, or remove it")
+
+
+def load_tokenizer(base_model: str) -> Any:
+    """Return the tokenizer of a model directory or hub name.
+
+    Raises:
+        MissingError: the train extra or the model is absent.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise MissingError(f"training needs the package '{error.name}'", "pip install 'sca-cli[train]'") from error
+    try:
+        return AutoTokenizer.from_pretrained(base_model)
+    except (OSError, ValueError) as error:
+        raise MissingError(f"cannot load the tokenizer of {base_model}: {str(error).splitlines()[0]}") from error
+
+
 def train_sft(
     data: Iterable[Example],
     base_model: str,
@@ -115,12 +144,7 @@ def train_sft(
     """
     began = time.monotonic()
     work = out.with_name(out.name + ".work")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists already", "name another directory, or remove it")
-    if work.exists() and not resume:
-        raise UsageError(
-            f"{work} holds the checkpoints of a run that did not finish", "--resume, or remove it"
-        )
+    fail_if_in_the_way(out, resume=resume)
     chosen = list(data)
     if not chosen:
         raise NothingToTrain("no examples to train on", "only rollouts that passed are trained on")
@@ -423,9 +447,7 @@ def _trainer(
         callbacks=[Report()],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.processing_class = (
-        None  # with it, the trainer would rewrite the end-of-turn ids of the model's config
-    )
+    trainer.processing_class = None  # with it, the trainer would rewrite the end-of-turn ids of the model's config
     return trainer
 
 

@@ -16,9 +16,7 @@ def fingerprint_of(data: Sequence[Example], base_model: str, options: Mapping[st
     """Return what must be equal for a run to go on: the tokens, the options, the base model."""
     digest = hashlib.sha256()
     for example in data:
-        digest.update(
-            array("q", [len(example.input_ids), *example.input_ids]).tobytes() + bytes(example.loss_mask)
-        )
+        digest.update(array("q", [len(example.input_ids), *example.input_ids]).tobytes() + bytes(example.loss_mask))
     config = Path(base_model) / "config.json"
     base = hashlib.sha256(config.read_bytes()).hexdigest()[:16] if config.is_file() else ""
     # where and how often checkpoints are made changes nothing that is learnt

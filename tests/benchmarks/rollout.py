@@ -26,13 +26,8 @@ SYSTEM = "You are a careful assistant who explains every step. " + " ".join(
 
 def conversations(count: int) -> list[list[Message]]:
     """Return conversations that differ in their last message only."""
-    questions = [
-        f"A shop sells {n + 3} pens at {n * 7 + 11} cents each. What do they cost?" for n in range(count)
-    ]
-    return [
-        [Message(role="system", content=SYSTEM), Message(role="user", content=question)]
-        for question in questions
-    ]
+    questions = [f"A shop sells {n + 3} pens at {n * 7 + 11} cents each. What do they cost?" for n in range(count)]
+    return [[Message(role="system", content=SYSTEM), Message(role="user", content=question)] for question in questions]
 
 
 async def turn(
@@ -54,12 +49,8 @@ def plain(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16).eval().to(device)
     width = max(map(len, prompts))
-    ids = torch.tensor(
-        [[ends[0]] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device
-    )
-    mask = torch.tensor(
-        [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device
-    )
+    ids = torch.tensor([[ends[0]] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
     torch.manual_seed(seed)
     start = time.perf_counter()
     with torch.inference_mode():
@@ -119,9 +110,7 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     """Parse the command line and print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="model directory or hub id")
     parser.add_argument("--conversations", type=int, default=60)
     parser.add_argument("--new-tokens", type=int, default=128)

@@ -25,8 +25,7 @@ from sca_cli.training.packing import layouts
 from sca_cli.training.sft import SftOptions, train_sft
 
 SYSTEM = "You solve tasks by writing Python that calls tools. " + " ".join(
-    f"Tool {n}: tool_{n}(amount: float, rate: float) -> float returns the amount at rate {n}."
-    for n in range(1, 15)
+    f"Tool {n}: tool_{n}(amount: float, rate: float) -> float returns the amount at rate {n}." for n in range(1, 15)
 )
 
 
@@ -34,9 +33,7 @@ def rollouts(count: int) -> list[Rollout]:
     """Return rollouts that passed and differ in question and program, in length by up to half."""
     made = []
     for n in range(count):
-        lines = "\n".join(
-            f"value_{i} = tool_{(n + i) % 14 + 1}({n * 7 + i}, {i}.5)" for i in range(1 + n % 3)
-        )
+        lines = "\n".join(f"value_{i} = tool_{(n + i) % 14 + 1}({n * 7 + i}, {i}.5)" for i in range(1 + n % 3))
         talk = [
             Message(role="system", content=SYSTEM),
             Message(
@@ -134,13 +131,9 @@ def plain(data: list[Example], model: str, options: SftOptions, report: Callable
 
 def main() -> None:
     """Run both sides and print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="Hugging Face directory")
-    parser.add_argument(
-        "--examples", type=int, default=24, help="eight a step; the first step is not counted"
-    )
+    parser.add_argument("--examples", type=int, default=24, help="eight a step; the first step is not counted")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -164,9 +157,7 @@ def main() -> None:
         "tokens_per_example": tally.tokens / tally.examples,
         "loss_tokens_per_example": tally.loss_tokens / tally.examples,
         "threads": args.threads,
-        "tokens_computed_per_step": sum(
-            layout.tokens for layout in layouts(batch, options.batch_tokens, shared=True)
-        ),
+        "tokens_computed_per_step": sum(layout.tokens for layout in layouts(batch, options.batch_tokens, shared=True)),
         "step_seconds": wall,
         "step_cpu_seconds": cpu,
         "plain_step_seconds": plain_wall,
@@ -177,11 +168,7 @@ def main() -> None:
         "first_step_loss": ours.losses[0],
         "plain_first_step_loss": theirs.losses[0],
     }
-    print(
-        json.dumps(
-            {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
-        )
-    )
+    print(json.dumps({name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,24 @@ import sca_cli
 from sca_cli import app
 from sca_cli.errors import ExitCode
 
-VERBS = ["explore", "challenge", "verify", "rollout", "train", "distill", "eval", "plugins", "env list", "env show"]
-NEED_MODEL = ["explore --env calculation", "challenge --env calculation", "rollout tasks.jsonl", "eval --env calculation"]
+VERBS = [
+    "explore",
+    "challenge",
+    "verify",
+    "rollout",
+    "train",
+    "distill",
+    "eval",
+    "plugins",
+    "env list",
+    "env show",
+]
+NEED_MODEL = [
+    "explore --env calculation",
+    "challenge --env calculation",
+    "rollout tasks.jsonl",
+    "eval --env calculation",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -134,11 +150,23 @@ def test_settings_come_from_the_environment_variables(capfd, script, monkeypatch
 @pytest.mark.parametrize(
     ("line", "err"),
     [
-        ("explore --env calcluation --model scripted:x", "sca explore: unknown environment 'calcluation'\nhint: did you mean 'calculation'?\n"),
-        ("explore --env calculation --model scrpted:x", "sca explore: unknown model plugin 'scrpted'\nhint: did you mean 'scripted'?\n"),
-        ("explore --env calculation --model scripted:nowhere", "sca explore: cannot read the script 'nowhere': No such file or directory\n"),
+        (
+            "explore --env calcluation --model scripted:x",
+            "sca explore: unknown environment 'calcluation'\nhint: did you mean 'calculation'?\n",
+        ),
+        (
+            "explore --env calculation --model scrpted:x",
+            "sca explore: unknown model plugin 'scrpted'\nhint: did you mean 'scripted'?\n",
+        ),
+        (
+            "explore --env calculation --model scripted:nowhere",
+            "sca explore: cannot read the script 'nowhere': No such file or directory\n",
+        ),
         ("rollout x.jsonl --model scrpted:x", "sca rollout: unknown model plugin 'scrpted'"),
-        ("env show calculatio", "sca env: unknown environment 'calculatio'\nhint: did you mean 'calculation'?"),
+        (
+            "env show calculatio",
+            "sca env: unknown environment 'calculatio'\nhint: did you mean 'calculation'?",
+        ),
         ("verify nowhere.jsonl", "sca verify: cannot read nowhere.jsonl: No such file or directory"),
         ("verify nowhere.jsonl -o no/such/dir/out", "sca verify: cannot write no/such/dir/out"),
     ],
@@ -154,11 +182,20 @@ def test_what_is_not_there_is_named(capfd, line: str, err: str) -> None:
 @pytest.mark.parametrize(
     ("line", "err"),
     [
-        ("explore --env calculation:colour=red --model scripted:SCRIPT", "environment 'calculation' has no option 'colour'"),
+        (
+            "explore --env calculation:colour=red --model scripted:SCRIPT",
+            "environment 'calculation' has no option 'colour'",
+        ),
         ("explore --env calculation:family=poetry --model scripted:SCRIPT", "no family 'poetry'"),
-        ("explore --env calculation --model scripted:SCRIPT,colour=red", "model plugin 'scripted' has no option 'colour'"),
+        (
+            "explore --env calculation --model scripted:SCRIPT,colour=red",
+            "model plugin 'scripted' has no option 'colour'",
+        ),
         ("explore --env calculation:family --model scripted:SCRIPT", "is not of the form key=value"),
-        ("explore --env calculation --model scripted:SCRIPT --prompt nowhere", "--prompt nowhere: not a directory"),
+        (
+            "explore --env calculation --model scripted:SCRIPT --prompt nowhere",
+            "--prompt nowhere: not a directory",
+        ),
         ("explore --env calculation --model scripted:SCRIPT --resume", "--resume needs -o FILE"),
         ("eval --model scripted:SCRIPT", "nothing to evaluate"),
         ("eval --env calculation --model scripted:SCRIPT --resume", "--resume needs --rollouts FILE"),
@@ -174,7 +211,9 @@ def test_contradictions_are_usage_errors(capfd, script, line: str, err: str) -> 
 
 
 def test_a_prompt_directory_must_replace_something(capfd, script, tmp_path: Path) -> None:
-    """A directory without a prompt's file is refused with the names there are; a prompt with an unknown $name too."""
+    """A directory without a prompt's file is refused with the names there are; a prompt with an unknown $name
+    too.
+    """
     folder = tmp_path / "prompts"
     folder.mkdir()
     line = f"explore --env calculation --model {script({'replies': ['x']})} --prompt {folder}"

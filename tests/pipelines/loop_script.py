@@ -26,7 +26,9 @@ final_answer(string_length('{word}'))
 </failure_case>
 """
 
-_WRONG_SOLUTION = _TASK.format(word="repaid").replace("final_answer(reverse_string('repaid'))\n</sol", "final_answer(1)\n</sol")
+_WRONG_SOLUTION = _TASK.format(word="repaid").replace(
+    "final_answer(reverse_string('repaid'))\n</sol", "final_answer(1)\n</sol"
+)
 
 
 def code(program: str) -> str:
@@ -35,10 +37,15 @@ def code(program: str) -> str:
 
 
 def rules() -> list[dict[str, Any]]:
-    """Return the rules: challenger (three tasks, one that falls, one that is no task), solver (right, wrong, broken), explorer."""
+    """Return the rules: challenger (three tasks, one that falls, one that is no task), solver (right, wrong,
+    broken), explorer.
+    """
     tasks = [*(_TASK.format(word=word) for word in WORDS), _WRONG_SOLUTION, "I would rather not."]
     solver = [
-        {"when": f"the word {word} backwards", "replies": [[code(f"final_answer(reverse_string('{word}'))"), code("final_answer('?')")]]}
+        {
+            "when": f"the word {word} backwards",
+            "replies": [[code(f"final_answer(reverse_string('{word}'))"), code("final_answer('?')")]],
+        }
         for word in WORDS
     ]
     explorer = [code("print(reverse_string('pool{seed}'))"), code("print(string_length('abc'))")]

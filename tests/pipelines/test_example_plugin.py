@@ -40,9 +40,7 @@ lend("Ada", "Emma")
 lend("Ada", "Dune")
 final_answer("done")
 </failure_case>"""
-TAKEN_BACK = CANDIDATE.replace(
-    'lend("Cleo", "Dune")\nfinal', 'lend("Ada", "Dune")\ntake_back("Ada", "Dune")\nfinal'
-)
+TAKEN_BACK = CANDIDATE.replace('lend("Cleo", "Dune")\nfinal', 'lend("Ada", "Dune")\ntake_back("Ada", "Dune")\nfinal')
 FORGED = CANDIDATE.replace('return loans_of("Ada")', 'lend("Ada", "Dune")\n    return loans_of("Ada")')
 
 
@@ -103,9 +101,7 @@ def test_tasks_are_made_and_proved_on_it(installed: dict[str, str], tmp_path: Pa
         {"replies": ["```python\nprint(copies_left('Dune'), loans_of('Ada'))\n```"]},
     ]
     (tmp_path / "script.jsonl").write_text("".join(json.dumps(rule) + "\n" for rule in rules))
-    line = (
-        "sca explore -e library -n 2 | sca challenge -n 12 | sca verify --rejected fallen.jsonl > tasks.jsonl"
-    )
+    line = "sca explore -e library -n 2 | sca challenge -n 12 | sca verify --rejected fallen.jsonl > tasks.jsonl"
     ran = sca(installed | {"SCA_MODEL": "scripted:script.jsonl"}, line, tmp_path)
     assert ran.returncode == 0, ran.stderr
     kept, fallen = (

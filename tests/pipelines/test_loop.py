@@ -1,4 +1,6 @@
-"""The loop in real processes and pipes: explore | challenge | verify | rollout, and the manners of a Unix filter."""
+"""The loop in real processes and pipes: explore | challenge | verify | rollout, and the manners of a Unix
+filter.
+"""
 
 import json
 import os
@@ -31,7 +33,14 @@ def shell(tmp_path: Path, script: Callable[..., str]) -> Callable[..., "subproce
     def run(line: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         more = {"SCA_MODEL": script(*rules()), "SCA_ENV": ENV} | settings
         return subprocess.run(
-            ["bash", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=tmp_path, env=environment(more), timeout=60, check=False
+            ["bash", "-c", line],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment(more),
+            timeout=60,
+            check=False,
         )
 
     return run
@@ -43,13 +52,18 @@ def records(text: str) -> list[object]:
 
 
 def test_the_whole_loop_in_one_pipe(shell, tmp_path: Path) -> None:
-    """Four commands joined by pipes give rollouts of proven tasks only, each stage's output is of its own kind."""
+    """Four commands joined by pipes give rollouts of proven tasks only, each stage's output is of its own
+    kind.
+    """
     ended = shell(
         "sca explore -n 8 | tee explorations | sca challenge -n 30 --rejected unreadable | tee candidates"
         " | sca verify --rejected fallen | tee tasks | sca rollout -k 2; echo ${PIPESTATUS[@]} >&2"
     )
-    assert ended.stderr.splitlines()[-1] == "0 0 0 0 0 0 0", ended.stderr
-    made = {name: records((tmp_path / name).read_text()) for name in ("explorations", "candidates", "unreadable", "tasks", "fallen")}
+    assert ended.stderr.splitlines()[-1] == "0 0 0 0 0 0 0", (ended.returncode, ended.stderr)
+    made = {
+        name: records((tmp_path / name).read_text())
+        for name in ("explorations", "candidates", "unreadable", "tasks", "fallen")
+    }
     rollouts = records(ended.stdout)
     assert all(type(record) is Exploration and record.observations for record in made["explorations"])
     assert len(made["explorations"]) == 8
@@ -59,7 +73,12 @@ def test_the_whole_loop_in_one_pipe(shell, tmp_path: Path) -> None:
     for task in made["tasks"]:
         assert isinstance(task, Task)
         assert task.verdict is not None
-        assert (task.verdict.passed, task.verdict.stage, len(task.verdict.checks), task.calls) == (True, "kept", 4, 1)
+        assert (task.verdict.passed, task.verdict.stage, len(task.verdict.checks), task.calls) == (
+            True,
+            "kept",
+            4,
+            1,
+        )
         assert any(word in task.instruction for word in WORDS)
     assert {task.verdict.stage for task in made["fallen"] if isinstance(task, Task) and task.verdict} == {"solution"}
     assert len(rollouts) == 2 * len(made["tasks"])
@@ -102,16 +121,22 @@ def test_challenge_explores_by_itself(shell) -> None:
 
 
 def test_challenge_all_keeps_what_is_no_task(shell) -> None:
-    """With --all the candidates that came to nothing travel on with their error, and verify counts them as not parsed."""
+    """With --all the candidates that came to nothing travel on with their error, and verify counts them as
+    not parsed.
+    """
     ended = shell("sca challenge -n 10 --all | sca verify --all")
     made = [json.loads(line) for line in ended.stdout.splitlines()]
     assert len(made) == 10
-    assert {record["error"]["message"] for record in made if "error" in record} == {"unparsable: 0 <instruction> instead of one"}
+    assert {record["error"]["message"] for record in made if "error" in record} == {
+        "unparsable: 0 <instruction> instead of one"
+    }
     assert "sca verify: 10 candidates, method cat" in ended.stderr
 
 
 def test_eval_scores_what_was_rolled_out(shell) -> None:
-    """`rollout | eval` scores rollouts without running anything; `eval` on tasks runs them itself, and both agree."""
+    """`rollout | eval` scores rollouts without running anything; `eval` on tasks runs them itself, and both
+    agree.
+    """
     first = shell("sca challenge -n 10 | sca verify > t; sca rollout t -k 4 | sca eval -")
     score = json.loads(first.stdout)
     assert (score["kind"], score["samples"], set(score["pass_at"])) == ("score", 4, {"1", "2", "4"})
@@ -123,7 +148,12 @@ def test_eval_scores_what_was_rolled_out(shell) -> None:
 
 def test_a_reader_that_has_enough_is_success(shell) -> None:
     """`| head -1` ends every command before it with 0, quietly, however much was still to come."""
-    for line in ("sca explore -n 200 | head -1", "sca challenge -n 200 | sca verify | head -1", "sca plugins | head -1", "sca --help | true"):
+    for line in (
+        "sca explore -n 200 | head -1",
+        "sca challenge -n 200 | sca verify | head -1",
+        "sca plugins | head -1",
+        "sca --help | true",
+    ):
         ended = shell(f"{line}; echo ${{PIPESTATUS[@]}}")
         assert set(ended.stdout.splitlines()[-1].split()) == {"0"}, line
         assert "Traceback" not in ended.stderr
@@ -132,7 +162,11 @@ def test_a_reader_that_has_enough_is_success(shell) -> None:
 
 def test_empty_input_is_worth_telling(shell) -> None:
     """A filter given nothing writes nothing, says so in words and by exit code 1."""
-    for line, said in (("verify", "sca verify: no candidates"), ("challenge", "0 of 0 replies"), ("rollout", "0 attempts")):
+    for line, said in (
+        ("verify", "sca verify: no candidates"),
+        ("challenge", "0 of 0 replies"),
+        ("rollout", "0 attempts"),
+    ):
         ended = shell(f"printf '' | sca {line}")
         assert (ended.returncode, ended.stdout) == (1, "")
         assert said in ended.stderr
@@ -152,14 +186,25 @@ def test_nothing_but_records_on_stdout_and_no_colour_in_a_pipe(shell) -> None:
     assert "\x1b" not in ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("verb", ["verify", "rollout", "challenge", "eval", "train --save x", "distill --save x --student y"])
+@pytest.mark.parametrize(
+    "verb", ["verify", "rollout", "challenge", "eval", "train --save x", "distill --save x --student y"]
+)
 def test_a_terminal_where_a_pipe_is_expected_is_a_usage_error(tmp_path: Path, script, verb: str) -> None:
-    """Started by hand without input, a filter says what it wants instead of waiting for somebody to type JSON."""
+    """Started by hand without input, a filter says what it wants instead of waiting for somebody to type
+    JSON.
+    """
     leader, terminal = pty.openpty()
     settings = {"SCA_MODEL": script(*rules())}
     try:
         ended = subprocess.run(
-            [str(BIN / "sca"), *verb.split()], stdin=terminal, capture_output=True, text=True, cwd=tmp_path, env=environment(settings), timeout=30, check=False
+            [str(BIN / "sca"), *verb.split()],
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment(settings),
+            timeout=30,
+            check=False,
         )
     finally:
         os.close(leader)
@@ -176,7 +221,12 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path: Path, script) -> None:
     shown = b""
     with (tmp_path / "out").open("wb") as out:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=terminal, cwd=tmp_path, env=environment({"TERM": "xterm"})
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=terminal,
+            cwd=tmp_path,
+            env=environment({"TERM": "xterm"}),
         )
     os.close(terminal)
     try:
@@ -197,7 +247,9 @@ def test_interrupt_ends_with_130_and_whole_lines(tmp_path: Path, script, verb: s
     command = [str(BIN / "sca"), *verb.split()]
     settings = {"SCA_MODEL": script(*rules(), delay_s=0.01), "SCA_ENV": ENV}
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=tmp_path, env=environment(settings)) as process:
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=tmp_path, env=environment(settings)
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         if verb.startswith("verify"):
@@ -226,9 +278,12 @@ def test_interrupt_of_a_whole_pipe_leaves_nobody(tmp_path: Path, script) -> None
     """Ctrl-C at a terminal reaches all stages at once; all end, and so do their jails."""
     with subprocess.Popen(
         ["bash", "-c", "sca explore -n 100000 | sca challenge | sca verify | sca rollout -k 1 > rollouts"],
-        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        start_new_session=True,
         env=environment({"SCA_MODEL": script(*rules(), delay_s=0.01), "SCA_ENV": ENV}),
-    ) as process:  # fmt: skip
+    ) as process:
         deadline = time.monotonic() + 40
         while not (tmp_path / "rollouts").exists() or not (tmp_path / "rollouts").stat().st_size:
             assert time.monotonic() < deadline
@@ -256,10 +311,20 @@ def test_a_missing_extra_names_the_command_that_installs_it(tmp_path: Path) -> N
     )
     ended = subprocess.run(
         [str(BIN / "sca"), "explore", "--env", ENV, "--model", f"transformers:{tmp_path}"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=tmp_path, env=environment({"PYTHONPATH": str(tmp_path)}), timeout=60, check=False,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment({"PYTHONPATH": str(tmp_path)}),
+        timeout=60,
+        check=False,
+    )
     assert (ended.returncode, ended.stdout) == (4, ""), ended.stderr
-    assert re.match(r"sca explore: 'transformers' needs the package '(torch|transformers)'\nhint: pip install 'sca-cli\[transformers\]'\n", ended.stderr)
+    assert re.match(
+        r"sca explore: 'transformers' needs the package '(torch|transformers)'\n"
+        r"hint: pip install 'sca-cli\[transformers\]'\n",
+        ended.stderr,
+    )
 
 
 def test_an_environment_from_outside_goes_through_the_whole_loop(shell, tmp_path: Path, script) -> None:
@@ -277,10 +342,18 @@ def test_an_environment_from_outside_goes_through_the_whole_loop(shell, tmp_path
     (about / "entry_points.txt").write_text("[sca]\nshop = outside_shop\n")
     task = (
         "<instruction>Call user_1 Eve from now on.</instruction><evaluation_function>\ndef evaluate():\n"
-        "    return get_user('user_1')['name'] == 'Eve'\n</evaluation_function><solution>set_name('user_1', 'Eve')</solution>"
-        + "".join(f"<failure_case>{wrong}</failure_case>" for wrong in ("pass", "set_name('user_2', 'Eve')", "set_name('user_1', 'eve')"))
+        "    return get_user('user_1')['name'] == 'Eve'\n</evaluation_function>"
+        "<solution>set_name('user_1', 'Eve')</solution>"
+        + "".join(
+            f"<failure_case>{wrong}</failure_case>"
+            for wrong in ("pass", "set_name('user_2', 'Eve')", "set_name('user_1', 'eve')")
+        )
     )
-    model = script({"when": "Write (a|ONE) new task", "replies": [task]}, {"replies": ["```python\nprint(get_user('user_1'))\n```"]}, name="outside")
+    model = script(
+        {"when": "Write (a|ONE) new task", "replies": [task]},
+        {"replies": ["```python\nprint(get_user('user_1'))\n```"]},
+        name="outside",
+    )
     settings = {"SCA_MODEL": model, "SCA_ENV": "corner-shop", "PYTHONPATH": str(tmp_path / "outside")}
     ended = shell("sca env list; sca explore -n 2 | sca challenge | sca verify", **settings)
     listed, *kept = ended.stdout.splitlines()[-3:]
@@ -290,5 +363,11 @@ def test_an_environment_from_outside_goes_through_the_whole_loop(shell, tmp_path
 
 def test_python_m_is_the_same_program(tmp_path: Path) -> None:
     """`python -m sca_cli.app` is `sca`."""
-    ended = subprocess.run([sys.executable, "-m", "sca_cli.app", "--version"], capture_output=True, text=True, cwd=tmp_path, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "sca_cli.app", "--version"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
     assert ended.stdout.startswith("sca ")

@@ -98,9 +98,7 @@ def test_a_real_server_gives_ids_logprobs_seeds_and_errors(url, directory):
             with torch.no_grad():
                 logits = network(torch.tensor([prompt + reply])).logits[0, len(prompt) - 1 : -1]
             assert reply == logits.argmax(-1).tolist()
-            assert completion.logprobs == pytest.approx(
-                logits.log_softmax(-1).max(-1).values.tolist(), abs=1e-3
-            )
+            assert completion.logprobs == pytest.approx(logits.log_softmax(-1).max(-1).values.tolist(), abs=1e-3)
             assert (completion.prompt_tokens, completion.completion_tokens) == (len(prompt), len(reply))
 
         sampling = Sampling(temperature=1.0, max_tokens=20, seed=5)
@@ -116,9 +114,7 @@ def test_a_real_server_gives_ids_logprobs_seeds_and_errors(url, directory):
         long = (await model.generate([talk("x" * 400)], Sampling(max_tokens=8)))[0]
         assert (long.finish_reason, long.text) == ("context", "")
 
-        with_tools = await model.generate(
-            [talk("x")], Sampling(max_tokens=8), [tool]
-        )  # it has no parser for calls
+        with_tools = await model.generate([talk("x")], Sampling(max_tokens=8), [tool])  # it has no parser for calls
         assert with_tools[0].completion_tokens > 0
 
         near = (await model.generate([talk("x" * 120)], Sampling(max_tokens=512)))[0]

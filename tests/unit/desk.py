@@ -12,7 +12,10 @@ class Desk(Environment):
 
     def reset(self, seed: int) -> None:
         """Put the papers of `seed` in place."""
-        self._papers = {"a": {"title": f"Plan {seed}", "tags": ["new", "blue"]}, "b": {"title": "Letter", "tags": []}}
+        self._papers = {
+            "a": {"title": f"Plan {seed}", "tags": ["new", "blue"]},
+            "b": {"title": "Letter", "tags": []},
+        }
 
     def state(self) -> Any:
         """Return the papers."""

@@ -54,7 +54,15 @@ def call(name: str, /, **arguments: Any) -> str:
 
 def test_variables_live_from_turn_to_turn_until_the_answer(play, script) -> None:
     """Code runs turn by turn in one session, its output is shown, and the answer ends the episode."""
-    model = script({"replies": [code("x = add(1, 2)\nprint(x)"), code("final_answer({'sum': x})\nprint('never')"), "more"]})
+    model = script(
+        {
+            "replies": [
+                code("x = add(1, 2)\nprint(x)"),
+                code("final_answer({'sum': x})\nprint('never')"),
+                "more",
+            ]
+        }
+    )
     episode, calls = play(model)
     assert (episode.stop, episode.answer, episode.usage.turns) == ("answer", {"sum": 3}, 2)
     assert [role for role, _ in said(episode)] == ["assistant", "user", "assistant"]
@@ -75,7 +83,7 @@ def test_errors_are_shown_and_the_episode_goes_on(play, script) -> None:
 
 def test_only_the_first_block_is_run(play, script) -> None:
     """What a model writes after its first block it has not seen happen."""
-    episode, calls = play(script({"replies": [code("add(1)") + "\nOutput: 1\n" + code("add(2)"), code("final_answer(0)")]}))
+    _, calls = play(script({"replies": [code("add(1)") + "\nOutput: 1\n" + code("add(2)"), code("final_answer(0)")]}))
     assert [made.args for made in calls] == [[1]]
 
 
@@ -96,12 +104,19 @@ def test_long_outputs_are_shortened(play, script) -> None:
 
 @pytest.mark.parametrize("native", [False, True])
 def test_tools_are_called_in_order_and_final_answer_ends(play, script, native: bool) -> None:
-    """Calls in text or by the engine are carried out, results shown in the matching form, and the rest is left out."""
+    """Calls in text or by the engine are carried out, results shown in the matching form, and the rest is
+    left out.
+    """
     steps: list[tuple[str, dict[str, Any]]] = [
-        ("add", {"numbers": [1, 2]}), ("get_user", {"uid": "user_1"}), ("final_answer", {"answer": [3]}), ("set_name", {"uid": "user_1", "name": "x"}),
-    ]  # fmt: skip
+        ("add", {"numbers": [1, 2]}),
+        ("get_user", {"uid": "user_1"}),
+        ("final_answer", {"answer": [3]}),
+        ("set_name", {"uid": "user_1", "name": "x"}),
+    ]
     if native:
-        replies: list[Any] = [{"tool_calls": [{"name": n, "arguments": a} for n, a in part]} for part in (steps[:1], steps[1:])]
+        replies: list[Any] = [
+            {"tool_calls": [{"name": n, "arguments": a} for n, a in part]} for part in (steps[:1], steps[1:])
+        ]
     else:
         replies = ["".join(call(n, **a) for n, a in part) for part in (steps[:1], steps[1:])]
     episode, calls = play(script({"replies": replies}), "json")
@@ -109,10 +124,15 @@ def test_tools_are_called_in_order_and_final_answer_ends(play, script, native: b
     assert [(made.tool, made.result) for made in calls] == [("add", 3), ("get_user", {"name": "Ann0"})]
     results = [message for message in episode.messages[len(OPENING) :] if message.role != "assistant"]
     if native:
-        assert [(m.role, m.content, m.tool_call_id, m.name) for m in results][0] == ("tool", "3", "call_0_0", "add")
+        assert (results[0].role, results[0].content, results[0].tool_call_id, results[0].name) == (
+            "tool",
+            "3",
+            "call_0_0",
+            "add",
+        )
         assert len(episode.messages[-2].tool_calls) == 3
     else:
-        assert [(m.role, m.content) for m in results][0] == ("user", "Result of add: 3")
+        assert (results[0].role, results[0].content) == ("user", "Result of add: 3")
         assert not any(message.tool_calls for message in episode.messages)
 
 
@@ -166,7 +186,9 @@ def test_a_failing_model_ends_an_episode(play, script) -> None:
 
 
 def test_a_broken_environment_is_no_fault_of_the_model(play, script) -> None:
-    """A tool that fails as an environment ends the episode as an error, or with a WorldError for calls by JSON."""
+    """A tool that fails as an environment ends the episode as an error, or with a WorldError for calls by
+    JSON.
+    """
     episode, _ = play(script({"replies": [code("divide(1, 0)")]}))
     assert episode.stop == "error"
     assert "ZeroDivisionError" in episode.problem
@@ -204,13 +226,26 @@ class Engine:
 
 def tokens(text: str, prompt: list[int], sampled: list[int]) -> Completion:
     """Return a completion with token ids."""
-    return Completion(text, "stop", len(prompt), len(sampled), prompt_ids=prompt, token_ids=sampled, logprobs=[-1.0] * len(sampled))
+    return Completion(
+        text,
+        "stop",
+        len(prompt),
+        len(sampled),
+        prompt_ids=prompt,
+        token_ids=sampled,
+        logprobs=[-1.0] * len(sampled),
+    )
 
 
 def test_tokens_of_turns_are_joined_while_the_prompt_grows(play) -> None:
-    """A prompt that begins with all that went before continues the segment; only sampled tokens are in the mask."""
+    """A prompt that begins with all that went before continues the segment; only sampled tokens are in the
+    mask.
+    """
     engine = Engine(
-        tokens(code("add(1)"), [1, 2], [3, 4]), tokens("x", [1, 2, 3, 4, 5], [6]), tokens("y", [1, 2, 9], [7]), tokens(code("final_answer(1)"), [1, 2, 9, 7], [8])
+        tokens(code("add(1)"), [1, 2], [3, 4]),
+        tokens("x", [1, 2, 3, 4, 5], [6]),
+        tokens("y", [1, 2, 9], [7]),
+        tokens(code("final_answer(1)"), [1, 2, 9, 7], [8]),
     )
     episode, _ = play(engine)
     first, second = episode.segments

@@ -28,7 +28,9 @@ LEVELS: list[set[str]] = [
     {"commands"},
     {"app"},
 ]
-"""errors ← records ← interfaces ← {prompts, chat, sandbox} ← {agent, checks} ← methods ← fanout ← commands ← app."""
+"""errors ← records ← interfaces ← {prompts, chat, sandbox} ← {agent, checks} ← methods ← fanout ← commands ←
+app.
+"""
 
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
 
@@ -68,7 +70,9 @@ def part(module: str) -> str:
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_one_way(path: Path) -> None:
-    """Each part imports only parts to its left on the arrow, its own, or the package root; types are no exception."""
+    """Each part imports only parts to its left on the arrow, its own, or the package root; types are no
+    exception.
+    """
     mine = path.relative_to(ROOT).parts[0].removesuffix(".py")
     assert mine in LEVEL_OF, f"{mine} has no place on the arrow"
     wrong = []
@@ -82,24 +86,31 @@ def test_imports_run_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("path", plugin_files(), ids=lambda path: str(path.relative_to(PLUGINS)))
 def test_plugins_import_only_the_root(path: Path) -> None:
-    """A first-party plugin uses what a third-party plugin has: `from sca_cli import …` of public names, and nothing below."""
+    """A first-party plugin uses what a third-party plugin has: `from sca_cli import …` of public names, and
+    nothing below.
+    """
     for module, _ in imports(path):
         if module.startswith("sca_cli"):
             assert module == "sca_cli" or module.removeprefix("sca_cli.") in sca_cli.__all__, module
 
 
 @pytest.mark.parametrize(
-    "path", [*files(), *sorted(PLUGINS.glob("*/__init__.py"))], ids=lambda path: str(path.relative_to(ROOT.parent))
+    "path",
+    [*files(), *sorted(PLUGINS.glob("*/__init__.py"))],
+    ids=lambda path: str(path.relative_to(ROOT.parent)),
 )
 def test_nothing_heavy_is_imported_at_the_top(path: Path) -> None:
     """Heavy libraries are imported inside functions."""
     assert [module for module, top in imports(path) if top and module.split(".")[0] in HEAVY] == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["verify", "--help"], ["env", "list"], ["--version"], ["train", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["plugins"], ["verify", "--help"], ["env", "list"], ["--version"], ["train", "--help"]],
+)
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
     """Help and listings are told without torch, vllm, trl, transformers, ray, rich or their like."""
-    code = f"import sys; from sca_cli.app import run; code = run({arguments}); print(code, *sys.modules, file=sys.stderr)"
+    code = f"import sys, sca_cli.app as a; code = a.run({arguments}); print(code, *sys.modules, file=sys.stderr)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     result, *modules = ended.stderr.splitlines()[-1].split()
     assert result == "0"

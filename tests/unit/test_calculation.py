@@ -19,12 +19,10 @@ from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, decode
 
 TOOLS = {
-    "message_decoder": "convert_hex_to_ascii reverse_string caesar_decode string_length "
-    "minimum_value maximum_value",
+    "message_decoder": "convert_hex_to_ascii reverse_string caesar_decode string_length minimum_value maximum_value",
     "dna_sequencer": "count_nucleotides transcribe_dna_to_mrna translate_mrna_to_amino_acid "
     "find_max_nucleotide is_valid_dna_sequence reverse_transcribe_mrna_to_dna",
-    "trade_calculator": "convert_currency calculate_tariff estimate_final_value calculator "
-    "find_minimum find_maximum",
+    "trade_calculator": "convert_currency calculate_tariff estimate_final_value calculator find_minimum find_maximum",
     "travel_itinerary": "find_flights book_hotel budget_calculator max min sum",
 }
 """The names of M3ToolEval."""
@@ -138,9 +136,7 @@ def test_a_tool_gives_the_right_result(world: Calculation, name: str, args: list
         ("-" * 298 + "7", 7),
     ],
 )
-def test_calculator_follows_the_rules_of_arithmetic(
-    world: Calculation, expression: str, value: float
-) -> None:
+def test_calculator_follows_the_rules_of_arithmetic(world: Calculation, expression: str, value: float) -> None:
     """Precedence, signs, powers and whole numbers are Python's."""
     assert call(world, "calculator", expression) == value
 
@@ -219,9 +215,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "args", "message"), BAD, ids=[f"{bad[0]}-{bad[2]}" for bad in BAD])
-def test_a_bad_argument_is_refused_with_a_message(
-    world: Calculation, name: str, args: list[Any], message: str
-) -> None:
+def test_a_bad_argument_is_refused_with_a_message(world: Calculation, name: str, args: list[Any], message: str) -> None:
     """The refusal says what is wrong and what would be right."""
     with pytest.raises(ToolError, match=message):
         call(world, name, *args)
@@ -239,9 +233,7 @@ JSON = st.recursive(
 @pytest.mark.parametrize("name", " ".join(TOOLS.values()).split())
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_any_json_arguments_give_a_result_or_a_refusal(
-    world: Calculation, name: str, data: st.DataObject
-) -> None:
+def test_any_json_arguments_give_a_result_or_a_refusal(world: Calculation, name: str, data: st.DataObject) -> None:
     """Hostile arguments of the right number never raise anything but ToolError; results are finite JSON."""
     properties = tools_of(world)[name][0].parameters["properties"]
     args = [data.draw(JSON) for key in properties if key not in ("args", "preferences")]
@@ -292,9 +284,7 @@ def test_travel_tools_report_the_state() -> None:
     for city, hotels in state["hotels"].items():
         wanted = hotels[0][3][:2]
         found = call(world, "book_hotel", city, *(each.upper() for each in wanted))
-        assert [each["hotel"] for each in found] == [
-            each[0] for each in hotels if set(wanted) <= set(each[3])
-        ]
+        assert [each["hotel"] for each in found] == [each[0] for each in hotels if set(wanted) <= set(each[3])]
         assert len(call(world, "book_hotel", city)) == len(hotels)
 
 
@@ -344,9 +334,7 @@ def test_no_task_is_there_twice(tasks: list[Task]) -> None:
     assert len({task.id for task in tasks}) == len({task.instruction for task in tasks}) == 120
 
 
-def test_making_the_evaluation_set_again_gives_the_same_bytes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
+def test_making_the_evaluation_set_again_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """`python -m sca_calculation.make_eval` reproduces the committed file."""
     committed = Calculation.eval_path().read_bytes()
     monkeypatch.setattr(Calculation, "eval_path", classmethod(lambda _cls: tmp_path / "eval.jsonl"))
@@ -396,9 +384,7 @@ def test_gold_solutions_pass_and_failure_cases_fail(tasks: list[Task], family: s
     from sca_cli.sandbox import Sandbox
 
     with Sandbox() as sandbox:
-        for task in (
-            each for each in tasks if each.env == EnvSpec(name="calculation", options={"family": family})
-        ):
+        for task in (each for each in tasks if each.env == EnvSpec(name="calculation", options={"family": family})):
             with sandbox.session(task.env, task.seed) as session:
                 assert len(session.run(task.solution).calls) == task.calls, task.instruction
                 assert session.evaluate(task.evaluate).outcome == "pass", task.instruction

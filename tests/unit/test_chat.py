@@ -35,11 +35,13 @@ TOOLS = {name: tool for name, (tool, _) in tools_of(Shop()).items()}
     ],
 )
 def test_code_blocks(text: str, blocks: list[str]) -> None:
-    """Python blocks are found whatever stands around them; an end may be missing; other languages are not Python."""
+    """Python blocks are found whatever stands around them; an end may be missing; other languages are not
+    Python.
+    """
     assert chat.code_blocks(text) == blocks
 
 
-@given(st.text(alphabet="`python\n x=1{}<>_tol/call\"", max_size=200))
+@given(st.text(alphabet='`python\n x=1{}<>_tol/call"', max_size=200))
 def test_no_reply_breaks_the_readers(text: str) -> None:
     """Any text is some number of blocks and calls, each part of the text."""
     assert all(block in text for block in chat.code_blocks(text))
@@ -58,15 +60,31 @@ def test_tagged_calls_are_read_in_order() -> None:
         '<tool_call>{"name":"echo"}</tool_call><tool_call>{"name":"get_user","arguments":{"uid":"u"}}'
     )
     assert calls(text) == [("add", {"numbers": [1, 2]}), ("echo", {}), ("get_user", {"uid": "u"})]
-    assert [call.call.id for call in chat.json_calls(Completion(text, "stop"))] == ["call_0", "call_1", "call_2"]
+    assert [call.call.id for call in chat.json_calls(Completion(text, "stop"))] == [
+        "call_0",
+        "call_1",
+        "call_2",
+    ]
 
 
 @pytest.mark.parametrize(
     "inside",
-    ["add(1, 2)", "[1]", "7", "null", '{"arguments": {}}', '{"name": "add", "arguments": [1]}', '{"name": "add"', "[" * 100_000, ""],
+    [
+        "add(1, 2)",
+        "[1]",
+        "7",
+        "null",
+        '{"arguments": {}}',
+        '{"name": "add", "arguments": [1]}',
+        '{"name": "add"',
+        "[" * 100_000,
+        "",
+    ],
 )
 def test_a_call_that_is_not_json_has_no_arguments(inside: str) -> None:
-    """Whatever stands in a call, it is a call that can be answered with what is wrong, not an error of ours."""
+    """Whatever stands in a call, it is a call that can be answered with what is wrong, not an error of
+    ours.
+    """
     ((_, arguments),) = calls(f"<tool_call>{inside}</tool_call>")
     assert arguments is None
 

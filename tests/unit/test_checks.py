@@ -15,9 +15,21 @@ RENAMED = "def evaluate():\n    return get_user('user_1')['name'] == 'Eve'"
 WRONG = ["final_answer(6)", "final_answer('7')", "pass"]
 
 
-def task(evaluate: str = IS_SEVEN, solution: str = "final_answer(add(3, 4))", failures: list[str] = WRONG, env: str = "shop") -> Task:
+def task(
+    evaluate: str = IS_SEVEN,
+    solution: str = "final_answer(add(3, 4))",
+    failures: list[str] = WRONG,
+    env: str = "shop",
+) -> Task:
     """Return a task of the shop."""
-    return Task(env=EnvSpec(name=env), seed=1, instruction="i", evaluate=evaluate, solution=solution, failure_cases=failures)
+    return Task(
+        env=EnvSpec(name=env),
+        seed=1,
+        instruction="i",
+        evaluate=evaluate,
+        solution=solution,
+        failure_cases=failures,
+    )
 
 
 @pytest.fixture
@@ -31,8 +43,11 @@ def test_a_task_that_proves_itself_is_kept(verify) -> None:
     verdict = verify()
     assert (verdict.passed, verdict.stage) == (True, "kept")
     assert [(check.name, check.outcome, check.answer) for check in verdict.checks] == [
-        ("solution", "pass", 7), ("failure_case[0]", "fail", 6), ("failure_case[1]", "fail", "7"), ("failure_case[2]", "fail", None),
-    ]  # fmt: skip
+        ("solution", "pass", 7),
+        ("failure_case[0]", "fail", 6),
+        ("failure_case[1]", "fail", "7"),
+        ("failure_case[2]", "fail", None),
+    ]
     assert [(call.tool, call.args, call.result) for call in verdict.checks[0].calls] == [("add", [3, 4], None)]
 
 
@@ -44,8 +59,14 @@ def test_calls_of_the_check_are_not_the_solutions(verify) -> None:
 
 
 def test_every_check_has_a_world_of_its_own(verify) -> None:
-    """A solution that changes the state leaves no trace for the failure cases, and none for another task's."""
-    verdict = verify(RENAMED, "set_name('user_1', 'Eve')", ["get_user('user_1')", "set_name('user_2', 'Eve')", "set_name('user_1', 'eve')"])
+    """A solution that changes the state leaves no trace for the failure cases, and none for another
+    task's.
+    """
+    verdict = verify(
+        RENAMED,
+        "set_name('user_1', 'Eve')",
+        ["get_user('user_1')", "set_name('user_2', 'Eve')", "set_name('user_1', 'eve')"],
+    )
     assert verdict.stage == "kept"
     assert verdict.checks[0].calls[0].writes
     assert verify(RENAMED, "pass").stage == "solution"
@@ -70,10 +91,17 @@ def test_every_check_has_a_world_of_its_own(verify) -> None:
     ],
 )
 def test_a_check_without_a_verdict_falls_at_the_first_stage(verify, evaluate: str, reason: str) -> None:
-    """Whatever keeps `evaluate` from True and False, the task falls at `runs` with the reason, and no more is run."""
+    """Whatever keeps `evaluate` from True and False, the task falls at `runs` with the reason, and no more is
+    run.
+    """
     verdict = verify(evaluate)
     (check,) = verdict.checks
-    assert (verdict.stage, check.outcome, check.reason, check.where) == ("runs", "invalid", reason, "evaluate")
+    assert (verdict.stage, check.outcome, check.reason, check.where) == (
+        "runs",
+        "invalid",
+        reason,
+        "evaluate",
+    )
     assert check.message
 
 
@@ -95,12 +123,20 @@ def test_a_solution_that_does_not_end_well_falls_at_the_second_stage(verify, sol
     """A solution must run to its end: the reason is told, even where the check would have said True."""
     verdict = verify("def evaluate(): return True", solution)
     (check,) = verdict.checks
-    assert (verdict.stage, check.outcome, check.reason, check.where) == ("solution", "invalid", reason, "program")
+    assert (verdict.stage, check.outcome, check.reason, check.where) == (
+        "solution",
+        "invalid",
+        reason,
+        "program",
+    )
     assert check.message
 
 
-def test_cpu_time_is_limited_apart_from_wall_time(shop: EnvSpec) -> None:
-    """A program and a check that compute without end are told from those that wait, however busy the machine is."""
+@pytest.mark.usefixtures("shop")
+def test_cpu_time_is_limited_apart_from_wall_time() -> None:
+    """A program and a check that compute without end are told from those that wait, however busy the machine
+    is.
+    """
     with Sandbox(Limits(wall_s=60, cpu_s=1)) as patient:
         program = checks.verify(patient, task(solution="while True: pass")).checks[0]
         check = checks.verify(patient, task("def evaluate(answer):\n    while True: pass")).checks[0]
@@ -128,13 +164,15 @@ def test_a_solution_that_fails_the_check_falls_at_the_second_stage(verify) -> No
     ids=["none", "two", "four", "right", "crash", "endless"],
 )
 def test_failure_cases_must_be_three_and_fail(verify, failures: list[str], outcomes: list[str]) -> None:
-    """A failure case that passes, or that crashes and so proves nothing, makes the task fall, and ends the work on it."""
+    """A failure case that passes, or that crashes and so proves nothing, makes the task fall, and ends the
+    work on it.
+    """
     verdict = verify(failures=failures)
     assert (verdict.passed, verdict.stage) == (False, "failures")
     assert [check.outcome for check in verdict.checks[1:]] == outcomes
 
 
-def test_a_broken_environment_is_nobodys_fault(verify, shop: EnvSpec) -> None:
+def test_a_broken_environment_is_nobodys_fault(verify) -> None:
     """A tool that fails as an environment makes the check invalid with reason `world`."""
     (check,) = verify(solution="divide(1, 0)").checks
     assert (check.outcome, check.reason) == ("invalid", "world")
@@ -142,7 +180,9 @@ def test_a_broken_environment_is_nobodys_fault(verify, shop: EnvSpec) -> None:
 
 
 def test_a_check_cannot_be_forged_by_the_program(verify) -> None:
-    """A program that redefines evaluate, prints True or rewrites its builtins does not touch the judgement."""
+    """A program that redefines evaluate, prints True or rewrites its builtins does not touch the
+    judgement.
+    """
     for program in (
         "def evaluate(answer): return True\nprint(True)\nfinal_answer(8)",
         "import builtins\nbuiltins.isinstance = lambda *_: True\nint.__eq__ = None",
@@ -151,13 +191,13 @@ def test_a_check_cannot_be_forged_by_the_program(verify) -> None:
         assert not verify(solution=program).passed
 
 
-def test_doing_nothing_is_a_check_too(sandbox: Sandbox, shop: EnvSpec) -> None:
+def test_doing_nothing_is_a_check_too(sandbox: Sandbox) -> None:
     """An empty program is the no-op: the check judges the untouched world with no answer."""
     nothing = checks.run_check(sandbox, task("def evaluate(answer): return answer is None"), "", "no-op")
     assert (nothing.outcome, nothing.calls) == ("pass", [])
 
 
-def test_a_dead_sandbox_is_tried_again(sandbox: Sandbox, shop: EnvSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_sandbox_is_tried_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A check whose sandbox died under it is run again, three times in all; it is never the task's fault."""
     tries: list[int] = []
     once = checks._once
@@ -169,7 +209,9 @@ def test_a_dead_sandbox_is_tried_again(sandbox: Sandbox, shop: EnvSpec, monkeypa
     monkeypatch.setattr(checks, "_once", dying)
     assert checks.run_check(sandbox, task(), "final_answer(7)", "x").outcome == "pass"
     assert len(tries) == 3
-    monkeypatch.setattr(checks, "_once", lambda *_: tries.append(1) or Check(name="x", outcome="invalid", reason="sandbox"))
+    monkeypatch.setattr(
+        checks, "_once", lambda *_: tries.append(1) or Check(name="x", outcome="invalid", reason="sandbox")
+    )
     assert checks.run_check(sandbox, task(), "", "x").reason == "sandbox"
     assert len(tries) == 6
 

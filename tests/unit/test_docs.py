@@ -124,14 +124,10 @@ def test_every_shipped_plugin_is_in_the_manual():
     """sca(1) describes each environment and model that comes with sca; the README names each model."""
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["sca"]
     found = plugins.registry()
-    entries = [
-        entry for entry in (*found.environments.values(), *found.models.values()) if entry.plugin in ours
-    ]
+    entries = [entry for entry in (*found.environments.values(), *found.models.values()) if entry.plugin in ours]
     assert {"calculation", "scripted"} <= {entry.name for entry in entries}
     assert not [entry.name for entry in entries if f".TP\n{entry.name}\n" not in manual("sca.1")]
-    assert not [
-        entry.name for entry in entries if entry.name in found.models and f"`{entry.name}:" not in README
-    ]
+    assert not [entry.name for entry in entries if entry.name in found.models and f"`{entry.name}:" not in README]
 
 
 # ---------------------------------------------------------------- true
@@ -139,16 +135,12 @@ def test_every_shipped_plugin_is_in_the_manual():
 
 def examples() -> list[str]:
     """Return every command line in the help, the manual and the README that holds `sca`."""
-    texts = [
-        block for path in PAGES for block in re.findall(r"(?ms)^\.EX\n(.*?)^\.EE", plain(path.read_text()))
-    ]
+    texts = [block for path in PAGES for block in re.findall(r"(?ms)^\.EX\n(.*?)^\.EE", plain(path.read_text()))]
     texts += [str(command.help) for _, command in leaves()] + [str(GROUP.help)]
     texts += re.findall(r"(?ms)^```sh\n(.*?)^```", README) + re.findall(r"`(sca [^\s`]+ [^`]+)`", README)
     texts += re.findall(r"(?m)^\$ (.*)", README)
     lines = [line.strip() for text in texts for line in text.replace("\\\n", " ").splitlines()]
-    return sorted(
-        {line for line in lines if re.match(r"(sca|jq|head) ", line) and "sca " in line and "->" not in line}
-    )
+    return sorted({line for line in lines if re.match(r"(sca|jq|head) ", line) and "sca " in line and "->" not in line})
 
 
 def invocations(line: str) -> list[list[str]]:
@@ -214,9 +206,7 @@ def test_what_is_derived_is_up_to_date():
         text=True,
         check=False,
     )
-    assert checked.returncode == 0, (
-        checked.stdout + checked.stderr + "run: python -m cogapp -r README.md man/*.[157]"
-    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr + "run: python -m cogapp -r README.md man/*.[157]"
 
 
 def test_every_page_is_shipped_where_man_looks():
@@ -231,9 +221,7 @@ def test_every_page_is_shipped_where_man_looks():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_are_well_formed(page: Path):
     """mandoc finds nothing to warn of."""
-    linted = subprocess.run(
-        ["mandoc", "-Tlint", "-Wwarning", str(page)], capture_output=True, text=True, check=False
-    )
+    linted = subprocess.run(["mandoc", "-Tlint", "-Wwarning", str(page)], capture_output=True, text=True, check=False)
     assert (linted.returncode, linted.stdout) == (0, "")
 
 

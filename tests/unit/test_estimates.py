@@ -11,7 +11,9 @@ from sca_cli.estimates import Tally, estimate, interval, pass_at, pass_hat
 
 @pytest.mark.parametrize("judged", range(1, 8))
 def test_both_estimators_equal_the_mean_over_all_subsets(judged: int) -> None:
-    """pass@k and pass^k are the shares of k-subsets of the attempts with any, or only, passes: counted by brute force."""
+    """pass@k and pass^k are the shares of k-subsets of the attempts with any, or only, passes: counted by
+    brute force.
+    """
     for passed in range(judged + 1):
         attempts = [True] * passed + [False] * (judged - passed)
         for k in range(1, judged + 1):
@@ -28,7 +30,9 @@ def test_fewer_attempts_than_k_are_refused() -> None:
 
 
 def test_tasks_with_too_few_judged_attempts_are_left_out() -> None:
-    """Invalid attempts are in no estimate: a task with too few judged ones does not count, and without any there is none."""
+    """Invalid attempts are in no estimate: a task with too few judged ones does not count, and without any
+    there is none.
+    """
     found = estimate([Tally(2, 2), Tally(0, 1)], pass_at, 2)
     assert found is not None
     assert found.value == 1.0
@@ -37,7 +41,9 @@ def test_tasks_with_too_few_judged_attempts_are_left_out() -> None:
 
 
 def test_interval_holds_its_value_and_is_repeatable() -> None:
-    """The same values give the same interval, which holds the mean; one value or equal values have no width."""
+    """The same values give the same interval, which holds the mean; one value or equal values have no
+    width.
+    """
     values = [0.0, 0.25, 1.0, 1.0, 0.5]
     found = interval(values)
     assert found == interval(values)
@@ -46,7 +52,9 @@ def test_interval_holds_its_value_and_is_repeatable() -> None:
 
 
 def test_interval_covers_as_often_as_it_says() -> None:
-    """Over 150 samples of 40 tasks with a known mean the 95 % interval holds it in 88 % to 100 % of the cases."""
+    """Over 150 samples of 40 tasks with a known mean the 95 % interval holds it in 88 % to 100 % of the
+    cases.
+    """
     draw = random.Random(7)
     held = 0
     for seed in range(150):

@@ -1,8 +1,10 @@
 """How tasks are made: parsing, checks from observations, and both methods from end to end."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ EXPLORATION = Exploration(id="e1", env=EnvSpec(name="shop"), seed=3, observation
 
 PARTS = {
     "instruction": "<instruction>\nAdd 3 and 4.\n</instruction>",
-    "evaluate": "<evaluation_function>\n```python\ndef evaluate(answer):\n    return answer == 7\n```\n</evaluation_function>",
+    "evaluate": "<evaluation_function>\n```python\ndef evaluate(answer):\n    return answer == 7\n```\n"
+    "</evaluation_function>",
     "solution": "<solution>\nfinal_answer(add(3, 4))\n</solution>",
     "failures": "".join(f"<failure_case>\nfinal_answer({wrong})\n</failure_case>\n" for wrong in (6, 8, "'7'")),
 }
@@ -33,7 +36,9 @@ WHOLE = "Here it is.\n" + "\n".join(PARTS.values()) + "\nDone."
 
 @pytest.fixture
 def workshop(sandbox: Sandbox, script: Callable[..., str], tmp_path: Path) -> Callable[..., Workshop]:
-    """Return a function that opens a workshop with a scripted model; its prompts are one word each, to tell them apart."""
+    """Return a function that opens a workshop with a scripted model; its prompts are one word each, to tell
+    them apart.
+    """
 
     def build(*rules: dict[str, Any], env: str = "shop") -> Workshop:
         folder = tmp_path / "prompts"
@@ -62,7 +67,7 @@ def code(*programs: str) -> str:
 
 def test_cat_reads_the_four_parts() -> None:
     """The paper's text form, prose around it and code fences inside, becomes the fields of a task."""
-    assert cat.parse(WHOLE) == {
+    assert asdict(cat.parse(WHOLE)) == {
         "instruction": "Add 3 and 4.",
         "evaluate": "def evaluate(answer):\n    return answer == 7",
         "solution": "final_answer(add(3, 4))",
@@ -78,15 +83,29 @@ def test_cat_reads_the_four_parts() -> None:
         ({"instruction": PARTS["instruction"] * 2}, "2 <instruction> instead of one"),
         ({"solution": "<solution>\nfinal_answer(7)"}, "0 <solution> instead of one"),
         ({"solution": "<solution>\nfirst add\n</solution>"}, "<solution> is not Python"),
-        ({"evaluate": "<evaluation_function>\ndef check(answer): return True\n</evaluation_function>"}, r"does not define evaluate\(\)"),
-        ({"evaluate": "<evaluation_function>\ndef evaluate(:\n</evaluation_function>"}, "<evaluation_function> is not Python"),
+        (
+            {"evaluate": "<evaluation_function>\ndef check(answer): return True\n</evaluation_function>"},
+            r"does not define evaluate\(\)",
+        ),
+        (
+            {"evaluate": "<evaluation_function>\ndef evaluate(:\n</evaluation_function>"},
+            "<evaluation_function> is not Python",
+        ),
         ({"failures": "<failure_case>\nfinal_answer(1)\n</failure_case>"}, "1 <failure_case> instead of 3"),
-        ({"failures": PARTS["failures"] + "<failure_case>pass</failure_case>"}, "4 <failure_case> instead of 3"),
-        ({"failures": PARTS["failures"].replace("final_answer(8)", "final_answer(")}, "<failure_case> is not Python"),
+        (
+            {"failures": PARTS["failures"] + "<failure_case>pass</failure_case>"},
+            "4 <failure_case> instead of 3",
+        ),
+        (
+            {"failures": PARTS["failures"].replace("final_answer(8)", "final_answer(")},
+            "<failure_case> is not Python",
+        ),
     ],
 )
 def test_cat_is_strict(change: dict[str, str], said: str) -> None:
-    """A part that is missing, empty, repeated, not Python, or too few or many failure cases: nothing is guessed."""
+    """A part that is missing, empty, repeated, not Python, or too few or many failure cases: nothing is
+    guessed.
+    """
     with pytest.raises(cat.Unparsable, match=said):
         cat.parse("\n".join((PARTS | change).values()))
 
@@ -94,7 +113,13 @@ def test_cat_is_strict(change: dict[str, str], said: str) -> None:
 def test_cat_makes_a_task_that_verifies(workshop, sandbox: Sandbox) -> None:
     """From an exploration to a task whose parent is the exploration, and which proves itself."""
     task = asyncio.run(cat.make(workshop(rule("challenge-cat", WHOLE)), EXPLORATION, 1))
-    assert (task.env, task.seed, task.method, task.parents, task.error) == (EXPLORATION.env, 3, "cat", ["e1"], None)
+    assert (task.env, task.seed, task.method, task.parents, task.error) == (
+        EXPLORATION.env,
+        3,
+        "cat",
+        ["e1"],
+        None,
+    )
     assert checks.verify(sandbox, task).stage == "kept"
 
 
@@ -152,14 +177,17 @@ def desk(sandbox: Sandbox) -> EnvSpec:  # noqa: ARG001  the sandbox registers th
     ],
 )
 def test_state_checks_see_what_was_changed(sandbox: Sandbox, desk: EnvSpec, program: str, wrong: list[str]) -> None:
-    """Something removed, added or reordered makes a check that is True after the program and False after others."""
+    """Something removed, added or reordered makes a check that is True after the program and False after
+    others.
+    """
     exploration = Exploration(env=desk, seed=2, observations=[Observation(tool="papers")])
     with sandbox.session(desk, 2) as session:
         run = session.run(program)
         assert run.ok
         evaluate = state_check(sandbox, session, exploration, run.calls)
     verdict = checks.verify(
-        sandbox, Task(env=desk, seed=2, instruction="i", evaluate=evaluate, solution=program, failure_cases=wrong)
+        sandbox,
+        Task(env=desk, seed=2, instruction="i", evaluate=evaluate, solution=program, failure_cases=wrong),
     )
     assert verdict.stage == "kept", verdict
 
@@ -180,7 +208,9 @@ QUESTION = "What do you get when you add 2 and 3.5, and then 10 to that?"
 
 
 def test_solution_first_makes_a_task_that_verifies(workshop, sandbox: Sandbox) -> None:
-    """Program, check, question and failure cases: what is right or crashes is no failure case, mutants fill up."""
+    """Program, check, question and failure cases: what is right or crashes is no failure case, mutants fill
+    up.
+    """
     made = workshop(
         rule("solution-first-program", code(PROGRAM)),
         rule("solution-first-instruction", "add_it", QUESTION, "no", "no"),
@@ -188,7 +218,12 @@ def test_solution_first_makes_a_task_that_verifies(workshop, sandbox: Sandbox) -
     )
     task = asyncio.run(solution_first.make(made, EXPLORATION, 1))
     assert task.error is None, task.error
-    assert (task.instruction, task.method, task.calls, task.parents) == (QUESTION, "solution-first", 2, ["e1"])
+    assert (task.instruction, task.method, task.calls, task.parents) == (
+        QUESTION,
+        "solution-first",
+        2,
+        ["e1"],
+    )
     assert task.failure_cases[0] == "final_answer(add(2, 3.5))"
     assert task.extra["written_by"]["failure_cases"] == ["model", "mutation", "mutation"]
     assert checks.verify(sandbox, task).stage == "kept"
@@ -199,7 +234,10 @@ def test_solution_first_checks_the_state_where_the_program_writes(workshop, sand
     """A program that changes the world is judged by what the reading tools show, whatever it answers."""
     made = workshop(
         rule("solution-first-program", code(f"done = set_name('user_1', 'Eve Adams')\nfinal_answer({answer})")),
-        rule("solution-first-instruction", "Please give user_1 the new name Eve Adams, once is enough (1 time)."),
+        rule(
+            "solution-first-instruction",
+            "Please give user_1 the new name Eve Adams, once is enough (1 time).",
+        ),
         rule("solution-first-failures", "none come to mind"),
     )
     task = asyncio.run(solution_first.make(made, EXPLORATION, 1))
@@ -276,4 +314,4 @@ def test_chains_of_tools_fit_and_follow_from_the_seed(sandbox: Sandbox) -> None:
     assert chains == [draw_chain(tools, random.Random(seed)) for seed in range(40)]
     assert {len(chain) for chain in chains} == {1, 2, 3}
     for chain in chains:
-        assert all(solution_first.accepts(after, before.returns) for before, after in zip(chain, chain[1:], strict=False))
+        assert all(solution_first.accepts(after, before.returns) for before, after in itertools.pairwise(chain))

@@ -71,9 +71,7 @@ def test_two_processes_fetch_it_once_and_it_talks(cache, capsys):
     from sca_embedded.model import EmbeddedModel
 
     runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", FETCH], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-c", FETCH], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     told = [run.communicate(timeout=600) for run in runs]

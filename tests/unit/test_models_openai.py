@@ -44,9 +44,7 @@ class Server:
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 with lock:
-                    outer.requests.append(
-                        request | {"_auth": self.headers["authorization"], "_path": self.path}
-                    )
+                    outer.requests.append(request | {"_auth": self.headers["authorization"], "_path": self.path})
                     under_way[0] += 1
                     outer.most = max(outer.most, under_way[0])
                 status, body = outer.respond(request)
@@ -88,9 +86,7 @@ def ask(
     sampling = Sampling(temperature=0.5, top_p=0.9, max_tokens=7, stop=("END",), seed=40)
 
     async def run() -> list[Completion]:
-        model = OpenAIModel(
-            "tiny", base_url=server.url, max_retries=options.pop("max_retries", "0"), **options
-        )
+        model = OpenAIModel("tiny", base_url=server.url, max_retries=options.pop("max_retries", "0"), **options)
         try:
             return [c for _ in range(calls) for c in await model.generate([TALK] * talks, sampling, tools)]
         finally:
@@ -155,16 +151,12 @@ def test_tools_are_native_both_ways(server):
     completion = ask(server, tools=(TOOL,))[0]
     assert server.requests[0]["tools"][0]["function"]["name"] == "add"
     assert (completion.text, completion.finish_reason) == ("", "tool_calls")
-    assert completion.tool_calls == [
-        ToolCall(id="x1", function=FunctionCall(name="add", arguments='{"a":1}'))
-    ]
+    assert completion.tool_calls == [ToolCall(id="x1", function=FunctionCall(name="add", arguments='{"a":1}'))]
 
     async def answer_back() -> None:
         model = OpenAIModel("tiny", base_url=server.url)
         turn = Message(role="assistant", tool_calls=completion.tool_calls)
-        await model.generate(
-            [[*TALK, turn, Message(role="tool", content="3", tool_call_id="x1")]], Sampling()
-        )
+        await model.generate([[*TALK, turn, Message(role="tool", content="3", tool_call_id="x1")]], Sampling())
         await model.close()
 
     asyncio.run(answer_back())
@@ -185,9 +177,7 @@ def test_tools_are_native_both_ways(server):
 )
 def test_a_refused_field_is_left_out_from_then_on(server, words, refused):
     """A server that minds an optional field is asked once more without it, and never again with it."""
-    server.respond = lambda request: (
-        (400, {"error": {"message": words}}) if refused in request else (200, answer())
-    )
+    server.respond = lambda request: (400, {"error": {"message": words}}) if refused in request else (200, answer())
     assert [completion.text for completion in ask(server, calls=3, tools=(TOOL,))] == ["hello"] * 3
     assert [refused in request for request in server.requests] == [True, False, False, False]
 
@@ -226,9 +216,7 @@ def test_a_conversation_that_does_not_fit_is_told(server):
 def test_a_reply_limit_beyond_the_window_is_lowered(server):
     """A prompt that fits is answered although the server refuses the limit that was asked for."""
     words = "max_tokens=7 cannot be greater than max_model_len=4"
-    server.respond = lambda r: (
-        (400, {"error": {"message": words}}) if r["max_tokens"] > 4 else (200, answer())
-    )
+    server.respond = lambda r: (400, {"error": {"message": words}}) if r["max_tokens"] > 4 else (200, answer())
     assert ask(server)[0].text == "hello"
     assert [request["max_tokens"] for request in server.requests] == [7, 3]
 
@@ -259,9 +247,7 @@ def test_errors_are_in_the_servers_words(server, status, body, kind, said):
 def test_a_busy_server_is_asked_again(server):
     """Two replies of 503 and one of 429 cost time, not the conversation."""
     statuses = [503, 429, 503]
-    server.respond = lambda _: (
-        (statuses.pop(), {"error": {"message": "busy"}}) if statuses else (200, answer())
-    )
+    server.respond = lambda _: (statuses.pop(), {"error": {"message": "busy"}}) if statuses else (200, answer())
     assert ask(server, max_retries="4")[0].text == "hello"
     assert len(server.requests) == 4
 

@@ -36,9 +36,7 @@ def script(tmp_path: Path):
 
 def test_first_matching_rule_answers(script):
     """Rules are tried in the order of the file; one without `when` matches everything."""
-    model = script(
-        '{"when": "eu+ro", "replies": ["money"]}', "", '{"replies": ["other"]}', '{"replies": ["never"]}'
-    )
+    model = script('{"when": "eu+ro", "replies": ["money"]}', "", '{"replies": ["other"]}', '{"replies": ["never"]}')
     assert reply(model, talk("a euuro")).text == "money"
     assert reply(model, talk("a pound")).text == "other"
 
@@ -70,16 +68,12 @@ def test_conversation_i_uses_seed_plus_i(script):
     """One call over many conversations equals many calls with consecutive seeds."""
     model = script('{"replies": [["a{seed}", "b{seed}", "c{seed}"]]}')
     together = asyncio.run(model.generate([talk("q")] * 5, Sampling(seed=10)))
-    assert [completion.text for completion in together] == [
-        reply(model, talk("q"), seed=10 + i).text for i in range(5)
-    ]
+    assert [completion.text for completion in together] == [reply(model, talk("q"), seed=10 + i).text for i in range(5)]
 
 
 def test_replies_do_not_depend_on_the_order_of_concurrent_calls(script):
     """The same conversations and seeds give the same replies in any order and at any concurrency."""
-    model = script(
-        '{"when": "odd", "replies": [["o{seed}", "p{seed}"]]}', '{"replies": ["e{seed}"]}', delay_s="0.001"
-    )
+    model = script('{"when": "odd", "replies": [["o{seed}", "p{seed}"]]}', '{"replies": ["e{seed}"]}', delay_s="0.001")
     jobs = [(talk("odd" if n % 2 else "even"), n) for n in range(40)]
 
     async def run(order: list[int]) -> dict[int, str]:

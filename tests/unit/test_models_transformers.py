@@ -83,9 +83,7 @@ def tokens_run(model: TransformersModel) -> list[int]:
     """Return a list that grows by the number of tokens (padding included) of each forward pass."""
     sizes: list[int] = []
     network = model._engine._model
-    network.register_forward_pre_hook(
-        lambda _, __, kwargs: sizes.append(kwargs["input_ids"].numel()), with_kwargs=True
-    )
+    network.register_forward_pre_hook(lambda _, __, kwargs: sizes.append(kwargs["input_ids"].numel()), with_kwargs=True)
     return sizes
 
 
@@ -254,11 +252,7 @@ def test_end_of_turn_token_stops_and_stays_in_the_ids(opened):
     model = opened()
     assert model.chat.end_ids == {256, 258}
     talks = [talk(f"hello {n}") for n in range(60)]
-    stopped = [
-        c
-        for c in replies(model, talks, Sampling(temperature=1.5, max_tokens=200))
-        if c.finish_reason == "stop"
-    ]
+    stopped = [c for c in replies(model, talks, Sampling(temperature=1.5, max_tokens=200)) if c.finish_reason == "stop"]
     assert stopped
     for completion in stopped:
         ids = completion.token_ids or []
@@ -301,9 +295,7 @@ def test_cancelled_calls_free_their_rows(tmp_path):
 def test_a_failing_engine_fails_its_calls_and_goes_on(opened):
     """What the engine dies of reaches the caller as a ModelError; the next call is served."""
     model = opened()
-    handle = model._engine._model.register_forward_pre_hook(
-        lambda *_: (_ for _ in ()).throw(MemoryError("no more"))
-    )
+    handle = model._engine._model.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(MemoryError("no more")))
     with pytest.raises(ModelError, match="MemoryError: no more"):
         replies(model, TALKS, GREEDY)
     handle.remove()

@@ -114,8 +114,6 @@ def test_a_dead_engine_is_a_model_error_and_close_may_be_repeated(model):
 def engine_processes() -> list[int]:
     """Return the ids of vLLM's engine processes among our children; the kernel keeps 15 letters of a name."""
     children = (
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
+        int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
     )
     return [pid for pid in children if "EngineCor" in Path(f"/proc/{pid}/comm").read_text()]

@@ -73,13 +73,18 @@ def test_a_plugin_from_outside_is_found_like_ours(install) -> None:
         ("def (", "SyntaxError"),
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
         ("def sca_register_environments(register): 1 / 0", "ZeroDivisionError"),
-        ("def sca_register_environments(register): register('calculation', 'x:y', help='')", "'calculation' is already registered"),
+        (
+            "def sca_register_environments(register): register('calculation', 'x:y', help='')",
+            "'calculation' is already registered",
+        ),
         ("from sca_cli import hookimpl\n@hookimpl\ndef sca_register_models(wrong): pass", "wrong"),
     ],
     ids=["import", "syntax", "raises", "hook", "twice", "signature"],
 )
 def test_a_broken_plugin_is_a_warning_that_names_the_cure(install, capfd, source: str, said: str) -> None:
-    """Whatever is wrong with a plugin, the others work, `sca plugins` succeeds, and stderr says which and what to do."""
+    """Whatever is wrong with a plugin, the others work, `sca plugins` succeeds, and stderr says which and
+    what to do.
+    """
     install("broken", source)
     assert app.run(["plugins"]) == 0
     out, err = capfd.readouterr()
@@ -93,7 +98,10 @@ def test_a_broken_plugin_is_a_warning_that_names_the_cure(install, capfd, source
 
 def test_a_plugin_that_breaks_while_adding_commands_is_a_warning(install, capfd) -> None:
     """A failing command hook takes nothing else with it."""
-    install("broken", "from sca_cli import hookimpl\n@hookimpl\ndef sca_register_commands(app): raise RuntimeError('no')")
+    install(
+        "broken",
+        "from sca_cli import hookimpl\n@hookimpl\ndef sca_register_commands(app): raise RuntimeError('no')",
+    )
     assert app.run(["plugins"]) == 0
     assert "plugin 'broken' is broken: RuntimeError: no" in capfd.readouterr().err
 
@@ -104,7 +112,8 @@ def test_a_plugin_adds_a_command(install, capfd, monkeypatch: pytest.MonkeyPatch
     app.app.command("plugins")(lambda: None)
     install(
         "more",
-        "from sca_cli import hookimpl\ndef hello(): print('hello')\n@hookimpl\ndef sca_register_commands(app): app.command('hello')(hello)",
+        "from sca_cli import hookimpl\ndef hello(): print('hello')\n"
+        "@hookimpl\ndef sca_register_commands(app): app.command('hello')(hello)",
     )
     assert app.run(["hello"]) == 0
     assert app.run(["hello"]) == 0
@@ -138,7 +147,9 @@ def test_an_unknown_name_mentions_what_is_broken(install) -> None:
 
 
 def test_targets_that_do_not_hold_are_named(install) -> None:
-    """A factory that does not exist or makes something else breaks the contract; a missing package names its extra."""
+    """A factory that does not exist or makes something else breaks the contract; a missing package names its
+    extra.
+    """
     install("outside", WORKING.format(name="outside"))
     with pytest.raises(PluginError, match="plugin 'outside': outside:Nothing does not exist"):
         plugins.load_environment(EnvSpec(name="lost"))
@@ -180,7 +191,11 @@ def test_options_that_are_not_pairs_are_refused(text: str) -> None:
 
 def test_models_are_read_as_typed() -> None:
     """PLUGIN:NAME[,k=v…]; a name may hold colons and slashes; a plugin alone has no name."""
-    assert plugins.parse_model("scripted:a/b:c.jsonl,delay_s=1") == ("scripted", "a/b:c.jsonl", {"delay_s": "1"})
+    assert plugins.parse_model("scripted:a/b:c.jsonl,delay_s=1") == (
+        "scripted",
+        "a/b:c.jsonl",
+        {"delay_s": "1"},
+    )
     assert plugins.parse_model("scripted") == ("scripted", "", {})
     with pytest.raises(UsageError, match="--model gpt: not of the form PLUGIN:NAME") as raised:
         plugins.parse_model("gpt")

@@ -1,5 +1,7 @@
 """Records: the wire format."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -36,21 +38,32 @@ MESSAGES = [
     Message(role="assistant", tool_calls=[ToolCall(id="c0", function=FunctionCall(name="add", arguments="{}"))]),
     Message(role="tool", content="3", tool_call_id="c0", name="add"),
 ]
-COMMON = {
+COMMON: dict[str, Any] = {
     "made_by": MadeBy(command="explore", model="scripted:x", seed=1, version="0", prompt="p"),
     "parents": ["0123456789abcdef"],
     "error": ErrorNote(boundary="model", message="it broke"),
     "extra": {"mine": [1, {"deep": None}]},
 }
-VERDICT = Verdict(passed=False, stage="runs", checks=[Check(name="solution", outcome="invalid", reason="cpu", calls=[CALL])])
+VERDICT = Verdict(
+    passed=False, stage="runs", checks=[Check(name="solution", outcome="invalid", reason="cpu", calls=[CALL])]
+)
 
 
 def full_task() -> Task:
     """Return a task with every field set."""
     return Task(
-        env=ENV, seed=3, method="cat", split="eval", instruction="do it", evaluate="def evaluate(): return True",
-        solution="pass", failure_cases=["a", "b", "c"], calls=2, verdict=VERDICT, **COMMON,
-    )  # fmt: skip
+        env=ENV,
+        seed=3,
+        method="cat",
+        split="eval",
+        instruction="do it",
+        evaluate="def evaluate(): return True",
+        solution="pass",
+        failure_cases=["a", "b", "c"],
+        calls=2,
+        verdict=VERDICT,
+        **COMMON,
+    )
 
 
 def full_records() -> list[Record]:
@@ -59,18 +72,36 @@ def full_records() -> list[Record]:
         Exploration(env=ENV, seed=1, messages=MESSAGES, observations=[CALL], **COMMON),
         full_task(),
         Rollout(
-            task=sealed(full_task()), sample=2, messages=MESSAGES, calls=[CALL], answer={"x": [1, None]}, outcome="pass",
-            segments=[Segment(token_ids=[1, 2], loss_mask=[0, 1], logprobs=[0.0, -0.25])], reward=1.0, reason="r",
-            stop="answer", usage=Usage(prompt_tokens=1, completion_tokens=2, turns=3, seconds=0.5), **COMMON,
+            task=sealed(full_task()),
+            sample=2,
+            messages=MESSAGES,
+            calls=[CALL],
+            answer={"x": [1, None]},
+            outcome="pass",
+            segments=[Segment(token_ids=[1, 2], loss_mask=[0, 1], logprobs=[0.0, -0.25])],
+            reward=1.0,
+            reason="r",
+            stop="answer",
+            usage=Usage(prompt_tokens=1, completion_tokens=2, turns=3, seconds=0.5),
+            **COMMON,
         ),
         Checkpoint(path="p", base_model="b", algorithm="sft", data=["x"], metrics={"loss": 0.5}, **COMMON),
         Score(
-            model="m", tasks=1, samples=4, pass_at={"1": Interval(value=0.5, low=0.1, high=0.9)},
-            pass_hat={"2": Interval(value=0.5, low=0.1, high=0.9)}, by_calls={"3+": Interval(value=0.5, low=0.0, high=1.0)},
-            by_env={"shop": Interval(value=0.5, low=0.0, high=1.0)}, noop=0.0, invalid=1, against="n",
-            difference=Interval(value=0.5, low=-0.1, high=0.9), usage=Usage(turns=1), **COMMON,
+            model="m",
+            tasks=1,
+            samples=4,
+            pass_at={"1": Interval(value=0.5, low=0.1, high=0.9)},
+            pass_hat={"2": Interval(value=0.5, low=0.1, high=0.9)},
+            by_calls={"3+": Interval(value=0.5, low=0.0, high=1.0)},
+            by_env={"shop": Interval(value=0.5, low=0.0, high=1.0)},
+            noop=0.0,
+            invalid=1,
+            against="n",
+            difference=Interval(value=0.5, low=-0.1, high=0.9),
+            usage=Usage(turns=1),
+            **COMMON,
         ),
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("record", full_records(), ids=lambda record: type(record).__name__)
@@ -86,25 +117,41 @@ def test_every_kind_is_tried() -> None:
     """The round trip above covers every kind of record there is, and each sets every field."""
     assert {type(record) for record in full_records()} == set(KINDS.values())
     for record in full_records():
-        unset = [f.name for f in msgspec.structs.fields(record) if f.name != "id" and getattr(record, f.name) == f.default]
+        unset = [
+            f.name for f in msgspec.structs.fields(record) if f.name != "id" and getattr(record, f.name) == f.default
+        ]
         assert unset == []
 
 
 @pytest.mark.parametrize("record", full_records(), ids=lambda record: type(record).__name__)
 def test_id_does_not_depend_on_who_made_it_or_what_was_found(record: Record) -> None:
     """Dropping made_by, parents, error, extra, verdict, outcome and metrics leaves the id as it is."""
-    fields = {"made_by": None, "parents": [], "error": None, "extra": {}}
+    fields: dict[str, Any] = {"made_by": None, "parents": [], "error": None, "extra": {}}
     if isinstance(record, Task):
         fields |= {"verdict": None, "calls": None, "method": "", "split": "train"}
     if isinstance(record, Rollout):
-        fields |= {"outcome": "fail", "reward": 0.0, "reason": "", "usage": Usage(seconds=9.0), "segments": []}
+        fields |= {
+            "outcome": "fail",
+            "reward": 0.0,
+            "reason": "",
+            "usage": Usage(seconds=9.0),
+            "segments": [],
+        }
     if isinstance(record, Checkpoint):
         fields |= {"metrics": {}}
     assert content_id(msgspec.structs.replace(record, **fields)) == content_id(record)
 
 
 @pytest.mark.parametrize(
-    "change", [{"instruction": "x"}, {"evaluate": "x"}, {"solution": "x"}, {"failure_cases": []}, {"seed": 9}, {"env": EnvSpec(name="o")}]
+    "change",
+    [
+        {"instruction": "x"},
+        {"evaluate": "x"},
+        {"solution": "x"},
+        {"failure_cases": []},
+        {"seed": 9},
+        {"env": EnvSpec(name="o")},
+    ],
 )
 def test_id_depends_on_what_a_task_says(change: dict[str, object]) -> None:
     """Another instruction, check, solution, failure case, seed or environment is another task."""
@@ -140,10 +187,19 @@ def test_an_id_that_is_there_is_kept() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"kind":"task","env":{"name":"e"},"instruction":"i","evaluate":"x","colour":1}', "unknown field `colour`"),
-        ('{"kind":"task","env":{"name":"e","x":1},"instruction":"i","evaluate":"x"}', r"unknown field `x`.*\$\.env"),
+        (
+            '{"kind":"task","env":{"name":"e"},"instruction":"i","evaluate":"x","colour":1}',
+            "unknown field `colour`",
+        ),
+        (
+            '{"kind":"task","env":{"name":"e","x":1},"instruction":"i","evaluate":"x"}',
+            r"unknown field `x`.*\$\.env",
+        ),
         ('{"kind":"task","env":{"name":"e"},"instruction":"i"}', "missing required field `evaluate`"),
-        ('{"kind":"task","env":{"name":"e"},"instruction":1,"evaluate":"x"}', r"Expected `str`.*\$\.instruction"),
+        (
+            '{"kind":"task","env":{"name":"e"},"instruction":1,"evaluate":"x"}',
+            r"Expected `str`.*\$\.instruction",
+        ),
         ('{"kind":"tusk"}', "Invalid value 'tusk'"),
         ("{}", "missing required field `kind`"),
         ("[]", "Expected `object`"),
@@ -151,7 +207,9 @@ def test_an_id_that_is_there_is_kept() -> None:
     ],
 )
 def test_what_is_not_a_record_is_refused(line: str, said: str) -> None:
-    """Unknown fields at any depth, missing fields, wrong types and unknown kinds are errors that say where."""
+    """Unknown fields at any depth, missing fields, wrong types and unknown kinds are errors that say
+    where.
+    """
     with pytest.raises(msgspec.ValidationError, match=said):
         decode(line)
 

@@ -17,9 +17,7 @@ from sca_cli.sandbox import Limits, Sandbox
 
 pytestmark = pytest.mark.sandbox
 
-PROGRAMS = [
-    json.loads(line) for line in (Path(__file__).parents[1] / "hostile.jsonl").read_text().splitlines()
-]
+PROGRAMS = [json.loads(line) for line in (Path(__file__).parents[1] / "hostile.jsonl").read_text().splitlines()]
 IS_BOB = "def evaluate(answer):\n    return get_user('user_1')['name'] == 'Bob'"
 
 

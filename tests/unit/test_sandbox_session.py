@@ -68,9 +68,7 @@ def test_names_live_from_turn_to_turn_and_a_last_expression_is_echoed(session: S
 
 def test_calls_are_recorded_by_turn_with_arguments_results_and_errors(session: Session) -> None:
     """A turn's calls are its own; the session has all of them, in order."""
-    first = session.run(
-        "get_user('user_1')\ntry:\n    get_user(uid='x')\nexcept ToolError as error:\n    print(error)"
-    )
+    first = session.run("get_user('user_1')\ntry:\n    get_user(uid='x')\nexcept ToolError as error:\n    print(error)")
     second = session.run(RENAME)
     assert first.output == "no user 'x'\n"
     assert [(c.tool, c.args, c.kwargs, c.result, c.error, c.writes) for c in first.calls] == [
@@ -99,9 +97,7 @@ def test_calls_are_recorded_by_turn_with_arguments_results_and_errors(session: S
         ("final_answer({1})", "TypeError: final_answer(): Object of type set is not JSON serializable"),
     ],
 )
-def test_a_call_that_cannot_be_is_an_exception_the_model_can_read(
-    session: Session, call: str, says: str
-) -> None:
+def test_a_call_that_cannot_be_is_an_exception_the_model_can_read(session: Session, call: str, says: str) -> None:
     """Wrong arity, names, types and values raise in the program, and the program and its world live on."""
     run = session.run(f"x = 1\n{call}")
     assert (run.reason, run.alive) == ("exception", True)
@@ -112,10 +108,7 @@ def test_a_call_that_cannot_be_is_an_exception_the_model_can_read(
 
 def test_tools_are_python_functions(session: Session) -> None:
     """They have a name and a docstring, take keywords and star arguments, and give back JSON values."""
-    code = (
-        "print(get_user.__name__, get_user.__doc__.splitlines()[0])\n"
-        "print(add(1, 2, 3.5), add(), divide(b=4, a=2))"
-    )
+    code = "print(get_user.__name__, get_user.__doc__.splitlines()[0])\nprint(add(1, 2, 3.5), add(), divide(b=4, a=2))"
     assert session.run(code).output == "get_user get_user(uid: str) -> dict[str, Any]\n6.5 0 0.5\n"
     assert session.run("echo((1, {2: None}))").output == "[1, {'2': None}]\n"
 
@@ -251,19 +244,13 @@ def test_the_program_is_dead_before_the_check_begins(session: Session) -> None:
         "time.sleep(0.3)\nwhile True:\n    set_name('user_1', 'Bob')"
     )
     assert (run.ok, run.answer) == (True, 1)
-    source = (
-        "import time\ndef evaluate():\n    time.sleep(0.6)\n    return get_user('user_1')['name'] == 'Ann1'"
-    )
+    source = "import time\ndef evaluate():\n    time.sleep(0.6)\n    return get_user('user_1')['name'] == 'Ann1'"
     assert session.evaluate(source).outcome == "pass"
 
 
-def test_a_check_shares_nothing_with_the_program_or_with_other_checks(
-    sandbox: Sandbox, shop: EnvSpec
-) -> None:
+def test_a_check_shares_nothing_with_the_program_or_with_other_checks(sandbox: Sandbox, shop: EnvSpec) -> None:
     """Names, builtins and modules changed by one child are as they were in the next."""
-    code = (
-        "import builtins, json\nbuiltins.bool = lambda *a: True\njson.dumps = None\nevaluate = lambda: True"
-    )
+    code = "import builtins, json\nbuiltins.bool = lambda *a: True\njson.dumps = None\nevaluate = lambda: True"
     source = (
         "import builtins\ndef evaluate():\n    builtins.N = getattr(builtins, 'N', 0) + 1\n"
         "    return builtins.N == 1 and bool(0) is False and not {'x', 'final_answer'} & set(globals())"
@@ -383,9 +370,7 @@ def test_programs_are_the_same_in_every_zygote(shop: EnvSpec) -> None:
             for _ in range(2):
                 with sandbox.session(shop, 1) as session:
                     seen.add(
-                        session.run(
-                            "import random\n(random.random(), hash('x'), list({'a', 'b', 'c', 'd'}))"
-                        ).output
+                        session.run("import random\n(random.random(), hash('x'), list({'a', 'b', 'c', 'd'}))").output
                     )
     assert len(seen) == 1
 
@@ -399,9 +384,7 @@ def test_sessions_at_once_do_not_see_each_other(sandbox: Sandbox, shop: EnvSpec)
     def one(number: int) -> bool:
         with sandbox.session(shop, number) as session:
             run = session.run(f"before = get_user('user_1')['name']\nset_name('user_1', 'N{number}')\nbefore")
-            judgement = session.evaluate(
-                f"def evaluate():\n    return get_user('user_1')['name'] == 'N{number}'"
-            )
+            judgement = session.evaluate(f"def evaluate():\n    return get_user('user_1')['name'] == 'N{number}'")
             return run.output == f"'Ann{number}'\n" and judgement.outcome == "pass"
 
     with ThreadPoolExecutor(8) as pool:

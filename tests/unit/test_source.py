@@ -16,9 +16,39 @@ tariff = calculate_tariff(price, -3)
 final_answer(estimate_final_value(price, tariff))
 """
 
-PIECES = (
-    "f x 1 -1 2.5 0x1F 'a' \"b'\" f'{x}{1!r:>{w}}' ( ) [ ] , : = + * ** not lambda if else for in {} .y await b'' 1j ..."
-).split() + ["\n", "\n  "]
+PIECES = [
+    "f",
+    "x",
+    "1",
+    "-1",
+    "2.5",
+    "0x1F",
+    "'a'",
+    '"b\'"',
+    "f'{x}{1!r:>{w}}'",
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    ":",
+    "=",
+    "+",
+    "*",
+    "**",
+    "not",
+    "lambda",
+    "if",
+    "else",
+    "for",
+    "in",
+    "{}",
+    ".y",
+    "await",
+    "b''",
+    "1j",
+    "...",
+]
 
 
 def parse_search_and_mutate(text: str) -> None:
@@ -33,13 +63,15 @@ def parse_search_and_mutate(text: str) -> None:
 
 @given(st.text(max_size=300))
 def test_any_text_is_a_tree_or_not_python(text: str) -> None:
-    """No text makes parsing fail in any other way than NotPython, and what parses can be searched and mutated."""
+    """No text makes parsing fail in any other way than NotPython, and what parses can be searched and
+    mutated.
+    """
     parse_search_and_mutate(text)
 
 
 @given(
     st.lists(
-        st.sampled_from(PIECES),
+        st.sampled_from([*PIECES, "\n", "\n  "]),
         max_size=40,
     ).map(" ".join)
 )
@@ -48,7 +80,10 @@ def test_any_soup_of_python_is_a_tree_or_not_python(text: str) -> None:
     parse_search_and_mutate(text)
 
 
-@pytest.mark.parametrize("piece", ["[{}]", "f({})", "-{}", "not {}", "x[{}]", "lambda: {}", "{{1: {}}}", "(y if x else {})", "{} + 1"])
+@pytest.mark.parametrize(
+    "piece",
+    ["[{}]", "f({})", "-{}", "not {}", "x[{}]", "lambda: {}", "{{1: {}}}", "(y if x else {})", "{} + 1"],
+)
 @pytest.mark.parametrize("depth", [10, MAX_DEPTH // 2, 5 * MAX_DEPTH, 30 * MAX_DEPTH])
 def test_deep_nesting_is_refused_before_it_can_hurt(piece: str, depth: int) -> None:
     """Programs nested deeper than the limit are NotPython; those below it can be searched and mutated."""
@@ -133,7 +168,9 @@ def test_mutants_come_in_an_order_drawn_by_the_seed() -> None:
 
 
 def test_first_mutants_of_a_large_program_are_made_at_once() -> None:
-    """Twelve mutants of a program of 2000 constants do not need all 4000 to be made: a hundredth of the work."""
+    """Twelve mutants of a program of 2000 constants do not need all 4000 to be made: a hundredth of the
+    work.
+    """
     program = f"f({', '.join(map(str, range(2000)))})"
     started = time.process_time()
     assert len(list(itertools.islice(mutants(program, 0), 12))) == 12

@@ -1,5 +1,6 @@
 """Streams: JSONL in, JSONL out, and runs that go on where they were killed."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -37,11 +38,8 @@ def piped() -> Iterator[Callable[[bytes], None]]:
         os.close(ours)
 
         def write() -> None:
-            with os.fdopen(theirs, "wb") as file:
-                try:
-                    file.write(data)
-                except BrokenPipeError:
-                    pass
+            with os.fdopen(theirs, "wb") as file, contextlib.suppress(BrokenPipeError):
+                file.write(data)
 
         threads.append(threading.Thread(target=write))
         threads[-1].start()
@@ -82,16 +80,38 @@ def test_files_are_read_one_after_the_other(tmp_path: Path, piped) -> None:
         (b'{"kind":"task","instruction":"\xff\xfe"}', "not valid UTF-8"),
         (b'{"kind":"exploration","env":{"name":"e"}}', r"\$\.kind: 'exploration' where 'task' is expected"),
         (LINE[:-1] + b',"colour":1}', r"\$\.colour: unknown field"),
-        (LINE.replace(b'"instruction":"task 0 "', b'"instruction":7'), r"\$\.instruction: expected 'str', got 'int'"),
+        (
+            LINE.replace(b'"instruction":"task 0 "', b'"instruction":7'),
+            r"\$\.instruction: expected 'str', got 'int'",
+        ),
         (b'{"kind":"task","env":{"name":"e"},"evaluate":""}', r"\$\.instruction: missing"),
-        (b'{"kind":"task","env":{"name":"e","size":1},"instruction":"","evaluate":""}', r"\$\.env\.size: unknown field"),
+        (
+            b'{"kind":"task","env":{"name":"e","size":1},"instruction":"","evaluate":""}',
+            r"\$\.env\.size: unknown field",
+        ),
         (b'{"kind":"tusk"}', r"\$\.kind: invalid value 'tusk'"),
         (b"hello", "not a record: "),
         (b"[1]", "not a record: expected 'object', got 'array'"),
-        (b'{"kind":"task","env":{"name":"e"},"extra":{"a":' + b"[" * 100_000, "not a record: nested too deeply"),
+        (
+            b'{"kind":"task","env":{"name":"e"},"extra":{"a":' + b"[" * 100_000,
+            "not a record: nested too deeply",
+        ),
         (LINE + LINE, "not a record: "),
     ],
-    ids=["half", "utf8", "kind", "unknown", "type", "missing", "nested", "tag", "text", "array", "deep", "two"],
+    ids=[
+        "half",
+        "utf8",
+        "kind",
+        "unknown",
+        "type",
+        "missing",
+        "nested",
+        "tag",
+        "text",
+        "array",
+        "deep",
+        "two",
+    ],
 )
 def test_a_bad_line_is_named_by_its_number_after_what_came_before(piped, bad: bytes, said: str) -> None:
     """Whatever is wrong with line 5, the records of lines 1 and 4 are given first, and blank lines count."""
@@ -126,7 +146,10 @@ def test_long_lines_are_read_and_longer_ones_refused_early(piped) -> None:
     """A line of 31 MiB is read; one without end is refused at 32 MiB, long before it is all in memory."""
     whole = encode(task(0, size=31 << 20))
     piped(whole + b"\n" + LINE)
-    assert [len(t.instruction) for t in read_all()] == [len(task(0, size=31 << 20).instruction), len(task(0).instruction)]
+    assert [len(t.instruction) for t in read_all()] == [
+        len(task(0, size=31 << 20).instruction),
+        len(task(0).instruction),
+    ]
     ours, theirs = os.pipe()
     os.dup2(ours, 0)
     os.close(ours)
@@ -193,7 +216,9 @@ def opened(path: Path, *, resume: bool = False, rejected: Path | None = None, **
 
 
 def work(output: Output, upto: int, total: int = 10) -> None:
-    """Do the remaining ones of `total` inputs, and stop before number `upto`: odd ones are rejected, 5 gives nothing."""
+    """Do the remaining ones of `total` inputs, and stop before number `upto`: odd ones are rejected, 5 gives
+    nothing.
+    """
     numbers = list(range(total))
     for number in output.remaining(numbers, str):
         if number == upto:
@@ -214,7 +239,9 @@ def reference(tmp_path: Path) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize("stop", [0, 1, 2, 5, 6, 9])
 @pytest.mark.parametrize("torn", ["", "output", "rejected", "journal", "all"])
 def test_resumed_run_ends_with_the_same_bytes(tmp_path: Path, reference, stop: int, torn: str) -> None:
-    """Stopped before any input, with half a line at the end of any file, a run that goes on ends with the same bytes."""
+    """Stopped before any input, with half a line at the end of any file, a run that goes on ends with the
+    same bytes.
+    """
     out, fallen = tmp_path / "out", tmp_path / "fallen"
     work(opened(out, rejected=fallen), stop)
     for path, name in ((out, "output"), (fallen, "rejected"), (tmp_path / "out.journal", "journal")):
@@ -229,7 +256,9 @@ def test_resumed_run_ends_with_the_same_bytes(tmp_path: Path, reference, stop: i
 
 @pytest.mark.parametrize("lost", [1, 100, 300])
 def test_lost_tail_of_the_output_is_made_again(tmp_path: Path, reference, lost: int) -> None:
-    """Where a machine that went down lost bytes that the journal counts on, the run goes back to what is whole."""
+    """Where a machine that went down lost bytes that the journal counts on, the run goes back to what is
+    whole.
+    """
     out, fallen = tmp_path / "out", tmp_path / "fallen"
     work(opened(out, rejected=fallen), 9)
     os.truncate(out, out.stat().st_size - lost)
@@ -250,7 +279,9 @@ def test_an_output_that_went_away_is_not_made_up(tmp_path: Path) -> None:
 
 
 def test_resuming_a_complete_run_changes_nothing(tmp_path: Path, reference) -> None:
-    """A run that came to its end has nothing left to do, still counts what it kept, and can be resumed any number of times."""
+    """A run that came to its end has nothing left to do, still counts what it kept, and can be resumed any
+    number of times.
+    """
     out, fallen = tmp_path / "out", tmp_path / "fallen"
     work(opened(out, rejected=fallen), -1)
     for _ in range(2):
@@ -270,7 +301,9 @@ def test_resume_twice_after_two_kills(tmp_path: Path, reference) -> None:
 
 
 def test_an_unfinished_run_is_not_overwritten(tmp_path: Path) -> None:
-    """Without --resume, the output of an unfinished run is refused and left as it is; a finished one is replaced."""
+    """Without --resume, the output of an unfinished run is refused and left as it is; a finished one is
+    replaced.
+    """
     out = tmp_path / "out"
     work(opened(out), 7)
     before = out.read_bytes()
@@ -288,7 +321,7 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     out = tmp_path / "out"
     work(opened(out), 7)
     journal = (tmp_path / "out.journal").read_bytes()
-    with pytest.raises(UsageError, match="begun with other settings: seed, turns$"):
+    with pytest.raises(UsageError, match=r"begun with other settings: seed, turns$"):
         opened(out, resume=True, seed=1, turns=3)
     assert (tmp_path / "out.journal").read_bytes() == journal
 
@@ -306,7 +339,9 @@ def test_rejected_comes_and_goes_with_the_run(tmp_path: Path) -> None:
 
 
 def test_another_input_is_refused(tmp_path: Path) -> None:
-    """The last input done must be where it was; an input that is shorter or different is not that of the run."""
+    """The last input done must be where it was; an input that is shorter or different is not that of
+    the run.
+    """
     out = tmp_path / "out"
     work(opened(out), 4)
     with pytest.raises(UsageError, match="the input is not that of the run begun"):
@@ -317,7 +352,9 @@ def test_another_input_is_refused(tmp_path: Path) -> None:
 
 
 def test_resume_needs_a_file_and_its_journal(tmp_path: Path) -> None:
-    """Standard output and devices cannot be resumed; a file without its journal is not guessed at; no file begins anew."""
+    """Standard output and devices cannot be resumed; a file without its journal is not guessed at; no file
+    begins anew.
+    """
     for path in ("-", "/dev/null"):
         with pytest.raises(UsageError, match="--resume needs -o FILE"):
             Output(path, rejected=None, resume=True, settings=SETTINGS)
@@ -392,8 +429,12 @@ for attempt in range(500):
 
 
 @pytest.mark.parametrize("stride", [1, 5, 7, 12])
-def test_killed_at_any_file_operation_and_resumed_the_bytes_are_the_same(tmp_path: Path, reference, stride: int) -> None:
-    """kill -9 in the middle of a write or another file operation, each time resumed: nothing is lost or doubled."""
+def test_killed_at_any_file_operation_and_resumed_the_bytes_are_the_same(
+    tmp_path: Path, reference, stride: int
+) -> None:
+    """kill -9 in the middle of a write or another file operation, each time resumed: nothing is lost or
+    doubled.
+    """
     script = _KILLED_RUNS.format(path=[str(Path(__file__).parent), *sys.path], stride=stride)
     ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, check=False, timeout=60)
     assert ended.returncode == 0, ended.stderr

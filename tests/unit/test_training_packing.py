@@ -47,9 +47,7 @@ def load(tmp_path: Path) -> Any:
     return load
 
 
-def gradient(
-    model: Any, examples: list[Example], max_tokens: int, *, shared: bool
-) -> "tuple[float, torch.Tensor]":
+def gradient(model: Any, examples: list[Example], max_tokens: int, *, shared: bool) -> "tuple[float, torch.Tensor]":
     """Return the summed loss of all tokens to be learnt and the gradient of all weights."""
     import torch
 
@@ -64,9 +62,7 @@ def gradient(
 
 @pytest.mark.parametrize("kind", ["qwen2", "llama", "qwen3"])
 @pytest.mark.parametrize("max_tokens", [1, 40, 10_000])
-def test_a_tree_has_the_loss_and_the_gradient_of_transformers_own_loss(
-    load: Any, kind: str, max_tokens: int
-) -> None:
+def test_a_tree_has_the_loss_and_the_gradient_of_transformers_own_loss(load: Any, kind: str, max_tokens: int) -> None:
     """However a batch is laid out, loss and gradient are those of one example at a time with `labels`."""
     import torch
 
@@ -74,9 +70,7 @@ def test_a_tree_has_the_loss_and_the_gradient_of_transformers_own_loss(
     expected = 0.0
     for one in batch():
         ids = torch.tensor([one.input_ids])
-        labels = torch.tensor(
-            [[t if counts else -100 for t, counts in zip(one.input_ids, one.loss_mask, strict=True)]]
-        )
+        labels = torch.tensor([[t if counts else -100 for t, counts in zip(one.input_ids, one.loss_mask, strict=True)]])
         loss = model(input_ids=ids, labels=labels).loss * sum(one.loss_mask)
         loss.backward()
         expected += loss.item()

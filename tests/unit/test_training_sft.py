@@ -37,10 +37,7 @@ def data(n: int = 12) -> list[Example]:
     """Return examples with a common prompt, each ending in a fixed answer that is to be learnt."""
     draw = random.Random(0)
     prompt = [draw.randrange(256) for _ in range(20)]
-    return [
-        Example([*prompt, i, i + 1, 7, 8, 9, 258], [0] * 22 + [1] * 4, f"t{i}", f"r{i}", "pass")
-        for i in range(n)
-    ]
+    return [Example([*prompt, i, i + 1, 7, 8, 9, 258], [0] * 22 + [1] * 4, f"t{i}", f"r{i}", "pass") for i in range(n)]
 
 
 def weights(directory: Path) -> dict[str, Any]:
@@ -193,9 +190,7 @@ def start(base: str, out: Path) -> "subprocess.Popen[str]":
     )
 
 
-def steps(
-    process: "subprocess.Popen[str]", until: Callable[[list[int]], bool] = lambda _: False
-) -> list[int]:
+def steps(process: "subprocess.Popen[str]", until: Callable[[list[int]], bool] = lambda _: False) -> list[int]:
     """Read the reported steps until the run ends or enough is seen."""
     seen: list[int] = []
     assert process.stderr is not None
