@@ -98,8 +98,7 @@ def _docstring(text: str) -> Iterator[str]:
 
 def commands() -> dict[str, Any]:
     """Return name → command of the live app, in the order of `sca --help`."""
-    group: Any = typer.main.get_command(app.app)
-    return dict(group.commands)
+    return app.every_command()
 
 
 def _leaves(verb: str) -> list[tuple[str, Any]]:

@@ -4,22 +4,64 @@ Exit codes: 0 ok · 1 ran but produced nothing · 2 usage · 3 bad record · 4 s
 130 Ctrl-C. A closed pipe (`| head -1`) is success.
 """
 
+import importlib
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import sca_cli
 from sca_cli import plugins
-from sca_cli.commands import challenge, distill, env, explore, plugins_list, rollout, train, verify
-from sca_cli.commands import eval as evaluate
 from sca_cli.errors import ExitCode, ScaError
+
+VERBS = {
+    "explore": "Act in an environment without a task and record what was seen.",
+    "challenge": "Write candidate tasks: instruction, check, solution and three failure cases.",
+    "verify": "Keep the tasks that prove themselves, each program in a jail of its own.",
+    "rollout": "Attempt each task several times; the task's own check gives the reward.",
+    "train": "Fine-tune a model on its own successful rollouts.",
+    "distill": "Fine-tune a student on a teacher's rollouts.",
+    "eval": "Measure a model on held-out tasks: Pass@k, pass^k, 95 % intervals, the no-op baseline.",
+    "plugins": "List environments and models that the installed plugins offer.",
+    "env": "List environments, show one.",
+}
+"""Verb → first line of its help. The list of verbs is shown from here, so that it need not import them all."""
+
+
+class _Verbs(TyperGroup):
+    """Imports `sca_cli.commands.VERB` when the verb is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*VERBS, *(name for name in super().list_commands(ctx) if name not in VERBS)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in VERBS and cmd_name not in self.commands:
+            self.commands[cmd_name] = _load(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        names = self.list_commands(ctx)
+        rows = [(name, VERBS.get(name) or self.get_command(ctx, name).get_short_help_str(80)) for name in names]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _load(verb: str) -> Any:
+    module = importlib.import_module(f"sca_cli.commands.{'plugins_list' if verb == 'plugins' else verb}")
+    if isinstance(getattr(module, "app", None), typer.Typer):
+        return typer.main.get_group(module.app)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(verb)(module.command)
+    return typer.main.get_command(alone)
+
 
 app = typer.Typer(
     name="sca",
+    cls=_Verbs,
     help="Turn any tool environment into verified training tasks and then into a better agent.\n\n"
     "\b\nExample:\n  sca challenge --env calculation -n 200 | sca verify | sca train --save runs/trained\n\n"
     "Records are JSONL: data on stdout, everything for people on stderr. 'man sca' and 'sca VERB --help' say more.",
@@ -27,16 +69,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-app.command("explore")(explore.command)
-app.command("challenge")(challenge.command)
-app.command("verify")(verify.command)
-app.command("rollout")(rollout.command)
-app.command("train")(train.command)
-app.command("distill")(distill.command)
-app.command("eval")(evaluate.command)
-app.command("plugins")(plugins_list.command)
-app.add_typer(env.app, name="env")
 
 
 def _print_version(asked: bool) -> None:
@@ -52,6 +84,12 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+def every_command() -> dict[str, Any]:
+    """Return verb → command, all imported: for the manual and its tests."""
+    group: Any = typer.main.get_command(app)
+    return {name: group.get_command(None, name) for name in group.list_commands(None)}
 
 
 def main() -> None:

@@ -91,11 +91,11 @@ def _joined(name: str, run: Run | None, judgement: Judgement, calls: list[Observ
     check = Check(name=name, outcome=judgement.outcome, calls=calls, seconds=seconds)
     if run is not None:
         check.answer = run.answer
-    if judgement.outcome == "invalid":
-        check.reason, check.message, check.where = judgement.reason, judgement.message, "evaluate"
     if run is not None and not run.ok:
-        check.reason, check.message, check.where = run.reason, run.message, check.where or "program"
         check.outcome = "invalid"
+        check.reason, check.message, check.where = run.reason, run.message, "program"
+    if judgement.outcome == "invalid":  # told even where the program broke too: a check must stand any end state
+        check.reason, check.message, check.where = judgement.reason, judgement.message, "evaluate"
     return check
 
 

@@ -44,6 +44,8 @@ class Fanout:
 
     async def _cancel_all(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
+        # what comes of work that is broken off is nobody's business
+        self._loop.set_exception_handler(lambda *_: None)
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
@@ -100,8 +102,6 @@ class Fanout:
         finally:
             stopped.set()
             slots.release()
-            if waiting:
-                # what comes of work that is broken off is nobody's business
-                self._loop.call_soon_threadsafe(self._loop.set_exception_handler, lambda *_: None)
-            for future in waiting:
-                future.cancel()
+            if not self._loop.is_closed():  # else all is cancelled, and this generator was only forgotten
+                for future in waiting:
+                    future.cancel()

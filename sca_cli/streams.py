@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -164,6 +165,8 @@ class _WholeLines(io.RawIOBase):
     def flush(self) -> None:
         line, self._pending = memoryview(bytes(self._pending)), bytearray()
         start = self.tell() if self.seekable_file else 0
+        # Ctrl-C in the middle of a line would leave half of it in a pipe; it waits until the line is out
+        unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
@@ -174,6 +177,8 @@ class _WholeLines(io.RawIOBase):
                 os.ftruncate(self._descriptor, start)
             hint = "what was written before is whole; make room, then --resume" if self.seekable_file else ""
             raise MissingError(f"cannot write {self._name}: {error.strerror}", hint) from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
 
     def tell(self) -> int:
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)

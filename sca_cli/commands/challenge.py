@@ -16,6 +16,7 @@ from sca_cli.commands.shell import (
     Meter,
     exit_code,
     made_by,
+    on_command_line,
     opened_model,
     pump,
     required_envs,
@@ -117,6 +118,7 @@ class Workshops:
 
 
 def command(
+    context: typer.Context,
     inputs: options.Inputs = None,
     env: options.Env = None,
     model: options.Model = None,
@@ -157,12 +159,12 @@ def command(
     Example:
       sca explore --env calculation -n 40 | sca challenge --method solution-first -n 200 > candidates.jsonl
 
-    Reads explorations; with nothing piped in and --env given it explores itself. A reply that is not a task is counted,
-    and kept with --rejected.
+    Reads explorations; with --env given, or nothing piped in and SCA_ENV set, it explores itself. A reply that is not
+    a task is counted, and kept with --rejected.
     """
     model_name = required_model(model)
     prompts = Prompts.from_option(prompt)
-    paths = inputs or (["-"] if streams.is_piped() else [])
+    paths = inputs or (["-"] if streams.is_piped() and not on_command_line(context, "env") else [])
     if not paths and not env:
         raise UsageError("nothing to read and no --env to explore", "pipe explorations in, or give --env NAME")
     envs = [] if paths else required_envs(env)

@@ -14,7 +14,16 @@ from sca_cli.agent import Actor, EpisodeLimits
 from sca_cli.commands import options
 from sca_cli.commands.rollout import Attempts
 from sca_cli.commands.rollout import run as attempt_all
-from sca_cli.commands.shell import MODEL_WIDTH, Meter, exit_code, made_by, opened_model, required_model, say
+from sca_cli.commands.shell import (
+    MODEL_WIDTH,
+    Meter,
+    exit_code,
+    made_by,
+    on_command_line,
+    opened_model,
+    required_model,
+    say,
+)
 from sca_cli.errors import ExitCode, UsageError
 from sca_cli.estimates import Tally, estimate, interval, pass_at, pass_hat
 from sca_cli.fanout import Fanout
@@ -158,9 +167,7 @@ def command(
     Given rollouts instead of tasks, it scores those and runs nothing.
     """
     models = list(compare) if compare else [model] if model else []
-    source = context.get_parameter_source("env")
-    from_variable = source is not None and source.name == "ENVIRONMENT"
-    records = list(_records(inputs, env, piped=streams.is_piped() and (not env or from_variable)))
+    records = list(_records(inputs, env, piped=streams.is_piped() and not on_command_line(context, "env")))
     if records and isinstance(records[0], Rollout):
         return _score_rollouts([record for record in records if isinstance(record, Rollout)], output, quiet)
     names = [required_model(name) for name in models] or [required_model(None)]

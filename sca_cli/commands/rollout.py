@@ -22,6 +22,7 @@ from sca_cli.commands.shell import (
     required_inputs,
     required_model,
     say,
+    written_before,
 )
 from sca_cli.errors import ExitCode, WorldError
 from sca_cli.fanout import Fanout, derived_seed
@@ -154,7 +155,7 @@ def command(
         "times": times,
     }
     sink = Output(output, rejected=None, resume=resume, settings=settings)
-    outcomes: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter(rollout.outcome for rollout in written_before(sink, [output], Rollout))
     with (
         Fanout(concurrency or MODEL_WIDTH) as fanout,
         Sandbox(Limits()) as sandbox,

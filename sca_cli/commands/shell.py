@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 import sca_cli
 from sca_cli import plugins, streams
 from sca_cli.errors import ExitCode, UsageError
@@ -78,6 +80,17 @@ def required_inputs(paths: list[str] | None, usage: str) -> list[str]:
     if not streams.is_piped():
         raise UsageError("nothing to read: pipe records in or name a file", usage)
     return ["-"]
+
+
+def on_command_line(context: typer.Context, parameter: str) -> bool:
+    """Whether a parameter was typed, and does not come from a variable or a default."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def written_before[R: Record](output: streams.Output, paths: Iterable[str | None], kind: type[R]) -> Iterator[R]:
+    """Yield what an earlier run, that is being resumed, wrote to its files."""
+    return streams.read([path for path in paths if path], kind) if output.finished else iter(())
 
 
 def made_by(command: str, *, model: str = "", seed: int | None = None, prompt: str = "") -> MadeBy:

@@ -9,7 +9,7 @@ import typer
 
 from sca_cli import checks, streams
 from sca_cli.commands import options
-from sca_cli.commands.shell import Done, Meter, exit_code, pump, required_inputs, sandbox_width, say
+from sca_cli.commands.shell import Done, Meter, exit_code, pump, required_inputs, sandbox_width, say, written_before
 from sca_cli.errors import ExitCode
 from sca_cli.fanout import Fanout
 from sca_cli.records import Task
@@ -50,14 +50,18 @@ class Funnel:
 
     def __init__(self) -> None:
         self._fell: dict[str, Counter[str]] = {}
+        self._kept: dict[str, set[str]] = {}
 
     def count(self, task: Task) -> None:
         """Count one task where it fell."""
         stage = task.verdict.stage if task.verdict else "parsed"
-        self._fell.setdefault(task.method or "hand-written", Counter())[stage] += 1
+        method = task.method or "hand-written"
+        self._fell.setdefault(method, Counter())[stage] += 1
+        if task.verdict and task.verdict.passed:
+            self._kept.setdefault(method, set()).add(task.id)
 
     def lines(self) -> list[str]:
-        """Return the funnel as text: candidates, then how many passed each stage and their cumulative share."""
+        """Return the funnel as text: how many passed each stage, their share, and how many distinct ones are kept."""
         lines = []
         for method, fell in sorted(self._fell.items()):
             left = total = fell.total()
@@ -65,6 +69,7 @@ class Funnel:
             for stage in STAGES:
                 left -= fell[stage]
                 lines.append(f"  {stage:<9} {left:6d}  {left / total:6.1%}")
+            lines.append(f"  {'distinct':<9} {len(self._kept.get(method, ())):6d}")
         return lines
 
 
@@ -103,6 +108,8 @@ def command(
     }
     sink = Output(output, rejected=rejected, resume=resume, settings=settings)
     funnel = Funnel()
+    for earlier in written_before(sink, [output, rejected], Task):
+        funnel.count(earlier)
     with (
         Fanout(concurrency or sandbox_width()) as fanout,
         Sandbox(limits) as sandbox,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 import sca_cli
 from sca_cli import app
@@ -71,8 +70,9 @@ def test_every_verb_is_tried(capfd) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_is_described(verb: str) -> None:
     """No argument or option of any verb is without a sentence on what it does."""
-    command: Any = typer.main.get_command(app.app)
-    for word in verb.split():
+    first, *rest = verb.split()
+    command: Any = app.every_command()[first]
+    for word in rest:
         command = command.commands[word]
     assert [parameter.name for parameter in command.params if not (parameter.help or "").strip().endswith(".")] == []
 
@@ -256,3 +256,9 @@ def test_environments_are_listed(capfd) -> None:
     code, out, _ = ran(capfd, "env list")
     assert code == 0
     assert any(line.startswith("calculation ") for line in out.splitlines())
+
+
+@pytest.mark.parametrize("verb", app.VERBS)
+def test_the_list_of_verbs_says_what_each_help_says(verb: str) -> None:
+    """`sca --help` imports no verb; its line for a verb is still the first of that verb's own help."""
+    assert app.every_command()[verb].help.strip().splitlines()[0] == app.VERBS[verb]

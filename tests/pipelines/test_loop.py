@@ -248,7 +248,7 @@ def test_interrupt_ends_with_130_and_whole_lines(tmp_path: Path, script, verb: s
     settings = {"SCA_MODEL": script(*rules(), delay_s=0.01), "SCA_ENV": ENV}
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=tmp_path, env=environment(settings)
+        command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=tmp_path, env=environment(settings), bufsize=0
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -256,6 +256,7 @@ def test_interrupt_ends_with_130_and_whole_lines(tmp_path: Path, script, verb: s
             process.stdin.write(shipped_task() + b"\n" + shipped_task()[:20])
             process.stdin.flush()  # and then the pipe goes quiet
         first = process.stdout.readline()
+        time.sleep(1)  # until the pipe is full: half a line may be written when the signal comes
         process.send_signal(signal.SIGINT)
         started = time.monotonic()
         rest, err = process.communicate(timeout=30)

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -370,6 +372,34 @@ def test_output_and_rejected_are_two_files(tmp_path: Path) -> None:
     """One file cannot be both."""
     with pytest.raises(UsageError, match="name the same file"):
         opened(tmp_path / "out", rejected=tmp_path / "out")
+
+
+def test_an_interrupt_in_the_middle_of_a_line_waits_for_its_end() -> None:
+    """Ctrl-C while half of a long line is in a pipe is raised when the line is out whole."""
+    ours, theirs = os.pipe()
+    saved = os.dup(1)
+    os.dup2(theirs, 1)
+    os.close(theirs)
+    output = Output("-", rejected=None, resume=False, settings=SETTINGS)
+    seen: list[bytes] = []
+
+    def interrupt_then_read() -> None:
+        time.sleep(0.1)  # the pipe is full by now
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        with os.fdopen(ours, "rb") as file:
+            seen.append(file.read())
+
+    reader = threading.Thread(target=interrupt_then_read)
+    reader.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            output.write("0", [task(0, size=1 << 20)])
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        reader.join()
+    assert seen == [encode(task(0, size=1 << 20)) + b"\n"]
 
 
 def test_a_device_gets_no_journal() -> None:
