@@ -74,11 +74,13 @@ class Parts:
 
 
 def parse(text: str) -> Parts:
-    """Read the paper's text form.
+    """Read the paper's text form; what follows the third failure case is rambling and is not read.
 
     Raises:
         Unparsable: a part is missing, empty, repeated, or not Python.
     """
+    ends = [end.end() for end in re.finditer(r"</failure_case>", text)]
+    text = text[: ends[FAILURE_CASES - 1]] if len(ends) >= FAILURE_CASES else text
     parts = Parts(
         instruction=_only(text, "instruction"),
         evaluate=_source(_only(text, "evaluation_function"), "evaluation_function"),

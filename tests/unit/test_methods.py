@@ -93,21 +93,21 @@ def test_cat_reads_the_four_parts() -> None:
         ),
         ({"failures": "<failure_case>\nfinal_answer(1)\n</failure_case>"}, "1 <failure_case> instead of 3"),
         (
-            {"failures": PARTS["failures"] + "<failure_case>pass</failure_case>"},
-            "4 <failure_case> instead of 3",
-        ),
-        (
             {"failures": PARTS["failures"].replace("final_answer(8)", "final_answer(")},
             "<failure_case> is not Python",
         ),
     ],
 )
 def test_cat_is_strict(change: dict[str, str], said: str) -> None:
-    """A part that is missing, empty, repeated, not Python, or too few or many failure cases: nothing is
-    guessed.
-    """
+    """A part that is missing, empty, repeated or not Python, or too few failure cases: nothing is guessed."""
     with pytest.raises(cat.Unparsable, match=said):
         cat.parse("\n".join((PARTS | change).values()))
+
+
+@pytest.mark.parametrize("tail", ["<failure_case>pass</failure_case>", "<failure_case>\npa", "<solution>x</solution>"])
+def test_cat_does_not_read_beyond_the_third_failure_case(tail: str) -> None:
+    """A small model rambles on until its tokens end; the task it has written by then is whole."""
+    assert cat.parse(WHOLE + tail) == cat.parse(WHOLE)
 
 
 def test_cat_makes_a_task_that_verifies(workshop, sandbox: Sandbox) -> None:
