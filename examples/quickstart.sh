@@ -32,20 +32,20 @@ else
 fi
 printf '%s' "$model" >"$run/model"
 
-sca explore --env "$env" --model "$model" -n "$((candidates / 5))" -o "$run/explorations.jsonl" --resume
+# Exit code 1 says "ran but produced nothing", which is a result; anything else stops here.
+unless_empty() { "$@" || [ $? -eq 1 ]; }
+
+sca explore --env "$env" --model "$model" -n "$((candidates / 5 + 1))" -o "$run/explorations.jsonl" --resume
 sca challenge --method solution-first -n "$candidates" --all --model "$model" \
     "$run/explorations.jsonl" -o "$run/candidates.jsonl" --resume
-sca verify "$run/candidates.jsonl" -o "$run/tasks.jsonl" --rejected "$run/fallen.jsonl" --resume 2>"$run/funnel.txt" || true
-cat "$run/funnel.txt" >&2
-sca rollout "$run/tasks.jsonl" -k "${SCA_SAMPLES:-4}" --model "$model" -o "$run/rollouts.jsonl" --resume || true
-[ -f "$run/checkpoint.jsonl" ] || sca train "$run/rollouts.jsonl" --model "$model" --save "$run/trained" --resume >"$run/checkpoint.part" || {
-    sca_say "nothing to train on: none of the model's attempts passed. A larger model (SCA_MODEL) or more candidates will do."
+unless_empty sca verify "$run/candidates.jsonl" -o "$run/tasks.jsonl" --rejected "$run/fallen.jsonl" --resume
+unless_empty sca rollout "$run/tasks.jsonl" -k "${SCA_SAMPLES:-4}" --model "$model" -o "$run/rollouts.jsonl" --resume
+sca train "$run/rollouts.jsonl" --model "$model" --save "$run/trained" -o "$run/checkpoint.jsonl" --resume || {
+    [ $? -eq 1 ] && sca_say "None of the model's attempts passed. A larger model (SCA_MODEL) or more candidates may do."
     exit 1
 }
-[ -f "$run/checkpoint.jsonl" ] || mv "$run/checkpoint.part" "$run/checkpoint.jsonl"
-
 sca_say "" "Held-out tasks, before and after:"
 sca eval --env "$env" -k 4 ${SCA_EVAL:+-n "$SCA_EVAL"} --compare "$model" "transformers:$run/trained" \
-    --rollouts "$run/eval.jsonl" --resume >"$run/scores.jsonl"
+    --rollouts "$run/eval.jsonl" --resume -o "$run/scores.jsonl"
 sca_say "" "The funnel of the filter:"
-cat "$run/funnel.txt" >&2
+unless_empty sca verify "$run/candidates.jsonl" -o "$run/tasks.jsonl" --rejected "$run/fallen.jsonl" --resume

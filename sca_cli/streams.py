@@ -10,7 +10,9 @@ import io
 import os
 import re
 import signal
+import stat
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -38,6 +40,14 @@ def is_piped() -> bool:
         return not os.isatty(0) and not os.path.samestat(os.fstat(0), os.stat(os.devnull))  # noqa: PTH116  fd and path compared
     except OSError:
         return False
+
+
+def line_count(paths: Iterable[str]) -> int | None:
+    """Return how many lines there are to read, or None where that is not known beforehand: a pipe."""
+    paths = list(paths)
+    if not all(os.path.isfile(path) for path in paths):  # noqa: PTH113  '-' is not a file
+        return None
+    return sum(_lines_within(path, os.path.getsize(path)) for path in paths)  # noqa: PTH202  names as given
 
 
 def read(paths: Iterable[str], *kinds: type[Record]) -> Iterator[Any]:
@@ -148,6 +158,26 @@ def _plain(message: str) -> str:
 # ---------------------------------------------------------------- writing
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until the block is done: in the middle of a line it would leave half of it in a pipe.
+
+    Masking the signal would not do: it may reach another thread, and Python raises it in this one all the same.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if came:
+        raise KeyboardInterrupt
+
+
 class _WholeLines(io.RawIOBase):
     """A binary file that keeps what it is given until `flush`, and on a full disk takes a half-written line back."""
 
@@ -165,11 +195,10 @@ class _WholeLines(io.RawIOBase):
     def flush(self) -> None:
         line, self._pending = memoryview(bytes(self._pending)), bytearray()
         start = self.tell() if self.seekable_file else 0
-        # Ctrl-C in the middle of a line would leave half of it in a pipe; it waits until the line is out
-        unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            while line:
-                line = line[os.write(self._descriptor, line) :]
+            with _uninterrupted():
+                while line:
+                    line = line[os.write(self._descriptor, line) :]
         except OSError as error:
             if not self.seekable_file and error.errno == errno.EPIPE:
                 raise BrokenPipeError(errno.EPIPE, "closed pipe") from error
@@ -177,8 +206,6 @@ class _WholeLines(io.RawIOBase):
                 os.ftruncate(self._descriptor, start)
             hint = "what was written before is whole; make room, then --resume" if self.seekable_file else ""
             raise MissingError(f"cannot write {self._name}: {error.strerror}", hint) from error
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
 
     def tell(self) -> int:
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
@@ -190,6 +217,7 @@ class Output:
     Args:
         path: a file, or `-` for standard output.
         rejected: a file for records that were turned down, or None.
+        inputs: the files that are read; neither of the two may be one of them.
         resume: go on where the journal of `path` ends.
         settings: everything that decides what is written; a run can only be resumed with the same settings.
 
@@ -198,7 +226,11 @@ class Output:
         MissingError: a file cannot be written.
     """
 
-    def __init__(self, path: str, *, rejected: str | None, resume: bool, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, path: str, *, rejected: str | None, resume: bool, settings: dict[str, Any], inputs: Iterable[str] = ()
+    ) -> None:
+        for name in filter(None, (path, rejected)):
+            _refuse_overwriting(name, inputs)
         journalled = path != "-" and (os.path.isfile(path) or not os.path.exists(path))  # noqa: PTH110, PTH113  not /dev/full, not a named pipe
         if resume and not journalled:
             raise UsageError("--resume needs -o FILE", "the output file is the progress")
@@ -207,7 +239,7 @@ class Output:
         self._files = ExitStack()
         names = [path] if rejected is None else [path, rejected]
         self._journal = _Journal(names, settings, resume) if journalled else None
-        self.finished = self._journal.finished if self._journal else 0
+        self.begun_at = self.finished = self._journal.finished if self._journal else 0
         """Inputs that an earlier run finished; they are not done again."""
         offsets = self._journal.offsets if self._journal and self._journal.offsets else [0] * len(names)
         self.kept = _lines_within(path, offsets[0])
@@ -268,6 +300,21 @@ class Output:
         if self._journal:
             self._journal.close(complete=complete)
         self._files.close()
+
+
+def _refuse_overwriting(name: str, inputs: Iterable[str]) -> None:
+    if name == "-":
+        return
+    if not Path(name).parent.is_dir():
+        raise MissingError(f"cannot write {name}: its directory does not exist")
+    for path in inputs:
+        try:
+            read_from = os.fstat(0) if path == "-" else os.stat(path)  # noqa: PTH116  names as given
+            same = stat.S_ISREG(read_from.st_mode) and os.path.samestat(read_from, os.stat(name))  # noqa: PTH116
+        except OSError:
+            continue
+        if same:
+            raise UsageError(f"{name} is what is read: writing it would destroy it", "write to another file")
 
 
 def _lines_within(path: str, size: int) -> int:

@@ -34,7 +34,7 @@ class Calculation(Environment):
         """Put the state of seed 0 in place.
 
         Args:
-            family: one of `FAMILIES`, or "" for all tools at once.
+            family: message_decoder, dna_sequencer, trade_calculator or travel_itinerary; "" for all tools at once.
         """
         self.family = family
         self.reset(0)

@@ -181,13 +181,13 @@ def command(
         "prompt": prompts.fingerprint(),
         "all": keep_all,
     }
-    sink = Output(output, rejected=rejected, resume=resume, settings=settings)
+    sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=paths)
     sampling = Sampling(temperature, top_p, max_tokens)
     with (
         Fanout(concurrency or MODEL_WIDTH) as fanout,
         Sandbox(Limits()) as sandbox,
-        opened_model(model_name, fanout) as engine,
         Meter("challenge", count, quiet=quiet) as meter,
+        opened_model(model_name, fanout) as engine,
     ):
         for env_spec in envs:
             sandbox.describe(env_spec)  # one that does not start is told once, before any work
@@ -206,6 +206,8 @@ def command(
         ):
             reasons.update(record.error.message for record in done.rejected if record.error)
         made = meter.inputs
+    if sink.begun_at:
+        say(f"sca challenge: {sink.begun_at} candidates were made before", quiet=quiet)
     say(_summary(made, reasons, method), quiet=quiet)
     return exit_code(sink.kept)
 

@@ -6,11 +6,12 @@ import typer
 
 from sca_cli import plugins, streams
 from sca_cli.commands import options, train
-from sca_cli.commands.shell import Meter, required_inputs
+from sca_cli.commands.shell import Meter, made_by, required_inputs
 from sca_cli.errors import ExitCode
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import Prompts
 from sca_cli.records import Rollout, Task
+from sca_cli.streams import Output
 
 
 def command(
@@ -77,12 +78,16 @@ def command(
     Reads tasks, which the teacher rolls out, or rollouts that a teacher made. The messages are rendered with the
     student's own chat template; loss is on what the teacher said only.
     """
-    from sca_cli.training.sft import SftOptions, fail_if_in_the_way
+    from sca_cli.training.sft import SftOptions, fail_if_in_the_way, load_tokenizer
 
     paths = required_inputs(inputs, "sca distill tasks.jsonl --teacher … --student … --save runs/student")
     if teacher:
         plugins.fail_if_unknown([], [teacher])
+    sink = Output(output, rejected=None, resume=False, settings={"command": "distill"}, inputs=paths)
+    if resume and (trained := train.trained_before(save)):
+        return train.write_checkpoint("distill", trained, sink, quiet=quiet)
     fail_if_in_the_way(save, resume=resume)
+    tokenizer = load_tokenizer(student)
     training = SftOptions(
         lora_rank=lora_rank,
         learning_rate=learning_rate,
@@ -114,6 +119,8 @@ def command(
     records = train.refuse_eval(streams.read(paths, Task, Rollout), allow=allow_eval)
     with Meter("distill", None, quiet=quiet) as meter:
         attempts = train.attempted(records, teacher, roller)
-        checkpoint, tally = train.run(attempts, student, save, selection, training, meter, resume=resume)
-    checkpoint.algorithm = "distill"
-    return train.write_checkpoint("distill", checkpoint, tally, teacher or "", seed, output, times=times, quiet=quiet)
+        checkpoint, tally = train.run(attempts, student, tokenizer, save, selection, training, meter, resume=resume)
+    checkpoint.algorithm, checkpoint.made_by = "distill", made_by("distill", model=teacher or "", seed=seed)
+    train.keep_checkpoint(checkpoint, times=times)
+    train.report("distill", tally, quiet=quiet)
+    return train.write_checkpoint("distill", checkpoint, sink, quiet=quiet)

@@ -12,7 +12,7 @@ import typer
 from sca_cli import checks, plugins, streams
 from sca_cli.agent import Actor, EpisodeLimits
 from sca_cli.commands import options
-from sca_cli.commands.rollout import Attempts
+from sca_cli.commands.rollout import Attempts, worth_attempting
 from sca_cli.commands.rollout import run as attempt_all
 from sca_cli.commands.shell import (
     MODEL_WIDTH,
@@ -167,13 +167,19 @@ def command(
     Given rollouts instead of tasks, it scores those and runs nothing.
     """
     models = list(compare) if compare else [model] if model else []
+    sink = Output(output, rejected=None, resume=False, settings={"command": "eval"}, inputs=inputs or ["-"])
     records = list(_records(inputs, env, piped=streams.is_piped() and not on_command_line(context, "env")))
-    if records and isinstance(records[0], Rollout):
-        return _score_rollouts([record for record in records if isinstance(record, Rollout)], output, quiet)
+    attempted = [record for record in records if isinstance(record, Rollout)]
+    if len(attempted) not in (0, len(records)):
+        raise UsageError("tasks and rollouts are mixed", "evaluate one kind at a time")
+    if attempted:
+        return _finish(_scores_of(attempted), sink, quiet)
     names = [required_model(name) for name in models] or [required_model(None)]
     if resume and not rollouts:
         raise UsageError("--resume needs --rollouts FILE", "the attempts kept there are the progress")
-    tasks = [record for record in records if isinstance(record, Task)][:count]
+    tasks = list(worth_attempting(record for record in records if isinstance(record, Task)))[:count]
+    if not tasks:
+        say("sca eval: no tasks to attempt", quiet=quiet)
     prompts = Prompts.from_option(prompt)
     scores: list[Score] = []
     tallies: list[Tallies] = []
@@ -194,20 +200,22 @@ def command(
             }
             with (
                 _kept_rollouts(rollouts, place) as path,
-                opened_model(name, fanout) as engine,
                 Meter("eval", len(tasks) * samples, quiet=quiet) as meter,
+                opened_model(name, fanout) as engine,
             ):
-                sink = Output(path, rejected=None, resume=resume, settings=settings)
+                kept = Output(path, rejected=None, resume=resume, settings=settings)
                 actor = Actor(
                     engine, Sampling(temperature, top_p, max_tokens), EpisodeLimits(turns=turns), actions, prompts
                 )
                 attempts = Attempts(actor, sandbox, name, samples, seed, command="eval")
-                tallies.append(run(tasks, attempts, output=sink, fanout=fanout, meter=meter, path=path))
+                tallies.append(run(tasks, attempts, output=kept, fanout=fanout, meter=meter, path=path))
             scores.append(score_of(tallies[-1], name, samples, noop))
             scores[-1].made_by = made_by("eval", model=name, seed=seed, prompt=prompts.fingerprint())
-    if compare and len(scores) == len(compare):
-        scores[1].against, scores[1].difference = compare[0], paired_difference(tallies[1], tallies[0])
-    return _finish(scores, output, quiet)
+            if place:
+                scores[-1].against, scores[-1].difference = names[0], paired_difference(tallies[1], tallies[0])
+            sink.write(name, [scores[-1]])
+            say(table(scores[-1:]), quiet=quiet)
+    return _finish([], sink, quiet)
 
 
 def _records(inputs: list[str] | None, env: list[str] | None, *, piped: bool) -> Iterator[Task | Rollout]:
@@ -223,6 +231,7 @@ def _records(inputs: list[str] | None, env: list[str] | None, *, piped: bool) ->
 
 def _shipped(text: str) -> Iterator[Task]:
     spec = plugins.parse_env(text)
+    plugins.load_environment(spec)  # options it does not take are told, not found to match nothing
     path = plugins.import_target(plugins.environment_entry(spec)).eval_path()
     if path is None:
         raise UsageError(f"environment '{spec.name}' ships no evaluation tasks", "name a file of tasks")
@@ -248,7 +257,7 @@ class _kept_rollouts:
             self._folder.cleanup()
 
 
-def _score_rollouts(rollouts: list[Rollout], output: str, quiet: bool) -> ExitCode:
+def _scores_of(rollouts: list[Rollout]) -> list[Score]:
     by_model: dict[str, list[Rollout]] = defaultdict(list)
     for rollout in rollouts:
         by_model[rollout.made_by.model if rollout.made_by else ""].append(rollout)
@@ -257,11 +266,10 @@ def _score_rollouts(rollouts: list[Rollout], output: str, quiet: bool) -> ExitCo
         per_task = Counter(rollout.task.id for rollout in attempts)
         scores.append(score_of(counted(iter(attempts)), model, min(per_task.values()), None))
         scores[-1].made_by = made_by("eval", model=model)
-    return _finish(scores, output, quiet)
+    return scores
 
 
-def _finish(scores: list[Score], output: str, quiet: bool) -> ExitCode:
-    sink = Output(output, rejected=None, resume=False, settings={"command": "eval"})
+def _finish(scores: list[Score], sink: Output, quiet: bool) -> ExitCode:
     for score in scores:
         sink.write(score.model, [score])
     sink.close(complete=True)

@@ -129,8 +129,8 @@ def command(
     with (
         Fanout(concurrency or MODEL_WIDTH) as fanout,
         Sandbox(Limits()) as sandbox,
-        opened_model(model_name, fanout) as engine,
         Meter("explore", count, quiet=quiet) as meter,
+        opened_model(model_name, fanout) as engine,
     ):
         for env_spec in envs:
             sandbox.describe(env_spec)  # one that does not start is told once, before any work
@@ -143,7 +143,9 @@ def command(
                 assert isinstance(record, Exploration)
                 calls += len(record.observations)
     say(
-        f"sca explore: {sink.kept} explorations, {calls} tool calls seen" + (f", {failed} failed" if failed else ""),
+        f"sca explore: {sink.kept} explorations"
+        + (f", {sink.begun_at} of them before" if sink.begun_at else f", {calls} tool calls seen")
+        + (f", {failed} failed" if failed else ""),
         quiet=quiet,
     )
     return exit_code(sink.kept)

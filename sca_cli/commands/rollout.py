@@ -154,13 +154,14 @@ def command(
         "prompt": prompts.fingerprint(),
         "times": times,
     }
-    sink = Output(output, rejected=None, resume=resume, settings=settings)
+    sink = Output(output, rejected=None, resume=resume, settings=settings, inputs=paths)
+    lines = streams.line_count(paths)
     outcomes: Counter[str] = Counter(rollout.outcome for rollout in written_before(sink, [output], Rollout))
     with (
         Fanout(concurrency or MODEL_WIDTH) as fanout,
         Sandbox(Limits()) as sandbox,
+        Meter("rollout", lines and lines * samples, quiet=quiet) as meter,
         opened_model(model_name, fanout) as engine,
-        Meter("rollout", None, quiet=quiet) as meter,
     ):
         actor = Actor(engine, Sampling(temperature, top_p, max_tokens), EpisodeLimits(turns=turns), actions, prompts)
         attempts = Attempts(actor, sandbox, model_name, samples, seed, times=times)

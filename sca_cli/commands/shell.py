@@ -47,9 +47,9 @@ def required_model(text: str | None, option: str = "--model") -> str:
         MissingError: unknown plugin.
     """
     if not text:
+        variable = ", or set SCA_MODEL" if option == "--model" else ""
         raise UsageError(
-            f"{option} is missing",
-            "for example --model transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct, or set SCA_MODEL",
+            f"{option} is missing", f"for example {option} transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct{variable}"
         )
     plugins.fail_if_unknown([], [text])
     return text

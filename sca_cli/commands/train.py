@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -31,7 +31,7 @@ from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import Prompts
-from sca_cli.records import Checkpoint, Rollout, Task
+from sca_cli.records import Checkpoint, Record, Rollout, Task, decode, encode
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 
@@ -72,7 +72,10 @@ MaxLength = Annotated[
 PerTask = Annotated[
     int | None, typer.Option("--max-per-task", min=1, help="Most examples of one task.", show_default="no limit")
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option("--device", help="Where to train; auto: on a GPU if there is one."),
+]
 Dtype = Annotated[
     Literal["auto", "bfloat16", "float32"], typer.Option("--dtype", help="Precision of the matrix products.")
 ]
@@ -96,6 +99,7 @@ class Selection:
 def run(
     rollouts: Iterable[Rollout],
     base: str,
+    tokenizer: Any,
     save: Path,
     selection: Selection,
     training: "SftOptions",
@@ -114,13 +118,13 @@ def run(
         UsageError: `save` is in the way.
     """
     from sca_cli.training.data import Tally, examples
-    from sca_cli.training.sft import load_tokenizer, train_sft
+    from sca_cli.training.sft import train_sft
 
     tally = Tally()
     chosen = list(
         examples(
             rollouts,
-            load_tokenizer(base),
+            tokenizer,
             use_segments=selection.use_segments,
             keep_failures=selection.keep_failures,
             max_tokens=selection.max_length,
@@ -176,19 +180,27 @@ def base_of(model: str | None, base: str | None) -> str:
 
 
 def attempted(records: Iterator[Task | Rollout], model: str | None, make: "Roller") -> Iterator[Rollout]:
-    """Return the rollouts that come in, and roll out the tasks among them.
+    """Return the rollouts that come in, or roll out the tasks that come in.
 
     Raises:
         UsageError: tasks, but no model to attempt them with.
+        RecordError: tasks and rollouts are mixed.
     """
     first = next(records, None)
     if first is None:
         return iter(())
     everything = chain([first], records)
     if isinstance(first, Rollout):
-        return (record for record in everything if isinstance(record, Rollout))
-    required_model(model)
-    return make.rollouts(record for record in everything if isinstance(record, Task))
+        return _only(Rollout, everything)
+    required_model(model, "--teacher" if make.command == "distill" else "--model")
+    return make.rollouts(_only(Task, everything))
+
+
+def _only[R: Record](kind: type[R], records: Iterable[Record]) -> Iterator[R]:
+    for record in records:
+        if not isinstance(record, kind):
+            raise RecordError(f"record {record.id}: tasks and rollouts are mixed", "give one kind")
+        yield record
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +232,9 @@ class Roller:
             "turns": self.turns,
             "seed": self.seed,
             "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
             "max_tokens": self.sampling.max_tokens,
+            "prompt": self.prompts.fingerprint(),
         }
         sink = Output(self.keep, rejected=None, resume=self.resume, settings=settings) if self.keep else None
         if sink is not None and self.keep is not None:
@@ -253,8 +267,8 @@ class Roller:
         say(summary(self.command, outcomes), quiet=self.quiet)
 
 
-def report(verb: str, checkpoint: Checkpoint, tally: "Tally", *, quiet: bool) -> None:
-    """Tell people what was trained on and where the model is."""
+def report(verb: str, tally: "Tally", *, quiet: bool) -> None:
+    """Tell people what was trained on."""
     left_out = {
         "failed": tally.failed,
         "invalid": tally.invalid,
@@ -264,14 +278,8 @@ def report(verb: str, checkpoint: Checkpoint, tally: "Tally", *, quiet: bool) ->
         "nothing to learn": tally.blank,
     }
     told = ", ".join(f"{number} {what}" for what, number in left_out.items() if number)
-    say(
-        f"sca {verb}: {tally.examples} examples of {tally.rollouts} rollouts"
-        + (f" (left out: {told})" if told else "")
-        + "\n"
-        f"sca {verb}: loss {checkpoint.metrics['first_loss']:.3f} → {checkpoint.metrics['last_loss']:.3f} in "
-        f"{checkpoint.metrics['steps']:.0f} steps; the model is in {checkpoint.path}",
-        quiet=quiet,
-    )
+    text = f"sca {verb}: {tally.examples} examples of {tally.rollouts} rollouts"
+    say(text + (f" (left out: {told})" if told else ""), quiet=quiet)
 
 
 def command(
@@ -317,11 +325,17 @@ def command(
     Reads rollouts, or tasks, which it rolls out itself with --model. Loss is on the model's own tokens only, exactly
     those it sampled. Writes a model directory that every model plugin loads, and prints one checkpoint record.
     """
-    from sca_cli.training.sft import SftOptions, fail_if_in_the_way
+    from sca_cli.training.sft import SftOptions, fail_if_in_the_way, load_tokenizer
 
     paths = required_inputs(inputs, "sca train rollouts.jsonl --save runs/trained")
     weights = base_of(model, base)
+    if model:
+        plugins.fail_if_unknown([], [model])
+    sink = Output(output, rejected=None, resume=False, settings={"command": "train"}, inputs=paths)
+    if resume and (trained := trained_before(save)):
+        return write_checkpoint("train", trained, sink, quiet=quiet)
     fail_if_in_the_way(save, resume=resume)
+    tokenizer = load_tokenizer(weights)
     training = SftOptions(
         lora_rank=lora_rank,
         learning_rate=learning_rate,
@@ -351,21 +365,41 @@ def command(
     records = refuse_eval(streams.read(paths, Task, Rollout), allow=allow_eval)
     with Meter("train", None, quiet=quiet) as meter:
         checkpoint, tally = run(
-            attempted(records, model, roller), weights, save, selection, training, meter, resume=resume
+            attempted(records, model, roller), weights, tokenizer, save, selection, training, meter, resume=resume
         )
-    checkpoint.algorithm = str(algo)
-    return write_checkpoint("train", checkpoint, tally, model or "", seed, output, times=times, quiet=quiet)
+    checkpoint.algorithm, checkpoint.made_by = str(algo), made_by("train", model=model or "", seed=seed)
+    keep_checkpoint(checkpoint, times=times)
+    report("train", tally, quiet=quiet)
+    return write_checkpoint("train", checkpoint, sink, quiet=quiet)
 
 
-def write_checkpoint(
-    verb: str, checkpoint: Checkpoint, tally: "Tally", model: str, seed: int, output: str, *, times: bool, quiet: bool
-) -> ExitCode:
-    """Stamp the record, write it and tell people."""
-    checkpoint.made_by = made_by(verb, model=model, seed=seed)
+_RECORD = "sca-checkpoint.json"
+"""The checkpoint record, kept in the model's directory too, so that `--resume` can give it again."""
+
+
+def keep_checkpoint(checkpoint: Checkpoint, *, times: bool) -> None:
+    """Keep the record beside the weights, its wall time taken out unless asked for."""
     if not times:
         checkpoint.metrics.pop("seconds", None)
-    sink = Output(output, rejected=None, resume=False, settings={"command": verb, "path": checkpoint.path})
+    (Path(checkpoint.path) / _RECORD).write_bytes(encode(checkpoint))
+
+
+def trained_before(save: Path) -> Checkpoint | None:
+    """Return the record of a training that was finished in this directory, or None."""
+    if not (save / _RECORD).exists():
+        return None
+    record = decode((save / _RECORD).read_bytes())
+    return record if isinstance(record, Checkpoint) else None
+
+
+def write_checkpoint(verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: bool) -> ExitCode:
+    """Write the record and tell people where the model is."""
     sink.write(checkpoint.path, [checkpoint])
     sink.close(complete=True)
-    report(verb, checkpoint, tally, quiet=quiet)
+    metrics = checkpoint.metrics
+    say(
+        f"sca {verb}: loss {metrics['first_loss']:.3f} → {metrics['last_loss']:.3f} in {metrics['steps']:.0f} steps; "
+        f"the model is in {checkpoint.path}",
+        quiet=quiet,
+    )
     return exit_code(sink.kept)

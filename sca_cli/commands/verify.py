@@ -106,14 +106,20 @@ def command(
         "memory_mb": memory_mb,
         "times": times,
     }
-    sink = Output(output, rejected=rejected, resume=resume, settings=settings)
+    sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=paths)
     funnel = Funnel()
-    for earlier in written_before(sink, [output, rejected], Task):
-        funnel.count(earlier)
+    if sink.begun_at and not (keep_all or rejected):
+        say(
+            f"sca verify: the funnel leaves out {sink.begun_at} candidates done before; --rejected FILE keeps count",
+            quiet=quiet,
+        )
+    else:
+        for earlier in written_before(sink, [output] if keep_all else [output, rejected], Task):
+            funnel.count(earlier)
     with (
         Fanout(concurrency or sandbox_width()) as fanout,
         Sandbox(limits) as sandbox,
-        Meter("verify", None, quiet=quiet) as meter,
+        Meter("verify", streams.line_count(paths), quiet=quiet) as meter,
     ):
         tasks = streams.read(paths, Task)
         for done in run(tasks, sandbox, keep_all=keep_all, times=times, output=sink, fanout=fanout, meter=meter):

@@ -154,3 +154,60 @@ def test_a_full_standard_output_is_told(tmp_path: Path) -> None:
         4,
         "sca verify: cannot write stdout: No space left on device\n",
     )
+
+
+@pytest.mark.parametrize("from_stdin", [True, False], ids=["stdin", "named"])
+def test_output_over_the_input_is_refused_and_the_input_is_kept(sca, tmp_path: Path, from_stdin: bool) -> None:
+    """`sca verify t.jsonl -o t.jsonl` would destroy what it reads: usage error, and not a byte is lost."""
+    tasks = tmp_path / "tasks.jsonl"
+    tasks.write_bytes(b"\n".join(GOOD) + b"\n")
+    kept = tasks.read_bytes()
+    if from_stdin:
+        with tasks.open("rb") as file:
+            ended = subprocess.run(
+                ["sca", "verify", "-o", str(tasks)], stdin=file, capture_output=True, env=environment(), check=False
+            )
+    else:
+        ended = sca("verify", tasks, "-o", tasks)
+    assert ended.returncode == 2
+    assert b"is what is read" in ended.stderr
+    assert tasks.read_bytes() == kept
+
+
+def test_output_into_a_missing_directory_names_the_file_asked_for(sca) -> None:
+    """The message is about the user's file, not about our journal beside it."""
+    ended = sca("verify", "-o", "nowhere/tasks.jsonl", stdin=GOOD[0])
+    assert (ended.returncode, ended.stderr.splitlines()[0]) == (
+        4,
+        b"sca verify: cannot write nowhere/tasks.jsonl: its directory does not exist",
+    )
+
+
+@pytest.mark.parametrize("env", ["calculation:family=nope", "calculation:colour=red"])
+def test_eval_tells_an_option_the_environment_does_not_take(sca, script, env: str) -> None:
+    """An option that fits no held-out task is an error, not an empty score."""
+    ended = sca("eval", "--env", env, "--model", script(*rules()))
+    assert ended.returncode == 2
+    assert b"'calculation'" in ended.stderr
+
+
+def test_tasks_and_rollouts_are_not_mixed(sca, script) -> None:
+    """A stream of both kinds is refused: half of it would be lost without a word."""
+    rollout = sca("rollout", "-k", "1", "--model", script(*rules()), stdin=GOOD[0]).stdout
+    ended = sca("eval", "--model", script(*rules()), stdin=GOOD[1] + b"\n" + rollout)
+    assert ended.returncode == 2
+    assert b"tasks and rollouts are mixed" in ended.stderr
+
+
+def test_held_out_tasks_are_not_trained_on(sca, tmp_path: Path) -> None:
+    """`train` refuses a task marked `eval`, before any work and with the way out."""
+    pytest.importorskip("torch", reason="the train extra is not installed")
+    from tiny_model import save_tokenizer
+
+    base = tmp_path / "base"
+    base.mkdir()
+    save_tokenizer(base)
+    ended = sca("train", "--base", base, "--model", "scripted:none", "--save", "out", stdin=GOOD[0])
+    assert ended.returncode == 3, ended.stderr
+    assert b"held out for evaluation" in ended.stderr
+    assert b"--allow-eval" in ended.stderr
