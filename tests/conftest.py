@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,10 @@ BIN = Path(sys.prefix) / "bin"
 _PR_SET_CHILD_SUBREAPER = 36
 
 SHOP = EnvSpec(name="shop")
+
+
+# A shell without job control starts background jobs with Ctrl-C ignored, and their children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
