@@ -2,7 +2,7 @@
 # The main job, start to end: a model explores, writes tasks, keeps those that prove themselves, trains on its own
 # successful attempts, and is measured on held-out tasks before and after. Run it again: it goes on where it stopped.
 #
-#   sh examples/quickstart.sh            about half an hour on two CPU cores
+#   sh examples/quickstart.sh            an hour or so on two CPU cores
 #
 # SCA_MODEL=PLUGIN:NAME  the model (default: a 0.5B model from a model hub; without a hub an embedded 135M one)
 # SCA_ENV=NAME           the environment (default: calculation)   SCA_RUN=DIR  where everything goes (runs/quickstart)
