@@ -98,12 +98,13 @@ def run(tasks: Iterable[Task], attempts: Attempts, *, output: Output, fanout: Fa
     """Attempt each task k times and write every rollout, whatever came of it."""
 
     async def work(item: tuple[Task, int]) -> Done:
-        return Done(_identity(item), [await attempts.attempt(*item)])
+        return Done(attempt_name(item), [await attempts.attempt(*item)])
 
-    return pump(attempts.of(tasks), work, identify=_identity, output=output, fanout=fanout, meter=meter)
+    return pump(attempts.of(tasks), work, identify=attempt_name, output=output, fanout=fanout, meter=meter)
 
 
-def _identity(item: tuple[Task, int]) -> str:
+def attempt_name(item: tuple[Task, int]) -> str:
+    """Return what names one attempt at one task, for `--resume`."""
     task, sample = item
     return f"{task.id}#{sample}"
 

@@ -16,7 +16,7 @@ import typer
 from sca_cli import plugins, streams
 from sca_cli.agent import Actor, EpisodeLimits
 from sca_cli.commands import options
-from sca_cli.commands.rollout import Attempts, summary, worth_attempting
+from sca_cli.commands.rollout import Attempts, attempt_name, summary, worth_attempting
 from sca_cli.commands.shell import (
     MODEL_WIDTH,
     Meter,
@@ -26,6 +26,7 @@ from sca_cli.commands.shell import (
     required_inputs,
     required_model,
     say,
+    written_before,
 )
 from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.fanout import Fanout
@@ -237,9 +238,8 @@ class Roller:
             "prompt": self.prompts.fingerprint(),
         }
         sink = Output(self.keep, rejected=None, resume=self.resume, settings=settings) if self.keep else None
-        if sink is not None and self.keep is not None:
-            done_before = streams.read([self.keep], Rollout) if sink.finished else iter(())
-            for rollout in done_before:
+        if sink is not None:
+            for rollout in written_before(sink, [self.keep], Rollout):
                 outcomes[rollout.outcome] += 1
                 yield rollout
         with (
@@ -253,9 +253,9 @@ class Roller:
             items = attempts.of(worth_attempting(tasks))
 
             async def work(item: tuple[Task, int]) -> tuple[str, Rollout]:
-                return f"{item[0].id}#{item[1]}", await attempts.attempt(*item)
+                return attempt_name(item), await attempts.attempt(*item)
 
-            todo = sink.remaining(items, lambda item: f"{item[0].id}#{item[1]}") if sink else items
+            todo = sink.remaining(items, attempt_name) if sink else items
             for identity, rollout in fanout.ordered(todo, work):
                 if sink is not None:
                     sink.write(identity, [rollout])
