@@ -67,6 +67,12 @@ class Environment:
 
     policy: str = ""
     """Text for the system prompt: what this place is and which rules hold."""
+    customer: bool = False
+    """An agent here serves a customer: the instruction goes to a simulated user, whom the agent talks to."""
+    isolated: bool = False
+    """Its tools run their arguments as code: checks see a world rebuilt from `state()` by `restore`."""
+    outside: bool = False
+    """It must reach beyond its process (a server, the network): it runs without a jail, as trusted code."""
 
     def reset(self, seed: int) -> None:
         """Put the state of `seed` in place. Same seed, same state; different seeds, different states."""
@@ -74,6 +80,22 @@ class Environment:
     def state(self) -> "JSON":
         """Return the state as plain JSON data."""
         return {}
+
+    def restore(self, state: "JSON") -> None:
+        """Put in place a state that `state()` gave.
+
+        Raises:
+            NotImplementedError: this environment cannot; checks of isolated ones need it.
+        """
+        raise NotImplementedError
+
+    def first_observation(self) -> str:
+        """Return what an explorer or challenger is told of this seed's state before any call; "" for nothing.
+
+        Where records can only be reached through a customer, this introduces one. Agents that attempt a task do not
+        see it.
+        """
+        return ""
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
