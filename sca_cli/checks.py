@@ -79,7 +79,7 @@ def _once(sandbox: Sandbox, task: Task, program: str, name: str) -> Check:
     started = time.monotonic()
     try:
         with sandbox.session(task.env, task.seed) as session:
-            run = session.run(program) if program else None
+            run = session.run(program, last=True) if program else None
             judgement = session.evaluate(task.evaluate)
             calls = [bare(call) for call in run.calls] if run else []
     except WorldError as error:

@@ -16,6 +16,7 @@ import mmap
 import os
 import resource
 import struct
+from collections.abc import Callable, Sequence
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _SECCOMP_MODE_FILTER = 2
@@ -54,10 +55,19 @@ _AARCH64 = {
     "mmap": 222, "mprotect": 226, "madvise": 233, "getrandom": 278, "membarrier": 283, "statx": 291,
     "faccessat2": 439,
 }  # fmt: skip
+# What the zygote needs besides: to fork, to reap, to hand over descriptors, and what a child does to itself.
+_X86_64_ZYGOTE = {
+    "dup": 32, "dup2": 33, "sendto": 44, "recvfrom": 45, "sendmsg": 46, "recvmsg": 47, "socketpair": 53, "clone": 56,
+    "wait4": 61, "prctl": 157, "setrlimit": 160, "set_robust_list": 273, "pidfd_open": 434, "close_range": 436,
+}  # fmt: skip
+_AARCH64_ZYGOTE = {
+    "dup": 23, "dup3": 24, "set_robust_list": 99, "setrlimit": 164, "prctl": 167, "socketpair": 199, "sendto": 206,
+    "recvfrom": 207, "sendmsg": 211, "recvmsg": 212, "clone": 220, "wait4": 260, "pidfd_open": 434, "close_range": 436,
+}  # fmt: skip
 _TABLES = {
-    # machine: (AUDIT_ARCH, allowed, fcntl, ioctl, prlimit64)
-    "x86_64": (0xC000003E, _X86_64, 72, 16, 302),
-    "aarch64": (0xC00000B7, _AARCH64, 25, 29, 261),
+    # machine: (AUDIT_ARCH, allowed, for the zygote, fcntl, ioctl, prlimit64)
+    "x86_64": (0xC000003E, _X86_64, _X86_64_ZYGOTE, 72, 16, 302),
+    "aarch64": (0xC00000B7, _AARCH64, _AARCH64_ZYGOTE, 25, 29, 261),
 }
 _CLONE3 = 435  # the same everywhere; ENOSYS makes libc fall back to clone, which is refused
 _FCNTL_ALLOWED = (1, 2, 3, 4)  # F_GETFD, F_SETFD, F_GETFL, F_SETFL
@@ -86,15 +96,23 @@ def _search(flips: list[int], allowed: bool) -> list[bytes]:
     return [_op(_JGE, flips[middle], len(below), 0), *below, *above]
 
 
-def build_filter(machine: str) -> bytes:
-    """Return the seccomp program of a machine (`x86_64` or `aarch64`).
+def _flips(numbers: set[int]) -> list[int]:
+    """Return where membership changes as numbers ascend."""
+    return sorted(n for n in numbers | {n + 1 for n in numbers} if (n in numbers) != (n - 1 in numbers))
+
+
+def build_filters(machine: str) -> tuple[bytes, bytes]:
+    """Return two seccomp programs of a machine (`x86_64` or `aarch64`), of which the stricter decides.
+
+    The zygote installs the first once and its children inherit it; each child adds the second, which only takes
+    away what the zygote alone needs: it is short, since the kernel translates it anew for every child.
 
     Raises:
         KeyError: no table for this machine.
     """
-    arch, table, fcntl, ioctl, prlimit64 = _TABLES[machine]
-    numbers = set(table.values())
-    flips = sorted(n for n in numbers | {n + 1 for n in numbers} if (n in numbers) != (n - 1 in numbers))
+    arch, table, zygote, fcntl, ioctl, prlimit64 = _TABLES[machine]
+    numbers = {*table.values(), *zygote.values()}
+    flips = _flips(numbers)
     program = [_op(_LOAD, _ARCH), _op(_JEQ, arch, 1), _op(_RETURN, _KILL), _op(_LOAD, _NR)]
     program += [_op(_JGE, _X32, 0, 1), _op(_RETURN, _KILL)]
     special = {
@@ -115,7 +133,8 @@ def build_filter(machine: str) -> bytes:
     }  # fmt: skip
     for number, block in special.items():
         program += [_op(_JEQ, number, 0, len(block)), *block]
-    return b"".join(program + _search(flips, allowed=False))
+    narrower = [_op(_LOAD, _NR), *_search(_flips(set(zygote.values())), allowed=True)]
+    return b"".join(program + _search(flips, allowed=False)), b"".join(narrower)
 
 
 class _FilterProgram(ctypes.Structure):
@@ -149,26 +168,31 @@ class Confinement:
 
     def __init__(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
-        program = build_filter(os.uname().machine)
-        self._filter = _FilterProgram(len(program) // 8, program)
-        set_filter = functools.partial(libc.prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(self._filter))
-        self._steps = (functools.partial(libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), set_filter)
-        self._prctl = libc.prctl
+        self._filters = [_FilterProgram(len(text) // 8, text) for text in build_filters(os.uname().machine)]
+        of_zygote, of_child = (
+            functools.partial(libc.prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(each))
+            for each in self._filters
+        )
+        no_core, no_new_privileges = ((_PR_SET_DUMPABLE, 0, 0, 0, 0), (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        self._sealing = (
+            functools.partial(libc.prctl, *no_core), functools.partial(libc.prctl, *no_new_privileges), of_zygote
+        )  # fmt: skip
+        self._steps = (functools.partial(libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), of_child)
         self._base = _address_space()
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        self._last_fd = most if most != resource.RLIM_INFINITY else 1 << 20
+        self.last_fd = most if most != resource.RLIM_INFINITY else 1 << 20
+        """No descriptor is above."""
 
     def seal(self) -> None:
-        """Set in the zygote what its children inherit: no new privileges, no core, no file content, not
-        dumpable.
+        """Set in the zygote what its children inherit: no core, no file content, not dumpable, no new
+        privileges, the wider filter.
 
         Raises:
             OSError: the kernel refused.
         """
-        if self._prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) or self._prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-            raise OSError(ctypes.get_errno(), "prctl")
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        self._take(self._sealing)
 
     def apply(self, first_closed: int, memory_mb: int, cpu_s: int) -> None:
         """Confine this process for good.
@@ -181,11 +205,14 @@ class Confinement:
         Raises:
             OSError: the kernel refused; nothing hostile may run.
         """
-        os.closerange(first_closed, self._last_fd)
+        os.closerange(first_closed, self.last_fd)
         room = self._base + (memory_mb << 20)
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
         resource.setrlimit(resource.RLIMIT_NOFILE, (_NOFILE, _NOFILE))
-        for step in self._steps:
+        self._take(self._steps)
+
+    def _take(self, steps: Sequence[Callable[[], int]]) -> None:
+        for step in steps:
             if step():
                 raise OSError(ctypes.get_errno(), "cannot confine")

@@ -44,29 +44,40 @@ class Ended(Exception):
 
 
 class Guest:
-    """A hostile child with its job socket and, for a program, its output pipe."""
+    """A hostile child and, for a program, its output pipe.
 
-    def __init__(self, kind: str, spawn: Callable[[str, Sequence[int]], Child], link: socket.socket) -> None:
+    Args:
+        kind: "program" or "check".
+        order: its first.
+        spawn: starts it, given its kind, descriptors and first order.
+        link: the child's end of its tool calls; closed here.
+    """
+
+    def __init__(
+        self, kind: str, order: bytes, spawn: Callable[[str, Sequence[int], bytes], Child], link: socket.socket
+    ) -> None:
         self.kind = kind
-        self.job, theirs = socket.socketpair()
-        self.channel = wire.Channel(self.job.fileno())
         self.output = bytearray()
         self.out, out = os.pipe() if kind == "program" else (-1, -1)
-        with theirs, link:
+        with link:
             try:
-                self.child: Child | None = spawn(kind, [theirs.fileno(), link.fileno(), *([out] if out >= 0 else [])])
+                self.child = spawn(kind, [link.fileno(), *([out] if out >= 0 else [])], order)
             except BaseException:
-                self.close()
+                if self.out >= 0:
+                    os.close(self.out)
                 raise
             finally:
                 if out >= 0:
                     os.close(out)
+        self.ended = False
+        self.channel = wire.Channel(self.child.job.fileno())
         if self.out >= 0:
             os.set_blocking(self.out, False)
 
     def close(self) -> None:
-        """Close our ends. May be called twice."""
-        self.job.close()
+        """Kill it and close our ends. May be called twice."""
+        self.ended = True
+        self.child.close()
         if self.out >= 0:
             os.close(self.out)
             self.out = -1

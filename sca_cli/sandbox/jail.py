@@ -8,12 +8,14 @@ names another nsjail.
 import contextlib
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ import msgspec
 
 import sca_cli
 from sca_cli.errors import SandboxError
-from sca_cli.sandbox.zygote import read_blob, send_blob
+from sca_cli.sandbox import wire
+from sca_cli.sandbox.zygote import read_blob, receive_fds, send_blob, send_fds
 
 PACKAGE_ROOT = str(Path(sca_cli.__file__).parent.parent)
 _PYTHON = Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
@@ -36,6 +39,7 @@ _GUEST_FILES = (
     "sandbox/program",
 )
 _NOBODY = 65534
+_LITTER = 8  # spare children forked at once
 _KILL_S = 10.0  # a killed child is gone long before; longer means that the zygote is
 
 _HINTS = (
@@ -81,33 +85,62 @@ class ZygoteDied(Exception):
 
 
 class Child:
-    """A forked child, seen through its status socket."""
+    """A forked child: its job socket, and its pidfd to kill it by."""
 
-    def __init__(self, zygote: "Zygote", status: socket.socket) -> None:
-        self._zygote = zygote
-        self._status = status
+    def __init__(self, zygote: "Zygote", serial: int, job: int, pidfd: int) -> None:
+        self.job = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=job)
+        self._zygote, self._serial, self._pidfd = zygote, serial, pidfd
 
-    def kill(self) -> None:
-        """Have the child killed, unless it has ended."""
-        with contextlib.suppress(OSError):
-            self._status.send(b"k")
+    def start(self, words: str, fds: Sequence[int], order: bytes = b"") -> None:
+        """Tell a spare what to be.
 
-    def wait(self) -> End:
-        """Wait until a child that was killed or is about to end has been reaped. To be called once.
+        Args:
+            words: as its role understands them.
+            fds: its descriptors; the caller closes its own copies.
+            order: frames that follow.
 
         Raises:
-            ZygoteDied: nobody reaped it.
+            OSError: it is gone.
         """
-        self._status.settimeout(_KILL_S)
-        try:
-            report = self._status.recv(4096)
-        except OSError:
-            report = b""
-        self._status.close()
-        if not report:
+        data = wire.frame(words.encode()) + order
+        sent = send_fds(self.job, data, fds)
+        if sent < len(data):
+            self.job.sendall(data[sent:])
+
+    def kill(self) -> None:
+        """Kill the child, unless it has ended."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Wait until a child that was killed or is about to end is dead.
+
+        Raises:
+            ZygoteDied: it does not die.
+        """
+        poller = select.poll()
+        poller.register(self._pidfd, select.POLLIN)
+        if not poller.poll(_KILL_S * 1000):
             self._zygote.lost = True
             raise ZygoteDied
-        return _end_decoder.decode(report)
+
+    def end(self) -> End:
+        """Return how a dead child ended.
+
+        Raises:
+            ZygoteDied: nobody knows.
+        """
+        return self._zygote.end(self._serial)
+
+    def close(self) -> None:
+        """Kill the child and give back what the host holds of it. May be called twice."""
+        self.kill()
+        self.job.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+            self._zygote.living -= 1
 
 
 class Zygote:
@@ -126,8 +159,13 @@ class Zygote:
     def __init__(self, order: dict[str, Any], mounts: Iterable[str], timeout_s: float) -> None:
         self.lost = False
         """A child of it ended without a report."""
-        self.known: set[str] = set()
-        """Keys of what it has learnt."""
+        self.born = 0
+        """How many children were taken."""
+        self.living = 0
+        """How many of these are not closed."""
+        self._known: set[str] = set()
+        self._spares: list[Child] = []
+        self._lock = threading.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log = os.memfd_create("nsjail-log")
         try:
@@ -145,7 +183,7 @@ class Zygote:
         word, fds = b"", list[int]()
         try:
             self._control.send(msgspec.json.encode(order))
-            word, fds, _, _ = socket.recv_fds(self._control, 64, 1)
+            word, fds = receive_fds(self._control, 64, 1)
         except TimeoutError:
             raise _start_error(log, f"the jail was not up after {timeout_s:g} s") from None
         except ConnectionError:
@@ -158,36 +196,63 @@ class Zygote:
             raise ZygoteRefused(**value)
         return value
 
-    def learn(self, key: str, value: Any) -> None:
-        """Give the zygote something that all later children need.
+    def spare(self, key: str, learn: Callable[[], Any]) -> Child:
+        """Take a child that waits to be started. Thread-safe.
+
+        Args:
+            key: of what it must have learnt, or "".
+            learn: returns what the zygote learns under this key if it has not yet.
 
         Raises:
             ZygoteDied: it is gone.
         """
+        with self._lock:
+            if key and key not in self._known:
+                self._teach(key, learn())
+            if not self._spares:
+                self._fork()
+            self.born += 1
+            self.living += 1
+            return self._spares.pop()
+
+    def _teach(self, key: str, value: Any) -> None:
+        for child in self._spares:  # these will never know
+            self.living += 1
+            child.close()
+        self._spares.clear()
         try:
             send_blob(self._control, b"learn " + key.encode(), value)
         except OSError:
             raise ZygoteDied from None
-        self.known.add(key)
+        self._known.add(key)
 
-    def spawn(self, request: str, fds: Sequence[int]) -> Child:
-        """Ask for a child. Thread-safe: a packet is one message.
+    def _fork(self) -> None:
+        try:
+            self._control.send(b"fork %d" % _LITTER)
+            first, fds = receive_fds(self._control, 64, 2 * _LITTER)
+        except OSError:
+            first = b""
+        if not first:
+            raise ZygoteDied
+        pairs = zip(fds[::2], fds[1::2], strict=True)
+        self._spares = [Child(self, int(first) + n, job, pidfd) for n, (job, pidfd) in enumerate(pairs)]
 
-        Args:
-            request: the words its role understands.
-            fds: the child's descriptors; the caller closes its own copies.
+    def end(self, serial: int) -> End:
+        """Return how a dead child ended. Thread-safe.
 
         Raises:
-            ZygoteDied: it is gone.
+            ZygoteDied: nobody knows.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
+        with self._lock:
             try:
-                socket.send_fds(self._control, [request.encode()], [theirs.fileno(), *fds])
+                self._control.send(b"end %d" % serial)
+                report = self._control.recv(4096)
             except OSError:
-                ours.close()
-                raise ZygoteDied from None
-        return Child(self, ours)
+                report = b""
+        if report in (b"", b"null"):
+            self.lost = True
+            raise ZygoteDied
+        return _end_decoder.decode(report)
 
     def alive(self) -> bool:
         """Tell whether it can be expected to fork."""
@@ -196,6 +261,10 @@ class Zygote:
     def close(self) -> None:
         """End the zygote, all its children and nsjail."""
         self._control.close()
+        for child in self._spares:
+            self.living += 1
+            child.close()
+        self._spares.clear()
         process = getattr(self, "_process", None)
         if process is None:
             return
@@ -263,7 +332,8 @@ def _config(control: int, mounts: Iterable[str]) -> Any:
         uidmap=nobody,
         gidmap=nobody,
         iface_no_lo=True,
-        envar=["PYTHONHASHSEED=0", "LANG=C.UTF-8", "LD_BIND_NOW=1"],
+        # The locale's files would be two more mappings for every fork to copy.
+        envar=["PYTHONHASHSEED=0", "LC_ALL=C", "PYTHONUTF8=1", "LD_BIND_NOW=1"],
         pass_fd=[control],
         rlimit_as_type=nsjail.RLimitType.INF,
         rlimit_cpu_type=nsjail.RLimitType.INF,

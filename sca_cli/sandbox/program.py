@@ -6,12 +6,12 @@ have said anyway.
 """
 
 import _ast
+import _socket
 import contextlib
 import io
 import itertools
 import json
 import os
-import socket
 import sys
 import time
 import types
@@ -19,7 +19,7 @@ from typing import Any
 
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.confine import Confinement
-from sca_cli.sandbox.zygote import JOB, LINK
+from sca_cli.sandbox.zygote import LINK, await_start, send_fds
 
 _ORDER_BYTES = 1 << 26
 _MESSAGE_CHARS = 4000
@@ -92,17 +92,15 @@ class Programs:
         main.__dict__.update({tool["name"]: _stub(tool) for tool in value}, ToolError=ToolError)
         self._mains[key] = main
 
-    def live(self, words: list[str], fds: list[int], confinement: Confinement) -> None:
-        """Serve `program KEY` (job, link, output) or `check KEY` (job, link)."""
-        kind, key = words
-        os.dup2(fds[0], JOB)
-        os.dup2(fds[1], LINK)
-        for fd in (1, 2) if kind == "program" else ():
-            os.dup2(fds[2], fd)
-        confinement.apply(LINK + 1, self._memory_mb, self._cpu_s)
-        main = sys.modules["__main__"] = self._mains[key]
+    def live(self, job: _socket.socket, confinement: Confinement) -> None:
+        """Serve `program KEY` (with link and output) or `check KEY` (with link)."""
         with contextlib.suppress(EOFError):
-            (self._take_turns if kind == "program" else _check)(wire.Channel(JOB), main.__dict__)
+            (kind, key), channel = await_start(job, (LINK, 1))
+            if kind == "program":
+                os.dup2(1, 2)
+            confinement.apply(LINK + 1, self._memory_mb, self._cpu_s)
+            main = sys.modules["__main__"] = self._mains[key]
+            (self._take_turns if kind == "program" else _check)(channel, main.__dict__)
 
     def _take_turns(self, job: wire.Channel, namespace: dict[str, Any]) -> None:
         answer = _Answer()
@@ -128,21 +126,23 @@ class Programs:
             {"code": "x = [tool(n, key=str(n)) for n in (1, 2)]\nprint(end='')\nfinal_answer({'x': x[0]})"},
             {"source": "def evaluate(answer):\n    return answer['x'] == tool(1)", "answer": {"x": 1}},
         )
-        ours, theirs = socket.socketpair()
-        far, near = socket.socketpair()
-        with ours, theirs, far, near:
-            _link.fd, job = near.fileno(), wire.Channel(theirs.fileno())
-            for _ in range(_REHEARSALS):
-                namespace = {"tool": _stub({"name": "tool", "signature": "", "description": ""})}
-                answer = _Answer()
-                namespace["final_answer"] = answer.final_answer
-                for order in orders:
-                    ours.sendall(wire.frame(wire.dumps(order)))
-                far.sendall(wire.frame(b'["result",1]') * 3)
-                self._take_turn(job, 1, namespace, answer)
-                _check(job, namespace)
-                ours.recv(wire.CHUNK)
-                far.recv(wire.CHUNK)
+        ours, theirs = _socket.socketpair()
+        far, near = _socket.socketpair()
+        for _ in range(_REHEARSALS):
+            send_fds(ours, wire.frame(b"program key"), [far.fileno()])
+            _link.fd, (_, job) = near.fileno(), await_start(theirs, ())
+            namespace = {"tool": _stub({"name": "tool", "signature": "", "description": ""})}
+            answer = _Answer()
+            namespace["final_answer"] = answer.final_answer
+            for order in orders:
+                ours.sendall(wire.frame(wire.dumps(order)))
+            far.sendall(wire.frame(b'["result",1]') * 3)
+            self._take_turn(job, 1, namespace, answer)
+            _check(job, namespace)
+            ours.recv(wire.CHUNK)
+            far.recv(wire.CHUNK)
+        for end in (ours, theirs, far, near):
+            end.close()
         _link.fd = LINK
         _link.buffer.clear()
 

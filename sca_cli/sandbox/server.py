@@ -6,12 +6,12 @@ caller. After that only `ToolError` is a refusal: any other exception is a fault
 the session's validity.
 """
 
+import _socket
 import importlib
 import inspect
 import os
-import random
 import select
-import socket
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +20,7 @@ from sca_cli.errors import PluginError, ToolError, UsageError
 from sca_cli.interfaces import Environment, Tool, tool, tools_of
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.confine import Confinement
-from sca_cli.sandbox.zygote import CHECK_LINK, JOB, LINK
+from sca_cli.sandbox.zygote import CHECK_LINK, LINK, await_start
 
 _LOG_REPLIES = 16  # a session's record of calls may hold this many times `reply_bytes`
 _ORDER_BYTES = 1 << 26
@@ -156,30 +156,32 @@ class Worlds:
     def learn(self, key: str, value: Any) -> None:
         """Take nothing in: a world knows all it needs."""
 
-    def live(self, words: list[str], fds: list[int], confinement: Confinement) -> None:
-        """Serve `world SEED` (job, program's link, check's link) until the host closes the job."""
-        for fd, number in zip(fds, (JOB, LINK, CHECK_LINK), strict=True):
-            os.dup2(fd, number)
+    def live(self, job: _socket.socket, confinement: Confinement) -> None:
+        """Serve `world SEED` (with the program's link and the check's) until the host closes the job."""
+        try:
+            (_, seed), channel = await_start(job, (LINK, CHECK_LINK))
+        except EOFError:
+            return
         confinement.apply(CHECK_LINK + 1, self._order["memory_mb"], self._order["cpu_s"] * _WORLD_CPU)
-        random.seed(0)
-        _Service(self._environment, self._tools, self._order, (JOB, LINK, CHECK_LINK)).serve(int(words[1]))
+        if "random" in sys.modules:  # the environment's doing; its forks shall see the same numbers everywhere
+            sys.modules["random"].seed(0)
+        _Service(self._environment, self._tools, self._order, channel, (LINK, CHECK_LINK)).serve(int(seed))
 
     def _rehearse(self) -> None:
         """Serve a world of our own before the first fork, so that caches and adapted bytecode are shared."""
         environment = _Rehearsal()
         request = wire.frame(wire.dumps(["echo", [{"x": ["y", 1]}], {"key": "z"}]))
         for _ in range(_REHEARSALS):
-            pairs = [socket.socketpair() for _ in range(3)]
-            (job, _), (program, _), (check, _) = pairs
-            job.sendall(wire.frame(b'{"number":1}'))
-            for link in (program, check):
-                link.sendall(request)
+            (job, theirs), (program, link), (check, check_link) = (_socket.socketpair() for _ in range(3))
+            job.sendall(wire.frame(b"world 0") + wire.frame(b'{"number":1}'))
+            for asker in (program, check):
+                asker.sendall(request)
             for ours in (job, program, check):
-                ours.shutdown(socket.SHUT_WR)
-            fds = [theirs.detach() for _, theirs in pairs]
-            _Service(environment, _callables(environment), self._order, (fds[0], fds[1], fds[2])).serve(0)
-            os.close(fds[0])
-            for ours in (job, program, check):
+                ours.shutdown(_socket.SHUT_WR)
+            _, channel = await_start(theirs, ())
+            links = link.detach(), check_link.detach()
+            _Service(environment, _callables(environment), self._order, channel, links).serve(0)
+            for ours in (job, theirs, program, check):
                 ours.close()
 
 
@@ -201,7 +203,8 @@ class _Service:
         environment: this process's own.
         tools: its tools.
         order: limits.
-        fds: job, program's link, check's link.
+        job: the host's requests.
+        links: descriptors of the program's link and the check's.
     """
 
     def __init__(
@@ -209,18 +212,20 @@ class _Service:
         environment: Environment,
         tools: dict[str, _Callable],
         order: dict[str, Any],
-        fds: tuple[int, int, int],
+        job: wire.Channel,
+        links: tuple[int, int],
     ) -> None:
         self._environment = environment
         self._tools = tools
         self._reply_bytes: int = order["reply_bytes"]
         self._most_calls: int = order["calls"]
-        self._job, *links = map(wire.Channel, fds)
-        self._links = {link.fd: link for link in links}
-        self._checking = fds[2]
-        self._where = dict(zip(fds, ("host", "program", "check"), strict=True))
-        self._calls = dict.fromkeys(fds, 0)
+        self._job = job
+        self._links = {fd: wire.Channel(fd) for fd in links}
+        self._checking = links[1]
+        self._where = dict(zip((job.fd, *links), ("host", "program", "check"), strict=True))
+        self._calls = dict.fromkeys(self._where, 0)
         self._log: list[bytes] = []
+        self._checked = 0  # how many in the log are the check's
         self._logged = 0
         self._failed = ""
 
@@ -230,22 +235,33 @@ class _Service:
             self._environment.reset(seed)
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way
             self._fail(f"reset({seed})", error)
-        poller = select.poll()
-        links = self._links
-        for fd in (self._job.fd, *links):
-            poller.register(fd, select.POLLIN)
+        self._poller = select.poll()
+        for fd in (self._job.fd, *self._links):
+            self._poller.register(fd, select.POLLIN)
         while True:
-            ready = [fd for fd, _ in poller.poll()]
+            ready = [fd for fd, _ in self._poller.poll()]
             # Links first: what a program sent before its turn ended counts into that turn.
             for fd in ready:
-                if fd in links and not self._serve_link(links[fd]):
-                    poller.unregister(fd)
-                    os.close(fd)
-                    del links[fd]
+                if fd in self._links:
+                    self._serve_link(self._links[fd])
             if self._job.fd in ready and not self._serve_job():
                 return
 
-    def _serve_link(self, link: wire.Channel) -> bool:
+    def _serve_link(self, link: wire.Channel) -> None:
+        """Carry out what has come over a link; close it when no more is to be had from it."""
+        if link.fd == self._checking and len(self._links) > 1:
+            self._finish(next(iter(self._links)))  # the program is dead, and what it asked for comes first
+        if not self._serve_frames(link):
+            self._poller.unregister(link.fd)
+            os.close(link.fd)
+            del self._links[link.fd]
+
+    def _finish(self, fd: int) -> None:
+        """Carry out all that the dead had asked for."""
+        while link := self._links.get(fd):
+            self._serve_link(link)
+
+    def _serve_frames(self, link: wire.Channel) -> bool:
         if self._failed or not link.feed():
             return False
         try:
@@ -266,6 +282,9 @@ class _Service:
         while (frame := self._job.next(_ORDER_BYTES)) is not None:
             order = wire.loads(frame)
             state = b"null"
+            if "last" in order:
+                for fd in list(self._links):
+                    self._finish(fd)
             if "tool" in order and not self._failed:
                 self._answer(wire.dumps(order["tool"]), self._job.fd)
             elif "state" in order and not self._failed:
@@ -283,9 +302,12 @@ class _Service:
         """
         if self._failed:
             alarm, message = "world", self._failed
-        head = wire.dumps({"number": number, "alarm": alarm, "message": message, "where": where})
+        head = wire.dumps(
+            {"number": number, "alarm": alarm, "message": message, "where": where, "checked": self._checked}
+        )
         calls = b",".join(self._log)
         self._log.clear()
+        self._checked = 0
         self._job.send(b'%s,"calls":[%s],"state":%s}' % (head[:-1], calls, state))
 
     def _alarm(self, source: int, alarm: str, message: str) -> None:
@@ -353,6 +375,7 @@ class _Service:
         shown = f"TypeError: {text}" if tag == "misfit" else text
         entry = b'%s,"error":%s,"result":%s}' % (record[:-1], wire.dumps(shown), result)
         self._log.append(entry)
+        self._checked += source == self._checking
         self._logged += len(entry)
         if self._logged > _LOG_REPLIES * self._reply_bytes:
             self._alarm(source, "reply", f"tool calls of more than {self._logged} bytes in all")

@@ -30,6 +30,8 @@ class _Report(msgspec.Struct):
     message: str
     where: str
     """Whose calls the alarm is about: program, check or host."""
+    checked: int
+    """How many of the calls, the last ones, are the check's."""
     calls: list[Observation]
     state: JSON
 
@@ -48,15 +50,15 @@ class Session:
 
     Args:
         limits: for the program, the check and the world.
-        spawn_world: forks a world, given its descriptors.
-        spawn_program: forks a "program" or a "check", given its descriptors.
+        spawn_world: starts a world, given its descriptors.
+        spawn_program: starts a "program" or a "check", given its descriptors and its first order.
     """
 
     def __init__(
         self,
         limits: Limits,
         spawn_world: Callable[[Sequence[int]], Child],
-        spawn_program: Callable[[str, Sequence[int]], Child],
+        spawn_program: Callable[[str, Sequence[int], bytes], Child],
     ) -> None:
         self.calls: list[Observation] = []
         """All tool calls so far."""
@@ -68,18 +70,20 @@ class Session:
         self._judged = False
         self._answered, self._answer = False, None
         self._requests = 0
-        self._alarm: Ended | None = None  # a limit that the current program or check has passed
-        self._job, job = socket.socketpair()
-        self._link, link = socket.socketpair()
+        self._checked = 0  # how many of the calls are the check's
+        self._last: Run | None = None  # a run that lacks its calls
+        self._alarms: dict[str, Ended] = {}  # who → the limit that was passed
+        self._link, link = socket.socketpair()  # ours is what a program or check is given
         self._check_link, check_link = socket.socketpair()
-        self._channel = wire.Channel(self._job.fileno())
-        self._world: Child | None = None
-        with job, link, check_link:
+        with link, check_link:
             try:
-                self._world = spawn_world([job.fileno(), link.fileno(), check_link.fileno()])
+                self._world = spawn_world([link.fileno(), check_link.fileno()])
             except BaseException:
-                self.close()
+                self._link.close()
+                self._check_link.close()
                 raise
+        self._channel = wire.Channel(self._world.job.fileno())
+        self._open = True
 
     def __enter__(self) -> "Session":
         return self
@@ -89,56 +93,62 @@ class Session:
 
     # ------------------------------------------------------------ turns
 
-    def run(self, code: str) -> Run:
+    def run(self, code: str, *, last: bool = False) -> Run:
         """Run one turn of the program; names it defined stay for the next.
 
         Args:
             code: Python source. It finds the tools, `final_answer` and `ToolError` among its globals.
+            last: the program is judged next; saves asking the world twice. The calls, and a limit that is found
+                to be passed only by then, are told when `evaluate` has returned.
 
         Raises:
             SandboxError: the jail does not start.
         """
         mark = len(self.calls)
-        turn, guest = None, self._guest
+        turn = None
         try:
             if ended := self._spoilt or self._over:
                 raise ended
-            if not guest:
-                guest = self._guest = Guest("program", self._spawn, self._link)
-            guest.output.clear()
-            turn = self._take_turn(guest, code)
-            self._ask({})
-            if ended := self._alarm or self._over:
+            turn = self._take_turn(code)
+            if not last:
+                self._ask({})
+            if ended := self._alarms.get("program") or self._over:
                 raise ended
         except Ended as ended:
-            if guest:
-                ended = self._end_guest(guest, ended)
+            if self._guest:
+                ended = self._end_guest(self._guest, ended)
             self._over = ended
             with contextlib.suppress(Ended):
                 self._ask({})
-            turn = (
-                Turn(self._spoilt.reason, self._spoilt.message) if self._spoilt else Turn(ended.reason, ended.message)
-            )
+            turn = _broken(self._spoilt or ended)
         if turn.answered:
             self._answered, self._answer = True, turn.answer
-        return Run(
+        run = Run(
             ok=not turn.reason,
             reason=turn.reason,
             message=turn.message[:_MESSAGE_CHARS],
-            output=guest.output.decode(errors="replace") if guest else "",
+            output=self._guest.output.decode(errors="replace") if self._guest else "",
             answered=self._answered,
             answer=self._answer,
             alive=not self._over,
             calls=self.calls[mark:],
         )
+        if last:
+            self._last = run
+        return run
 
-    def _take_turn(self, guest: Guest, code: str) -> Turn:
+    def _take_turn(self, code: str) -> Turn:
         deadline = time.monotonic() + self._limits.wall_s
         try:
-            order = msgspec.json.encode({"code": code})
+            order = wire.frame(msgspec.json.encode({"code": code}))
         except UnicodeEncodeError as error:
             return Turn("syntax", f"SyntaxError: {error}")
-        self._send(guest.job, order, deadline)
+        guest = self._guest
+        if not guest:
+            guest = self._guest = Guest("program", order, self._spawn, self._link)
+        else:
+            guest.output.clear()
+            self._send(guest.child.job, order, deadline)
         turn = decode_hostile(Turn, self._await_guest(guest, deadline))
         guest.drain(self._limits.output_bytes)
         if turn.reason not in _PROGRAM_REASONS:
@@ -165,8 +175,8 @@ class Session:
                         poller.unregister(fd)
                 elif fd == self._channel.fd:
                     self._hear_world()
-                    if self._alarm:
-                        raise self._alarm
+                    if guest.kind in self._alarms:
+                        raise self._alarms[guest.kind]
                 elif not guest.channel.feed():
                     raise Ended
                 else:
@@ -179,18 +189,18 @@ class Session:
 
     def _end_guest(self, guest: Guest, ended: Ended) -> Ended:
         """Kill and reap a hostile child, and return why it ended; its own end tells if we do not know."""
-        child, guest.child = guest.child, None
-        if not child:
+        if guest.ended:
             return ended
-        child.kill()
+        guest.child.kill()
         try:
-            end = child.wait()
+            guest.child.wait()
+            why = ended if ended.reason else cause(guest.child.end(), self._limits)
         except ZygoteDied:
-            return self._spoil("sandbox", "the jail died")
+            why = self._spoil("sandbox", "the jail died")
         with contextlib.suppress(Ended):
             guest.drain(self._limits.output_bytes)
         guest.close()
-        return ended if ended.reason else cause(end, self._limits)
+        return why
 
     # ------------------------------------------------------------ the world
 
@@ -216,7 +226,7 @@ class Session:
         mark = len(self.calls)
         self._request({"tool": [tool, *arguments]})
         if len(self.calls) == mark:
-            alarm, self._alarm = self._alarm or Ended("calls", "it was not carried out"), None
+            alarm = self._alarms.get("host") or Ended("calls", "it was not carried out")
             return Observation(tool=tool, args=arguments[0], kwargs=arguments[1], error=alarm.message)
         return self.calls[-1]
 
@@ -248,22 +258,21 @@ class Session:
         """Send the world a request and wait for the report that replies to it.
 
         Raises:
-            Ended: the session is spoilt; a limit that was passed is in `_alarm` instead.
+            Ended: the session is spoilt; limits that were passed are in `_alarms` instead.
         """
-        if self._spoilt or not self._world:
+        if self._spoilt or not self._open:
             raise self._spoilt or Ended("world", "the session has ended")
-        self._alarm = None
         self._requests += 1
         deadline = time.monotonic() + self._limits.wall_s
         try:
-            self._send(self._job, wire.dumps(order | {"number": self._requests}), deadline)
+            self._send(self._world.job, wire.frame(wire.dumps(order | {"number": self._requests})), deadline)
         except Ended:
             raise self._world_gone() from None
         poller = select.poll()
-        poller.register(self._job, select.POLLIN)
+        poller.register(self._channel.fd, select.POLLIN)
         while True:
             left = deadline - time.monotonic()
-            if left <= 0 and self._guest and self._guest.child:
+            if left <= 0 and self._guest and not self._guest.ended:
                 # A program that does not read the world's replies holds it up, and must not spoil the session
                 # by it.
                 self._over = self._end_guest(self._guest, Ended("timeout", "it does not read its replies"))
@@ -285,31 +294,32 @@ class Session:
         while (frame := self._channel.next(_REPORT_BYTES)) is not None:
             report = _report_decoder.decode(frame)
             self.calls += report.calls
+            self._checked += report.checked
             if report.alarm == "world":
                 raise self._spoil("world", report.message)
-            if report.alarm and report.where in ("host", self._guest.kind if self._guest else ""):
-                self._alarm = Ended(report.alarm, report.message)
+            if report.alarm:
+                self._alarms.setdefault(report.where, Ended(report.alarm, report.message))
             if report.number == self._requests:
                 reply = report
         return reply
 
     def _world_gone(self) -> Ended:
-        world, self._world = self._world, None
+        self._world.kill()
         try:
-            end = world.wait() if world else None
+            self._world.wait()
+            why = cause(self._world.end(), self._limits)
         except ZygoteDied:
             return self._spoil("sandbox", "the jail died")
-        why = cause(end, self._limits).message if end else "the session has ended"
-        return self._spoil("world", f"the environment's process ended: {why}")
+        return self._spoil("world", f"the environment's process ended: {why.message}")
 
     def _spoil(self, reason: str, message: str) -> Ended:
         self._spoilt = self._spoilt or Ended(reason, message)
         return self._spoilt
 
-    def _send(self, sock: socket.socket, payload: bytes, deadline: float) -> None:
+    def _send(self, sock: socket.socket, frame: bytes, deadline: float) -> None:
         sock.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
-            sock.sendall(wire.frame(payload))
+            sock.sendall(frame)
         except TimeoutError:
             raise Ended("timeout", "it does not read its orders") from None
         except OSError:
@@ -332,54 +342,63 @@ class Session:
         if self._judged:
             raise RuntimeError("a session is judged once")
         self._judged = True
-        mark = len(self.calls)
         try:
             if self._guest:
                 self._end_guest(self._guest, Ended("timeout"))
             if self._spoilt:
                 raise self._spoilt
-            self._guest = Guest("check", self._spawn, self._check_link)
-            verdict = self._check(self._guest, source)
+            verdict = self._check(source)
         except Ended as ended:
-            return Judgement("invalid", ended.reason, ended.message[:_MESSAGE_CHARS], self.calls[mark:])
+            verdict = Verdict(None, ended.reason, ended.message)
         finally:
             self.close()
+        calls = self.calls[len(self.calls) - self._checked :]
+        self._complete_last()
         if verdict.verdict is None:
-            return Judgement("invalid", verdict.reason, verdict.message[:_MESSAGE_CHARS], self.calls[mark:])
-        return Judgement("pass" if verdict.verdict else "fail", calls=self.calls[mark:])
+            return Judgement("invalid", verdict.reason, verdict.message[:_MESSAGE_CHARS], calls)
+        return Judgement("pass" if verdict.verdict else "fail", calls=calls)
 
-    def _check(self, guest: Guest, source: str) -> Verdict:
+    def _complete_last(self) -> None:
+        """Tell the last run what was found out about it since."""
+        run = self._last
+        if not run:
+            return
+        run.calls = self.calls[: len(self.calls) - self._checked]
+        if run.ok and (ended := self._alarms.get("program")):
+            run.ok, run.reason, run.message = False, ended.reason, ended.message
+
+    def _check(self, source: str) -> Verdict:
         deadline = time.monotonic() + self._limits.wall_s
         try:
-            order = msgspec.json.encode({"source": source, "answer": self._answer})
+            order = wire.frame(msgspec.json.encode({"source": source, "answer": self._answer}))
         except UnicodeEncodeError as error:
             return Verdict(None, "syntax", f"SyntaxError: {error}")
+        self._link.close()  # there may have been no program
+        guest = self._guest = Guest("check", order, self._spawn, self._check_link)
         try:
-            self._send(guest.job, order, deadline)
             verdict = decode_hostile(Verdict, self._await_guest(guest, deadline))
             if verdict.verdict is None and verdict.reason not in _CHECK_REASONS:
                 raise Ended("reply", "the check wrote on its own channel")
-            self._ask({})
-            if self._alarm:
-                raise self._alarm
+            self._end_guest(guest, Ended("timeout"))
+            self._ask({"last": True})
+            if "check" in self._alarms:
+                raise self._alarms["check"]
         except Ended as ended:
             cause = self._end_guest(guest, ended)
             with contextlib.suppress(Ended):
-                self._ask({})
+                self._ask({"last": True})
             raise self._spoilt or cause from None
         return verdict
 
     def close(self) -> None:
-        """Kill and reap the program, the check and the world. May be called twice."""
-        guest, world, self._world = self._guest, self._world, None
-        children = [child for child in (guest.child if guest else None, world) if child]
-        for child in children:
-            child.kill()
-        for child in children:
-            with contextlib.suppress(ZygoteDied):
-                child.wait()
-        if guest:
-            guest.child = None
-            guest.close()
-        for sock in (self._job, self._link, self._check_link):
-            sock.close()
+        """Kill the program, the check and the world. May be called twice."""
+        self._open = False
+        if self._guest:
+            self._guest.close()
+        self._world.close()
+        self._link.close()
+        self._check_link.close()
+
+
+def _broken(ended: Ended) -> Turn:
+    return Turn(ended.reason, ended.message)

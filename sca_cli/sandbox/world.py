@@ -63,8 +63,8 @@ class Sandbox:
         world = self._world(env)
         return Session(
             self.limits,
-            spawn_world=lambda fds: world.spawn(lambda _: f"world {seed}", fds),
-            spawn_program=lambda kind, fds: self._spawn_program(kind, world, fds),
+            spawn_world=lambda fds: world.spawn(f"world {seed}", fds),
+            spawn_program=lambda kind, fds, order: self._spawn_program(kind, world, fds, order),
         )
 
     def close(self) -> None:
@@ -90,17 +90,13 @@ class Sandbox:
         except jail.ZygoteRefused as refusal:
             raise _plain_error(env, entry, refusal) from None
 
-    def _spawn_program(self, kind: str, world: "_Slot", fds: Sequence[int]) -> jail.Child:
+    def _spawn_program(self, kind: str, world: "_Slot", fds: Sequence[int], order: bytes) -> jail.Child:
         """Fork `program` or `check` with the tools of a world."""
         with self._lock:
             slot = self._slots.setdefault("", _Slot("programs", self._start_programs))
 
-        def request(zygote: jail.Zygote) -> str:
-            if world.name not in zygote.known:
-                zygote.learn(world.name, world.zygote().ready["tools"])
-            return f"{kind} {world.name}"
-
-        return slot.spawn(request, fds)
+        learn = (world.name, lambda: world.zygote().ready["tools"])
+        return slot.spawn(f"{kind} {world.name}", fds, order, *learn)
 
     def _start_programs(self) -> jail.Zygote:
         order = {"role": "program", "path": [jail.PACKAGE_ROOT]}
@@ -135,8 +131,22 @@ class _Slot:
                 self._zygote = self._start()
             return self._zygote
 
-    def spawn(self, request: Callable[[jail.Zygote], str], fds: Sequence[int]) -> jail.Child:
-        """Ask for a child, once more if the zygote turns out to be dead: nothing has run yet.
+    def spawn(
+        self,
+        words: str,
+        fds: Sequence[int],
+        order: bytes = b"",
+        key: str = "",
+        learn: Callable[[], Any] = lambda: None,
+    ) -> jail.Child:
+        """Start a child, once more if the zygote turns out to be dead: nothing has run yet.
+
+        Args:
+            words: what it should be.
+            fds: its descriptors; the caller closes its own copies.
+            order: its first, as a frame.
+            key: of what the zygote must have learnt.
+            learn: returns what that is.
 
         Raises:
             SandboxError: it died twice.
@@ -144,9 +154,17 @@ class _Slot:
         for _ in range(2):
             zygote = self.zygote()
             try:
-                return zygote.spawn(request(zygote), fds)
+                child = zygote.spare(key, learn)
             except jail.ZygoteDied:
                 zygote.lost = True
+                continue
+            try:
+                child.start(words, fds, order)
+            except OSError:
+                child.close()
+                zygote.lost = True
+                continue
+            return child
         raise SandboxError("the jail dies as soon as it is up", "'sca doctor' looks for the cause")
 
     def close(self) -> None:

@@ -1,27 +1,31 @@
-"""The process inside nsjail that forks one confined child per program, check or session. Stdlib only.
+"""The process inside nsjail that forks confined children, each for one program, check or session. Stdlib only.
 
 nsjail starts it as the first process of its PID namespace: when it ends, the kernel kills every child. Its
 control socket (SOCK_SEQPACKET) says what to be: "program" preloads what hostile code imports, "world" builds
-one environment. Then each message asks for one child and carries its descriptors, the first of which is the
-zygote's end of that child's own status socket. When the host writes on it or closes it the child is killed;
-when the child has been reaped its end is reported on it. So no two sessions share a reader, and a host that
-vanishes leaves no survivors.
+one environment. After that it answers requests, one at a time:
+
+    fork N      N spare children; the reply carries, for each, the host's end of its job socket and its pidfd
+    learn KEY   something that all later children need
+    end SERIAL  how a child ended that is dead; children have serial numbers, 0 for the first
+
+A spare waits on its job socket for the frame that says what to be and brings the descriptors for it. The host
+kills a child through its pidfd, so no two sessions share a reader, and a host that vanishes leaves no
+survivors. Forking some ahead costs less than one at a time: between two forks the zygote writes to little.
 """
 
-import contextlib
+import _socket
 import ctypes
-import fcntl
 import gc
 import importlib
 import json
 import os
-import select
-import signal
-import socket
+import struct
 import sys
 import types
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+from sca_cli.sandbox import wire
 from sca_cli.sandbox.confine import Confinement
 
 JOB, LINK, CHECK_LINK = 3, 4, 5
@@ -32,6 +36,7 @@ _PRELOADED = (
     "operator", "random", "re", "string", "time", "typing",
 )  # fmt: skip
 """What most programs import. Each page a module fills makes every fork dearer: the rest is read on demand."""
+_ENDS = 1000  # kept of children whose host never asked
 
 
 class Role(Protocol):
@@ -40,12 +45,11 @@ class Role(Protocol):
     def learn(self, key: str, value: Any) -> None:
         """Take in something that all later children need."""
 
-    def live(self, words: list[str], fds: list[int], confinement: Confinement) -> None:
+    def live(self, job: _socket.socket, confinement: Confinement) -> None:
         """Run in a fresh fork, which ends when this returns.
 
         Args:
-            words: the request, split at blanks.
-            fds: its descriptors without the status socket.
+            job: descriptor JOB; the host's first frame comes with descriptors, see `await_start`.
             confinement: to be applied before the first hostile byte.
         """
 
@@ -66,15 +70,17 @@ def main() -> None:
     confinement.seal()
     _share()
     ctypes.CDLL(None).malloc_trim(0)
-    _serve(control, role, confinement)
+    _Nursery(control, role, confinement).serve()
 
 
-def _control(fd: int) -> socket.socket:
+def _control(fd: int) -> _socket.socket:
     """Move the control socket away from the numbers that children use, and occupy those."""
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, CHECK_LINK + 1)
+    moved = fd
+    while moved <= CHECK_LINK:
+        moved = os.dup(moved)
     for number in (JOB, LINK, CHECK_LINK):
         os.dup2(0, number, inheritable=False)
-    return socket.socket(fileno=moved)
+    return _socket.socket(fileno=moved)
 
 
 def _share() -> None:
@@ -133,13 +139,28 @@ def _failure(error: BaseException) -> dict[str, str]:
     }
 
 
-def send_blob(sock: socket.socket, word: bytes, value: Any) -> None:
+def send_fds(sock: _socket.socket, data: bytes, fds: Sequence[int]) -> int:
+    """Send bytes and descriptors as one message. Return how many bytes went."""
+    rights = struct.pack(f"{len(fds)}i", *fds)
+    return sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+
+
+def receive_fds(sock: _socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """Receive a message of at most `size` bytes with at most `most` descriptors; empty when the other side is gone."""
+    data, ancillary, _, _ = sock.recvmsg(size, _socket.CMSG_SPACE(4 * most))
+    fds: list[int] = []
+    for _, _, rights in ancillary:
+        fds += struct.unpack(f"{len(rights) // 4}i", rights)
+    return data, fds
+
+
+def send_blob(sock: _socket.socket, word: bytes, value: Any) -> None:
     """Send a value of any size: the text travels in a memfd, since a packet holds only about 200 kB."""
     blob = os.memfd_create("blob", os.MFD_CLOEXEC)
     try:
         with open(blob, "wb", closefd=False) as file:
             file.write(json.dumps(value).encode())
-        socket.send_fds(sock, [word], [blob])
+        send_fds(sock, word, [blob])
     finally:
         os.close(blob)
 
@@ -151,66 +172,83 @@ def read_blob(fd: int) -> Any:
         return json.loads(file.read())
 
 
-def _serve(control: socket.socket, role: Role, confinement: Confinement) -> None:
-    children = _Children()
-    children.poller.register(control, select.POLLIN)
-    while True:
-        ready = [fd for fd, _ in children.poller.poll()]
-        for fd in ready:
-            children.handle(fd)
-        # Last, because a new child may be given a descriptor number that an event of this round still speaks
-        # of.
-        if control.fileno() not in ready:
-            continue
-        message, fds, _, _ = socket.recv_fds(control, 4096, 8)
-        if not message:
-            return
-        words = message.decode().split()
-        if words[0] == "learn":
-            role.learn(words[1], read_blob(fds[0]))
-            _share()
-            continue
-        pid = os.fork()
-        if not pid:
-            try:
-                role.live(words, fds[1:], confinement)
-            finally:
-                os._exit(1)
-        children.adopt(pid, fds[0])
-        for fd in fds[1:]:
+def await_start(job: _socket.socket, numbers: Sequence[int]) -> tuple[list[str], wire.Channel]:
+    """Wait until a spare is told what to be.
+
+    Args:
+        job: its job socket.
+        numbers: where the descriptors that come along are put, in their order.
+
+    Returns:
+        The words of the first frame, and the channel that later frames come through.
+
+    Raises:
+        EOFError: it is not needed any more.
+    """
+    channel = wire.Channel(job.fileno())
+    data, fds = receive_fds(job, wire.CHUNK, len(numbers))
+    channel.buffer += data
+    words = channel.receive(wire.CHUNK).decode().split()
+    for fd, number in zip(fds, numbers, strict=False):
+        os.dup2(fd, number)
+    return words, channel
+
+
+class _Nursery:
+    """Forks the children and keeps what became of the dead until the host asks or loses interest."""
+
+    def __init__(self, control: _socket.socket, role: Role, confinement: Confinement) -> None:
+        self._control, self._role, self._confinement = control, role, confinement
+        self._serials: dict[int, int] = {}  # pid → serial number
+        self._ends: dict[int, bytes] = {}  # serial number → how it ended
+        self._born = 0
+
+    def serve(self) -> None:
+        """Answer requests until the host is gone."""
+        while True:
+            message, fds = receive_fds(self._control, 4096, 1)
+            if not message:
+                return
+            word, value = message.decode().split()
+            if word == "fork":
+                self._fork(int(value))
+            elif word == "learn":
+                self._role.learn(value, read_blob(fds[0]))
+                _share()
+            else:
+                self._reap()
+                self._control.send(self._ends.pop(int(value), b"null"))
+
+    def _fork(self, count: int) -> None:
+        self._reap()
+        first, fds = self._born, []
+        for _ in range(count):
+            ours, theirs = _socket.socketpair()
+            if not (pid := os.fork()):
+                self._live(theirs)
+            theirs.close()
+            fds += [ours.detach(), os.pidfd_open(pid)]
+            self._serials[pid] = self._born
+            self._born += 1
+        send_fds(self._control, b"%d" % first, fds)
+        for fd in fds:
             os.close(fd)
 
+    def _live(self, job: _socket.socket) -> None:
+        try:
+            os.dup2(job.fileno(), JOB)
+            os.closerange(JOB + 1, self._confinement.last_fd)
+            self._role.live(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, JOB), self._confinement)
+        finally:
+            os._exit(1)
 
-class _Children:
-    """The living children: their status sockets and pidfds, watched by one poller."""
-
-    def __init__(self) -> None:
-        self.poller = select.poll()
-        self._pids: dict[int, int] = {}  # status socket, until it has spoken → pid
-        self._ends: dict[int, tuple[int, int]] = {}  # pidfd → pid, status socket
-
-    def adopt(self, pid: int, status: int) -> None:
-        end = os.pidfd_open(pid)
-        self._pids[status] = pid
-        self._ends[end] = (pid, status)
-        self.poller.register(status, select.POLLIN)
-        self.poller.register(end, select.POLLIN)
-
-    def handle(self, fd: int) -> None:
-        """Kill the child whose host spoke or left; report the child that has ended."""
-        if fd in self._pids:
-            os.kill(self._pids.pop(fd), signal.SIGKILL)
-            self.poller.unregister(fd)
-        elif fd in self._ends:
-            self._reap(fd, *self._ends.pop(fd))
-
-    def _reap(self, end: int, pid: int, status: int) -> None:
-        _, wait, usage = os.wait4(pid, 0)
-        if self._pids.pop(status, None):
-            self.poller.unregister(status)
-        self.poller.unregister(end)
-        report = {"wait": wait, "cpu_s": usage.ru_utime + usage.ru_stime, "rss_mb": usage.ru_maxrss / 1024}
-        with contextlib.suppress(OSError):  # the host need not be listening any more
-            os.write(status, json.dumps(report).encode())
-        os.close(status)
-        os.close(end)
+    def _reap(self) -> None:
+        """Reap the dead."""
+        while self._serials:
+            pid, wait, usage = os.wait4(-1, os.WNOHANG)
+            if not pid:
+                break
+            end = {"wait": wait, "cpu_s": usage.ru_utime + usage.ru_stime, "rss_mb": usage.ru_maxrss / 1024}
+            self._ends[self._serials.pop(pid)] = json.dumps(end).encode()
+        while len(self._ends) > _ENDS:
+            del self._ends[next(iter(self._ends))]
