@@ -125,6 +125,11 @@ class Child:
             self._zygote.lost = True
             raise ZygoteDied
 
+    def pid(self) -> int:
+        """Return its process id as this process sees it."""
+        text = Path(f"/proc/self/fdinfo/{self._pidfd}").read_text()
+        return int(text.partition("Pid:")[2].split()[0])
+
     def end(self) -> End:
         """Return how a dead child ended.
 
@@ -214,6 +219,11 @@ class Zygote:
             self.born += 1
             self.living += 1
             return self._spares.pop()
+
+    def spares(self) -> list[int]:
+        """Return the process ids of the children that wait."""
+        with self._lock:
+            return [child.pid() for child in self._spares]
 
     def _teach(self, key: str, value: Any) -> None:
         for child in self._spares:  # these will never know

@@ -67,6 +67,12 @@ class Sandbox:
             spawn_program=lambda kind, fds, order: self._spawn_program(kind, world, fds, order),
         )
 
+    def spares(self) -> list[int]:
+        """Return the process ids of children that were forked ahead and wait; all others belong to a session."""
+        with self._lock:
+            slots = list(self._slots.values())
+        return [pid for slot in slots for pid in slot.spares()]
+
     def close(self) -> None:
         """End everything that was started. Sessions that are still open become invalid."""
         with self._lock:
@@ -166,6 +172,10 @@ class _Slot:
                 continue
             return child
         raise SandboxError("the jail dies as soon as it is up", "'sca doctor' looks for the cause")
+
+    def spares(self) -> list[int]:
+        with self._lock:
+            return self._zygote.spares() if self._zygote else []
 
     def close(self) -> None:
         with self._lock:

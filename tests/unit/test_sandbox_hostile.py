@@ -7,10 +7,13 @@ must not pass.
 """
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import descendants
 
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Limits, Sandbox
@@ -34,10 +37,10 @@ def small(shop: EnvSpec) -> Iterator[Sandbox]:
 def test_a_hostile_program_gets_nothing(
     small: Sandbox,
     shop: EnvSpec,
-    no_strays: None,  # noqa: ARG001
     program: dict[str, str],
 ) -> None:
     """No PWN in its output, no forged verdict, and honest sessions beside and after it are right."""
+    processes = set(descendants(os.getpid())) - set(small.spares())
     with small.session(shop, 1) as before, small.session(shop, 1) as session:
         assert before.run("set_name('user_1', 'Bob')").ok
         if program["role"] == "evaluate":
@@ -50,3 +53,7 @@ def test_a_hostile_program_gets_nothing(
         with small.session(shop, 1) as after:
             assert after.run(code).ok
             assert after.evaluate(IS_BOB).outcome == outcome
+    deadline = time.monotonic() + 10
+    while set(descendants(os.getpid())) - set(small.spares()) != processes:
+        assert time.monotonic() < deadline, "a process is left behind"
+        time.sleep(0.02)
