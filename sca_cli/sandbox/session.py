@@ -138,7 +138,6 @@ class Session:
         return run
 
     def _take_turn(self, code: str) -> Turn:
-        deadline = time.monotonic() + self._limits.wall_s
         try:
             order = wire.frame(msgspec.json.encode({"code": code}))
         except UnicodeEncodeError as error:
@@ -146,7 +145,9 @@ class Session:
         guest = self._guest
         if not guest:
             guest = self._guest = Guest("program", order, self._spawn, self._link)
+            deadline = time.monotonic() + self._limits.wall_s
         else:
+            deadline = time.monotonic() + self._limits.wall_s
             guest.output.clear()
             self._send(guest.child.job, order, deadline)
         turn = decode_hostile(Turn, self._await_guest(guest, deadline))
@@ -368,13 +369,13 @@ class Session:
             run.ok, run.reason, run.message = False, ended.reason, ended.message
 
     def _check(self, source: str) -> Verdict:
-        deadline = time.monotonic() + self._limits.wall_s
         try:
             order = wire.frame(msgspec.json.encode({"source": source, "answer": self._answer}))
         except UnicodeEncodeError as error:
             return Verdict(None, "syntax", f"SyntaxError: {error}")
         self._link.close()  # there may have been no program
         guest = self._guest = Guest("check", order, self._spawn, self._check_link)
+        deadline = time.monotonic() + self._limits.wall_s
         try:
             verdict = decode_hostile(Verdict, self._await_guest(guest, deadline))
             if verdict.verdict is None and verdict.reason not in _CHECK_REASONS:
