@@ -5,49 +5,93 @@ The paper's filter (section 3) keeps a task only if (1) its evaluation function 
 1. Outcomes are tri-state. A failure case that crashes, or that our limits end, proves nothing about the check: it is
    `invalid`, and the task falls at stage 3, where the paper would count it as False.
 2. A solution must run to its end, not only leave a state that passes.
+3. What `evidence` asks for beyond.
 """
 
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable
+from functools import partial
 
+from sca_cli import evidence, source
 from sca_cli.errors import WorldError
-from sca_cli.records import Check, Observation, Task, Verdict
+from sca_cli.records import Check, Finding, Observation, Task, Verdict
 from sca_cli.sandbox import Judgement, Run, Sandbox
 
 FAILURE_CASES = 3
 """How many a task has (paper, section 3)."""
 
-STAGES = ("runs", "solution", "failures")
+PAPER_STAGES = ("runs", "solution", "failures")
+"""The paper's filter, in the order of its funnel."""
+
+STAGES = (*PAPER_STAGES, *evidence.STAGES, "agreement", "duplicate")
 """The funnel: a task that passes all of them is `kept`."""
 
 _ATTEMPTS = 3
 """A check whose sandbox died under it is run again this often; it is never the task's fault."""
 
 
-def verify(sandbox: Sandbox, task: Task) -> Verdict:
+def verify(sandbox: Sandbox, task: Task, stages: Collection[str] = (), *, strict: bool = False) -> Verdict:
     """Prove a task, or find the stage where it falls.
+
+    Args:
+        sandbox: where its programs run.
+        task: the candidate.
+        stages: names of `evidence.STAGES` that it has to pass beyond the paper's filter.
+        strict: what is only reported otherwise rejects it too.
 
     Raises:
         SandboxError: the jail does not start; nothing was run.
         MissingError, PluginError: the environment cannot be had.
     """
-    checks: list[Check] = []
-    for stage, passed in _stages(sandbox, task, checks):
-        if not passed:
-            return Verdict(passed=False, stage=stage, checks=checks)
-    return Verdict(passed=True, stage="kept", checks=checks)
+    calls: list[Observation] = []
+    checks = _filter(sandbox, task, calls)
+    verdict = Verdict(passed=True, stage="kept", checks=checks)
+    solution = checks[0]
+    passed = (evaluation_runs(solution), solution.outcome == "pass", failures_fail(checks[1:]))
+    if not all(passed):
+        return reject(verdict, PAPER_STAGES[passed.index(False)])
+    trial = evidence.Trial(task, sandbox.describe(task.env)[0], solution, calls, partial(_run, sandbox, task), checks)
+    for name in [name for name in evidence.STAGES if name in stages]:
+        found = list(_findings(name, trial))
+        verdict.findings += found
+        if any(finding.rejects or strict for finding in found):
+            return reject(verdict, name)
+    return verdict
 
 
-def _stages(sandbox: Sandbox, task: Task, checks: list[Check]) -> Iterator[tuple[str, bool]]:
-    solution = run_check(sandbox, task, task.solution, "solution")
-    checks.append(solution)
-    yield "runs", evaluation_runs(solution)
-    yield "solution", solution.outcome == "pass"
-    for index, program in enumerate(task.failure_cases):
-        checks.append(run_check(sandbox, task, program, f"failure_case[{index}]"))
-        if checks[-1].outcome != "fail":
-            break
-    yield "failures", failures_fail(checks[1:])
+def reject(verdict: Verdict, stage: str) -> Verdict:
+    """Have a verdict say that the task fell at a stage."""
+    verdict.passed, verdict.stage = False, stage
+    return verdict
+
+
+def _filter(sandbox: Sandbox, task: Task, calls: list[Observation]) -> list[Check]:
+    """Run what the paper's filter asks for, in an order that nobody can foresee from inside; return it in its own.
+
+    Args:
+        calls: becomes what the solution called, with results.
+    """
+    programs = [("solution", task.solution)]
+    programs += [(f"failure_case[{index}]", text) for index, text in enumerate(task.failure_cases)]
+    places = list(range(len(programs)))
+    random.Random(task.id).shuffle(places)
+    done: dict[int, Check] = {}
+    for place in places:
+        name, program = programs[place]
+        done[place] = run_check(sandbox, task, program, name, calls=None if place else calls)
+    return [done[place] for place in sorted(done)]
+
+
+def _findings(name: str, trial: evidence.Trial) -> Iterable[Finding]:
+    try:
+        yield from evidence.STAGES[name](trial)
+    except source.NotPython as error:
+        yield Finding(name, f"it cannot be examined: {error}")
+
+
+def _run(sandbox: Sandbox, task: Task, program: str, name: str, twin: int, evaluate: str) -> Check:
+    return run_check(sandbox, task, program, name, twin=twin, evaluate=evaluate)
 
 
 def evaluation_runs(solution: Check) -> bool:
@@ -60,31 +104,48 @@ def failures_fail(failures: list[Check]) -> bool:
     return len(failures) == FAILURE_CASES and all(check.outcome == "fail" for check in failures)
 
 
-def run_check(sandbox: Sandbox, task: Task, program: str, name: str) -> Check:
+def run_check(
+    sandbox: Sandbox,
+    task: Task,
+    program: str,
+    name: str,
+    *,
+    twin: int = 0,
+    evaluate: str = "",
+    calls: list[Observation] | None = None,
+) -> Check:
     """Run one program in a fresh world, then judge it by the task's `evaluate`.
 
     Args:
+        sandbox: where it runs.
+        task: whose world and check it is.
         program: Python source; empty for the no-op.
         name: of the check, for the record.
+        twin: see `Sandbox.session`.
+        evaluate: a check in place of the task's own.
+        calls: becomes the program's calls, with results.
     """
-    check = _once(sandbox, task, program, name)
-    for _ in range(_ATTEMPTS - 1):
+    for _ in range(_ATTEMPTS):
+        check, made = _once(sandbox, task, program, name, twin, evaluate or task.evaluate)
         if check.reason != "sandbox":
             break
-        check = _once(sandbox, task, program, name)
+    if calls is not None:
+        calls[:] = made
     return check
 
 
-def _once(sandbox: Sandbox, task: Task, program: str, name: str) -> Check:
+def _once(
+    sandbox: Sandbox, task: Task, program: str, name: str, twin: int, evaluate: str
+) -> tuple[Check, list[Observation]]:
     started = time.monotonic()
     try:
-        with sandbox.session(task.env, task.seed) as session:
+        with sandbox.session(task.env, task.seed, twin=twin) as session:
             run = session.run(program, last=True) if program else None
-            judgement = session.evaluate(task.evaluate)
-            calls = [bare(call) for call in run.calls] if run else []
+            judgement = session.evaluate(evaluate)
     except WorldError as error:
-        return Check(name=name, outcome="invalid", reason="world", message=error.message, where="program")
-    return _joined(name, run, judgement, calls, time.monotonic() - started)
+        return Check(name=name, outcome="invalid", reason="world", message=error.message, where="program"), []
+    calls = run.calls if run else []
+    return _joined(name, run, judgement, list(map(bare, calls)), time.monotonic() - started), calls
 
 
 def _joined(name: str, run: Run | None, judgement: Judgement, calls: list[Observation], seconds: float) -> Check:

@@ -117,7 +117,8 @@ class Check(_Part):
     """One program run against one fresh world, then judged by `evaluate`."""
 
     name: str
-    """`solution` or `failure_case[i]`."""
+    """`solution` or `failure_case[i]`; then `no-op`, `answer-only`, `random[i]` (calls and answer drawn at random), and
+    `solution@n` and `failure_case[i]@n` for those run again under hash seed, random numbers and clock number n."""
     outcome: Outcome
     """pass: `evaluate` returned exactly True; fail: exactly False; invalid: neither, or the program did not finish."""
     reason: str = ""
@@ -135,6 +136,30 @@ class Check(_Part):
     """Wall time, with `--times`."""
 
 
+class Finding(_Part):
+    """Something a stage found against a task."""
+
+    stage: str
+    """Stage of the funnel."""
+    message: str
+    """What was found, in words."""
+    rejects: bool = True
+    """The task falls by it; otherwise it is reported, and the task falls with `--strict` only."""
+
+
+class Agreement(_Part):
+    """What came of independent attempts at the instruction (`verify --agree`)."""
+
+    attempts: int
+    """How many were judged."""
+    passed: int
+    """How many the check accepted."""
+    majority: int = 0
+    """How many came to the most frequent outcome."""
+    answer: JSON = None
+    """The answer of that outcome."""
+
+
 class Verdict(_Part):
     """What `sca verify` found."""
 
@@ -143,7 +168,11 @@ class Verdict(_Part):
     stage: str
     """The stage of the funnel where the task fell, or `kept`."""
     checks: list[Check] = []
-    """The programs that were run, in order, with the evidence."""
+    """The programs that were run, with the evidence."""
+    findings: list[Finding] = []
+    """What was found against it, in the order of the funnel."""
+    agreement: Agreement | None = None
+    """Attempts at the instruction, with `--agree`."""
 
 
 class Segment(_Part):

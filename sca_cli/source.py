@@ -191,3 +191,60 @@ class _Replace(ast.NodeTransformer):
             return self._new
         self.generic_visit(node)
         return node
+
+
+def depends(program: str, tools: set[str]) -> bool:
+    """Tell whether the final answer may depend on what a tool returns, through names, containers and branches.
+
+    Raises:
+        NotPython: it does not parse.
+    """
+    tree = parse(program)
+    tainted = set(tools)
+    while (grown := tainted | set(_reached(tree, tainted))) != tainted:
+        tainted = grown
+    return "final_answer" in tainted
+
+
+def _reached(tree: ast.Module, tainted: set[str]) -> Iterator[str]:
+    """Yield names that a tainted name reaches in one step."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr() if node.value:
+                if _mentions(node.value, tainted):
+                    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                    yield from (name for target in targets for name in _bound(target))
+            case ast.For() | ast.comprehension() if _mentions(node.iter, tainted):
+                yield from _bound(node.target)
+                if isinstance(node, ast.For):
+                    yield from _touched(node)
+            case ast.If() | ast.While() if _mentions(node.test, tainted):
+                yield from _touched(node)
+            case ast.With() if any(_mentions(item.context_expr, tainted) for item in node.items):
+                yield from _touched(node)
+            case ast.Try() if any(_mentions(part, tainted) for part in node.body):
+                yield from _touched(node)
+            case ast.FunctionDef() | ast.Lambda() if _mentions(node, tainted):
+                if isinstance(node, ast.FunctionDef):
+                    yield node.name
+                yield from (argument.arg for argument in node.args.args)
+            case ast.Call() if any(_mentions(part, tainted) for part in [*node.args, *node.keywords]):
+                yield from _bound(node.func)
+
+
+def _mentions(node: ast.AST, names: set[str]) -> bool:
+    return any(isinstance(part, ast.Name) and part.id in names for part in ast.walk(node))
+
+
+def _bound(target: ast.AST) -> Iterator[str]:
+    """Yield the names that a target stores into, or that a call is made of: `a[0]`, `a.append` → a."""
+    return (part.id for part in ast.walk(target) if isinstance(part, ast.Name))
+
+
+def _touched(block: ast.AST) -> Iterator[str]:
+    """Yield all names that a block binds or calls."""
+    for node in ast.walk(block):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Call):
+            yield from _bound(node.func)

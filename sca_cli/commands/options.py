@@ -75,4 +75,8 @@ Concurrency = Annotated[
 CheckSeconds = Annotated[
     float, typer.Option("--check-seconds", min=0.1, help="Wall time a program, and then its check, may take.")
 ]
+CpuSeconds = Annotated[int, typer.Option("--cpu-seconds", min=1, help="CPU time a program, or a check, may take.")]
 MemoryMb = Annotated[int, typer.Option("--memory-mb", min=64, help="Memory a program may take, MiB.")]
+OutputBytes = Annotated[int, typer.Option("--output-bytes", min=1, help="What a program may print.")]
+ReplyBytes = Annotated[int, typer.Option("--reply-bytes", min=256, help="Size of an answer or of a tool call.")]
+ToolCalls = Annotated[int, typer.Option("--tool-calls", min=1, help="Tool calls a program, or a check, may make.")]

@@ -120,15 +120,18 @@ def pump[T](
     output: streams.Output,
     fanout: Fanout,
     meter: "Meter",
+    settle: Callable[[Done], None] = lambda _: None,
 ) -> Iterator[Done]:
     """Drive items through `work`, write what comes out in order, and yield it for whoever counts.
 
+    `settle` has the last word on what came of an item, knowing all that came before it in the stream.
     The output is closed at the end; it is marked complete only if all items were finished.
     """
     complete = False
     meter.begin_at(output.finished)
     try:
         for done in fanout.ordered(output.remaining(items, identify), work):
+            settle(done)
             output.write(done.identity, done.kept, done.rejected)
             meter.advance(len(done.kept))
             yield done

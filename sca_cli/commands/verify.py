@@ -2,55 +2,132 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Annotated
 
+import msgspec
 import typer
 
-from sca_cli import checks, streams
+from sca_cli import checks, duplicates, streams
+from sca_cli.agent import Actor
+from sca_cli.agreement import agreement
 from sca_cli.commands import options
-from sca_cli.commands.shell import Done, Meter, exit_code, pump, required_inputs, sandbox_width, say, written_before
+from sca_cli.commands.rollout import Attempts
+from sca_cli.commands.shell import (
+    MODEL_WIDTH,
+    Done,
+    Meter,
+    exit_code,
+    opened_model,
+    pump,
+    required_inputs,
+    required_model,
+    sandbox_width,
+    say,
+    written_before,
+)
+from sca_cli.duplicates import Key, key_of
 from sca_cli.errors import ExitCode
 from sca_cli.fanout import Fanout
-from sca_cli.records import Task
+from sca_cli.interfaces import Sampling
+from sca_cli.records import Finding, Task, Verdict, sealed
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 
-STAGES = ("parsed", *checks.STAGES)
-"""The funnel as it is printed; `parsed` is where candidates fall that `challenge --all` could not read."""
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """What a task has to prove beyond the paper's filter.
+
+    Args:
+        stages: names of the stages to pass.
+        strict: what is only reported otherwise rejects too.
+        attempts: who tries the instruction, with `--agree`.
+    """
+
+    stages: frozenset[str] = frozenset()
+    strict: bool = False
+    attempts: Attempts | None = None
+
+    async def verdict(self, sandbox: Sandbox, task: Task) -> Verdict:
+        """Prove one task.
+
+        Raises:
+            SandboxError, MissingError, PluginError: as `checks.verify`.
+        """
+        verdict = await asyncio.to_thread(checks.verify, sandbox, task, self.stages, strict=self.strict)
+        if verdict.passed and self.attempts:
+            samples = range(self.attempts.samples)
+            rollouts = await asyncio.gather(*(self.attempts.attempt(task, sample) for sample in samples))
+            verdict.agreement, found = agreement([sealed(rollout) for rollout in rollouts])
+            verdict.findings += found
+            if any(finding.rejects or self.strict for finding in found):
+                checks.reject(verdict, "agreement")
+        return verdict
 
 
 def run(
     tasks: Iterable[Task],
     sandbox: Sandbox,
+    proofs: Proofs,
     *,
+    known: set[Key],
     keep_all: bool = False,
     times: bool = False,
     output: Output,
     fanout: Fanout,
     meter: Meter,
 ) -> Iterator[Done]:
-    """Verify each task and write those that pass."""
+    """Verify each task and write those that pass.
+
+    Args:
+        tasks: the candidates.
+        sandbox: where their programs run.
+        proofs: what they have to prove.
+        known: what tasks kept earlier do; grows.
+        keep_all: write those that fall as well.
+        times: leave wall times in.
+        output: where they are written.
+        fanout: does the work.
+        meter: is told.
+    """
 
     async def work(task: Task) -> Done:
         passed = False
         if task.error is None:
-            task.verdict = await asyncio.to_thread(checks.verify, sandbox, task)
+            task.verdict = await proofs.verdict(sandbox, task)
             passed = task.verdict.passed
             task.calls = len(task.verdict.checks[0].calls)
             if not times:
                 checks.without_times(task.verdict)
         return Done(task.id, [task] if passed or keep_all else [], [] if passed else [task])
 
-    return pump(tasks, work, identify=lambda task: task.id, output=output, fanout=fanout, meter=meter)
+    def settle(done: Done) -> None:
+        for task in done.kept:
+            assert isinstance(task, Task)
+            if "duplicate" not in proofs.stages or not task.verdict or not task.verdict.passed:
+                continue
+            if (key := key_of(task)) in known:
+                task.verdict.findings.append(Finding("duplicate", "an earlier task is solved by the same calls"))
+                checks.reject(task.verdict, "duplicate")
+                done.rejected.append(task)
+            known.add(key)
+        if done.rejected and not keep_all:
+            done.kept.clear()
+
+    return pump(tasks, work, identify=lambda task: task.id, output=output, fanout=fanout, meter=meter, settle=settle)
 
 
 class Funnel:
     """How many candidates passed each stage, by method."""
 
-    def __init__(self) -> None:
+    def __init__(self, stages: Sequence[str]) -> None:
+        self._stages = stages
         self._fell: dict[str, Counter[str]] = {}
         self._kept: dict[str, set[str]] = {}
+        self._reports: dict[str, Counter[str]] = {}
 
     def count(self, task: Task) -> None:
         """Count one task where it fell."""
@@ -58,18 +135,26 @@ class Funnel:
         method = task.method or "hand-written"
         self._fell.setdefault(method, Counter())[stage] += 1
         if task.verdict and task.verdict.passed:
-            self._kept.setdefault(method, set()).add(task.id)
+            self._kept.setdefault(method, set()).add(duplicates.masked(task.solution))
+            named = {finding.stage for finding in task.verdict.findings}
+            self._reports.setdefault(method, Counter()).update(named)
 
     def lines(self) -> list[str]:
-        """Return the funnel as text: how many passed each stage, their share, and how many distinct ones are kept."""
+        """Return the funnel as text: how many passed each stage, their share, and how many programs they come to.
+
+        Programs that differ in their literals and names only count as one shape.
+        """
         lines = []
         for method, fell in sorted(self._fell.items()):
             left = total = fell.total()
             lines.append(f"sca verify: {total} candidates, method {method}")
-            for stage in STAGES:
+            for stage in self._stages:
                 left -= fell[stage]
-                lines.append(f"  {stage:<9} {left:6d}  {left / total:6.1%}")
-            lines.append(f"  {'distinct':<9} {len(self._kept.get(method, ())):6d}")
+                reports = self._reports.get(method, Counter())[stage]
+                lines.append(
+                    f"  {stage:<13} {left:6d}  {left / total:6.1%}" + (f"  {reports} reported" * bool(reports))
+                )
+            lines.append(f"  {'shapes':<13} {len(self._kept.get(method, ())):6d}")
         return lines
 
 
@@ -80,8 +165,45 @@ def command(
         typer.Option("--all", help="Write all tasks with their verdict, not only those that pass.", show_default=False),
     ] = False,
     rejected: options.Rejected = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Only the paper's filter: none of the proofs below.", show_default=False)
+    ] = False,
+    no_op: Annotated[bool, typer.Option(help="Doing nothing must not pass.")] = True,
+    random: Annotated[bool, typer.Option(help="Random tool calls and answers must not pass.")] = True,
+    deterministic: Annotated[
+        bool, typer.Option(help="The same again under another hash seed, other random numbers, another date.")
+    ] = True,
+    tools: Annotated[bool, typer.Option(help="The solution must have needed the tools.")] = True,
+    conditions: Annotated[bool, typer.Option(help="Report conditions of the check that no failure case tries.")] = True,
+    leak: Annotated[bool, typer.Option(help="The instruction must not give the answer away.")] = True,
+    literals: Annotated[
+        bool, typer.Option(help="Report values that the check or the solution needs and nobody told.")
+    ] = True,
+    duplicate: Annotated[bool, typer.Option(help="A task solved by the same calls as an earlier one falls.")] = True,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="What would be reported rejects instead.", show_default=False)
+    ] = False,
+    seen: Annotated[
+        list[str] | None,
+        typer.Option("--seen", metavar="FILE", help="Verified tasks that count as earlier ones.", show_default=False),
+    ] = None,
+    agree: Annotated[
+        str | None,
+        typer.Option(
+            "--agree",
+            metavar="PLUGIN:NAME[,k=v…]",
+            help="Have this model attempt each instruction; a majority that the check refuses rejects the task.",
+            show_default=False,
+        ),
+    ] = None,
+    attempts: Annotated[int, typer.Option("--attempts", min=2, help="With --agree: attempts at each task.")] = 5,
+    seed: options.Seed = 0,
     check_seconds: options.CheckSeconds = 10.0,
+    cpu_seconds: options.CpuSeconds = 5,
     memory_mb: options.MemoryMb = 512,
+    output_bytes: options.OutputBytes = 65536,
+    reply_bytes: options.ReplyBytes = 1 << 20,
+    tool_calls: options.ToolCalls = 200,
     output: options.Output = "-",
     resume: options.Resume = False,
     concurrency: options.Concurrency = None,
@@ -94,35 +216,58 @@ def command(
     Example:
       sca challenge --env calculation -n 200 --all | sca verify --rejected fallen.jsonl > tasks.jsonl
 
-    The paper's filter: the check runs, the solution makes it True, each failure case makes it False. The funnel goes to
-    stderr, the verdict with all evidence into each task.
+    The paper's filter: the check runs, the solution makes it True, each failure case makes it False. Beyond it a task
+    has to prove what the switches name. The funnel goes to stderr, the verdict with all evidence into each task.
     """
     paths = required_inputs(inputs, "sca verify candidates.jsonl > tasks.jsonl")
-    limits = Limits(wall_s=check_seconds, memory_mb=memory_mb)
+    switches = {
+        "no-op": no_op, "random": random, "deterministic": deterministic, "tools": tools, "conditions": conditions,
+        "leak": leak, "literals": literals, "duplicate": duplicate,
+    }  # fmt: skip
+    stages = frozenset(name for name, on in switches.items() if on and not paper)
+    limits = Limits(check_seconds, cpu_seconds, memory_mb, output_bytes, reply_bytes, tool_calls)
     settings = {
         "command": "verify",
         "all": keep_all,
-        "check_seconds": check_seconds,
-        "memory_mb": memory_mb,
+        "stages": sorted(stages),
+        "strict": strict,
+        "seen": seen or [],
+        "agree": required_model(agree, "--agree") if agree else "",
+        "attempts": attempts,
+        "seed": seed,
+        "limits": msgspec.to_builtins(limits),
         "times": times,
     }
-    sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=paths)
-    funnel = Funnel()
-    if sink.begun_at and not (keep_all or rejected):
-        say(
-            f"sca verify: the funnel leaves out {sink.begun_at} candidates done before; --rejected FILE keeps count",
-            quiet=quiet,
-        )
-    else:
-        for earlier in written_before(sink, [output] if keep_all else [output, rejected], Task):
+    sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=[*paths, *(seen or [])])
+    shown = [
+        name
+        for name in checks.STAGES
+        if name in stages or name in checks.PAPER_STAGES or (agree and name == "agreement")
+    ]
+    funnel = Funnel(["parsed", *shown])
+    known = {key_of(task) for task in streams.read(seen or [], Task) if task.verdict and task.verdict.passed}
+    counted = not sink.begun_at or keep_all or bool(rejected)
+    if not counted:
+        text = f"sca verify: the funnel leaves out {sink.begun_at} candidates done before; --rejected FILE keeps count"
+        say(text, quiet=quiet)
+    for earlier in written_before(sink, [output] if keep_all else [output, rejected], Task):
+        if earlier.verdict and earlier.verdict.passed:
+            known.add(key_of(earlier))
+        if counted:
             funnel.count(earlier)
-    with (
-        Fanout(concurrency or sandbox_width()) as fanout,
-        Sandbox(limits) as sandbox,
-        Meter("verify", streams.line_count(paths), quiet=quiet) as meter,
-    ):
+    with ExitStack() as stack:
+        fanout = stack.enter_context(Fanout(concurrency or (MODEL_WIDTH if agree else sandbox_width())))
+        sandbox = stack.enter_context(Sandbox(limits))
+        meter = stack.enter_context(Meter("verify", streams.line_count(paths), quiet=quiet))
+        trying = None
+        if agree:
+            engine = stack.enter_context(opened_model(agree, fanout))
+            trying = Attempts(Actor(engine, Sampling(temperature=0.7)), sandbox, agree, attempts, seed, "verify")
+        proofs = Proofs(stages, strict, trying)
         tasks = streams.read(paths, Task)
-        for done in run(tasks, sandbox, keep_all=keep_all, times=times, output=sink, fanout=fanout, meter=meter):
+        for done in run(
+            tasks, sandbox, proofs, known=known, keep_all=keep_all, times=times, output=sink, fanout=fanout, meter=meter
+        ):
             for task in done.rejected or done.kept:
                 assert isinstance(task, Task)
                 funnel.count(task)

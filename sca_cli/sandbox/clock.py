@@ -1,0 +1,59 @@
+"""Another date for the programs of a twin jail. Runs inside it; the kernel gives user namespaces no clock of their own.
+
+Covered: what `time` and `datetime` say. Not covered: a program that asks the kernel in another way.
+"""
+
+import datetime
+import time
+from typing import Any
+
+STEP_S = 34_567_891
+"""400 days and some hours, minutes and seconds: no part of a date stays what it was."""
+
+
+class _AsReal(type):
+    """Instances of the real class are instances of its stand-in."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, cls.__mro__[1])
+
+
+def put_ahead(seconds: int) -> None:
+    """Have this process's clocks show a later time, for good."""
+    real, real_ns = time.time, time.time_ns
+    setattr(time, "time", lambda: real() + seconds)  # noqa: B010  an assignment would not pass the type checker
+    setattr(time, "time_ns", lambda: real_ns() + seconds * 10**9)  # noqa: B010
+    for name in ("localtime", "gmtime", "ctime"):
+        setattr(time, name, _of_now(getattr(time, name)))
+    strftime = time.strftime
+    setattr(time, "strftime", lambda shape, when=None: strftime(shape, when or time.localtime()))  # noqa: B010
+    _replace_classes()
+
+
+def _of_now(function: Any) -> Any:
+    return lambda when=None: function(time.time() if when is None else when)
+
+
+def _replace_classes() -> None:
+    class date(datetime.date, metaclass=_AsReal):
+        @classmethod
+        def today(cls) -> Any:
+            return cls.fromtimestamp(time.time())
+
+    class later(datetime.datetime, metaclass=_AsReal):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return cls.fromtimestamp(time.time(), tz)
+
+        @classmethod
+        def today(cls) -> Any:
+            return cls.now()
+
+        @classmethod
+        def utcnow(cls) -> Any:
+            return cls.now(datetime.UTC).replace(tzinfo=None)
+
+    later.__name__ = later.__qualname__ = "datetime"
+    for stand_in in (date, later):
+        stand_in.__module__ = "datetime"
+        setattr(datetime, stand_in.__name__, stand_in)
