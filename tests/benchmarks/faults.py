@@ -53,7 +53,8 @@ def started(paths: list[str], **options: Any) -> "subprocess.Popen[bytes]":
     """Start `sca verify --all` with the worlds of the tasks."""
     path = os.pathsep.join(filter(None, [str(DEFECTS / "site"), os.environ.get("PYTHONPATH", "")]))
     return subprocess.Popen(
-        [SCA, "verify", "--all", "-q", *paths], stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": path}, **options
+        [SCA, "verify", "--all", "-q", *paths],
+        stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": path}, **options,
     )  # fmt: skip
 
 
@@ -172,7 +173,7 @@ def to_pipe(source: str, target: str, storm: Storm) -> int:
     process = started([source], stdout=filled)
     os.close(filled)
     done = 0
-    with open(drain, "rb", buffering=0) as pipe, Path(target).open("wb") as copy:
+    with os.fdopen(drain, "rb", buffering=0) as pipe, Path(target).open("wb") as copy:
         while data := pipe.read(_PIPE_BYTES):
             copy.write(data)
             done += data.count(b"\n")

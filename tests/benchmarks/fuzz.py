@@ -36,9 +36,9 @@ LIMIT = 4096
 
 _SHOWN = 10  # findings of one kind that are printed
 _PARTS = (
-    b"", b"\n", b"\0", b"\xff", b"\xed\xa0\x80", b'"', b"\\", b"\\ud800", b"\\u0000", b"{", b"}", b"[", b"]", b",", b":",
-    b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-0", b"1.", b"1" * 30, b"9" * 5000, b"[" * 150, b'{"a":' * 150,
-    b"[" * 20_000, b"\xff\xff\xff\xff", b"\0\0\0\0", b"\0\x10\0\0", b'"kind":"task",', b'"extra":{"a":[]},',
+    b"", b"\n", b"\0", b"\xff", b"\xed\xa0\x80", b'"', b"\\", b"\\ud800", b"\\u0000", b"{", b"}", b"[", b"]", b",",
+    b":", b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-0", b"1.", b"1" * 30, b"9" * 5000, b"[" * 150,
+    b'{"a":' * 150, b"[" * 20_000, b"\xff\xff\xff\xff", b"\0\0\0\0", b"\0\x10\0\0", b'"kind":"task",', b'"extra":{"a":[]},',
 )  # fmt: skip
 
 type Edit = tuple[str, int, int, int]
@@ -87,6 +87,11 @@ def _finite(value: Any) -> bool:
 
 def loads(data: bytes) -> None:
     """Read one JSON text from the wire."""
+    wire.loads(data)
+
+
+def finite(data: bytes) -> None:
+    """Read one JSON text from the wire, which has no NaN and no infinities."""
     if not _finite(wire.loads(data)):
         raise Wrong("a number that is not finite")
 
@@ -148,11 +153,12 @@ def read(data: bytes) -> None:
 
 TARGETS: dict[str, tuple[Callable[[bytes], None], tuple[type[Exception], ...]]] = {
     "loads": (loads, (wire.FrameError,)),
+    "finite": (finite, (wire.FrameError,)),
     "dumps": (dumps, (TypeError, ValueError)),
     "channel": (channel, (wire.FrameError, EOFError)),
     "turn": (turn, (Ended,)),
     "verdict": (verdict, (Ended,)),
-    "record": (record, (msgspec.MsgspecError, RecursionError)),
+    "record": (record, (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)),
     "read": (read, (RecordError,)),
 }
 """What is driven, and the errors it may raise."""

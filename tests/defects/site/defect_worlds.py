@@ -283,6 +283,11 @@ class Bank(_Faulty):
             raise ToolError("an account is checking or savings")
         number = f"A-{101 + len(self._state['accounts'])}"
         self._state["accounts"][number] = {
-            "account_id": number, "owner": customer_id, "kind": kind, "balance": 0.0, "frozen": False, "transactions": [],
-        }  # fmt: skip
+            "account_id": number,
+            "owner": customer_id,
+            "kind": kind,
+            "balance": 0.0,
+            "frozen": False,
+            "transactions": [],
+        }
         return number
