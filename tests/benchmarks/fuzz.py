@@ -38,7 +38,8 @@ _SHOWN = 10  # findings of one kind that are printed
 _PARTS = (
     b"", b"\n", b"\0", b"\xff", b"\xed\xa0\x80", b'"', b"\\", b"\\ud800", b"\\u0000", b"{", b"}", b"[", b"]", b",",
     b":", b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-0", b"1.", b"1" * 30, b"9" * 5000, b"[" * 150,
-    b'{"a":' * 150, b"[" * 20_000, b"\xff\xff\xff\xff", b"\0\0\0\0", b"\0\x10\0\0", b'"kind":"task",', b'"extra":{"a":[]},',
+    b'{"a":' * 150, b"[" * 20_000, b"\xff\xff\xff\xff", b"\0\0\0\0", b"\0\x10\0\0",
+    b'"kind":"task",', b'"extra":{"a":[]},',
 )  # fmt: skip
 
 type Edit = tuple[str, int, int, int]

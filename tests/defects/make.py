@@ -36,6 +36,7 @@ CLASSES = (
 NOT_PROVEN = ("forging",)
 """Classes that the paper's three filters must already turn down."""
 
+_WHOLE = {"?": "instruction", "=": "evaluate", ">": "solution"}
 _MARK = re.compile(r"(==|\^\^|@|\?~|\?\+|\?|=|>|!|~~|~|%) ")
 
 
@@ -101,8 +102,8 @@ def _defect(text: str) -> dict[str, Any]:
 
 
 def _edit(card: Card, mark: str, text: str) -> None:
-    if mark in "?=>":
-        setattr(card, {"?": "instruction", "=": "evaluate", ">": "solution"}[mark], text)
+    if mark in _WHOLE:
+        setattr(card, _WHOLE[mark], text)
     elif mark == "!":
         card.wrong = [*(card.wrong if card.own_wrong else []), text]
         card.own_wrong = True
