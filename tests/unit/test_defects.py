@@ -1,0 +1,70 @@
+"""The planted defects: what stands in the files, and that the paper's three filters do not already find them."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sca_cli import checks, plugins, streams
+from sca_cli.records import Task
+from sca_cli.sandbox import Sandbox
+
+DEFECTS = Path(__file__).parents[1] / "defects"
+sys.path[:0] = [str(DEFECTS), str(DEFECTS / "site")]
+
+import make  # noqa: E402  it lies beside the cards
+from defect_worlds import sca_register_environments  # noqa: E402  as above
+
+GOOD = list(streams.read([str(DEFECTS / "good.jsonl")], Task))
+PLANTED = list(streams.read([str(DEFECTS / "planted.jsonl")], Task))
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Sandbox]:
+    """Give a sandbox that knows the two worlds."""
+
+    def register(name: str, target: str, *, help: str, extra: str = "") -> None:  # noqa: A002  the hook's own word
+        plugins.registry().environments[name] = plugins.Entry(name, target, help, extra, "tests")
+
+    sca_register_environments(register)
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+def test_the_files_are_what_the_cards_say() -> None:
+    """`make.py` writes the very bytes that are kept here."""
+    assert {name: (DEFECTS / name).read_bytes() for name in make.files()} == make.files()
+
+
+def test_there_are_enough_of_each_class() -> None:
+    """A hundred good tasks, 25 of each class, no task twice, and a reason given with every defect."""
+    counts = Counter(task.extra["defect"] for task in PLANTED)
+    assert set(counts) == set(make.CLASSES)
+    assert min(counts.values()) >= 25
+    assert len(GOOD) >= 100
+    assert len({task.id for task in GOOD + PLANTED}) == len(GOOD + PLANTED)
+    assert all(task.extra["why"] for task in PLANTED)
+
+
+def proven(sandbox: Sandbox, task: Task) -> bool:
+    """Whether a task passes the paper's three filters."""
+    solution = checks.run_check(sandbox, task, task.solution, "solution")
+    return solution.outcome == "pass" and checks.failures_fail(
+        [checks.run_check(sandbox, task, program, "failure_case") for program in task.failure_cases]
+    )
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("kind", ["good", *make.CLASSES])
+def test_the_papers_filters_see_no_defect(opened: Sandbox, kind: str) -> None:
+    """Good tasks and planted ones prove themselves, so that only what goes beyond can find the defects; forged
+    ones never do.
+    """
+    tasks = [task for task in GOOD + PLANTED if task.extra.get("defect", "good") == kind]
+    with ThreadPoolExecutor(4) as pool:
+        passed = list(pool.map(lambda task: proven(opened, task), tasks))
+    wrong = [task.extra["card"] for task, kept in zip(tasks, passed, strict=True) if kept == (kind in make.NOT_PROVEN)]
+    assert wrong == []
