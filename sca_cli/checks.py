@@ -11,6 +11,7 @@ The paper's filter (section 3) keeps a task only if (1) its evaluation function 
 import random
 import time
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from functools import partial
 
 from sca_cli import evidence, source
@@ -44,14 +45,15 @@ def verify(sandbox: Sandbox, task: Task, stages: Collection[str] = (), *, strict
         SandboxError: the jail does not start; nothing was run.
         MissingError, PluginError: the environment cannot be had.
     """
-    calls: list[Observation] = []
-    checks = _filter(sandbox, task, calls)
+    runs = _filter(sandbox, task)
+    checks = [run.check for run in runs]
     verdict = Verdict(passed=True, stage="kept", checks=checks)
     solution = checks[0]
     passed = (evaluation_runs(solution), solution.outcome == "pass", failures_fail(checks[1:]))
     if not all(passed):
         return reject(verdict, PAPER_STAGES[passed.index(False)])
-    trial = evidence.Trial(task, sandbox.describe(task.env)[0], solution, calls, partial(_run, sandbox, task), checks)
+    tools, run = sandbox.describe(task.env)[0], partial(_run, sandbox, task)
+    trial = evidence.Trial(task, tools, solution, runs[0].calls, runs[0].reads, run, checks)
     for name in [name for name in evidence.STAGES if name in stages]:
         found = list(_findings(name, trial))
         verdict.findings += found
@@ -66,20 +68,24 @@ def reject(verdict: Verdict, stage: str) -> Verdict:
     return verdict
 
 
-def _filter(sandbox: Sandbox, task: Task, calls: list[Observation]) -> list[Check]:
-    """Run what the paper's filter asks for, in an order that nobody can foresee from inside; return it in its own.
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A program that was run and judged."""
 
-    Args:
-        calls: becomes what the solution called, with results.
-    """
+    check: Check
+    calls: list[Observation]
+    """What it called, with results."""
+    reads: list[Observation]
+    """What the check called, with results."""
+
+
+def _filter(sandbox: Sandbox, task: Task) -> list[_Judged]:
+    """Run what the paper's filter asks for, in an order that nobody can foresee from inside; return it in its own."""
     programs = [("solution", task.solution)]
     programs += [(f"failure_case[{index}]", text) for index, text in enumerate(task.failure_cases)]
     places = list(range(len(programs)))
     random.Random(task.id).shuffle(places)
-    done: dict[int, Check] = {}
-    for place in places:
-        name, program = programs[place]
-        done[place] = run_check(sandbox, task, program, name, calls=None if place else calls)
+    done = {place: _judged(sandbox, task, programs[place][1], programs[place][0]) for place in places}
     return [done[place] for place in sorted(done)]
 
 
@@ -104,16 +110,7 @@ def failures_fail(failures: list[Check]) -> bool:
     return len(failures) == FAILURE_CASES and all(check.outcome == "fail" for check in failures)
 
 
-def run_check(
-    sandbox: Sandbox,
-    task: Task,
-    program: str,
-    name: str,
-    *,
-    twin: int = 0,
-    evaluate: str = "",
-    calls: list[Observation] | None = None,
-) -> Check:
+def run_check(sandbox: Sandbox, task: Task, program: str, name: str, *, twin: int = 0, evaluate: str = "") -> Check:
     """Run one program in a fresh world, then judge it by the task's `evaluate`.
 
     Args:
@@ -123,29 +120,30 @@ def run_check(
         name: of the check, for the record.
         twin: see `Sandbox.session`.
         evaluate: a check in place of the task's own.
-        calls: becomes the program's calls, with results.
     """
+    return _judged(sandbox, task, program, name, twin, evaluate).check
+
+
+def _judged(sandbox: Sandbox, task: Task, program: str, name: str, twin: int = 0, evaluate: str = "") -> _Judged:
     for _ in range(_ATTEMPTS):
-        check, made = _once(sandbox, task, program, name, twin, evaluate or task.evaluate)
-        if check.reason != "sandbox":
+        judged = _once(sandbox, task, program, name, twin, evaluate or task.evaluate)
+        if judged.check.reason != "sandbox":
             break
-    if calls is not None:
-        calls[:] = made
-    return check
+    return judged
 
 
-def _once(
-    sandbox: Sandbox, task: Task, program: str, name: str, twin: int, evaluate: str
-) -> tuple[Check, list[Observation]]:
+def _once(sandbox: Sandbox, task: Task, program: str, name: str, twin: int, evaluate: str) -> _Judged:
     started = time.monotonic()
     try:
         with sandbox.session(task.env, task.seed, twin=twin) as session:
             run = session.run(program, last=True) if program else None
             judgement = session.evaluate(evaluate)
     except WorldError as error:
-        return Check(name=name, outcome="invalid", reason="world", message=error.message, where="program"), []
+        check = Check(name=name, outcome="invalid", reason="world", message=error.message, where="program")
+        return _Judged(check, [], [])
     calls = run.calls if run else []
-    return _joined(name, run, judgement, list(map(bare, calls)), time.monotonic() - started), calls
+    check = _joined(name, run, judgement, list(map(bare, calls)), time.monotonic() - started)
+    return _Judged(check, calls, judgement.calls)
 
 
 def _joined(name: str, run: Run | None, judgement: Judgement, calls: list[Observation], seconds: float) -> Check:

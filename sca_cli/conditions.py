@@ -89,7 +89,9 @@ def demanded(program: str) -> list[JSON]:
     """
     tree = source.parse(program)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.For | ast.comprehension) and isinstance(node.iter, ast.Constant):
+            node.iter = ast.Constant(None)  # an alphabet
+        elif isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if name in {"round", "range", "get", "strip", "replace", "split", "join", "isclose", "getattr", "pop"}:
                 node.args = [

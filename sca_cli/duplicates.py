@@ -1,28 +1,55 @@
 """What a task does, as a key that its wording, its names and its layout do not change."""
 
 import ast
+import hashlib
+from typing import Any
 
 import msgspec
 
 from sca_cli import source
-from sca_cli.records import Task
-
-type Key = tuple[str, str, bytes]
-"""Environment, masked solution, calls made."""
+from sca_cli.records import Finding, Task
 
 
-def key_of(task: Task) -> Key:
-    """Return the same key for tasks whose solutions do the same.
+class Known:
+    """What the tasks that were kept so far do."""
 
-    That is: the same environment, the same program once its names and literals are masked and unused steps are left
-    out, and the same calls with the same arguments. The state's seed does not count.
+    def __init__(self) -> None:
+        self._done: set[bytes] = set()
+        self._shapes: set[bytes] = set()
 
-    Args:
-        task: with a verdict, whose first check is the solution's.
-    """
+    def compare(self, task: Task) -> list[Finding]:
+        """Return what there is against a task that passed everything else.
+
+        The same calls with the same arguments from the same program, once names and literals are masked and unused
+        steps left out, make a duplicate. With other arguments it is only reported: re-drawn literals are other tasks, and
+        many of one shape teach little. The state's seed does not count.
+        """
+        shape, done = _keys(task)
+        if done in self._done:
+            return [Finding("duplicate", "an earlier task is solved by the same calls")]
+        if shape in self._shapes:
+            return [
+                Finding("duplicate", "an earlier task is solved by the same program with other values", rejects=False)
+            ]
+        return []
+
+    def add(self, task: Task) -> None:
+        """Take in a task, if it has passed."""
+        if task.verdict and task.verdict.passed:
+            shape, done = _keys(task)
+            self._shapes.add(shape)
+            self._done.add(done)
+
+
+def _keys(task: Task) -> tuple[bytes, bytes]:
     calls = task.verdict.checks[0].calls if task.verdict and task.verdict.checks else []
-    made = msgspec.json.encode([[call.tool, call.args, call.kwargs] for call in calls])
-    return str(task.env), masked(task.solution), made
+    shape = [str(task.env), masked(task.solution)]
+    done = [*shape, [[call.tool, call.args, call.kwargs] for call in calls]]
+    return _digest(shape), _digest(done)
+
+
+def _digest(value: list[Any]) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(value)).digest()[:16]
 
 
 def masked(program: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from sca_cli import conditions, probes, source
+from sca_cli import conditions, facts, probes, source
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, Check, Finding, Observation, Task
 
@@ -20,11 +20,18 @@ _RANDOM_PROGRAMS = 3
 _TWINS = 4
 """Other surroundings that a task which names chance or time is run in; one is enough for the rest."""
 _MUTANTS = 12
-_ENTROPY = {
-    "random", "time", "datetime", "uuid", "secrets", "id", "hash", "urandom", "getpid", "monotonic", "perf_counter",
-    "set", "frozenset",
+_WRONG_PROGRAMS = 10
+_CHANCE = {
+    "random", "time", "time_ns", "now", "today", "utcnow", "uuid1", "uuid4", "secrets", "id", "hash", "urandom",
+    "getpid", "monotonic", "perf_counter", "process_time",
 }  # fmt: skip
-_GIVEN_AWAY = r"(answer|result|correct|solution|output|should (be|equal|return|get|give)|expect\w*|namely|i\.e\.|that is|which is|equals?|makes|hint|=|→)"  # noqa: E501  one pattern
+"""Names of clocks and chance; what uses them comes out differently one day."""
+_UNORDERED = (ast.Set, ast.SetComp)
+_HINTS = (
+    "answer|result|correct|solution|output|should be|expect|namely|that is|which is|hint|believe|think|guess|confirm|"
+    "about|approximately|already|seen|told|got|show|last time"
+)
+_CHOICE = r"\b(which|whether|or|between|among|either|compare)\b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class Trial:
     Args:
         tools: of its environment.
         calls: what its solution called, with results.
+        reads: what the check called to judge the solution, with results.
         run: runs a program and judges it, given its source, a name, a twin of the jail, and a check in place of
             the task's own (else "").
     """
@@ -42,6 +50,7 @@ class Trial:
     tools: Sequence[Tool]
     solution: Check
     calls: Sequence[Observation]
+    reads: Sequence[Observation]
     run: Callable[[str, str, int, str], Check]
     checks: list[Check] = field(default_factory=list)
     """Evidence that the stages add to the verdict."""
@@ -85,11 +94,39 @@ def random_calls(trial: Trial) -> Iterator[Finding]:
     """Tool calls drawn at random, with an answer of the right shape and another value, must not pass."""
     for index in range(_RANDOM_PROGRAMS):
         seed = random.Random(f"{trial.task.id} {index}").getrandbits(32)
-        program = probes.random_program(trial.tools, trial.solution.answer, seed, near=index == 0)
+        program = probes.random_program(trial.tools, trial.solution.answer, seed)
         if trial.seen(program, f"random[{index}]").outcome == "pass":
-            last = program.splitlines()[-1][:200]
-            yield Finding("random", f"a program that knows nothing of the task passes: {last}")
+            yield Finding("random", f"a program that knows nothing of the task passes: {_last_line(program)}")
             return
+
+
+def wrong_programs(trial: Trial) -> Iterator[Finding]:
+    """The solution with another answer, or with one value or step changed, must not pass if it comes to something else.
+
+    Other answers are close to the right one, or stand beside it in what the tools returned.
+    """
+    drawn = random.Random(trial.task.id)
+    judges_answers = source.takes_argument(trial.task.evaluate, "evaluate")
+    others = probes.other_answers(trial.solution.answer, trial.calls, drawn) if judges_answers else []
+    for index, answer in enumerate(others):
+        program = probes.with_answer(trial.task.solution, answer)
+        if trial.seen(program, f"answer[{index}]").outcome == "pass":
+            yield Finding("wrong", f"the check accepts the answer {str(answer)[:200]!r} as well")
+            return
+    right = _came_to(trial.solution, judges_answers)
+    for program in islice(source.mutants(trial.task.solution, drawn.getrandbits(32)), _WRONG_PROGRAMS):
+        check = trial.run(program, "", 0, "")
+        if check.outcome == "pass" and _came_to(check, judges_answers) != right:
+            yield Finding("wrong", f"the check accepts a changed solution: {program[:400]}")
+            return
+
+
+def _came_to(check: Check, judges_answers: bool) -> tuple[JSON, list[Observation]]:
+    return check.answer if judges_answers else None, [call for call in check.calls if call.writes and not call.error]
+
+
+def _last_line(program: str) -> str:
+    return program.splitlines()[-1][:200]
 
 
 def deterministic(trial: Trial) -> Iterator[Finding]:
@@ -97,8 +134,12 @@ def deterministic(trial: Trial) -> Iterator[Finding]:
     programs = [("solution", trial.task.solution, "pass")]
     programs += [(f"failure_case[{n}]", text, "fail") for n, text in enumerate(trial.task.failure_cases)]
     random.Random(trial.task.id).shuffle(programs)
-    texts = [trial.task.evaluate, trial.task.solution, *trial.task.failure_cases]
-    chancy = any(_ENTROPY & set(_names(source.parse(text))) for text in texts)
+    for name, text in (("check", trial.task.evaluate), ("solution", trial.task.solution)):
+        if named := sorted(_CHANCE & set(_names(source.parse(text)))):
+            yield Finding("deterministic", f"the {name} depends on {', '.join(named)}")
+            return
+    texts = [trial.task.evaluate, trial.task.solution]
+    chancy = any(isinstance(node, _UNORDERED) for text in texts for node in ast.walk(source.parse(text)))
     for twin in range(1, _TWINS + 1 if chancy else 2):
         for name, text, outcome in programs:
             check = trial.seen(text, f"{name}@{twin}", twin)
@@ -144,88 +185,45 @@ def no_leak(trial: Trial) -> Iterator[Finding]:
         if re.search(rf"\b{re.escape(tool.name)}\(", instruction):
             yield Finding("leak", f"the instruction holds a call of {tool.name}()")
             return
-    texts = _texts(trial.solution.answer)
-    brought = {_plain(text) for call in trial.calls for text in _texts([call.args, call.kwargs])}
-    brought |= {_plain(text) for text in _texts(source.literals(source.parse(trial.task.solution)))}
-    if not texts or any(_plain(text) in brought for text in texts):
+    texts = facts.texts(trial.solution.answer)
+    brought = {facts.plain(text) for text in _brought(trial)}
+    if not texts or any(facts.plain(text) in brought for text in texts):
         return
-    if all(_mentions(instruction, text) for text in texts):
-        patterns = [rf"{_GIVEN_AWAY}\W*(\w+\W+){{0,4}}{_pattern(text)}" for text in texts]
-        told = any(re.search(pattern, instruction, re.IGNORECASE) for pattern in patterns)
-        yield Finding("leak", f"the instruction holds the answer {', '.join(texts)[:100]}", rejects=told)
+    if all(facts.mentions(instruction, text) for text in texts):
+        # Where one of several things is asked for, all of them have to be named.
+        given = not re.search(_CHOICE, instruction, re.IGNORECASE) or re.search(_HINTS, instruction, re.IGNORECASE)
+        yield Finding("leak", f"the instruction holds the answer {', '.join(texts)[:100]}", rejects=bool(given))
 
 
-def _texts(value: JSON) -> list[str]:
-    """Return the texts of a value's parts that somebody could recognise; nothing for truths and single digits."""
-    match value:
-        case bool() | None:
-            return []
-        case int() | float():
-            whole = isinstance(value, int) or value.is_integer()
-            return [str(int(value))] if whole and abs(value) >= 10 else [] if whole else [str(value)]
-        case str():
-            return [value.strip()] if len(value.strip()) >= 3 else []
-        case list():
-            return [text for part in value for text in _texts(part)]
-        case dict():
-            return [text for part in value.values() for text in _texts(part)]
-    return []
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[\s,$]+", " ", text).strip().lower()
-
-
-def _pattern(text: str) -> str:
-    number = re.fullmatch(r"-?\d+(\.\d+)?", text)
-    body = re.escape(text)
-    if number and abs(float(text)) >= 1000 and "." not in text:
-        body = rf"({body}|{re.escape(f'{int(text):,}')})"
-    return rf"(?<![\w.]){body}(?!\w|\.\d)"
-
-
-def _mentions(instruction: str, text: str) -> bool:
-    return re.search(_pattern(text), instruction, re.IGNORECASE) is not None
+def _brought(trial: Trial) -> Iterator[str]:
+    """Yield the texts that the solution gave to the tools without having them from the tools, and its own literals."""
+    returned: set[str] = set()
+    for call in trial.calls:
+        yield from (text for text in facts.texts([call.args, call.kwargs]) if facts.plain(text) not in returned)
+        returned |= {facts.plain(text) for text in facts.texts(call.result)}
+    yield from facts.texts(source.literals(source.parse(trial.task.solution)))
 
 
 def literals_known(trial: Trial) -> Iterator[Finding]:
     """What the check compares with, and what the solution brings along, must be told or be found with the tools."""
-    told = _plain(trial.task.instruction)
-    numbers = {float(text.replace(",", "")) for text in re.findall(r"-?\d[\d,]*\.?\d*", trial.task.instruction)}
-    numbers |= {n / 100 for n in numbers} | {n * 100 for n in numbers}
-    numbers |= {_WORDS[word] for word in re.findall(r"\w+", told) if word in _WORDS}
-    found = _plain(" ".join(map(str, ([call.result, call.error] for call in trial.calls))))
-    found += _plain(" ".join(map(str, [tool.description for tool in trial.tools])))
-    answer = _plain(" ".join([str(trial.solution.answer), *_texts(trial.solution.answer)]))
+    returned = [[call.result, call.error] for call in trial.calls]
+    documented = [tool.description for tool in trial.tools]
+    read = [[call.result, call.args] for call in trial.reads]
+    # The check may know the answer and the end state; the solution may not.
+    known = {
+        "solution": facts.Known(trial.task.instruction, [returned, documented]),
+        "check": facts.Known(trial.task.instruction, [returned, documented, read, trial.solution.answer]),
+    }
     for where, text in (("solution", trial.task.solution), ("check", trial.task.evaluate)):
-        # The check may know the answer; the solution may not.
-        known = f"{told} {found} {answer if where == 'check' else ''}"
         for value in conditions.demanded(text):
-            if not _is_known(value, known, numbers):
+            if not known[where].holds(value):
                 yield Finding("literals", f"the {where} needs {value!r}, which nobody told", rejects=False)
-
-
-_WORDS = {
-    "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
-    "twelve": 12, "dozen": 12, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "hundred": 100,
-    "thousand": 1000, "half": 0.5, "quarter": 0.25, "week": 7, "third": 3,
-}  # fmt: skip
-
-
-def _is_known(value: JSON, known: str, numbers: set[float]) -> bool:
-    if isinstance(value, str):
-        return _plain(value) in known
-    assert isinstance(value, int | float)
-    if any(abs(value - number) <= 1e-9 * max(1.0, abs(value)) for number in numbers):
-        return True
-    figures = [float(text) for text in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", known)]
-    # A check may hold the answer rounded.
-    return any(abs(value - figure) <= 0.005 + 1e-6 * abs(value) for figure in figures)
 
 
 STAGES: dict[str, Callable[[Trial], Iterator[Finding]]] = {
     "no-op": no_op,
     "random": random_calls,
+    "wrong": wrong_programs,
     "deterministic": deterministic,
     "tools": tools_used,
     "conditions": conditions_tried,

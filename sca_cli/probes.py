@@ -1,14 +1,16 @@
 """Programs that must not pass a sound check: random tool calls, and answers that only look like the right one."""
 
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sca_cli.interfaces import Tool
-from sca_cli.records import JSON
+from sca_cli.records import JSON, Observation
 
 _LETTERS = "bcdfghjklmnpqrstvwxz"
 _CALLS = 4
+_BESIDE = 4
 
 _ATTEMPT = """\
 def attempt(tool, *args, **kwargs):
@@ -20,26 +22,69 @@ def attempt(tool, *args, **kwargs):
 """
 
 
-def random_program(tools: Sequence[Tool], answer: JSON, seed: int, *, near: bool) -> str:
+def random_program(tools: Sequence[Tool], answer: JSON, seed: int) -> str:
     """Return a program that knows nothing of its task.
 
     Args:
         tools: those it may call.
-        answer: the right one; None for a task that has none. The program's is like it, and another.
+        answer: the right one; None for a task that has none. The program's has its shape, and is another.
         seed: draws the calls and the answer.
-        near: make no call, and give an answer close to the right one.
     """
     drawn = random.Random(seed)
-    text = "" if near else _ATTEMPT
-    for tool in [] if near or not tools else drawn.choices(tools, k=_CALLS):
+    text = _ATTEMPT
+    for tool in drawn.choices(tools, k=_CALLS) if tools else []:
         arguments = {name: _value(schema, drawn) for name, schema in tool.parameters["properties"].items()}
-        star = f"*{tool.signature.partition('*')[2].partition(':')[0]}" if "*" in tool.signature else ""
-        spread = arguments.pop(star[1:]) if star else []
-        given = [*(f"{name}={value!r}" for name, value in arguments.items()), *(["*" + repr(spread)] if spread else [])]
-        text += f"attempt({', '.join([tool.name, *sorted(given, key=lambda part: part[0] != '*')])})\n"
+        star = re.search(r"\*(\w+):", tool.signature)
+        spread = arguments.pop(star[1]) if star else []
+        given = [*(["*" + repr(spread)] if spread else []), *(f"{name}={value!r}" for name, value in arguments.items())]
+        text += f"attempt({', '.join([tool.name, *given])})\n"
     if answer is not None:
-        text += f"final_answer({another(answer, drawn, near=near)!r})\n"
+        text += f"final_answer({another(answer, drawn, near=False)!r})\n"
     return text
+
+
+def with_answer(program: str, answer: JSON) -> str:
+    """Return a program that does the same and answers something else."""
+    return f"def final_answer(_, give=final_answer):\n    give({answer!r})\n\n{program}"
+
+
+def other_answers(answer: JSON, calls: Iterable[Observation], drawn: random.Random) -> list[JSON]:
+    """Return answers that are not the right one and could be taken for it.
+
+    Args:
+        answer: the right one; there is no other than none.
+        calls: with results, of whose values some stand beside the right one.
+        drawn: the source of chance.
+    """
+    if answer is None or isinstance(answer, bool):
+        return [] if answer is None else [not answer]
+    others = [another(answer, drawn, near=True)]
+    if isinstance(answer, list):
+        others += [[], [*answer, another(answer[-1] if answer else "x", drawn, near=True)]]
+        others += [answer[:-1], answer[1:]] if len(answer) > 1 else []
+    elif isinstance(answer, dict):
+        others += [{}]
+    else:
+        beside = [value for call in calls for value in _leaves(call.result) if _alike(value, answer)]
+        drawn.shuffle(beside)
+        others += beside[:_BESIDE]
+    return [other for other in others if other != answer]
+
+
+def _leaves(value: JSON) -> Iterator[JSON]:
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
+def _alike(value: JSON, answer: JSON) -> bool:
+    """Tell whether a value could be taken for the answer: of its type, and as text neither within the other."""
+    if isinstance(value, str) and isinstance(answer, str):
+        return value.strip().lower() not in answer.lower() and answer.strip().lower() not in value.lower()
+    is_number = isinstance(answer, int | float) and isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value - answer) > 1.5 + 0.04 * abs(answer)
 
 
 def _value(schema: Any, drawn: random.Random) -> JSON:

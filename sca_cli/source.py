@@ -83,6 +83,9 @@ class _Literals(ast.NodeVisitor):
     def visit_Subscript(self, node: ast.Subscript) -> None:
         self.visit(node.value)
 
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> None:
+        self.visit(node.value)  # not its format
+
     def visit_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):
             self.generic_visit(node)
@@ -244,7 +247,19 @@ def _bound(target: ast.AST) -> Iterator[str]:
 def _touched(block: ast.AST) -> Iterator[str]:
     """Yield all names that a block binds or calls."""
     for node in ast.walk(block):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
+        if isinstance(node, ast.Name | ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield from _bound(node)
         elif isinstance(node, ast.Call):
             yield from _bound(node.func)
+
+
+def takes_argument(program: str, name: str) -> bool:
+    """Tell whether a program defines a function of this name that takes an argument.
+
+    Raises:
+        NotPython: it does not parse.
+    """
+    return any(
+        isinstance(node, ast.FunctionDef) and node.name == name and bool(node.args.args or node.args.vararg)
+        for node in ast.walk(parse(program))
+    )

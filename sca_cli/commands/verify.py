@@ -28,11 +28,11 @@ from sca_cli.commands.shell import (
     say,
     written_before,
 )
-from sca_cli.duplicates import Key, key_of
+from sca_cli.duplicates import Known
 from sca_cli.errors import ExitCode
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
-from sca_cli.records import Finding, Task, Verdict, sealed
+from sca_cli.records import Task, Verdict, sealed
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 
@@ -73,7 +73,7 @@ def run(
     sandbox: Sandbox,
     proofs: Proofs,
     *,
-    known: set[Key],
+    known: Known,
     keep_all: bool = False,
     times: bool = False,
     output: Output,
@@ -109,11 +109,13 @@ def run(
             assert isinstance(task, Task)
             if "duplicate" not in proofs.stages or not task.verdict or not task.verdict.passed:
                 continue
-            if (key := key_of(task)) in known:
-                task.verdict.findings.append(Finding("duplicate", "an earlier task is solved by the same calls"))
+            found = known.compare(task)
+            task.verdict.findings += found
+            if any(finding.rejects or proofs.strict for finding in found):
                 checks.reject(task.verdict, "duplicate")
                 done.rejected.append(task)
-            known.add(key)
+            else:
+                known.add(task)
         if done.rejected and not keep_all:
             done.kept.clear()
 
@@ -170,6 +172,7 @@ def command(
     ] = False,
     no_op: Annotated[bool, typer.Option(help="Doing nothing must not pass.")] = True,
     random: Annotated[bool, typer.Option(help="Random tool calls and answers must not pass.")] = True,
+    wrong: Annotated[bool, typer.Option(help="Other answers and changed solutions must not pass.")] = True,
     deterministic: Annotated[
         bool, typer.Option(help="The same again under another hash seed, other random numbers, another date.")
     ] = True,
@@ -221,8 +224,8 @@ def command(
     """
     paths = required_inputs(inputs, "sca verify candidates.jsonl > tasks.jsonl")
     switches = {
-        "no-op": no_op, "random": random, "deterministic": deterministic, "tools": tools, "conditions": conditions,
-        "leak": leak, "literals": literals, "duplicate": duplicate,
+        "no-op": no_op, "random": random, "wrong": wrong, "deterministic": deterministic, "tools": tools,
+        "conditions": conditions, "leak": leak, "literals": literals, "duplicate": duplicate,
     }  # fmt: skip
     stages = frozenset(name for name, on in switches.items() if on and not paper)
     limits = Limits(check_seconds, cpu_seconds, memory_mb, output_bytes, reply_bytes, tool_calls)
@@ -245,14 +248,15 @@ def command(
         if name in stages or name in checks.PAPER_STAGES or (agree and name == "agreement")
     ]
     funnel = Funnel(["parsed", *shown])
-    known = {key_of(task) for task in streams.read(seen or [], Task) if task.verdict and task.verdict.passed}
+    known = Known()
+    for before in streams.read(seen or [], Task):
+        known.add(before)
     counted = not sink.begun_at or keep_all or bool(rejected)
     if not counted:
         text = f"sca verify: the funnel leaves out {sink.begun_at} candidates done before; --rejected FILE keeps count"
         say(text, quiet=quiet)
     for earlier in written_before(sink, [output] if keep_all else [output, rejected], Task):
-        if earlier.verdict and earlier.verdict.passed:
-            known.add(key_of(earlier))
+        known.add(earlier)
         if counted:
             funnel.count(earlier)
     with ExitStack() as stack:

@@ -7,6 +7,7 @@ is imported: this module runs inside the jail.
 """
 
 import json
+import math
 import os
 import struct
 from typing import Any
@@ -24,8 +25,14 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _finite(text: str) -> float:
+    if (value := float(text)) in (math.inf, -math.inf):
+        raise ValueError(f"{text} is beyond the range of a float")
+    return value
+
+
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
+_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
 
 
 def check_depth(value: Any, brackets: int) -> None:

@@ -1,0 +1,75 @@
+"""What a text tells: values mentioned in an instruction, or returned by tools, in whatever form."""
+
+import re
+from collections.abc import Iterable
+
+from sca_cli.records import JSON
+
+_NUMBER = r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?"
+_WORDS = {
+    "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
+    "twelve": 12, "dozen": 12, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "hundred": 100,
+    "thousand": 1000, "half": 0.5, "quarter": 0.25, "week": 7, "third": 3,
+}  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """Return a text in lower case, with blanks and commas alike."""
+    return re.sub(r"[\s,$]+", " ", text).strip().lower()
+
+
+def numbers(text: str) -> list[float]:
+    """Return the numbers that a text holds in figures."""
+    return [float(figure.replace(",", "")) for figure in re.findall(_NUMBER, text)]
+
+
+def texts(value: JSON) -> list[str]:
+    """Return the texts of a value's parts that somebody could recognise; nothing for truths and single digits."""
+    match value:
+        case bool() | None:
+            return []
+        case int() | float():
+            whole = isinstance(value, int) or value.is_integer()
+            return [str(value)] if not whole else [str(int(value))] if abs(value) >= 10 else []
+        case str():
+            return [value.strip()] if len(value.strip()) >= 3 else []
+        case list():
+            return [text for part in value for text in texts(part)]
+        case dict():
+            return [text for part in value.values() for text in texts(part)]
+    return []
+
+
+def mentions(told: str, text: str) -> bool:
+    """Tell whether a text mentions another as a whole; a number may be rounded to two decimals or more."""
+    try:
+        number = float(text)
+    except ValueError:
+        return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", told, re.IGNORECASE) is not None
+    return any(abs(number - figure) < 0.005 for figure in numbers(told))
+
+
+class Known:
+    """What can be known from an instruction and from other values.
+
+    Args:
+        instruction: as the agent is given it.
+        others: results, documentation; of JSON types.
+    """
+
+    def __init__(self, instruction: str, others: Iterable[JSON]) -> None:
+        self._text = plain(instruction + " " + " ".join(map(str, others)))
+        told = set(numbers(instruction))
+        told |= {_WORDS[word] for word in re.findall(r"\w+", instruction.lower()) if word in _WORDS}
+        shares = {share for n in told for share in (n / 100, n * 100, 1 - n / 100, 1 + n / 100)}
+        self._numbers = sorted({abs(n) for n in [*told, *shares, *numbers(self._text)]})
+
+    def holds(self, value: JSON) -> bool:
+        """Tell whether a string or number is known: as it is, or, without letters, by each of its numbers."""
+        if isinstance(value, str):
+            if plain(value) in self._text or plain(re.sub(r"\W+", " ", value)) in re.sub(r"\W+", " ", self._text):
+                return True
+            return not re.search(r"[^\W\d_]", value) and all(self.holds(number) for number in numbers(value))
+        assert isinstance(value, int | float)
+        # What was computed from known values may be held rounded.
+        return abs(value) <= 2 or any(abs(abs(value) - n) <= 0.005 + 1e-9 * n for n in self._numbers)
