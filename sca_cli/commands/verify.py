@@ -10,6 +10,7 @@ import typer
 from sca_cli import checks, streams
 from sca_cli.commands import options
 from sca_cli.commands.shell import Done, Meter, exit_code, pump, required_inputs, sandbox_width, say, written_before
+from sca_cli.doctor import layers
 from sca_cli.errors import ExitCode
 from sca_cli.fanout import Fanout
 from sca_cli.records import Task
@@ -46,9 +47,11 @@ def run(
 
 
 class Funnel:
-    """How many candidates passed each stage, by method."""
+    """How many candidates passed each stage, by method, and in what jail."""
 
     def __init__(self) -> None:
+        self.jail = ""
+        """What was found of the jail before the first task."""
         self._fell: dict[str, Counter[str]] = {}
         self._kept: dict[str, set[str]] = {}
 
@@ -62,7 +65,7 @@ class Funnel:
 
     def lines(self) -> list[str]:
         """Return the funnel as text: how many passed each stage, their share, and how many distinct ones are kept."""
-        lines = []
+        lines = [f"sca verify: {self.jail}"] if self.jail else []
         for method, fell in sorted(self._fell.items()):
             left = total = fell.total()
             lines.append(f"sca verify: {total} candidates, method {method}")
@@ -71,6 +74,17 @@ class Funnel:
                 lines.append(f"  {stage:<9} {left:6d}  {left / total:6.1%}")
             lines.append(f"  {'distinct':<9} {len(self._kept.get(method, ())):6d}")
         return lines
+
+
+def _in_sound_jail(tasks: Iterable[Task], sandbox: Sandbox, funnel: Funnel) -> Iterator[Task]:
+    """Yield the tasks; before the first the jail must prove that it holds.
+
+    Raises:
+        SandboxError: it does not; nothing was run.
+    """
+    for task in tasks:
+        funnel.jail = funnel.jail or layers.sound_jail(sandbox)
+        yield task
 
 
 def command(
@@ -121,7 +135,7 @@ def command(
         Sandbox(limits) as sandbox,
         Meter("verify", streams.line_count(paths), quiet=quiet) as meter,
     ):
-        tasks = streams.read(paths, Task)
+        tasks = _in_sound_jail(streams.read(paths, Task), sandbox, funnel)
         for done in run(tasks, sandbox, keep_all=keep_all, times=times, output=sink, fanout=fanout, meter=meter):
             for task in done.rejected or done.kept:
                 assert isinstance(task, Task)

@@ -21,14 +21,14 @@ LEVELS: list[set[str]] = [
     {"hookspecs"},
     {"plugins"},  # the sandbox asks it what to import into a world
     {"prompts", "chat", "source", "sandbox", "estimates"},
-    {"agent", "checks"},
+    {"agent", "checks", "doctor"},
     {"methods"},
     {"fanout", "streams"},
     {"training"},
     {"commands"},
     {"app"},
 ]
-"""errors ← records ← interfaces ← {prompts, chat, sandbox} ← {agent, checks} ← methods ← fanout ← commands ←
+"""errors ← records ← interfaces ← {prompts, chat, sandbox} ← {agent, checks, doctor} ← methods ← fanout ← commands ←
 app.
 """
 
