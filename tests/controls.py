@@ -2,7 +2,7 @@
 
     python tests/controls.py {subprocess,weak-nsjail} FILE [MOST]
 
-runs the programs marked `safe` (at most MOST of each group) and prints group → how many, and id → signs of those
+runs the programs marked `safe` (the last MOST of each group) and prints group → how many, and id → signs of those
 that got through. `subprocess` is a bare Python process; `weak-nsjail` is what one writes first: nsjail with its
 defaults over the host's root. In both the tools, the program and the check share an interpreter, and the verdict is
 read from standard output. To be run by a user who may do no harm; a process is held by rlimits and ended after a while.
@@ -68,7 +68,7 @@ def run(kind: str, programs: list[Hostile], most: int) -> dict[str, GroupReport]
     seen: Counter[str] = Counter()
     results = []
     with host.Trap() as trap, tempfile.TemporaryDirectory() as folder:
-        for hostile in programs:
+        for hostile in reversed(programs):
             seen[hostile.group] += hostile.safe
             if hostile.safe and seen[hostile.group] <= most:
                 results.append((hostile, _signs(kind, hostile, trap, Path(folder))))

@@ -21,7 +21,7 @@ from sca_cli.errors import MissingError, RecordError, ScaError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Judgement, Limits, Run, Sandbox
 
-LIMITS = Limits(wall_s=2.0, cpu_s=1, memory_mb=64)
+LIMITS = Limits(wall_s=1.5, cpu_s=1, memory_mb=64)
 """Limits under which a corpus runs; endless programs end soon."""
 _SLACK_S = 4.0  # a busy machine may be this late
 _FLAT_MB = 64.0

@@ -58,12 +58,13 @@ class Trap:
     """A secret in a file and in the environment, a file and a directory anyone may write, and listening sockets.
 
     To be set before the jail starts. Programs name its parts as `@SECRET_FILE@`, `@OPEN_DIR@`, `@OPEN_FILE@`,
-    `@TCP@`, `@UDP@` (ports of 127.0.0.1), `@UNIX@` (path), `@ABSTRACT@` (name), `@VSOCK@` (port) and `@HOST_PID@`.
+    `@TCP@`, `@UDP@` (ports of 127.0.0.1), `@UNIX@` (path), `@ABSTRACT@` (name), `@VSOCK@` (port), `@SOURCE@` (a file of
+    this program) and `@HOST_PID@`.
     """
 
     def __init__(self) -> None:
         self.secret = secrets.token_hex(16)
-        self.places: dict[str, str] = {"HOST_PID": str(os.getpid())}
+        self.places: dict[str, str] = {"HOST_PID": str(os.getpid()), "SOURCE": __file__}
         self._listeners: dict[str, socket.socket] = {}
         self._open = contextlib.ExitStack()
 
