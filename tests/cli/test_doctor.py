@@ -177,7 +177,7 @@ def test_a_writable_mount_is_found(patient: Any, monkeypatch: pytest.MonkeyPatch
 def test_passwords_that_can_be_read_are_found(patient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mount of /etc fails the layer of files."""
     monkeypatch.setattr(jail, "_LIBRARIES", (*jail._LIBRARIES, "/etc"))
-    with pytest.raises(Failed, match="can be read: .*/etc/passwd"):
+    with pytest.raises(Failed, match=r"can be read: .*/etc/passwd"):
         probes.files(patient())
 
 
@@ -243,9 +243,12 @@ def test_processes_that_live_on_are_found(patient: Any, monkeypatch: pytest.Monk
     """Sessions that nobody closes fail the layer of leftovers."""
     given = patient()
     assert probes.nsjail(given) and probes.leftovers(given)
-    monkeypatch.setattr(Session, "__exit__", lambda *_: None)
+    kept: list[Session] = []
+    monkeypatch.setattr(Session, "__exit__", lambda self, *_: kept.append(self))
     with pytest.raises(Failed, match="2 processes live on"):
         probes.leftovers(given)
+    for session in kept:
+        session.close()
 
 
 def test_memory_of_the_host_is_seen_to_grow() -> None:

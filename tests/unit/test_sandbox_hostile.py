@@ -1,7 +1,7 @@
 """Programs that try to get out, to get in, to stay or to win: none does, and honest work beside and after is right.
 
-`tests/hostile.jsonl` holds them, one a line, as `sca_cli.doctor.corpus.Hostile`. The same programs are run under set-ups
-that do not hold (`tests/controls.py`), to see that they bite.
+`tests/hostile.jsonl` holds them, one a line, as `sca_cli.doctor.corpus.Hostile`. The same programs are run under
+set-ups that do not hold (`tests/controls.py`), to see that they bite.
 """
 
 import json
@@ -84,7 +84,7 @@ def test_nobody_needs_to_be_root(tmp_path: Path) -> None:
     report = as_nobody(["-m", "sca_cli.app", "doctor", "--corpus", FILE, "--json"], tmp_path)
     assert [layer for layer in report["layers"] if not layer["ok"]] == []
     assert sum(group["run"] for group in report["corpus"].values()) == len(PROGRAMS)
-    assert {id for group in report["corpus"].values() for id in group["through"]} == OPEN.keys()
+    assert {name for group in report["corpus"].values() for name in group["through"]} == OPEN.keys()
 
 
 @pytest.mark.sandbox
