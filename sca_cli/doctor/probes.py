@@ -177,6 +177,8 @@ folders += ['/' + name for name in os.listdir('/')]
 def opened(path, flags):
     try:
         os.close(os.open(path, flags))
+        if flags & os.O_CREAT:
+            os.unlink(path)
         return True
     except OSError:
         return False
@@ -195,17 +197,18 @@ saw = {
 }
 """
 _OUR_VARIABLES = {"PYTHONHASHSEED", "LANG", "LC_CTYPE", "LD_BIND_NOW"}
+_SYSTEM = ((), ("dev",), ("lib",), ("usr",))  # service users have no home of their own
 
 
 def files(patient: Patient) -> str:
     """Nothing can be written; passwords, /proc and the user's home cannot be seen."""
-    home = Path.home()
-    secrets = ["/etc/shadow", "/etc/passwd", "/etc/hostname", __file__]
+    home = Path(os.environ.get("HOME", "/root"))
+    secrets = ["/etc/shadow", "/etc/passwd", "/etc/hostname"]
     saw = patient.ask(_FILES, home=str(home), secrets=secrets)
     for what in ("written", "read", "proc"):
         expect(not saw[what], f"{'there is' if what == 'proc' else f'can be {what}'}: {', '.join(saw[what])}")
     # the interpreter may live in the home; the directories that lead to it are all there is to see
-    strange = [name for name in saw["home"] if not _leads_to_python(home / name)]
+    strange = [name for name in saw["home"] if not _leads_to_python(home / name) and home.parts[1:2] not in _SYSTEM]
     expect(not strange, f"in {home} can be seen: {', '.join(strange)}")
     return "nothing writable, no passwords, no /proc, no home"
 
