@@ -13,7 +13,7 @@ from sca_cli.records import JSON
 _GUARDS = {"isinstance", "hasattr", "callable", "type", "len"}
 """Calls of conditions about the answer's shape, which no failure case needs to try."""
 
-_FREE_NUMBERS = {-1, 0, 1, 2, 100}
+_FREE_NUMBERS = {-1, 0, 1, 2}
 """Numbers that code needs without anybody having told them."""
 
 
@@ -81,7 +81,7 @@ def _replace(tree: ast.Module, old: ast.expr, new: ast.expr) -> None:
 def demanded(program: str) -> list[JSON]:
     """Return the strings and numbers that a check or solution cannot know of itself.
 
-    Left out are what every program may bring along: indices and keys, tolerances, digits to round to, 0, 1, 2 and 100,
+    Left out are what every program may bring along: indices and keys, tolerances, digits to round to, 0, 1 and 2,
     empty and one-character strings, the arguments of string methods that clean up.
 
     Raises:

@@ -21,8 +21,8 @@ class Known:
         """Return what there is against a task that passed everything else.
 
         The same calls with the same arguments from the same program, once names and literals are masked and unused
-        steps left out, make a duplicate. With other arguments it is only reported: re-drawn literals are other tasks, and
-        many of one shape teach little. The state's seed does not count.
+        steps left out, make a duplicate. With other arguments it is only reported: re-drawn literals are other
+        tasks, and many of one shape teach little. The state's seed does not count.
         """
         shape, done = _keys(task)
         if done in self._done:

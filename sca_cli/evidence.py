@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice, takewhile
 
 from sca_cli import conditions, facts, probes, source
 from sca_cli.interfaces import Tool
@@ -113,16 +113,24 @@ def wrong_programs(trial: Trial) -> Iterator[Finding]:
         if trial.seen(program, f"answer[{index}]").outcome == "pass":
             yield Finding("wrong", f"the check accepts the answer {str(answer)[:200]!r} as well")
             return
-    right = _came_to(trial.solution, judges_answers)
-    for program in islice(source.mutants(trial.task.solution, drawn.getrandbits(32)), _WRONG_PROGRAMS):
+    answer = trial.solution.answer if judges_answers else None
+    changed = islice(source.mutants(trial.task.solution, drawn.getrandbits(32)), _WRONG_PROGRAMS)
+    replays = probes.replays(trial.calls, trial.tools, answer) if trial.reads else ()
+    for program in chain(changed, islice(replays, _WRONG_PROGRAMS)):
         check = trial.run(program, "", 0, "")
-        if check.outcome == "pass" and _came_to(check, judges_answers) != right:
+        if check.outcome == "pass" and not _comes_to(check, trial.solution, judges_answers):
             yield Finding("wrong", f"the check accepts a changed solution: {program[:400]}")
             return
 
 
-def _came_to(check: Check, judges_answers: bool) -> tuple[JSON, list[Observation]]:
-    return check.answer if judges_answers else None, [call for call in check.calls if call.writes and not call.error]
+def _comes_to(check: Check, solution: Check, judges_answers: bool) -> bool:
+    """Tell whether a program gave the solution's answer and made its changes."""
+    if judges_answers and not facts.alike(check.answer, solution.answer):
+        return False
+    one, other = (
+        [[c.tool, c.args, c.kwargs] for c in each.calls if c.writes and not c.error] for each in (check, solution)
+    )
+    return facts.alike(one, other)
 
 
 def _last_line(program: str) -> str:
@@ -191,7 +199,9 @@ def no_leak(trial: Trial) -> Iterator[Finding]:
         return
     if all(facts.mentions(instruction, text) for text in texts):
         # Where one of several things is asked for, all of them have to be named.
-        given = not re.search(_CHOICE, instruction, re.IGNORECASE) or re.search(_HINTS, instruction, re.IGNORECASE)
+        given = not re.search(_CHOICE, instruction, re.IGNORECASE) or re.search(
+            rf"\b({_HINTS})\b", instruction, re.IGNORECASE
+        )
         yield Finding("leak", f"the instruction holds the answer {', '.join(texts)[:100]}", rejects=bool(given))
 
 
@@ -206,18 +216,23 @@ def _brought(trial: Trial) -> Iterator[str]:
 
 def literals_known(trial: Trial) -> Iterator[Finding]:
     """What the check compares with, and what the solution brings along, must be told or be found with the tools."""
-    returned = [[call.result, call.error] for call in trial.calls]
     documented = [tool.description for tool in trial.tools]
     read = [[call.result, call.args] for call in trial.reads]
-    # The check may know the answer and the end state; the solution may not.
-    known = {
-        "solution": facts.Known(trial.task.instruction, [returned, documented]),
-        "check": facts.Known(trial.task.instruction, [returned, documented, read, trial.solution.answer]),
-    }
-    for where, text in (("solution", trial.task.solution), ("check", trial.task.evaluate)):
-        for value in conditions.demanded(text):
-            if not known[where].holds(value):
-                yield Finding("literals", f"the {where} needs {value!r}, which nobody told", rejects=False)
+    returned = [[call.result, call.error] for call in trial.calls]
+    instruction = trial.task.instruction
+    known = facts.Known(instruction, [returned, read, trial.solution.answer], documented)
+    for value in conditions.demanded(trial.task.evaluate):
+        if not known.holds(value):
+            yield Finding("literals", f"the check needs {value!r}, which nobody told", rejects=False)
+    for value in conditions.demanded(trial.task.solution):
+        # A tool's result that repeats what it was given tells nothing.
+        before = takewhile(lambda call: value not in _leaves([call.args, call.kwargs]), trial.calls)  # noqa: B023
+        if not facts.Known(instruction, [[call.result, call.error] for call in before], documented).holds(value):
+            yield Finding("literals", f"the solution needs {value!r}, which nobody told", rejects=False)
+
+
+def _leaves(value: JSON) -> list[JSON]:
+    return list(probes.leaves(value))
 
 
 STAGES: dict[str, Callable[[Trial], Iterator[Finding]]] = {

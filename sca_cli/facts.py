@@ -49,27 +49,48 @@ def mentions(told: str, text: str) -> bool:
     return any(abs(number - figure) < 0.005 for figure in numbers(told))
 
 
+def alike(one: JSON, other: JSON) -> bool:
+    """Tell whether two values say the same: numbers within 2 %, texts by their letters and digits."""
+    match one, other:
+        case (bool(), _) | (_, bool()):
+            return one is other
+        case (int() | float(), int() | float()):
+            return abs(one - other) <= 0.05 + 0.02 * abs(one)
+        case str(), str():
+            return re.sub(r"\W", "", one).lower() == re.sub(r"\W", "", other).lower()
+        case list(), list():
+            return len(one) == len(other) and all(map(alike, one, other))
+        case dict(), dict():
+            return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    return bool(one == other)
+
+
 class Known:
     """What can be known from an instruction and from other values.
 
     Args:
         instruction: as the agent is given it.
-        others: results, documentation; of JSON types.
+        others: results; of JSON types.
+        documented: texts in which words count, and numbers do not.
     """
 
-    def __init__(self, instruction: str, others: Iterable[JSON]) -> None:
+    def __init__(self, instruction: str, others: Iterable[JSON], documented: Iterable[str] = ()) -> None:
         self._text = plain(instruction + " " + " ".join(map(str, others)))
+        self._documented = plain(" ".join(documented))
         told = set(numbers(instruction))
         told |= {_WORDS[word] for word in re.findall(r"\w+", instruction.lower()) if word in _WORDS}
+        if re.search(r"%|per ?cent|\bcents?\b|share", instruction, re.IGNORECASE):
+            told.add(100)
         shares = {share for n in told for share in (n / 100, n * 100, 1 - n / 100, 1 + n / 100)}
         self._numbers = sorted({abs(n) for n in [*told, *shares, *numbers(self._text)]})
 
     def holds(self, value: JSON) -> bool:
         """Tell whether a string or number is known: as it is, or, without letters, by each of its numbers."""
         if isinstance(value, str):
-            if plain(value) in self._text or plain(re.sub(r"\W+", " ", value)) in re.sub(r"\W+", " ", self._text):
+            words = re.sub(r"\W+", " ", f"{self._text} {self._documented}")
+            if plain(value) in self._text or re.sub(r"\W+", " ", plain(value)).strip() in words:
                 return True
             return not re.search(r"[^\W\d_]", value) and all(self.holds(number) for number in numbers(value))
         assert isinstance(value, int | float)
         # What was computed from known values may be held rounded.
-        return abs(value) <= 2 or any(abs(abs(value) - n) <= 0.005 + 1e-9 * n for n in self._numbers)
+        return value in (0, 1, 2) or any(abs(abs(value) - n) <= 0.005 + 1e-9 * n for n in self._numbers)

@@ -11,6 +11,7 @@ from sca_cli.records import JSON, Observation
 _LETTERS = "bcdfghjklmnpqrstvwxz"
 _CALLS = 4
 _BESIDE = 4
+_PARTS = 4
 
 _ATTEMPT = """\
 def attempt(tool, *args, **kwargs):
@@ -43,6 +44,33 @@ def random_program(tools: Sequence[Tool], answer: JSON, seed: int) -> str:
     return text
 
 
+def replays(calls: Sequence[Observation], tools: Sequence[Tool], answer: JSON) -> Iterator[str]:
+    """Yield programs that make the same changes but for one, which is left out or made with another tool.
+
+    Args:
+        calls: the solution's.
+        tools: those there are.
+        answer: given at the end; None for no answer.
+    """
+    writers = {tool.name: list(tool.parameters["properties"]) for tool in tools if tool.writes}
+    made = [call for call in calls if call.writes and not call.error]
+    for place, call in enumerate(made):
+        taken = len(call.args) + len(call.kwargs)
+        others = [name for name, names in writers.items() if name != call.tool and len(names) == taken]
+        for name in ["", *others]:
+            steps = [*made[:place], *([_renamed(call, name)] if name else []), *made[place + 1 :]]
+            text = "".join(f"attempt({_arguments(step)})\n" for step in steps)
+            yield _ATTEMPT + text + (f"final_answer({answer!r})\n" if answer is not None else "")
+
+
+def _renamed(call: Observation, tool: str) -> Observation:
+    return Observation(tool=tool, args=[*call.args, *call.kwargs.values()])
+
+
+def _arguments(call: Observation) -> str:
+    return ", ".join([call.tool, *map(repr, call.args), *(f"{name}={value!r}" for name, value in call.kwargs.items())])
+
+
 def with_answer(program: str, answer: JSON) -> str:
     """Return a program that does the same and answers something else."""
     return f"def final_answer(_, give=final_answer):\n    give({answer!r})\n\n{program}"
@@ -62,19 +90,26 @@ def other_answers(answer: JSON, calls: Iterable[Observation], drawn: random.Rand
     if isinstance(answer, list):
         others += [[], [*answer, another(answer[-1] if answer else "x", drawn, near=True)]]
         others += [answer[:-1], answer[1:]] if len(answer) > 1 else []
+        for place in range(len(answer)) if len(answer) <= _PARTS else ():
+            others.append([*answer[:place], another(answer[place], drawn, near=False), *answer[place + 1 :]])
     elif isinstance(answer, dict):
         others += [{}]
+        for key in answer if len(answer) <= _PARTS else ():
+            others.append(answer | {key: another(answer[key], drawn, near=False)})
     else:
-        beside = [value for call in calls for value in _leaves(call.result) if _alike(value, answer)]
+        beside = [value for call in calls for value in leaves(call.result) if _alike(value, answer)]
         drawn.shuffle(beside)
         others += beside[:_BESIDE]
+        if isinstance(answer, str) and len(answer.split()) > 2:
+            others.append(" ".join(reversed(answer.split())))
     return [other for other in others if other != answer]
 
 
-def _leaves(value: JSON) -> Iterator[JSON]:
+def leaves(value: JSON) -> Iterator[JSON]:
+    """Yield the values inside lists and objects."""
     if isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(part)
+            yield from leaves(part)
     else:
         yield value
 

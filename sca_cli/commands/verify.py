@@ -28,6 +28,7 @@ from sca_cli.commands.shell import (
     say,
     written_before,
 )
+from sca_cli.doctor import layers
 from sca_cli.duplicates import Known
 from sca_cli.errors import ExitCode
 from sca_cli.fanout import Fanout
@@ -123,9 +124,11 @@ def run(
 
 
 class Funnel:
-    """How many candidates passed each stage, by method."""
+    """How many candidates passed each stage, by method, and in what jail."""
 
     def __init__(self, stages: Sequence[str]) -> None:
+        self.jail = ""
+        """What was found of the jail before the first task."""
         self._stages = stages
         self._fell: dict[str, Counter[str]] = {}
         self._kept: dict[str, set[str]] = {}
@@ -146,7 +149,7 @@ class Funnel:
 
         Programs that differ in their literals and names only count as one shape.
         """
-        lines = []
+        lines = [f"sca verify: {self.jail}"] if self.jail else []
         for method, fell in sorted(self._fell.items()):
             left = total = fell.total()
             lines.append(f"sca verify: {total} candidates, method {method}")
@@ -158,6 +161,17 @@ class Funnel:
                 )
             lines.append(f"  {'shapes':<13} {len(self._kept.get(method, ())):6d}")
         return lines
+
+
+def _in_sound_jail(tasks: Iterable[Task], sandbox: Sandbox, funnel: Funnel) -> Iterator[Task]:
+    """Yield the tasks; before the first the jail must prove that it holds.
+
+    Raises:
+        SandboxError: it does not; nothing was run.
+    """
+    for task in tasks:
+        funnel.jail = funnel.jail or layers.sound_jail(sandbox)
+        yield task
 
 
 def command(
@@ -268,7 +282,7 @@ def command(
             engine = stack.enter_context(opened_model(agree, fanout))
             trying = Attempts(Actor(engine, Sampling(temperature=0.7)), sandbox, agree, attempts, seed, "verify")
         proofs = Proofs(stages, strict, trying)
-        tasks = streams.read(paths, Task)
+        tasks = _in_sound_jail(streams.read(paths, Task), sandbox, funnel)
         for done in run(
             tasks, sandbox, proofs, known=known, keep_all=keep_all, times=times, output=sink, fanout=fanout, meter=meter
         ):

@@ -24,7 +24,7 @@ _SIGKILL = 9
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOTTY, _ENOSYS = 1, 25, 38
-_LOAD, _JEQ, _JGE, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
+_LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|J…|K, BPF_RET|K
 _NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data, low words
 _X32 = 0x40000000
 _NOFILE = 24
@@ -35,7 +35,7 @@ _X86_64 = {
     "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14,
     "rt_sigreturn": 15, "pread64": 17, "readv": 19, "writev": 20, "access": 21, "select": 23,
     "sched_yield": 24, "mremap": 25, "madvise": 28, "nanosleep": 35, "getpid": 39, "exit": 60, "uname": 63,
-    "getcwd": 79, "readlink": 89, "gettimeofday": 96, "getrlimit": 97, "getrusage": 98, "sysinfo": 99,
+    "getcwd": 79, "readlink": 89, "gettimeofday": 96, "getrlimit": 97, "getrusage": 98,
     "times": 100, "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108, "getppid": 110,
     "sigaltstack": 131, "gettid": 186, "time": 201, "futex": 202, "sched_getaffinity": 204,
     "getdents64": 217, "restart_syscall": 219, "clock_gettime": 228, "clock_getres": 229,
@@ -51,7 +51,7 @@ _AARCH64 = {
     "sched_yield": 124, "restart_syscall": 128, "sigaltstack": 132, "rt_sigaction": 134,
     "rt_sigprocmask": 135, "rt_sigreturn": 139, "times": 153, "uname": 160, "getrlimit": 163,
     "getrusage": 165, "gettimeofday": 169, "getpid": 172, "getppid": 173, "getuid": 174, "geteuid": 175,
-    "getgid": 176, "getegid": 177, "gettid": 178, "sysinfo": 179, "brk": 214, "munmap": 215, "mremap": 216,
+    "getgid": 176, "getegid": 177, "gettid": 178, "brk": 214, "munmap": 215, "mremap": 216,
     "mmap": 222, "mprotect": 226, "madvise": 233, "getrandom": 278, "membarrier": 283, "statx": 291,
     "faccessat2": 439,
 }  # fmt: skip
@@ -70,7 +70,8 @@ _TABLES = {
     "aarch64": (0xC00000B7, _AARCH64, _AARCH64_ZYGOTE, 25, 29, 261),
 }
 _CLONE3 = 435  # the same everywhere; ENOSYS makes libc fall back to clone, which is refused
-_FCNTL_ALLOWED = (1, 2, 3, 4)  # F_GETFD, F_SETFD, F_GETFL, F_SETFL
+_FCNTL_ALLOWED = (1, 2, 3)  # F_GETFD, F_SETFD, F_GETFL; F_SETFL would show through every copy of a descriptor
+_FUTEX_PRIVATE = 0x80
 _FIOCLEX = 0x5451
 
 
@@ -129,6 +130,19 @@ def build_filters(machine: str) -> tuple[bytes, bytes]:
         prlimit64: [
             _op(_LOAD, _ARG0), _op(_JEQ, 0, 0, 1), _op(_RETURN, _ALLOW), _op(_RETURN, _ERRNO | _EPERM),
         ],
+        # A futex on a shared mapping, and the clocks and cores of another process, would reach a neighbour.
+        table["futex"]: [
+            _op(_LOAD, _ARG1), _op(_JSET, _FUTEX_PRIVATE, 0, 1), _op(_RETURN, _ALLOW), _op(_RETURN, _ERRNO | _EPERM),
+        ],
+        table["sched_getaffinity"]: [
+            _op(_LOAD, _ARG0), _op(_JEQ, 0, 0, 1), _op(_RETURN, _ALLOW), _op(_RETURN, _ERRNO | _EPERM),
+        ],
+        **{
+            table[name]: [
+                _op(_LOAD, _ARG0), _op(_JGE, 1 << 31, 1, 0), _op(_RETURN, _ALLOW), _op(_RETURN, _ERRNO | _EPERM),
+            ]
+            for name in ("clock_gettime", "clock_getres", "clock_nanosleep")
+        },
         _CLONE3: [_op(_RETURN, _ERRNO | _ENOSYS)],
     }  # fmt: skip
     for number, block in special.items():

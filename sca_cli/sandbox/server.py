@@ -23,6 +23,7 @@ from sca_cli.sandbox.confine import Confinement
 from sca_cli.sandbox.zygote import CHECK_LINK, LINK, await_start
 
 _LOG_REPLIES = 16  # a session's record of calls may hold this many times `reply_bytes`
+_FLUSH_BYTES = 1 << 20  # a longer record is sent before anybody asks for it
 _ORDER_BYTES = 1 << 26
 _WORLD_CPU = 10  # a world serves every turn of a session: this many times a program's CPU seconds
 _FLOAT_MAX = 1 << 1023
@@ -226,7 +227,8 @@ class _Service:
         self._calls = dict.fromkeys(self._where, 0)
         self._log: list[bytes] = []
         self._checked = 0  # how many in the log are the check's
-        self._logged = 0
+        self._pending = 0  # bytes in the log
+        self._logged = dict.fromkeys(self._where, 0)  # bytes of the record, by who called
         self._failed = ""
 
     def serve(self, seed: int) -> None:
@@ -298,7 +300,8 @@ class _Service:
     def _report(self, number: int, alarm: str = "", message: str = "", where: str = "", state: bytes = b"null") -> None:
         """Send the calls since the last report.
 
-        Number 0 is an alarm, which nobody asked for: the host waits for a program that waits for us.
+        Number 0 is a report that nobody asked for: an alarm, because the host waits for a program that waits for
+        us, or a part of a long record.
         """
         if self._failed:
             alarm, message = "world", self._failed
@@ -307,7 +310,7 @@ class _Service:
         )
         calls = b",".join(self._log)
         self._log.clear()
-        self._checked = 0
+        self._checked = self._pending = 0
         self._job.send(b'%s,"calls":[%s],"state":%s}' % (head[:-1], calls, state))
 
     def _alarm(self, source: int, alarm: str, message: str) -> None:
@@ -376,8 +379,11 @@ class _Service:
         entry = b'%s,"error":%s,"result":%s}' % (record[:-1], wire.dumps(shown), result)
         self._log.append(entry)
         self._checked += source == self._checking
-        self._logged += len(entry)
-        if self._logged > _LOG_REPLIES * self._reply_bytes:
-            self._alarm(source, "reply", f"tool calls of more than {self._logged} bytes in all")
+        self._logged[source] += len(entry)
+        if self._logged[source] > _LOG_REPLIES * self._reply_bytes:
+            self._alarm(source, "reply", f"tool calls of more than {self._logged[source]} bytes in all")
             return None
+        self._pending += len(entry)
+        if self._pending > _FLUSH_BYTES:
+            self._report(0)
         return b'["%s",%s]' % (tag.encode(), result if tag == "result" else wire.dumps(text))

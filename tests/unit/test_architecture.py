@@ -23,14 +23,14 @@ LEVELS: list[set[str]] = [
     {"prompts", "chat", "source", "sandbox", "estimates"},
     {"conditions", "facts", "probes", "duplicates", "agreement"},
     {"evidence"},
-    {"agent", "checks"},
+    {"agent", "checks", "doctor"},
     {"methods"},
     {"fanout", "streams"},
     {"training"},
     {"commands"},
     {"app"},
 ]
-"""errors ← records ← interfaces ← {prompts, chat, sandbox} ← {agent, checks} ← methods ← fanout ← commands ←
+"""errors ← records ← interfaces ← {prompts, chat, sandbox} ← {agent, checks, doctor} ← methods ← fanout ← commands ←
 app.
 """
 

@@ -13,7 +13,7 @@ ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOWED = {
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "mmap": (9, 222), "munmap": (11, 215),
     "brk": (12, 214), "rt_sigaction": (13, 134), "pread64": (17, 67), "openat": (257, 56),
-    "newfstatat": (262, 79), "getdents64": (217, 61), "futex": (202, 98), "clock_gettime": (228, 113),
+    "newfstatat": (262, 79), "getdents64": (217, 61), "clock_gettime": (228, 113),
     "exit_group": (231, 94), "getrandom": (318, 278), "ppoll": (271, 73), "statx": (332, 291),
     "lseek": (8, 62),
 }  # fmt: skip
@@ -51,7 +51,7 @@ def decide(program: bytes, arch: int, number: int, *args: int) -> int:
         if code == 0x20:
             (accumulator,) = struct.unpack_from("<I", data, k)
         else:
-            taken = accumulator == k if code == 0x15 else accumulator >= k
+            taken = {0x15: accumulator == k, 0x35: accumulator >= k, 0x45: bool(accumulator & k)}[code]
             at += jump_true if taken else jump_false
 
 
@@ -73,6 +73,7 @@ def test_arguments_are_narrowed(machine: str) -> None:
     assert run(program, ARCH[machine], fcntl, 1, 3) == ALLOW  # F_GETFL
     for command in (
         0,
+        4,
         8,
         10,
         15,
@@ -80,12 +81,26 @@ def test_arguments_are_narrowed(machine: str) -> None:
         1026,
         1030,
         1031,
-    ):  # F_DUPFD, F_SETOWN, F_SETSIG, F_SETOWN_EX, leases, notify
+    ):  # F_DUPFD, F_SETFL, F_SETOWN, F_SETSIG, F_SETOWN_EX, leases, notify
         assert run(program, ARCH[machine], fcntl, 1, command) == EPERM
     for request in (0x5401, 0x5412, 0x5452, 0x8901):  # TCGETS, TIOCSTI, FIOASYNC, FIOSETOWN
         assert run(program, ARCH[machine], ioctl, 1, request) == ENOTTY
     assert run(program, ARCH[machine], prlimit, 0, 7) == ALLOW
     assert run(program, ARCH[machine], prlimit, 1, 7) == EPERM
+
+
+@pytest.mark.parametrize("machine", ARCH)
+def test_neighbours_cannot_be_reached(machine: str) -> None:
+    """No futex on shared memory, no clock and no cores of another process, nothing about the whole machine."""
+    program, column = build_filters(machine), list(ARCH).index(machine)
+    futex, affinity, clock, sysinfo = ((202, 98), (204, 123), (228, 113), (99, 179))
+    assert run(program, ARCH[machine], futex[column], 1, 0x80) == ALLOW
+    assert run(program, ARCH[machine], futex[column], 1, 0) == EPERM
+    assert run(program, ARCH[machine], affinity[column], 0) == ALLOW
+    assert run(program, ARCH[machine], affinity[column], 7) == EPERM
+    assert run(program, ARCH[machine], clock[column], 1) == ALLOW
+    assert run(program, ARCH[machine], clock[column], 0xFFFFFFFE) == EPERM
+    assert run(program, ARCH[machine], sysinfo[column]) == EPERM
 
 
 @pytest.mark.parametrize("machine", ARCH)
@@ -104,6 +119,7 @@ def test_the_tree_decides_each_number_as_the_table_does(machine: str) -> None:
 
     program = build_filters(machine)
     _, table, zygote, *special = confine._TABLES[machine]
+    special += [table["futex"], table["sched_getaffinity"]]  # decided by an argument
     for number in range(600):
         if number not in (*special, 435):
             assert (run(program, ARCH[machine], number) == ALLOW) == (number in table.values()), number
