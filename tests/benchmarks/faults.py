@@ -1,6 +1,6 @@
 """Whether `sca verify` keeps its word while everything around it dies: each task once, with its own verdict.
 
-    python tests/benchmarks/faults.py [--tasks 10000] [--kill-every 25] [--die-every 400] [--seed 0]
+    python tests/benchmarks/faults.py [--tasks 10000] [--kill-every 25] [--die-every 400]
 
 A stream made of the good and the defective tasks of `tests/defects` (the flaky ones left out, some in a world that
 raises) goes through `sca verify --all` three times: undisturbed; to a file, while zygotes and nsjails are killed
@@ -49,11 +49,11 @@ def tasks(count: int, draw: random.Random) -> Iterator[dict[str, Any]]:
         yield task
 
 
-def started(paths: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+def started(arguments: list[str], **options: Any) -> "subprocess.Popen[bytes]":
     """Start `sca verify --all` with the worlds of the tasks."""
     path = os.pathsep.join(filter(None, [str(DEFECTS / "site"), os.environ.get("PYTHONPATH", "")]))
     return subprocess.Popen(
-        [SCA, "verify", "--all", "-q", *paths],
+        [SCA, "verify", "--all", "-q", *arguments],
         stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": path}, **options,
     )  # fmt: skip
 
@@ -117,14 +117,19 @@ class Storm:
         return bool(kind)
 
 
-def undisturbed(source: str, target: str) -> None:
-    """Verify a file without any fault."""
-    code = started([source, "-o", target]).wait()
+def undisturbed(source: list[str], target: str) -> None:
+    """Verify a file without any fault.
+
+    Args:
+        source: the file, and options of `sca verify`.
+        target: where the verdicts go.
+    """
+    code = started([*source, "-o", target]).wait()
     if code:
         raise SystemExit(f"sca verify: exit code {code} without any fault")
 
 
-def to_file(source: str, target: str, storm: Storm, die_every: int, draw: random.Random) -> Counter[str]:
+def to_file(source: list[str], target: str, storm: Storm, die_every: int, draw: random.Random) -> Counter[str]:
     """Verify a file under fire; verify itself is killed now and then, and goes on with --resume.
 
     Returns:
@@ -132,7 +137,7 @@ def to_file(source: str, target: str, storm: Storm, die_every: int, draw: random
     """
     ends: Counter[str] = Counter()
     while ends["stopped"] <= 100:
-        process = started([source, "-o", target, "--resume"])
+        process = started([*source, "-o", target, "--resume"])
         lines = _Lines(target)
         death = lines.count() + draw.randint(1, 2 * die_every)
         while process.poll() is None:
@@ -166,11 +171,11 @@ class _Lines:
         return self._count
 
 
-def to_pipe(source: str, target: str, storm: Storm) -> int:
+def to_pipe(source: list[str], target: str, storm: Storm) -> int:
     """Verify a file under fire into a small pipe whose reader rests after each strike; return the exit code."""
     drain, filled = os.pipe()
     fcntl.fcntl(drain, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    process = started([source], stdout=filled)
+    process = started(source, stdout=filled)
     os.close(filled)
     done = 0
     with os.fdopen(drain, "rb", buffering=0) as pipe, Path(target).open("wb") as copy:
@@ -236,22 +241,23 @@ def strays() -> int:
     return 0
 
 
-def measure(count: int, kill_every: int, die_every: int, seed: int, folder: Path) -> dict[str, Any]:
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Verify the stream three times and return counts and differences."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    draw = random.Random(seed)
-    source, expected, filed, piped = (str(folder / name) for name in ("tasks", "expected", "filed", "piped"))
-    Path(source).write_text("".join(json.dumps(task) + "\n" for task in tasks(count, draw)))
+    draw = random.Random(options.seed)
+    stream, expected, filed, piped = (str(folder / name) for name in ("tasks", "expected", "filed", "piped"))
+    Path(stream).write_text("".join(json.dumps(task) + "\n" for task in tasks(options.tasks, draw)))
+    source = [stream, "--check-seconds", str(options.check_seconds)]
     calm_s, _ = _timed("undisturbed", lambda: undisturbed(source, expected))
-    storm = Storm(kill_every, draw)
-    filed_s, ends = _timed("to a file", lambda: to_file(source, filed, storm, die_every, draw))
-    rain = Storm(kill_every, draw)
+    storm = Storm(options.kill_every, draw)
+    filed_s, ends = _timed("to a file", lambda: to_file(source, filed, storm, options.die_every, draw))
+    rain = Storm(options.kill_every, draw)
     piped_s, code = _timed("to a pipe", lambda: to_pipe(source, piped, rain))
     wrong = {name: differences(expected, got) for name, got in (("file", filed), ("pipe", piped))}
     for name, got in (("file", filed), ("pipe", piped)):
         show(name, expected, got, wrong[name])
     return {
-        "tasks": count,
+        "tasks": options.tasks,
         "stages": dict(Counter(task["verdict"]["stage"] for task in _records(expected)).most_common()),
         "undisturbed_s": calm_s,
         "file": {"seconds": filed_s, "killed": dict(storm.struck), **ends, **_counts(wrong["file"])},
@@ -278,10 +284,10 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--kill-every", type=int, default=25, help="tasks between two kills of a jail, on average")
     parser.add_argument("--die-every", type=int, default=400, help="tasks between two kills of verify, on average")
+    parser.add_argument("--check-seconds", type=float, default=10.0, help="as for sca verify")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(options.tasks, options.kill_every, options.die_every, options.seed, Path(folder))
+        found = measure(parser.parse_args(), Path(folder))
     print(json.dumps({"benchmark": "faults"} | found))
     differ = any(value for part in ("file", "pipe") for key, value in found[part].items() if "_differences" in key)
     raise SystemExit(int(differ or found["strays"] > 0))
