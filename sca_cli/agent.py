@@ -5,6 +5,7 @@ is not run here.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ from sca_cli.errors import ModelError
 from sca_cli.interfaces import Completion, Model, Sampling, Tool
 from sca_cli.prompts import Prompts
 from sca_cli.records import JSON, Message, Observation, Segment, Usage
-from sca_cli.sandbox import Session
+from sca_cli.sandbox import Description, Session
+from sca_cli.user import STOP, Customer, User
 
 FINAL_ANSWER = Tool(
     name="final_answer",
@@ -24,6 +26,9 @@ FINAL_ANSWER = Tool(
     signature="final_answer(answer) -> None",
     returns="None",
 )
+
+type _Deed = Literal["answer", "action", "words"]
+"""What a turn was: the final answer, another action, or neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,10 @@ class EpisodeLimits:
     """Longer outputs are shown with their middle left out."""
 
 
+USER_LIMITS = EpisodeLimits(turns=30, tokens=8192, seconds=3600.0)
+"""Of an episode with a customer; turns as in TauBench."""
+
+
 @dataclass(slots=True)
 class Episode:
     """What happened."""
@@ -45,7 +54,7 @@ class Episode:
     messages: list[Message]
     segments: list[Segment] = field(default_factory=list)
     answer: JSON = None
-    stop: Literal["answer", "turns", "tokens", "time", "context", "error", "acted"] = "turns"
+    stop: Literal["answer", "user", "turns", "tokens", "time", "context", "error", "acted"] = "turns"
     problem: str = ""
     """With stop `error`: what broke, in words."""
     usage: Usage = field(default_factory=Usage)
@@ -57,6 +66,8 @@ class Actor:
 
     Args:
         actions: `code` (Python blocks in a kept session) or `json` (tool calls).
+        user: plays the customer where an environment has one; None: the instruction goes to the model itself.
+        user_limits: of an episode with a customer, in place of `limits`.
     """
 
     model: Model
@@ -64,11 +75,39 @@ class Actor:
     limits: EpisodeLimits = EpisodeLimits()
     actions: Literal["code", "json"] = "code"
     prompts: Prompts = field(default_factory=Prompts)
+    user: User | None = None
+    user_limits: EpisodeLimits = USER_LIMITS
 
-    def opening(self, policy: str, tools: Sequence[Tool], instruction: str) -> list[Message]:
-        """Return what an episode begins with: policy, tools, how to act, and what the user says."""
+    def opening(self, policy: str, tools: Sequence[Tool], instruction: str, *, customer: bool = False) -> list[Message]:
+        """Return what an episode begins with: policy, tools, how to act, and what the user says.
+
+        Args:
+            customer: the user is a customer, who goes on talking.
+        """
         listing = chat.tool_listing(tools) if self.actions == "code" else chat.tool_schemas([*tools, FINAL_ANSWER])
-        return self.prompts.fill(f"agent-{self.actions}", policy=policy, tools=listing, instruction=instruction)
+        name = f"agent-{self.actions}-customer" if customer else f"agent-{self.actions}"
+        return self.prompts.fill(name, policy=policy, tools=listing, instruction=instruction)
+
+    async def attempt(self, session: Session, place: Description, instruction: str, seed: int) -> Episode:
+        """Let the model attempt a task: told the instruction, or by talking to a customer who was told.
+
+        Args:
+            session: a fresh world; the caller judges and closes it.
+            place: its environment.
+            seed: of all sampling.
+
+        Raises:
+            WorldError: the environment broke.
+        """
+        if self.user is None or not place.customer:
+            return await self.act(session, self.opening(place.policy, place.tools, instruction), place.tools, seed)
+        customer = Customer(self.user, instruction, random.Random(seed).getrandbits(31))
+        try:
+            said = await customer.speak()
+        except ModelError as error:
+            return Episode([], stop="error", problem=error.message, usage=customer.usage)
+        opening = self.opening(place.policy, place.tools, said, customer=True)
+        return await self.act(session, opening, place.tools, seed, customer=customer)
 
     async def act(
         self,
@@ -77,6 +116,7 @@ class Actor:
         tools: Sequence[Tool],
         seed: int,
         *,
+        customer: Customer | None = None,
         until: Callable[[Session], bool] = lambda _: False,
     ) -> Episode:
         """Let the model act in the session until it answers.
@@ -86,17 +126,19 @@ class Actor:
             opening: system message and what the user says.
             tools: the session's tools.
             seed: of the sampling; turn i samples with a seed derived from it.
+            customer: hears every turn without an action, and replies; it ends the episode with stop `user`.
             until: asked after every turn that did not answer; True ends the episode with stop `acted`.
 
         Raises:
             WorldError: the environment broke.
         """
-        episode = Episode(messages=list(opening))
+        episode = Episode(messages=list(opening), usage=customer.usage if customer else Usage())
+        limits = self.user_limits if customer else self.limits
         tracker = _Tokens()
         started = time.monotonic()
-        for turn in range(self.limits.turns):
-            spare = self.limits.tokens - episode.usage.completion_tokens
-            if spare <= 0 or time.monotonic() - started > self.limits.seconds:
+        for turn in range(limits.turns):
+            spare = limits.tokens - episode.usage.completion_tokens
+            if spare <= 0 or time.monotonic() - started > limits.seconds:
                 episode.stop = "tokens" if spare <= 0 else "time"
                 break
             try:
@@ -112,10 +154,13 @@ class Actor:
             episode.usage.prompt_tokens += completion.prompt_tokens
             episode.usage.completion_tokens += completion.completion_tokens
             step = self._step_by_code if self.actions == "code" else self._step_by_calls
-            if await asyncio.to_thread(step, session, completion, episode, tools):
+            deed = await asyncio.to_thread(step, session, completion, episode, tools)
+            if deed == "answer":
                 episode.stop = "answer"
                 break
-            if episode.stop == "error":
+            if deed == "words":
+                await self._heard(episode, customer)
+            if episode.stop in ("error", "user"):
                 break
             if until(session):
                 episode.stop = "acted"
@@ -136,32 +181,46 @@ class Actor:
         (completion,) = await self.model.generate([messages], sampling, offered)
         return completion
 
-    def _step_by_code(self, session: Session, completion: Completion, episode: Episode, _: Sequence[Tool]) -> bool:
+    async def _heard(self, episode: Episode, customer: Customer | None) -> None:
+        """Add what comes back to a turn of words: what the customer says, or that an action is wanted."""
+        if customer is None:
+            episode.messages.append(chat.NO_CODE if self.actions == "code" else chat.NO_CALL)
+            return
+        try:
+            said = await customer.speak(episode.messages[-1].content)
+        except ModelError as error:
+            episode.stop, episode.problem = "error", error.message
+            return
+        episode.messages.append(Message(role="user", content=said))
+        if STOP in said:
+            episode.stop = "user"
+
+    def _step_by_code(self, session: Session, completion: Completion, episode: Episode, _: Sequence[Tool]) -> _Deed:
         episode.messages.append(Message(role="assistant", content=completion.text))
         blocks = chat.code_blocks(completion.text)
         if not blocks:
-            episode.messages.append(chat.NO_CODE)
-            return False
+            return "words"
         run = session.run(blocks[0])
         if run.answered:
             episode.answer = run.answer
-            return True
+            return "answer"
         if run.reason in ("sandbox", "world"):
             episode.stop, episode.problem = "error", run.message
-            return False
+            return "action"
         problem = run.message if run.alive else f"{run.message} (the session was ended; its variables are gone)"
         episode.messages.append(chat.code_observation(run.output, problem, self.limits.observation_chars))
-        return False
+        return "action"
 
-    def _step_by_calls(self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]) -> bool:
+    def _step_by_calls(
+        self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]
+    ) -> _Deed:
         calls = chat.json_calls(completion)
         native = bool(completion.tool_calls)
         episode.messages.append(
             Message(role="assistant", content=completion.text, tool_calls=completion.tool_calls if native else [])
         )
         if not calls:
-            episode.messages.append(chat.NO_CALL)
-            return False
+            return "words"
         by_name = {tool.name: tool for tool in tools}
         for call in calls:
             name = call.call.function.name
@@ -172,7 +231,7 @@ class Actor:
                     text = f"Error: {error}"
                 else:
                     episode.answer = call.arguments["answer"]
-                    return True
+                    return "answer"
             else:
                 text = self._called(session, by_name.get(name), call)
             episode.messages.append(
@@ -180,7 +239,7 @@ class Actor:
                 if native
                 else Message(role="user", content=f"Result of {name or 'the call'}: {text}")
             )
-        return False
+        return "action"
 
     def _called(self, session: Session, tool: Tool | None, call: chat.JsonCall) -> str:
         if call.arguments is None:

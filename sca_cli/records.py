@@ -195,6 +195,12 @@ class Usage(_Part):
     """Tokens sampled, over all turns."""
     turns: int = 0
     """Replies of the model."""
+    user_prompt_tokens: int = 0
+    """Tokens that the model which plays the customer read; they are not in `prompt_tokens`."""
+    user_completion_tokens: int = 0
+    """Tokens that the model which plays the customer sampled; they are not in `completion_tokens`."""
+    user_turns: int = 0
+    """Messages of the customer."""
     seconds: float | None = None
     """Wall time, with `--times`."""
 
@@ -221,6 +227,8 @@ class Exploration(Record, tag_field="kind", tag="exploration", kw_only=True):
     """Where it went."""
     seed: int = 0
     """Seed of the world, and of all that was drawn."""
+    first_observation: str = ""
+    """What the environment told of this seed's state before any call."""
     messages: list[Message] = []
     """The whole conversation."""
     observations: list[Observation] = []
@@ -266,7 +274,7 @@ class Rollout(Record, tag_field="kind", tag="rollout", kw_only=True):
     calls: list[Observation] = []
     """Tool calls made, in order; results left out."""
     answer: JSON = None
-    """What the agent gave to `final_answer`."""
+    """What the agent gave to `final_answer`; null where it gave nothing, whatever it said to a customer."""
     outcome: Outcome = "invalid"
     """What the check said of it."""
     reward: float | None = None
@@ -274,7 +282,9 @@ class Rollout(Record, tag_field="kind", tag="rollout", kw_only=True):
     reason: str = ""
     """Why it is invalid, or why the check could not say True."""
     stop: str = ""
-    """answer, turns, tokens, time, context, error."""
+    """answer, user (the customer ended the conversation), turns, tokens, time, context, error."""
+    user_model: str = ""
+    """The model that played the customer; empty where the instruction went to the agent itself."""
     usage: Usage = msgspec.field(default_factory=Usage)
     """What it cost."""
 
@@ -310,6 +320,8 @@ class Score(Record, tag_field="kind", tag="score", kw_only=True):
 
     model: str
     """The model specification, as given to `--model`."""
+    user_model: str = ""
+    """The model that played the customers; empty where there were none."""
     tasks: int
     """Tasks attempted."""
     samples: int

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,13 @@ def shop() -> EnvSpec:
     """Register the shop of `tests/worlds.py` and return its specification."""
     plugins.registry().environments["shop"] = plugins.Entry("shop", "worlds:Shop", "a shop", "", "tests")
     return SHOP
+
+
+@pytest.fixture(scope="session")
+def counter() -> EnvSpec:
+    """Register the shop's counter, where an agent serves a customer, and return its specification."""
+    plugins.registry().environments["counter"] = plugins.Entry("counter", "worlds:Counter", "a counter", "", "tests")
+    return EnvSpec(name="counter")
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +91,24 @@ def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """Return the environment variables of a test's process: nothing of the user's settings for `sca`."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("SCA_") or key == "SCA_NSJAIL"}
     return kept | {"PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1"} | (more or {})
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> str:
+    """Install `tests/worlds.py` as a package of somebody else's and return the PYTHONPATH where processes find it."""
+    folder = tmp_path / "outside"
+    about = folder / "outside_shop-1.0.dist-info"
+    about.mkdir(parents=True)
+    shutil.copy(Path(__file__).with_name("worlds.py"), folder / "outside_shop.py")
+    with (folder / "outside_shop.py").open("a") as file:
+        file.write(
+            "from sca_cli import hookimpl\n@hookimpl\ndef sca_register_environments(register):\n"
+            "    register('corner-shop', 'outside_shop:Shop', help='a shop')\n"
+            "    register('counter', 'outside_shop:Counter', help='a counter')\n"
+        )
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-shop\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[sca]\nshop = outside_shop\n")
+    return str(folder)
 
 
 @pytest.fixture

@@ -118,3 +118,14 @@ class Shop(Environment):
         except OSError as error:
             return type(error).__name__
         return "done"
+
+
+class Counter(Shop):
+    """The shop's counter, where customers come."""
+
+    policy = "Ask for the customer's key before you change anything."
+    customer = True
+
+    def first_observation(self) -> str:
+        """Introduce a customer."""
+        return f"The customer is user_1, {self._state['users']['user_1']['name']}."

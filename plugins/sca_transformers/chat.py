@@ -69,7 +69,9 @@ class ChatFormat:
         probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "reply"}]
         after = self._tokenizer.apply_chat_template(probe, tokenize=False).rpartition("reply")[2]
         first = self._tokenizer(after, add_special_tokens=False)["input_ids"][:1]
-        ends.update(token for token in first if token in self._tokenizer.all_special_ids)
+        # not all_special_ids: it leaves out control tokens that the configuration gives no role
+        added = self._tokenizer.added_tokens_decoder
+        ends.update(token for token in first if token in added and added[token].special)
         return frozenset(ends - {None})
 
 

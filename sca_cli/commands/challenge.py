@@ -113,8 +113,8 @@ class Workshops:
         self._model, self._sampling, self._sandbox = model, sampling, sandbox
 
     def __call__(self, exploration: Exploration) -> Workshop:
-        tools, policy = self._sandbox.describe(exploration.env)
-        return Workshop(self._model, self._sampling, self.prompts, self._sandbox, tools, policy)
+        place = self._sandbox.describe(exploration.env)
+        return Workshop(self._model, self._sampling, self.prompts, self._sandbox, *place)
 
 
 def command(

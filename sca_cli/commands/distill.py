@@ -6,6 +6,7 @@ import typer
 
 from sca_cli import plugins, streams
 from sca_cli.commands import options, train
+from sca_cli.commands.acting import Talk
 from sca_cli.commands.shell import Meter, made_by, required_inputs
 from sca_cli.errors import ExitCode
 from sca_cli.interfaces import Sampling
@@ -57,6 +58,9 @@ def command(
     threads: train.Threads = None,
     actions: options.Actions = "code",
     turns: options.Turns = 4,
+    user_model: options.UserModel = None,
+    user_turns: options.UserTurns = 30,
+    direct: options.Direct = False,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.7,
     top_p: options.TopP = 1.0,
@@ -83,6 +87,7 @@ def command(
     paths = required_inputs(inputs, "sca distill tasks.jsonl --teacher … --student … --save runs/student")
     if teacher:
         plugins.fail_if_unknown([], [teacher])
+    talk = Talk.from_options(user_model, user_turns, direct=direct)
     sink = Output(output, rejected=None, resume=False, settings={"command": "distill"}, inputs=paths)
     if resume and (trained := train.trained_before(save)):
         return train.write_checkpoint("distill", trained, sink, quiet=quiet)
@@ -108,6 +113,7 @@ def command(
         samples,
         actions,
         turns,
+        talk,
         seed,
         sampling,
         Prompts.from_option(prompt),

@@ -38,5 +38,5 @@ def show(
     plugins.fail_if_unknown([spec], [])
     with Sandbox(Limits()) as sandbox:
         for variant in plugins.expand_env(spec):
-            tools, policy = sandbox.describe(variant)
-            print(f"# {variant}\n\n{policy}\n\n{chat.tool_listing(tools)}\n")
+            place = sandbox.describe(variant)
+            print(f"# {variant}\n\n{place.policy}\n\n{chat.tool_listing(place.tools)}\n")

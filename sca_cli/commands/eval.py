@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from sca_cli import checks, plugins, streams
-from sca_cli.agent import Actor, EpisodeLimits
 from sca_cli.commands import options
+from sca_cli.commands.acting import Talk, opened_actor
 from sca_cli.commands.rollout import Attempts, worth_attempting
 from sca_cli.commands.rollout import run as attempt_all
 from sca_cli.commands.shell import (
@@ -20,7 +20,6 @@ from sca_cli.commands.shell import (
     exit_code,
     made_by,
     on_command_line,
-    opened_model,
     required_model,
     say,
 )
@@ -45,6 +44,7 @@ class Tallies:
         self.calls: dict[str, str] = {}
         self.envs: dict[str, str] = {}
         self.usage = Usage()
+        self.users: set[str] = set()
 
     def count(self, rollout: Rollout) -> None:
         """Count one attempt."""
@@ -56,6 +56,10 @@ class Tallies:
         self.usage.prompt_tokens += rollout.usage.prompt_tokens
         self.usage.completion_tokens += rollout.usage.completion_tokens
         self.usage.turns += rollout.usage.turns
+        self.usage.user_prompt_tokens += rollout.usage.user_prompt_tokens
+        self.usage.user_completion_tokens += rollout.usage.user_completion_tokens
+        self.usage.user_turns += rollout.usage.user_turns
+        self.users |= {rollout.user_model} - {""}
 
     def of(self, ids: Iterable[str]) -> list[Tally]:
         """Return the tallies of some tasks."""
@@ -79,6 +83,7 @@ def score_of(tallies: Tallies, model: str, samples: int, noop: float | None) -> 
             score.pass_at[str(k)] = found
         if 1 < k <= samples and (found := estimate(every, pass_hat, k)) is not None:
             score.pass_hat[str(k)] = found
+    score.user_model = ", ".join(sorted(tallies.users))
     score.by_calls, score.by_env = tallies.by(tallies.calls), tallies.by(tallies.envs)
     score.invalid = sum(counts["invalid"] for counts in tallies.outcomes.values())
     return score
@@ -147,6 +152,9 @@ def command(
     ] = None,
     actions: options.Actions = "code",
     turns: options.Turns = 4,
+    user_model: options.UserModel = None,
+    user_turns: options.UserTurns = 30,
+    direct: options.Direct = False,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.7,
     top_p: options.TopP = 1.0,
@@ -181,9 +189,12 @@ def command(
     if not tasks:
         say("sca eval: no tasks to attempt", quiet=quiet)
     prompts = Prompts.from_option(prompt)
+    talk = Talk.from_options(user_model, user_turns, direct=direct)
     scores: list[Score] = []
     tallies: list[Tallies] = []
     with Fanout(concurrency or MODEL_WIDTH) as fanout, Sandbox(Limits()) as sandbox:
+        if compare and not (user_model or direct) and any(sandbox.describe(task.env).customer for task in tasks):
+            raise UsageError("--compare with customers needs --user-model", "both models must meet the same customers")
         noop = noop_share(tasks, sandbox, fanout) if tasks else None
         for place, name in enumerate(names if tasks else []):
             settings = {
@@ -197,16 +208,16 @@ def command(
                 "top_p": top_p,
                 "max_tokens": max_tokens,
                 "prompt": prompts.fingerprint(),
+                **talk.settings(),
             }
             with (
                 _kept_rollouts(rollouts, place) as path,
                 Meter("eval", len(tasks) * samples, quiet=quiet) as meter,
-                opened_model(name, fanout) as engine,
+                opened_actor(
+                    name, fanout, Sampling(temperature, top_p, max_tokens), turns, actions, prompts, talk
+                ) as actor,
             ):
                 kept = Output(path, rejected=None, resume=resume, settings=settings)
-                actor = Actor(
-                    engine, Sampling(temperature, top_p, max_tokens), EpisodeLimits(turns=turns), actions, prompts
-                )
                 attempts = Attempts(actor, sandbox, name, samples, seed, command="eval")
                 tallies.append(run(tasks, attempts, output=kept, fanout=fanout, meter=meter, path=path))
             scores.append(score_of(tallies[-1], name, samples, noop))

@@ -1,5 +1,6 @@
 """`sca explore`: the challenger acts in the environment without a task and records what it saw (paper, section 3)."""
 
+import asyncio
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,14 +53,15 @@ class Explorer:
         """
         env = self.envs[index % len(self.envs)]
         seed = derived_seed(self.seed, "explore", index)
-        tools, policy = self.sandbox.describe(env)
+        tools, policy, _ = self.sandbox.describe(env)
         focus = random.Random(seed).sample(tools, min(FOCUS_TOOLS, len(tools)))
-        opening = self._opening(policy, tools, focus)
         made = made_by("explore", model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint())
         exploration = Exploration(env=env, seed=seed, made_by=made)
         try:
             with self.sandbox.session(env, seed) as session:
-                episode = await self.actor.act(session, opening, tools, seed)
+                exploration.first_observation = await asyncio.to_thread(session.first_observation)
+                told = "\n\n".join(filter(None, [policy, exploration.first_observation]))
+                episode = await self.actor.act(session, self._opening(told, tools, focus), tools, seed)
                 exploration.messages, exploration.observations = episode.messages, list(session.calls)
                 if episode.stop == "error":
                     exploration.error = ErrorNote(boundary="model", message=episode.problem)

@@ -66,6 +66,22 @@ Actions = Annotated[
     typer.Option("--actions", help="How the model acts: Python code blocks, or JSON tool calls."),
 ]
 Turns = Annotated[int, typer.Option("--turns", min=1, help="Turns an episode may have.")]
+UserModel = Annotated[
+    str | None,
+    typer.Option(
+        "--user-model",
+        metavar="PLUGIN:NAME[,k=v…]",
+        help="Model that plays the customer, in environments that have one.",
+        show_default="the agent's model",
+    ),
+]
+UserTurns = Annotated[
+    int, typer.Option("--user-turns", min=1, help="Turns an episode with a customer may have, in place of --turns.")
+]
+Direct = Annotated[
+    bool,
+    typer.Option("--direct", help="Give the instruction to the agent itself, customer or not.", show_default=False),
+]
 Concurrency = Annotated[
     int | None,
     typer.Option(

@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 from sca_cli import checks, streams
-from sca_cli.agent import Actor, Episode, EpisodeLimits
+from sca_cli.agent import Actor, Episode
 from sca_cli.commands import options
+from sca_cli.commands.acting import Talk, opened_actor
 from sca_cli.commands.shell import (
     MODEL_WIDTH,
     Done,
     Meter,
     exit_code,
     made_by,
-    opened_model,
     pump,
     required_inputs,
     required_model,
@@ -61,11 +61,12 @@ class Attempts:
         seed = derived_seed(self.seed, "rollout", task.id, sample)
         made = made_by(self.command, model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint())
         rollout = Rollout(task=task, sample=sample, made_by=made, parents=[task.id])
-        tools, policy = self.sandbox.describe(task.env)
-        opening = self.actor.opening(policy, tools, task.instruction)
+        place = self.sandbox.describe(task.env)
+        if place.customer and self.actor.user is not None:
+            rollout.user_model = self.actor.user.name
         try:
             with self.sandbox.session(task.env, task.seed) as session:
-                episode = await self.actor.act(session, opening, tools, seed)
+                episode = await self.actor.attempt(session, place, task.instruction, seed)
                 rollout.calls = [checks.bare(call) for call in session.calls]
                 if episode.stop not in ("error", "time"):
                     _judge(rollout, await asyncio.to_thread(session.evaluate, task.evaluate))
@@ -120,6 +121,9 @@ def command(
     samples: Annotated[int, typer.Option("--samples", "-k", min=1, help="Attempts at each task.")] = 4,
     actions: options.Actions = "code",
     turns: options.Turns = 4,
+    user_model: options.UserModel = None,
+    user_turns: options.UserTurns = 30,
+    direct: options.Direct = False,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.8,
     top_p: options.TopP = 1.0,
@@ -142,6 +146,7 @@ def command(
     model_name = required_model(model)
     paths = required_inputs(inputs, "sca rollout tasks.jsonl > rollouts.jsonl")
     prompts = Prompts.from_option(prompt)
+    talk = Talk.from_options(user_model, user_turns, direct=direct)
     settings = {
         "command": "rollout",
         "model": model_name,
@@ -154,6 +159,7 @@ def command(
         "max_tokens": max_tokens,
         "prompt": prompts.fingerprint(),
         "times": times,
+        **talk.settings(),
     }
     sink = Output(output, rejected=None, resume=resume, settings=settings, inputs=paths)
     lines = streams.line_count(paths)
@@ -162,9 +168,10 @@ def command(
         Fanout(concurrency or MODEL_WIDTH) as fanout,
         Sandbox(Limits()) as sandbox,
         Meter("rollout", lines and lines * samples, quiet=quiet) as meter,
-        opened_model(model_name, fanout) as engine,
+        opened_actor(
+            model_name, fanout, Sampling(temperature, top_p, max_tokens), turns, actions, prompts, talk
+        ) as actor,
     ):
-        actor = Actor(engine, Sampling(temperature, top_p, max_tokens), EpisodeLimits(turns=turns), actions, prompts)
         attempts = Attempts(actor, sandbox, model_name, samples, seed, times=times)
         tasks = worth_attempting(streams.read(paths, Task))
         for done in run(tasks, attempts, output=sink, fanout=fanout, meter=meter):

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sca_cli import plugins, streams
-from sca_cli.agent import Actor, EpisodeLimits
 from sca_cli.commands import options
+from sca_cli.commands.acting import Talk, opened_actor
 from sca_cli.commands.rollout import Attempts, attempt_name, summary, worth_attempting
 from sca_cli.commands.shell import (
     MODEL_WIDTH,
     Meter,
     exit_code,
     made_by,
-    opened_model,
     required_inputs,
     required_model,
     say,
@@ -213,6 +212,7 @@ class Roller:
     samples: int
     actions: Literal["code", "json"]
     turns: int
+    talk: Talk
     seed: int
     sampling: Sampling
     prompts: Prompts
@@ -236,6 +236,7 @@ class Roller:
             "top_p": self.sampling.top_p,
             "max_tokens": self.sampling.max_tokens,
             "prompt": self.prompts.fingerprint(),
+            **self.talk.settings(),
         }
         sink = Output(self.keep, rejected=None, resume=self.resume, settings=settings) if self.keep else None
         if sink is not None:
@@ -245,10 +246,9 @@ class Roller:
         with (
             Fanout(self.concurrency or MODEL_WIDTH) as fanout,
             Sandbox(Limits()) as sandbox,
-            opened_model(self.model, fanout) as engine,
+            opened_actor(self.model, fanout, self.sampling, self.turns, self.actions, self.prompts, self.talk) as actor,
             Meter(self.command, None, quiet=self.quiet) as meter,
         ):
-            actor = Actor(engine, self.sampling, EpisodeLimits(turns=self.turns), self.actions, self.prompts)
             attempts = Attempts(actor, sandbox, self.model, self.samples, self.seed, command=self.command)
             items = attempts.of(worth_attempting(tasks))
 
@@ -304,6 +304,9 @@ def command(
     threads: Threads = None,
     actions: options.Actions = "code",
     turns: options.Turns = 4,
+    user_model: options.UserModel = None,
+    user_turns: options.UserTurns = 30,
+    direct: options.Direct = False,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.8,
     top_p: options.TopP = 1.0,
@@ -331,6 +334,7 @@ def command(
     weights = base_of(model, base)
     if model:
         plugins.fail_if_unknown([], [model])
+    talk = Talk.from_options(user_model, user_turns, direct=direct)
     sink = Output(output, rejected=None, resume=False, settings={"command": "train"}, inputs=paths)
     if resume and (trained := trained_before(save)):
         return write_checkpoint("train", trained, sink, quiet=quiet)
@@ -354,6 +358,7 @@ def command(
         samples,
         actions,
         turns,
+        talk,
         seed,
         sampling,
         Prompts.from_option(prompt),

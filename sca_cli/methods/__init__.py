@@ -19,6 +19,17 @@ class Workshop:
     sandbox: Sandbox
     tools: list[Tool]
     policy: str
+    customer: bool = False
+    """Instructions are what a customer has in mind."""
+
+    def setting(self, exploration: Exploration) -> str:
+        """Return the policy, and what else is to be known before tasks can be written from this exploration."""
+        return "\n\n".join(filter(None, [self.policy, self.request(exploration)]))
+
+    def request(self, exploration: Exploration) -> str:
+        """Return what was told of the world before any call and, where there is a customer, how a request is put."""
+        asked = self.prompts.fill("challenge-customer")[0].content if self.customer else ""
+        return "\n\n".join(filter(None, [exploration.first_observation, asked]))
 
     async def ask(
         self,

@@ -29,7 +29,7 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
     (completion,) = await workshop.ask(
         "challenge-cat",
         seed,
-        policy=workshop.policy,
+        policy=workshop.setting(exploration),
         tools=chat.tool_listing(workshop.tools),
         observations=shown_observations(exploration.observations, draw),
         focus=focus(workshop, draw),

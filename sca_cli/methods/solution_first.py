@@ -59,7 +59,7 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
             seed + place,
             most=PROGRAM_TOKENS,
             stop=chat.CODE_STOP,
-            policy=workshop.policy,
+            policy=workshop.setting(exploration),
             tools=chat.tool_lines(chain),
             observations=shown_observations(_of_tools(exploration.observations, chain), draw),
             skeleton=skeleton(chain),
@@ -70,7 +70,7 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
     replies = [completion.text for completion in completions]
     try:
         program, ran = await asyncio.to_thread(_best, workshop, exploration, replies)
-        instruction = await _instruction(workshop, program, ran, seed)
+        instruction = await _instruction(workshop, exploration, program, ran, seed)
         task = Task(
             env=exploration.env,
             seed=exploration.seed,
@@ -218,7 +218,7 @@ def _worth_asking(answer: JSON, program: str) -> JSON:
 # ---------------------------------------------------------------- 4: the instruction
 
 
-async def _instruction(workshop: Workshop, program: str, ran: _Ran, seed: int) -> str:
+async def _instruction(workshop: Workshop, exploration: Exploration, program: str, ran: _Ran, seed: int) -> str:
     facts = source.literals(source.parse(program))
     used = {call.tool for call in ran.calls}
     completions = await workshop.ask(
@@ -229,6 +229,7 @@ async def _instruction(workshop: Workshop, program: str, ran: _Ran, seed: int) -
         solution=program,
         tools=chat.tool_lines([tool for tool in workshop.tools if tool.name in used]),
         literals=", ".join(map(str, facts)) or "none",
+        request=workshop.request(exploration),
     )
     problems = []
     for completion in completions:

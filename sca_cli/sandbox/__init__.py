@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sca_cli.sandbox.outcomes import Judgement, Limits, Run
     from sca_cli.sandbox.session import Session
-    from sca_cli.sandbox.world import Sandbox
+    from sca_cli.sandbox.world import Description, Sandbox
 
 _HOME = {
     "Judgement": "outcomes", "Limits": "outcomes", "Run": "outcomes",
-    "Sandbox": "world", "Session": "session",
+    "Description": "world", "Sandbox": "world", "Session": "session",
 }  # fmt: skip
 
-__all__ = ["Judgement", "Limits", "Run", "Sandbox", "Session"]
+__all__ = ["Description", "Judgement", "Limits", "Run", "Sandbox", "Session"]
 
 
 def __getattr__(name: str) -> Any:

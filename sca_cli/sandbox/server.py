@@ -152,6 +152,7 @@ class Worlds:
         return {
             "tools": [asdict(tool.tool) for tool in self._tools.values()],
             "policy": str(self._environment.policy),
+            "customer": bool(self._environment.customer),
         }
 
     def learn(self, key: str, value: Any) -> None:
@@ -289,11 +290,11 @@ class _Service:
                     self._finish(fd)
             if "tool" in order and not self._failed:
                 self._answer(wire.dumps(order["tool"]), self._job.fd)
-            elif "state" in order and not self._failed:
+            elif (asked := order.get("ask")) and not self._failed:
                 try:
-                    state = wire.dumps(self._environment.state())
+                    state = wire.dumps(getattr(self._environment, asked)())
                 except Exception as error:  # noqa: BLE001  a plugin may fail in any way
-                    self._fail("state()", error)
+                    self._fail(f"{asked}()", error)
             self._report(order["number"], state=state)
         return True
 

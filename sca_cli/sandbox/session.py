@@ -34,6 +34,7 @@ class _Report(msgspec.Struct):
     """How many of the calls, the last ones, are the check's."""
     calls: list[Observation]
     state: JSON
+    """Or the first observation, whichever was asked for."""
 
 
 _report_decoder = msgspec.json.Decoder(_Report)
@@ -237,7 +238,15 @@ class Session:
         Raises:
             WorldError: the environment failed, or the session has ended.
         """
-        return self._request({"state": True}).state
+        return self._request({"ask": "state"}).state
+
+    def first_observation(self) -> str:
+        """Return what an explorer or challenger is told of this world before any call, or "".
+
+        Raises:
+            WorldError: the environment failed, or the session has ended.
+        """
+        return str(self._request({"ask": "first_observation"}).state)
 
     def answer(self, value: JSON) -> None:
         """Set the final answer from outside, for agents whose actions are tool calls.

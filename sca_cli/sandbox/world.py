@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sca_cli import plugins
 from sca_cli.errors import MissingError, PluginError, SandboxError, ScaError, UsageError
@@ -22,6 +22,15 @@ from sca_cli.sandbox.session import Session
 
 _PROGRAM_START_S = 30.0
 _WORLD_START_S = 120.0  # an environment may load its data when it is constructed
+
+
+class Description(NamedTuple):
+    """What an environment says of itself."""
+
+    tools: list[Tool]
+    policy: str
+    customer: bool
+    """Instructions go to a simulated user."""
 
 
 class Sandbox:
@@ -42,8 +51,8 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def describe(self, env: EnvSpec) -> tuple[list[Tool], str]:
-        """Return the tools of an environment and its policy text.
+    def describe(self, env: EnvSpec) -> Description:
+        """Return the tools of an environment, its policy text, and whether an agent serves a customer there.
 
         Raises:
             PluginError: it cannot be constructed.
@@ -52,7 +61,7 @@ class Sandbox:
             SandboxError: the jail does not start.
         """
         ready = self._world(env).zygote().ready
-        return [Tool(**tool) for tool in ready["tools"]], ready["policy"]
+        return Description([Tool(**tool) for tool in ready["tools"]], ready["policy"], ready["customer"])
 
     def session(self, env: EnvSpec, seed: int, *, twin: int = 0) -> Session:
         """Fork a world and put the state of `seed` in place.

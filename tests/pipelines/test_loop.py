@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -328,19 +327,8 @@ def test_a_missing_extra_names_the_command_that_installs_it(tmp_path: Path) -> N
     )
 
 
-def test_an_environment_from_outside_goes_through_the_whole_loop(shell, tmp_path: Path, script) -> None:
+def test_an_environment_from_outside_goes_through_the_whole_loop(shell, outside: str, script) -> None:
     """A package of somebody else's, installed beside, is explored, made tasks in and verified like ours."""
-    (tmp_path / "outside").mkdir()
-    shutil.copy(Path(__file__).parents[1] / "worlds.py", tmp_path / "outside" / "outside_shop.py")
-    with (tmp_path / "outside" / "outside_shop.py").open("a") as file:
-        file.write(
-            "from sca_cli import hookimpl\n@hookimpl\ndef sca_register_environments(register):\n"
-            "    register('corner-shop', 'outside_shop:Shop', help='a shop')\n"
-        )
-    about = tmp_path / "outside" / "outside_shop-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-shop\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[sca]\nshop = outside_shop\n")
     task = (
         "<instruction>Call user_1 Eve from now on.</instruction><evaluation_function>\ndef evaluate():\n"
         "    return get_user('user_1')['name'] == 'Eve'\n</evaluation_function>"
@@ -355,11 +343,11 @@ def test_an_environment_from_outside_goes_through_the_whole_loop(shell, tmp_path
         {"replies": ["```python\nprint(get_user('user_1'))\n```"]},
         name="outside",
     )
-    settings = {"SCA_MODEL": model, "SCA_ENV": "corner-shop", "PYTHONPATH": str(tmp_path / "outside")}
+    settings = {"SCA_MODEL": model, "SCA_ENV": "corner-shop", "PYTHONPATH": outside}
     ended = shell("sca env list; sca explore -n 2 | sca challenge | sca verify", **settings)
-    listed, *kept = ended.stdout.splitlines()[-3:]
-    assert listed.startswith("corner-shop")
-    assert [json.loads(line)["verdict"]["stage"] for line in kept] == ["kept", "kept"], ended.stderr
+    *listed, _, _ = lines = ended.stdout.splitlines()
+    assert [line for line in listed if line.startswith("corner-shop")]
+    assert [json.loads(line)["verdict"]["stage"] for line in lines[-2:]] == ["kept", "kept"], ended.stderr
 
 
 def test_python_m_is_the_same_program(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def play(sandbox: Sandbox, shop: EnvSpec) -> Callable[..., tuple[Episode, list[O
     def run(model: Model | str, actions: Any = "code", seed: int = 0, max_tokens: int = 100, **limits: Any):
         engine = load_model(model) if isinstance(model, str) else model
         actor = Actor(engine, Sampling(max_tokens=max_tokens), EpisodeLimits(**limits), actions)
-        tools, _ = sandbox.describe(shop)
+        tools, *_ = sandbox.describe(shop)
         with sandbox.session(shop, 0) as session:
             episode = asyncio.run(actor.act(session, OPENING, tools, seed))
             return episode, list(session.calls)
@@ -287,6 +287,6 @@ def test_until_ends_an_episode_that_acted(sandbox: Sandbox, shop: EnvSpec, scrip
     """Whoever waits for something else than an answer is asked after each turn."""
     actor = Actor(load_model(script({"replies": [code("add({seed})")]})), Sampling())
     with sandbox.session(shop, 0) as session:
-        tools, _ = sandbox.describe(shop)
+        tools, *_ = sandbox.describe(shop)
         episode = asyncio.run(actor.act(session, OPENING, tools, 5, until=lambda s: len(s.calls) >= 2))
     assert (episode.stop, episode.usage.turns) == ("acted", 2)

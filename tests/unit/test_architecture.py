@@ -21,7 +21,7 @@ LEVELS: list[set[str]] = [
     {"hookspecs"},
     {"plugins"},  # the sandbox asks it what to import into a world
     {"prompts", "chat", "source", "sandbox", "estimates"},
-    {"conditions", "facts", "probes", "duplicates", "agreement"},
+    {"conditions", "facts", "probes", "duplicates", "agreement", "user"},
     {"evidence"},
     {"agent", "checks", "doctor"},
     {"methods"},

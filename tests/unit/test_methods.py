@@ -45,9 +45,8 @@ def workshop(sandbox: Sandbox, script: Callable[..., str], tmp_path: Path) -> Ca
         folder.mkdir(exist_ok=True)
         for name in names():
             (folder / f"{name}.md").write_text(f"[user]\nprompt {name}")
-        tools, policy = sandbox.describe(EnvSpec(name=env))
         model = plugins.load_model(script(*rules))
-        return Workshop(model, Sampling(max_tokens=500), Prompts(folder), sandbox, tools, policy)
+        return Workshop(model, Sampling(max_tokens=500), Prompts(folder), sandbox, *sandbox.describe(EnvSpec(name=env)))
 
     return build
 
@@ -309,7 +308,7 @@ def test_instructions_are_judged(text: str, facts: list[Any], answer: Any, probl
 
 def test_chains_of_tools_fit_and_follow_from_the_seed(sandbox: Sandbox) -> None:
     """Each tool of a chain takes what the one before gives; the same seed draws the same; lengths differ."""
-    tools, _ = sandbox.describe(EnvSpec(name="calculation", options={"family": "trade_calculator"}))
+    tools, *_ = sandbox.describe(EnvSpec(name="calculation", options={"family": "trade_calculator"}))
     chains = [draw_chain(tools, random.Random(seed)) for seed in range(40)]
     assert chains == [draw_chain(tools, random.Random(seed)) for seed in range(40)]
     assert {len(chain) for chain in chains} == {1, 2, 3}

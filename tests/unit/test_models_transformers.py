@@ -1,6 +1,7 @@
 """The transformers plugin on tiny random models: batching and prefix reuse change no token (float32)."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -260,6 +261,21 @@ def test_end_of_turn_token_stops_and_stays_in_the_ids(opened):
         assert not set(ids[:-1]) & model.chat.end_ids
         assert "<|im_end|>" not in completion.text
         assert len(completion.logprobs or []) == len(ids) == completion.completion_tokens
+
+
+def test_a_turn_ends_at_a_control_token_without_a_role(directory, tmp_path):
+    """A tokenizer saved without the list of its special tokens still marks them in its vocabulary: they end a reply."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(directory("qwen2"))
+    tokenizer.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({name: value for name, value in settings.items() if "special_tokens" not in name})
+    )
+    bare = AutoTokenizer.from_pretrained(tmp_path)
+    assert 258 not in bare.all_special_ids
+    assert ChatFormat(bare, None, "bare").end_ids == {256, 258}
 
 
 def test_a_conversation_that_does_not_fit_is_told(opened):

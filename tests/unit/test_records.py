@@ -69,7 +69,7 @@ def full_task() -> Task:
 def full_records() -> list[Record]:
     """Return one record of each kind with every field set."""
     return [
-        Exploration(env=ENV, seed=1, messages=MESSAGES, observations=[CALL], **COMMON),
+        Exploration(env=ENV, seed=1, first_observation="a door", messages=MESSAGES, observations=[CALL], **COMMON),
         full_task(),
         Rollout(
             task=sealed(full_task()),
@@ -82,12 +82,14 @@ def full_records() -> list[Record]:
             reward=1.0,
             reason="r",
             stop="answer",
-            usage=Usage(prompt_tokens=1, completion_tokens=2, turns=3, seconds=0.5),
+            user_model="scripted:y",
+            usage=Usage(prompt_tokens=1, completion_tokens=2, turns=3, user_turns=2, seconds=0.5),
             **COMMON,
         ),
         Checkpoint(path="p", base_model="b", algorithm="sft", data=["x"], metrics={"loss": 0.5}, **COMMON),
         Score(
             model="m",
+            user_model="scripted:y",
             tasks=1,
             samples=4,
             pass_at={"1": Interval(value=0.5, low=0.1, high=0.9)},

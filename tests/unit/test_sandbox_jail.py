@@ -47,9 +47,9 @@ def test_a_missing_nsjail_is_named(shop: EnvSpec, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.sandbox
 def test_tools_and_policy_are_described(sandbox: Sandbox, shop: EnvSpec) -> None:
     """`describe` gives what the environment says of itself."""
-    tools, policy = sandbox.describe(shop)
+    tools, policy, customer = sandbox.describe(shop)
     described = {tool.name: tool for tool in tools}
-    assert policy == "Never cancel an order that was shipped."
+    assert (policy, customer) == ("Never cancel an order that was shipped.", False)
     assert described["set_name"].writes and not described["get_user"].writes
     assert described["get_user"].signature == "get_user(uid: str) -> dict[str, Any]"
 

@@ -362,6 +362,14 @@ def test_seeds_make_states(sandbox: Sandbox, shop: EnvSpec) -> None:
     assert states[0] == states[1] != states[2]
 
 
+def test_a_world_introduces_itself(sandbox: Sandbox, shop: EnvSpec, counter: EnvSpec) -> None:
+    """The first observation is that of the session's seed; an environment that gives none has an empty one."""
+    with sandbox.session(counter, 7) as there, sandbox.session(shop, 7) as here:
+        assert there.first_observation() == "The customer is user_1, Ann7."
+        assert here.first_observation() == ""
+    assert (sandbox.describe(counter).customer, sandbox.describe(shop).customer) == (True, False)
+
+
 def test_programs_are_the_same_in_every_zygote(shop: EnvSpec) -> None:
     """Hash order and `random` are fixed, so a program does the same in another sandbox."""
     seen = set()
