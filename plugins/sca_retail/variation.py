@@ -44,7 +44,9 @@ def in_status(order: Record, status: str, draw: Random) -> Record:
     """Return the order as it is when it has come that far: what was sent, paid and refunded fits its status."""
     payment = order["payment_history"][0]
     refunds = [payment | {"transaction_type": "refund"}] if status == "cancelled" else []
-    sent = [{"tracking_id": [f"{draw.randrange(10**12):012}"], "item_ids": [item["item_id"] for item in order["items"]]}]
+    sent = [
+        {"tracking_id": [f"{draw.randrange(10**12):012}"], "item_ids": [item["item_id"] for item in order["items"]]}
+    ]
     return order | {
         "status": status,
         "fulfillments": sent if status in ("processed", "delivered") else [],
