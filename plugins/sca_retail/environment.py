@@ -43,12 +43,12 @@ class Retail(Writing):
     def reset(self, seed: int) -> None:
         """Put the records and the customer of `seed` in place."""
         draw = Random(f"retail {seed}")
-        self._who = draw.choice(self._customers)
+        self.who = draw.choice(self._customers)
         self._by_email = draw.random() < 0.5
         self.users, self.orders = dict(self._data.users), dict(self._data.orders)
         self.products = dict(self._data.products)
         if self.dialect == "own":
-            vary(self.users, self.orders, self.products, self._who, draw)
+            vary(self.users, self.orders, self.products, self.who, draw)
 
     def state(self) -> Any:
         """Return all records by table. They are never changed, only replaced: what was returned stays as it was."""
@@ -61,7 +61,7 @@ class Retail(Writing):
 
     def first_observation(self) -> str:
         """Return how the seed's customer introduces herself: who she is, and what she ordered."""
-        user = self.users[self._who]
+        user = self.users[self.who]
         name = " ".join((user["name"]["first_name"], user["name"]["last_name"]))
         known = f"my email is {user['email']}" if self._by_email else f"my zip code is {user['address']['zip']}"
         bought = [_said(self.orders[order_id]) for order_id in user["orders"] if order_id in self.orders]

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from sca_calculation import arithmetic
+
 from sca_cli import Environment, ToolError, tool
 from sca_retail.data import Dialect, Record, Table, plain
 

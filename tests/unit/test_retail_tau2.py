@@ -11,10 +11,10 @@ from random import Random
 from typing import Any
 
 import pytest
+import tau2_retail
 from sca_retail.environment import Retail
 from tau2_retail import digest, normal
 
-import tau2_retail
 from sca_cli import ToolError
 from sca_cli.interfaces import tools_of
 
