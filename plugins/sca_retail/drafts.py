@@ -92,7 +92,7 @@ class Scene:
             raise Unfit
 
 
-def some[T](found: Sequence[T]) -> Sequence[T]:
+def some[T](found: list[T]) -> list[T]:
     """Return what was found.
 
     Raises:

@@ -62,7 +62,8 @@ def single(order: Record) -> Record:
         Unfit: there is none.
     """
     held = ids(order["items"])
-    return some([item for item in order["items"] if held.count(item["item_id"]) == 1])[0]
+    found: list[Record] = [item for item in order["items"] if held.count(item["item_id"]) == 1]
+    return some(found)[0]
 
 
 def finds_item(order: Record, item: Record) -> str:

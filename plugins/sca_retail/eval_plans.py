@@ -126,7 +126,7 @@ def _if_in_stock(scene: Scene) -> Draft:
     )
     cancelled = cancel(order, REASONS[0])
     left = [each for each in ids(order["items"]) if each != item["item_id"]]
-    end = {"status": "cancelled", "cancel_reason": REASONS[0]}
+    end: dict[str, object] = {"status": "cancelled", "cancel_reason": REASONS[0]}
     if new["available"]:
         end = {"status": "pending (item modified)", "item_ids": sorted([*left, new["item_id"]])}
     return Draft(
