@@ -107,7 +107,7 @@ class Sandbox:
         path = _import_path(entry.target)
         order = {"role": "world", "target": entry.target, "options": env.options, "path": path}
         try:
-            return jail.Zygote(order | self._figures(), path, _WORLD_START_S)
+            return jail.Zygote(order | self._figures(), [*path, *_named_paths(env)], _WORLD_START_S)
         except jail.ZygoteRefused as refusal:
             raise _plain_error(env, entry, refusal) from None
 
@@ -210,6 +210,11 @@ def _import_path(target: str) -> list[str]:
     for place in (spec.submodule_search_locations or [spec.origin or ""]) if spec else ():
         path.append(str(Path(place).parent))
     return list(dict.fromkeys(entry for entry in path if entry != "/"))
+
+
+def _named_paths(env: EnvSpec) -> list[str]:
+    """Return the absolute paths among the options: a world may read what its user names."""
+    return [value for value in env.options.values() if Path(value).is_absolute()]
 
 
 def _plain_error(env: EnvSpec, entry: plugins.Entry, refusal: jail.ZygoteRefused) -> ScaError:

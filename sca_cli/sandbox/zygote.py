@@ -103,6 +103,9 @@ def _share() -> None:
         seen.update(map(id, found))
         codes = [item for item in found if isinstance(item, types.CodeType)]  # the collector does not look into these
         todo = gc.get_referents(*found)
+        for table in found:
+            if isinstance(table, dict):
+                todo += dict.keys(table)  # nor into a table's keys, if all are texts
         for code in codes:
             todo += (code.co_consts, code.co_names, code.co_name, code.co_qualname, code.co_filename)
             todo += (*code.co_consts, *code.co_names, code.co_linetable, code.co_exceptiontable)

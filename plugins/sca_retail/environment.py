@@ -1,0 +1,80 @@
+"""The `retail` environment: the shop's records, what a seed makes of them, and the customer it introduces."""
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from sca_retail import data as records
+from sca_retail.policy import POLICY
+from sca_retail.variation import vary
+from sca_retail.writing import Writing
+
+
+class Retail(Writing):
+    """A service desk with customers, orders and products, under the tool names and signatures of TauBench v1 retail.
+
+    A seed picks a customer and, on our own records, changes some of them, the customer's among them. TauBench's
+    own records are taken as they are.
+    """
+
+    policy = POLICY
+    customer = True
+
+    def __init__(self, data: str = "") -> None:
+        """Read the records and put the state of seed 0 in place.
+
+        Args:
+            data: absolute path of a directory with TauBench's users.json, orders.json and products.json, or with
+                tau2's db.json; "" for our own records.
+
+        Raises:
+            OSError: no such directory, or a file is missing.
+            ValueError: other than these layouts, or no JSON; says where.
+        """
+        self._data = records.load(Path(data) if data else records.OWN)
+        self.dialect = self._data.dialect
+        least = 2 if self.dialect == "own" else 1
+        orders = self._data.orders.keys()
+        self._customers = [
+            user_id for user_id, user in self._data.users.items() if len(orders & set(user["orders"])) >= least
+        ] or list(self._data.users)
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Put the records and the customer of `seed` in place."""
+        draw = Random(f"retail {seed}")
+        self.who = draw.choice(self._customers)
+        self._by_email = draw.random() < 0.5
+        self.users, self.orders = dict(self._data.users), dict(self._data.orders)
+        self.products = dict(self._data.products)
+        if self.dialect == "own":
+            vary(self.users, self.orders, self.products, self.who, draw)
+
+    def state(self) -> Any:
+        """Return all records by table. They are never changed, only replaced: what was returned stays as it was."""
+        return {"users": dict(self.users), "orders": dict(self.orders), "products": dict(self.products)}
+
+    def restore(self, state: Any) -> None:
+        """Put all records in place; the customer stays the seed's."""
+        self.users, self.orders = dict(state["users"]), dict(state["orders"])
+        self.products = dict(state["products"])
+
+    def first_observation(self) -> str:
+        """Return how the seed's customer introduces herself: who she is, and what she ordered."""
+        user = self.users[self.who]
+        name = " ".join((user["name"]["first_name"], user["name"]["last_name"]))
+        known = f"my email is {user['email']}" if self._by_email else f"my zip code is {user['address']['zip']}"
+        bought = [_said(self.orders[order_id]) for order_id in user["orders"] if order_id in self.orders]
+        return " ".join([f"Hello, I am {name}, and {known}.", *bought])
+
+    @classmethod
+    def eval_path(cls) -> Path:
+        """Return the file of the held-out evaluation tasks, one record a line."""
+        return Path(__file__).with_name("eval.jsonl")
+
+
+def _said(order: records.Record) -> str:
+    """Return a customer's sentence on an order."""
+    names = list(dict.fromkeys(item["name"] for item in order["items"]))
+    goods = " and the ".join([", the ".join(names[:-1]), names[-1]] if names[1:] else names)
+    return f"My order {order['order_id']} with the {goods} is {order['status']}."
