@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from sca_calculation.arguments import kind, text, whole
+
 from sca_cli import ToolError
 
 MAX_ITEMS = 20

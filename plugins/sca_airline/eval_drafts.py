@@ -119,7 +119,12 @@ class Draw:
         known = self.store.flights[flight["flight_number"]]
         ends = {key: known[key] for key in ("origin", "destination")}
         date = flight["date"]
-        return {**ends, "flight_number": known["flight_number"], "date": date, "price": known["dates"][date]["prices"][cabin]}
+        return {
+            **ends,
+            "flight_number": known["flight_number"],
+            "date": date,
+            "price": known["dates"][date]["prices"][cabin],
+        }
 
 
 Template = Callable[[Draw], Draft]
@@ -163,6 +168,11 @@ def booked(user_id: str, before: list[str], values: dict[str, Any]) -> str:
 def check(*conditions: str) -> str:
     """Return the source of an `evaluate()` of all conditions."""
     return "def evaluate():\n    return (\n        " + "\n        and ".join(conditions) + "\n    )\n"
+
+
+def route_of(leg: dict[str, Any]) -> dict[str, str]:
+    """Return what the searches take to find a flight."""
+    return {key: leg[key] for key in ("origin", "destination", "date")}
 
 
 def people(*passengers: dict[str, str]) -> str:

@@ -3,8 +3,19 @@
 from typing import Any
 
 from sca_airline.eval_drafts import (
-    Case, Draft, Draw, booked, called, cancelled, check, given, holds, people, unchanged,
-)  # fmt: skip
+    Case,
+    Draft,
+    Draw,
+    booked,
+    called,
+    cancelled,
+    check,
+    given,
+    holds,
+    people,
+    route_of,
+    unchanged,
+)
 from sca_airline.store import Record
 from sca_airline.writing import BAG, INSURANCE
 
@@ -84,7 +95,11 @@ def upgraded(draw: Draw) -> Draft:
     """To business, at a price."""
 
     def fits(c: Case) -> bool:
-        return c.reservation["cabin"] != "business" and draw.seats(c, "business") and _recabined(draw, c, "business")[1] > 0
+        return (
+            c.reservation["cabin"] != "business"
+            and draw.seats(c, "business")
+            and _recabined(draw, c, "business")[1] > 0
+        )
 
     case = draw.case(fits)
     return _new_cabin(
@@ -92,7 +107,8 @@ def upgraded(draw: Draw) -> Draft:
         case,
         "business",
         (
-            f"{case.hello()} Move everybody on {case.key} to business, on the same flights. Charge {case.card()}; whatever "
+            f"{case.hello()} Move everybody on {case.key} to business, on the same flights. Charge {case.card()}; "
+            "whatever "
             "it costs is fine.",
             f"{case.hello()} We would like to sit in business on all flights of {case.key}. Take the difference from "
             f"{case.card()}.",
@@ -104,7 +120,9 @@ def downgraded(draw: Draw) -> Draft:
     """From business to economy, with a refund."""
 
     def fits(c: Case) -> bool:
-        return c.reservation["cabin"] == "business" and draw.seats(c, "economy") and _recabined(draw, c, "economy")[1] < 0
+        return (
+            c.reservation["cabin"] == "business" and draw.seats(c, "economy") and _recabined(draw, c, "economy")[1] < 0
+        )
 
     case = draw.case(fits)
     return _new_cabin(
@@ -112,9 +130,11 @@ def downgraded(draw: Draw) -> Draft:
         case,
         "economy",
         (
-            f"{case.hello()} Business is too dear for us. Put reservation {case.key} in economy, same flights, and refund "
+            f"{case.hello()} Business is too dear for us. Put reservation {case.key} in economy, same flights, and "
+            "refund "
             f"the difference to {case.card()}.",
-            f"{case.hello()} Change {case.key} from business to economy without touching the flights. The money back goes "
+            f"{case.hello()} Change {case.key} from business to economy without touching the flights. The money back "
+            "goes "
             f"to {case.card()}.",
         ),
     )
@@ -144,9 +164,11 @@ def moved(draw: Draw) -> Draft:
     route = given(origin=before["origin"], destination=before["destination"], date=date, cabin=cabin, card=case.card())
     return Draft(
         (
-            f"{case.hello()} I have to travel on {date} instead: move {case.key} to the cheapest direct flight of that day "
+            f"{case.hello()} I have to travel on {date} instead: move {case.key} to the cheapest direct flight of that "
+            "day "
             f"that has room, in the same cabin. Settle the difference with {case.card()}.",
-            f"{case.hello()} Please rebook {case.key} to {date}. Same cabin, nonstop, the lowest fare with enough seats; "
+            f"{case.hello()} Please rebook {case.key} to {date}. Same cabin, nonstop, the lowest fare with enough "
+            "seats; "
             f"{case.card()} pays or gets the refund.",
         ),
         check(unchanged(case, flights=[leg], payment_history=paid)),
@@ -203,9 +225,11 @@ def booked_one_way(draw: Draw) -> Draft:
     facts += given(passengers=[_self(case)], card=case.card(), insurance="no")
     return Draft(
         (
-            f"{case.hello()} Book me one way {ends}: the cheapest direct flight in economy with a free seat. No bags, no "
+            f"{case.hello()} Book me one way {ends}: the cheapest direct flight in economy with a free seat. No bags, "
+            "no "
             f"insurance, just me, born {case.user['dob']}. Pay with {case.card()}.",
-            f"{case.hello()} I need a seat in economy {ends}, one way and nonstop, at the lowest fare there is. Only I fly "
+            f"{case.hello()} I need a seat in economy {ends}, one way and nonstop, at the lowest fare there is. Only I "
+            "fly "
             f"(date of birth {case.user['dob']}), without checked bags or insurance; {case.card()} pays.",
         ),
         check(_booked(case, values, payments)),
@@ -236,9 +260,12 @@ def booked_with_certificate(draw: Draw) -> Draft:
     facts += given(passengers=party, certificate=certificate, card=card, insurance="yes")
     return Draft(
         (
-            f"{case.hello()} Two tickets in business {ends}, one way, for {people(*party)}, with travel insurance and no "
-            f"bags. Take the cheapest direct flight with two seats. Use all of {certificate} first, the rest goes on {card}.",
-            f"{case.hello()} Book {people(*party)} on the cheapest nonstop flight {ends} that has two seats in business. One "
+            f"{case.hello()} Two tickets in business {ends}, one way, for {people(*party)}, with travel insurance and "
+            "no "
+            f"bags. Take the cheapest direct flight with two seats. Use all of {certificate} first, the rest goes on "
+            f"{card}.",
+            f"{case.hello()} Book {people(*party)} on the cheapest nonstop flight {ends} that has two seats in "
+            "business. One "
             f"way, insured, no checked bags. Spend {certificate} in full and put what remains on {card}.",
         ),
         check(_booked(case, values, payments), holds(case.user_id, certificate, None)),
@@ -279,10 +306,13 @@ def booked_one_stop(draw: Draw) -> Draft:
     ends = f"from {route['origin']} to {route['destination']} on {route['date']}"
     return Draft(
         (
-            f"{case.hello()} Get me {ends} in economy, one way, with one stop and as cheaply as can be. I travel alone (born "
+            f"{case.hello()} Get me {ends} in economy, one way, with one stop and as cheaply as can be. I travel alone "
+            "(born "
             f"{case.user['dob']}), no bags, no insurance, and pay with {case.card()}.",
-            f"{case.hello()} There seems to be no direct flight {ends}. Book the least expensive connection over one other "
-            f"airport in economy, one way, for me alone, date of birth {case.user['dob']}. No insurance, no checked bags, "
+            f"{case.hello()} There seems to be no direct flight {ends}. Book the least expensive connection over one "
+            "other "
+            f"airport in economy, one way, for me alone, date of birth {case.user['dob']}. No insurance, no checked "
+            "bags, "
             f"card {case.card()}.",
         ),
         check(_booked(case, values, payments)),
@@ -322,10 +352,13 @@ def booked_round_trip(draw: Draw) -> Draft:
     return Draft(
         (
             f"{case.hello()} A round trip in basic economy {ends}, out on {date}, back on {later}, for me (born "
-            f"{case.user['dob']}): each way the cheapest direct flight with a seat. One checked bag, no insurance, paid "
+            f"{case.user['dob']}): each way the cheapest direct flight with a seat. One checked bag, no insurance, "
+            "paid "
             f"with {case.card()}.",
-            f"{case.hello()} I am flying {ends} on {date} and home on {later}. Book me the cheapest nonstop flights that have "
-            f"a seat, basic economy, as one round trip. I check one bag, want no insurance, was born on {case.user['dob']} "
+            f"{case.hello()} I am flying {ends} on {date} and home on {later}. Book me the cheapest nonstop flights "
+            "that have "
+            "a seat, basic economy, as one round trip. I check one bag, want no insurance, was born on "
+            f"{case.user['dob']} "
             f"and pay with {case.card()}.",
         ),
         check(_booked(case, values, payments)),
@@ -363,14 +396,15 @@ def only_the_allowed(draw: Draw) -> Draft:
     first, second = sorted((case.key, other.key))
     return Draft(
         (
-            f"{case.hello()} My plans have changed: I need neither {first} nor {second} any more. Cancel each of them that "
+            f"{case.hello()} My plans have changed: I need neither {first} nor {second} any more. Cancel each of them "
+            "that "
             "your rules let me cancel for that reason, and leave the other alone.",
             f"{case.hello()} Please look at {first} and {second}. I simply do not want to travel any longer. Cancel "
             "whichever may be cancelled on these grounds, but not the one that may not.",
         ),
         check(cancelled(case), unchanged(other)),
         "".join(called("get_reservation_details", reservation_id=key) for key in (first, second))
-        + "".join(called("search_direct_flight", **_route(leg)) for leg in case.reservation["flights"])
+        + "".join(called("search_direct_flight", **route_of(leg)) for leg in case.reservation["flights"])
         + called("cancel_reservation", reservation_id=case.key),
         (
             called("cancel_reservation", reservation_id=other.key),
@@ -378,10 +412,6 @@ def only_the_allowed(draw: Draw) -> Draft:
             called("get_user_details", user_id=case.user_id),
         ),
     )
-
-
-def _route(leg: dict[str, Any]) -> dict[str, str]:
-    return {key: leg[key] for key in ("origin", "destination", "date")}
 
 
 def _others(draw: Draw, case: Case) -> list[Case]:
@@ -411,9 +441,12 @@ def cancelled_and_rebooked(draw: Draw) -> Draft:
     return Draft(
         (
             f"{case.hello()} Cancel my business reservation {case.key}, then book {who} one way on the cheapest direct "
-            f"flight of {date} between the same airports that has room in economy. No bags, no insurance; charge {card}.",
-            f"{case.hello()} {case.key} no longer suits us. Please cancel it and make a new one-way booking in economy on "
-            f"{date}, same airports, {who}, nonstop, lowest fare with enough seats, no bags or insurance, paid with {card}.",
+            f"flight of {date} between the same airports that has room in economy. No bags, no insurance; charge "
+            f"{card}.",
+            f"{case.hello()} {case.key} no longer suits us. Please cancel it and make a new one-way booking in economy "
+            "on "
+            f"{date}, same airports, {who}, nonstop, lowest fare with enough seats, no bags or insurance, paid with "
+            f"{card}.",
         ),
         check(cancelled(case), _booked(case, values, payments)),
         facts + "old = get_reservation_details(key)\ncancel_reservation(key)\n"
@@ -429,7 +462,11 @@ def all_at_once(draw: Draw) -> Draft:
 
     def fits(c: Case) -> bool:
         r = c.reservation
-        plain = r["cabin"] == "economy" and r["nonfree_baggages"] == 0 and r["total_baggages"] + 2 <= c.free_bags("business")
+        plain = (
+            r["cabin"] == "economy"
+            and r["nonfree_baggages"] == 0
+            and r["total_baggages"] + 2 <= c.free_bags("business")
+        )
         return plain and c.free_bags() < r["total_baggages"] + 2 and draw.seats(c, "business")
 
     case = draw.case(lambda c: fits(c) and _recabined(draw, c, "business")[1] > 0)
@@ -440,12 +477,15 @@ def all_at_once(draw: Draw) -> Draft:
     passengers[0]["first_name"] += "-Marie"
     right = passengers[0]["first_name"]
     paid = _paid(case, card, difference)
-    cabin = called("update_reservation_flights", reservation_id=case.key, cabin="business", flights=case.flights, payment_id=card)
+    cabin = called(
+        "update_reservation_flights", reservation_id=case.key, cabin="business", flights=case.flights, payment_id=card
+    )
     names = called("update_reservation_passengers", reservation_id=case.key, passengers=passengers)
     bags = {"reservation_id": case.key, "total_baggages": total, "payment_id": card}
     return Draft(
         (
-            f"{case.hello()} Three changes to {case.key}: business instead of economy on the same flights, two more checked "
+            f"{case.hello()} Three changes to {case.key}: business instead of economy on the same flights, two more "
+            "checked "
             f"bags, and the first name of {name} must be {right}. Everything is charged to {card}.",
             f"{case.hello()} For {case.key}, please (1) correct {name}'s first name to {right}, (2) move all of us to "
             f"business without changing flights and (3) then add two checked bags. {card} pays what there is to pay.",

@@ -1,8 +1,10 @@
 """Templates of the evaluation set: one request, up to four calls."""
 
-from sca_airline.eval_drafts import Case, Draft, Draw, called, cancelled, check, holds, unchanged
-from sca_airline.writing import BAG
 from sca_calculation.drafts import check_of
+
+from sca_airline.eval_drafts import Case, Draft, Draw, called, cancelled, check, holds, unchanged
+from sca_airline.store import Record
+from sca_airline.writing import BAG
 
 
 def _other(draw: Draw, case: Case) -> Case:
@@ -43,7 +45,8 @@ def insured_cancelled(draw: Draw) -> Draft:
     legs = case.reservation["flights"]
     return Draft(
         (
-            f"{case.hello()} I have fallen ill and cannot take my trip {case.key}. I bought the insurance: please cancel.",
+            f"{case.hello()} I have fallen ill and cannot take my trip {case.key}. I bought the insurance: please "
+            "cancel.",
             f"{case.hello()} My doctor has forbidden me to fly. Cancel my trip from {case.reservation['origin']} to "
             f"{case.reservation['destination']} on {legs[0]['date']}, reservation {case.key}; it is insured.",
         ),
@@ -95,7 +98,7 @@ def lowest_fare(draw: Draw) -> Draft:
     name = f"{user['name']['first_name']} {user['name']['last_name']}"
     day = draw.random.randrange(16, 31)
     date = f"2024-05-{day}"
-    found = []
+    found: list[Record] = []
     while len(found) < 2:
         flight = draw.random.choice(list(draw.store.flights.values()))
         route = {"origin": flight["origin"], "destination": flight["destination"], "date": date}
@@ -108,11 +111,13 @@ def lowest_fare(draw: Draw) -> Draft:
         (
             f"I am {name}, user id {user_id}. What is the lowest fare in {said} for a direct flight {ends} on {date}, "
             "in dollars, whether or not seats are left? Answer with the number.",
-            f"This is {name} ({user_id}). I am not booking yet: just tell me what the cheapest nonstop flight {ends} on "
+            f"This is {name} ({user_id}). I am not booking yet: just tell me what the cheapest nonstop flight {ends} "
+            "on "
             f"{date} costs in {said}, sold out or not, as a number of dollars.",
         ),
         check_of(min(fares), "number"),
-        f"found = {called('search_direct_flight', **route)}final_answer(min(each['prices'][{cabin!r}] for each in found))\n",
+        f"found = {called('search_direct_flight', **route)}final_answer(min(each['prices'][{cabin!r}] for each in "
+        "found))\n",
         (
             f"final_answer({max(fares) + 1})\n",
             f"found = {called('search_direct_flight', **route)}"
@@ -154,13 +159,15 @@ def free_bag_added(draw: Draw) -> Draft:
     update = "update_reservation_baggages"
     return Draft(
         (
-            f"{case.hello()} Add one checked bag to reservation {case.key}. I think it is free; otherwise charge {case.card()}.",
+            f"{case.hello()} Add one checked bag to reservation {case.key}. I think it is free; otherwise charge "
+            f"{case.card()}.",
             f"{case.hello()} We will bring one suitcase more than planned on {case.key}. Please add it; should it cost "
             f"anything, use {case.card()}.",
         ),
         check(unchanged(case, total_baggages=total)),
         f"found, me = get_reservation_details({case.key!r}), get_user_details({case.user_id!r})\n"
-        f"update_reservation_baggages({case.key!r}, found['total_baggages'] + 1, found['nonfree_baggages'], {case.card()!r})\n",
+        f"update_reservation_baggages({case.key!r}, found['total_baggages'] + 1, found['nonfree_baggages'], "
+        f"{case.card()!r})\n",
         (
             called(update, total_baggages=total, nonfree_baggages=1, **arguments),
             called(update, total_baggages=total + 1, nonfree_baggages=0, **arguments),
@@ -187,7 +194,8 @@ def paid_bags_added(draw: Draw) -> Draft:
     update = "update_reservation_baggages"
     return Draft(
         (
-            f"{case.hello()} Please add two checked bags to {case.key} and charge what they cost to my gift card {card}.",
+            f"{case.hello()} Please add two checked bags to {case.key} and charge what they cost to my gift card "
+            f"{card}.",
             f"{case.hello()} For trip {case.key} we need two more checked bags. Pay from {card} whatever is not free.",
         ),
         check(
@@ -219,14 +227,17 @@ def flight_compensated(draw: Draw) -> Draft:
     tool = "send_certificate"
     return Draft(
         (
-            f"{case.hello()} Flight {gone['flight_number']} on {gone['date']} of my reservation {case.key} was cancelled "
+            f"{case.hello()} Flight {gone['flight_number']} on {gone['date']} of my reservation {case.key} was "
+            "cancelled "
             "by you. I want the compensation I am entitled to; leave the reservation itself as it is.",
-            f"{case.hello()} You cancelled {gone['flight_number']} ({gone['date']}, reservation {case.key}) on us. Please "
+            f"{case.hello()} You cancelled {gone['flight_number']} ({gone['date']}, reservation {case.key}) on us. "
+            "Please "
             "send me the certificate that your rules provide for. I do not want to change or cancel anything.",
         ),
         check(holds(case.user_id, "certificate_3221322", amount), unchanged(case)),
         f"me, found = get_user_details({case.user_id!r}), get_reservation_details({case.key!r})\n"
-        f"open_flights = {called('search_direct_flight', **{key: gone[key] for key in ('origin', 'destination', 'date')})}"
+        "open_flights = "
+        f"{called('search_direct_flight', **{key: gone[key] for key in ('origin', 'destination', 'date')})}"
         f"assert {gone['flight_number']!r} not in [each['flight_number'] for each in open_flights]\n"
         f"send_certificate({case.user_id!r}, 100 * len(found['passengers']))\n",
         (

@@ -62,7 +62,11 @@ def _date(random: Random, day: int, leaves: int, lands: int, fare: float) -> Rec
     if random.random() < (0.05 if day <= _TODAY else 0.02):
         return {"status": "cancelled"}
     if day > _TODAY:
-        seats = {"basic_economy": random.randrange(21), "economy": random.randrange(21), "business": random.randrange(16)}
+        seats = {
+            "basic_economy": random.randrange(21),
+            "economy": random.randrange(21),
+            "business": random.randrange(16),
+        }
         today = fare * random.uniform(0.8, 1.3)
         prices = [today, today * random.uniform(1.25, 1.9), today * random.uniform(2.8, 4.2)]
         return {
@@ -73,7 +77,11 @@ def _date(random: Random, day: int, leaves: int, lands: int, fare: float) -> Rec
     late = random.randrange(-15, 40)
     actual = {"actual_departure_time_est": _moment(day, leaves + late)}
     if day < _TODAY or lands + late + 5 <= _NOW:
-        return {"status": "landed", **actual, "actual_arrival_time_est": _moment(day, lands + late + random.randrange(5))}
+        return {
+            "status": "landed",
+            **actual,
+            "actual_arrival_time_est": _moment(day, lands + late + random.randrange(5)),
+        }
     if leaves + late <= _NOW:
         return {"status": "flying", **actual, "estimated_arrival_time_est": _moment(day, lands + late)}
     late = random.choice((0, 0, 75, 140, 200))

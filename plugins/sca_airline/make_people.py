@@ -11,19 +11,19 @@ _FIRST = (
     "Kaito Kalani Katya Kofi Lars Leila Linus Lucia Magnus Malik Marisol Mateo Mirela Nadia Niamh Nils Noor Odile "
     "Olek Oriana Otis Paloma Petra Piers Quentin Rafaela Rania Rhys Ronan Rosa Sabine Sanjay Selma Sigrid Soren Tariq "
     "Thea Tobias Uma Valentin Vera Viggo Wanda Willa Xenia Yara Yusuf Zaid Zelda"
-).split()
+)
 _LAST = (
     "Abara Achterberg Alvarado Amundsen Aoki Arslan Bakker Barlow Beaumont Bianchi Brandt Calloway Castellan Chaudhry "
     "Cordeiro Dahl Danjuma Delacroix Demir Dragomir Eklund Esposito Fairbanks Ferreira Fontaine Galanis Gallagher "
-    "Gruber Haddad Halvorsen Hartley Hoang Ibarra Iyer Jankowski Jelani Kaplan Kimura Kowal Lindqvist Lombardi Mahlangu "
-    "Marchetti Mbeki McAllister Moreau Nakata Ndiaye Novak Obi Okafor Olsen Pashkov Pereira Popescu Quist Rahimi "
-    "Ramaswamy Rosenthal Sandoval Sorensen Steiner Takeda Tamboli Tremblay Uchida Vandermeer Vasquez Villanueva "
+    "Gruber Haddad Halvorsen Hartley Hoang Ibarra Iyer Jankowski Jelani Kaplan Kimura Kowal Lindqvist Lombardi "
+    "Mahlangu Marchetti Mbeki McAllister Moreau Nakata Ndiaye Novak Obi Okafor Olsen Pashkov Pereira Popescu Quist "
+    "Rahimi Ramaswamy Rosenthal Sandoval Sorensen Steiner Takeda Tamboli Tremblay Uchida Vandermeer Vasquez Villanueva "
     "Wakefield Weiss Whitlock Yamada Yilmaz Zamora Zhukov"
-).split()
+)
 _STREETS = (
     "Alder Anchor Basalt Bellflower Bramble Canal Chestnut Cooper Ferry Foundry Garnet Heron Juniper Kestrel Lantern "
     "Larch Linden Mill Orchard Quarry Rowan Saddle Tanner Thistle Walnut Willow"
-).split()
+)
 _CITIES = (
     ("Denver", "CO", "802"), ("Atlanta", "GA", "303"), ("Chicago", "IL", "606"), ("Salt Lake City", "UT", "841"),
     ("New York", "NY", "100"), ("Seattle", "WA", "981"), ("Portland", "OR", "972"), ("San Diego", "CA", "921"),
@@ -38,7 +38,7 @@ def users(random: Random, count: int) -> dict[str, Record]:
     numbers = random.sample(range(4_000_000, 10_000_000), 8 * count)
     made: dict[str, Record] = {}
     while len(made) < count:
-        first, last = random.choice(_FIRST), random.choice(_LAST)
+        first, last = _one(random, _FIRST), _one(random, _LAST)
         user_id = f"{first}_{last}_{random.randrange(1000, 10000)}".lower()
         made[user_id] = _user(random, first, last, numbers)
     return made
@@ -46,7 +46,7 @@ def users(random: Random, count: int) -> dict[str, Record]:
 
 def passenger(random: Random) -> dict[str, str]:
     """Return somebody."""
-    return {"first_name": random.choice(_FIRST), "last_name": random.choice(_LAST), "dob": _birth(random)}
+    return {"first_name": _one(random, _FIRST), "last_name": _one(random, _LAST), "dob": _birth(random)}
 
 
 def _user(random: Random, first: str, last: str, numbers: list[int]) -> Record:
@@ -54,7 +54,7 @@ def _user(random: Random, first: str, last: str, numbers: list[int]) -> Record:
     return {
         "name": {"first_name": first, "last_name": last},
         "address": {
-            "address1": f"{random.randrange(2, 990)} {random.choice(_STREETS)} {random.choice(('Street', 'Road', 'Lane'))}",
+            "address1": f"{random.randrange(2, 990)} {_one(random, _STREETS)} {_one(random, 'Street Road Lane')}",
             "address2": f"Apartment {random.randrange(1, 80)}",
             "city": city,
             "country": "USA",
@@ -84,6 +84,10 @@ def _payment_methods(random: Random, numbers: list[int]) -> dict[str, dict[str, 
         new["id"] = f"{source}_{numbers.pop()}"
         methods[new["id"]] = new
     return methods
+
+
+def _one(random: Random, words: str) -> str:
+    return random.choice(words.split())
 
 
 def _birth(random: Random) -> str:

@@ -29,7 +29,7 @@ def reservations_of(random: Random, flights: dict[str, Record], users: dict[str,
     """Return reservations by id, and enter them in the users' lists."""
     ways, ids = _ways(flights), _ids(random)
     owners = [user_id for user_id in users if random.random() > 0.06]
-    made = {}
+    made: dict[str, Record] = {}
     while len(made) < _RESERVATIONS:
         user_id = random.choice(owners)
         new = _reservation(random, next(ids), user_id, users[user_id], ways)
@@ -102,7 +102,9 @@ def _self(user: Record) -> dict[str, str]:
 
 def _legs(random: Random, ways: list[list[Record]], day: int, cabin: str) -> list[dict[str, Any]]:
     date = f"2024-05-{day:02d}"
-    way = random.choice([way for way in ways if len(way) == 1] or ways) if random.random() < 0.4 else random.choice(ways)
+    way = (
+        random.choice([way for way in ways if len(way) == 1] or ways) if random.random() < 0.4 else random.choice(ways)
+    )
     factor = {"basic_economy": 90, "economy": 140, "business": 320}[cabin]
     return [
         {

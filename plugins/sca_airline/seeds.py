@@ -13,9 +13,9 @@ from sca_airline.airports import CITIES
 from sca_airline.store import Record, Store
 from sca_airline.writing import NOW
 
-_FLIGHTS = 60  # flights on a date, of some 4,700
+_FLIGHTS = 24  # flights on a date, of some 4,700
 _CANCELLED = 3
-_METHODS = 20
+_METHODS = 8
 _DELAY = datetime.timedelta(minutes=95)
 
 Places = list[tuple[str, str]]

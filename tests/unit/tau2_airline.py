@@ -1,9 +1,9 @@
 """A program for `test_airline_tau2.py`: carry out calls with the airline tools of the `tau2` package.
 
 It runs in a process of its own, in an empty directory: importing the package reads a `.env` from where it stands
-and logs to standard error. Standard input holds JSON: a list of episodes, each a list of [tool, arguments]. Standard output
-gets one JSON line for each episode: the outcome of each call, [true, result] or [false, message], and a digest of the
-final database.
+and logs to standard error. Standard input holds JSON: a list of episodes, each a list of [tool, arguments]. Standard
+output gets one JSON line for each episode: the outcome of each call, [true, result] or [false, message], and a digest
+of the final database.
 """
 
 import hashlib
