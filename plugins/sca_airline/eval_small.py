@@ -2,7 +2,7 @@
 
 from sca_calculation.drafts import check_of
 
-from sca_airline.eval_drafts import Case, Draft, Draw, called, cancelled, check, holds, unchanged
+from sca_airline.eval_drafts import Case, Draft, Draw, called, cancelled, check, holds, route_of, unchanged
 from sca_airline.store import Record
 from sca_airline.writing import BAG
 
@@ -236,8 +236,7 @@ def flight_compensated(draw: Draw) -> Draft:
         ),
         check(holds(case.user_id, "certificate_3221322", amount), unchanged(case)),
         f"me, found = get_user_details({case.user_id!r}), get_reservation_details({case.key!r})\n"
-        "open_flights = "
-        f"{called('search_direct_flight', **{key: gone[key] for key in ('origin', 'destination', 'date')})}"
+        f"open_flights = {called('search_direct_flight', **route_of(gone))}"
         f"assert {gone['flight_number']!r} not in [each['flight_number'] for each in open_flights]\n"
         f"send_certificate({case.user_id!r}, 100 * len(found['passengers']))\n",
         (

@@ -3,7 +3,7 @@
 It runs in a process of its own, in an empty directory: importing the package reads a `.env` from where it stands
 and logs to standard error. Standard input holds JSON: a list of episodes, each a list of [tool, arguments]. Standard
 output gets one JSON line for each episode: the outcome of each call, [true, result] or [false, message], and a digest
-of the final database.
+of the final database, "" where no call was to write.
 """
 
 import hashlib
@@ -29,6 +29,11 @@ def digest(tables: Any) -> str:
     return hashlib.sha256(json.dumps(plain(tables), sort_keys=True).encode()).hexdigest()
 
 
+def writes(episode: list[Any]) -> bool:
+    """Return whether a call of an episode is to write."""
+    return any(name.startswith(("book", "update", "cancel", "send")) for name, _ in episode)
+
+
 def main() -> None:
     """Serve standard input."""
     from loguru import logger
@@ -47,7 +52,8 @@ def main() -> None:
                     outcomes.append([True, plain(tools.use_tool(name, **arguments))])
                 except Exception as error:  # noqa: BLE001  it refuses by exceptions of many kinds
                     outcomes.append([False, str(error)])
-            print(json.dumps({"outcomes": outcomes, "digest": digest(loaded.model_dump(mode="json"))}), flush=True)
+            final = digest(loaded.model_dump(mode="json")) if writes(episode) else ""
+            print(json.dumps({"outcomes": outcomes, "digest": final}), flush=True)
             os._exit(0)
         os.waitpid(child, 0)
 
