@@ -51,7 +51,7 @@ class Reading(Environment):
             destination: IATA code of the airport of arrival, such as 'BOS'.
             date: day of departure, YYYY-MM-DD.
         """
-        return [flight for flight in self._bookable(origin, date) if flight["destination"] == destination]
+        return self._bookable(origin, date, destination)
 
     @tool
     def search_onestop_flight(self, origin: str, destination: str, date: str) -> list[list[dict[str, Any]]]:
@@ -68,9 +68,9 @@ class Reading(Environment):
         for first in self._bookable(origin, date):
             arrival = first["scheduled_arrival_time_est"]
             later = _next_day(date) if "+1" in arrival else date
-            for second in self._bookable(first["destination"], later):
+            for second in self._bookable(first["destination"], later, destination):
                 # Times are compared as they are written: an arrival on the next day, 01:30:00+1, is behind 01:30:00.
-                if second["destination"] == destination and second["scheduled_departure_time_est"] >= arrival:
+                if second["scheduled_departure_time_est"] >= arrival:
                     found.append([first | {"date": date}, second | {"date": later}])
         return found
 
@@ -112,12 +112,13 @@ class Reading(Environment):
             raise ToolError(f"no reservation '{shown}'; get_user_details lists a user's reservations")
         return self.store.reservations[reservation_id]
 
-    def _bookable(self, origin: str, date: str) -> list[dict[str, Any]]:
-        """Return the flights from an airport that can be booked on a date, in the order of the data."""
+    def _bookable(self, origin: str, date: str, destination: str | None = None) -> list[dict[str, Any]]:
+        """Return the flights from an airport, to one or to all, that can be booked on a date, in the data's order."""
         return [
             {key: value for key, value in flight.items() if key != "dates"} | deepcopy(flight["dates"][date])
             for flight in self.store.departures.get(origin, ())
-            if flight["dates"].get(date, {}).get("status") == "available"
+            if destination in (None, flight["destination"])
+            and flight["dates"].get(date, {}).get("status") == "available"
         ]
 
 
