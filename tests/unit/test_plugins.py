@@ -122,7 +122,7 @@ def test_a_plugin_adds_a_command(install, capfd, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("calcluation", "did you mean 'calculation'"), ("zzz", "known: calculation")]
+    ("name", "hint"), [("calcluation", "did you mean 'calculation'"), ("zzz", "known: airline, calculation")]
 )
 def test_an_unknown_environment_suggests_the_nearest(name: str, hint: str) -> None:
     """A misspelt name is answered with the nearest, another with all there are."""

@@ -1,0 +1,74 @@
+"""The `airline` environment: its data, its seeds and its state; the tools are in `reading` and `writing`."""
+
+import json
+from pathlib import Path
+
+from sca_airline import seeds
+from sca_airline.files import checked, own_tables, tables_in
+from sca_airline.store import Store, Tables
+from sca_airline.writing import Writing
+
+
+class Airline(Writing):
+    """An airline's customer desk with the tool names and signatures of TauBench's airline, over data of our own.
+
+    Tools behave as tau2's of the same names, with TauBench's `think` and without `get_flight_status`. Refused here
+    and not there are calls that make no sense: numbers below zero, empty lists, a flight or a payment method listed
+    twice, more nonfree bags than bags, a date of birth that is no date.
+    """
+
+    customer = True
+
+    def __init__(self, data: str = "") -> None:
+        """Load the data and put the state of seed 0 in place.
+
+        Args:
+            data: directory of TauBench's or tau2's own JSON files; "" for the data of this package. With it, the state
+                is what the files say, and a seed picks the customer only.
+
+        Raises:
+            ValueError: the files are not JSON, or of another layout.
+            OSError: the directory or a file is not there.
+        """
+        self.policy = Path(__file__).with_name("policy.md").read_text(encoding="utf-8").rstrip()
+        self.store = Store(tables_in(data) if data else own_tables())
+        self._varies = not data
+        self._users = list(self.store.users)
+        self._open_flights = seeds.bookable(self.store)
+        self._balances = [
+            (user_id, key)
+            for user_id, user in self.store.users.items()
+            for key, method in user["payment_methods"].items()
+            if method["source"] != "credit_card"
+        ]
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Put the seed's variation of the data in place, and pick its customer."""
+        self.store.rewind()
+        self._seed = seed
+        self._customer = seeds.customer_of(seed, self._users)
+        if self._varies:
+            seeds.vary(self.store, seed, self._customer, self._open_flights, self._balances)
+
+    def state(self) -> Tables:
+        """Return a copy of all flights, reservations and users."""
+        tables: Tables = json.loads(json.dumps(self.store.tables()))
+        return tables
+
+    def restore(self, state: Tables) -> None:
+        """Put a copy of such tables in place, until the next reset.
+
+        Raises:
+            ValueError: of another layout.
+        """
+        self.store.open(checked(json.loads(json.dumps(state)), "state"))
+
+    def first_observation(self) -> str:
+        """Return how the seed's customer begins."""
+        return seeds.introduction(self.store, self._seed, self._customer, self._open_flights)
+
+    @classmethod
+    def eval_path(cls) -> Path:
+        """Return the file of the held-out evaluation tasks, one record a line."""
+        return Path(__file__).with_name("eval.jsonl")

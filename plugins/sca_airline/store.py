@@ -1,0 +1,49 @@
+"""`Store`: flights, reservations and users in memory, with a way back to how they were loaded."""
+
+from typing import Any
+
+Record = dict[str, Any]
+Tables = dict[str, dict[str, Record]]
+"""`flights`, `reservations` and `users`, each by its records' own id."""
+
+_ABSENT = object()
+
+
+class Store:
+    """The tables. Every change goes through `put`, which remembers what was there.
+
+    Nothing is copied when the tables are loaded or changed: a forked session writes only to the memory of the records
+    it changes.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._loaded = tables
+        self._changes: list[tuple[dict[str, Any], str, Any]] = []
+        self.open(tables)
+
+    def open(self, tables: Tables) -> None:
+        """Put other tables in place, until `rewind`."""
+        self.flights, self.reservations, self.users = tables["flights"], tables["reservations"], tables["users"]
+        self.departures: dict[str, list[Record]] = {}
+        for flight in self.flights.values():
+            self.departures.setdefault(flight["origin"], []).append(flight)
+
+    def put(self, record: dict[str, Any], key: str, value: Any) -> None:
+        """Set one key of a record or table; lists and objects are replaced whole, never changed in place."""
+        self._changes.append((record, key, record.get(key, _ABSENT)))
+        record[key] = value
+
+    def rewind(self) -> None:
+        """Undo every change since the tables were loaded."""
+        while self._changes:
+            record, key, before = self._changes.pop()
+            if before is _ABSENT:
+                del record[key]
+            else:
+                record[key] = before
+        if self.flights is not self._loaded["flights"]:
+            self.open(self._loaded)
+
+    def tables(self) -> Tables:
+        """Return the tables themselves."""
+        return {"flights": self.flights, "reservations": self.reservations, "users": self.users}
