@@ -239,7 +239,9 @@ def _ferries(random: Random) -> list[Facts]:
             "fare": fare,
             "bicycle": _euros(random, 1, 6, 1)[0],
             "minutes": length,
-            "departures": sorted({f"{hour:02}:{random.randrange(0, 60, 5):02}" for hour in random.sample(range(6, 22), 6)}),
+            "departures": sorted(
+                {f"{hour:02}:{random.randrange(0, 60, 5):02}" for hour in random.sample(range(6, 22), 6)}
+            ),
         }
         for port, fare, length in zip(random.sample(words.PORTS, FERRIES), fares, minutes, strict=True)
     ]
