@@ -31,6 +31,10 @@ def verify(sandbox: Sandbox, task: Task) -> Verdict:
         SandboxError: the jail does not start; nothing was run.
         MissingError, PluginError: the environment cannot be had.
     """
+    if task.unverified:
+        message = "the task is unverified: it was made without a check"
+        absent = Check(name="solution", outcome="invalid", reason="no-evaluate", message=message, where="evaluate")
+        return Verdict(passed=False, stage="runs", checks=[absent])
     checks: list[Check] = []
     for stage, passed in _stages(sandbox, task, checks):
         if not passed:

@@ -268,11 +268,12 @@ class _Service:
             state = b"null"
             if "tool" in order and not self._failed:
                 self._answer(wire.dumps(order["tool"]), self._job.fd)
-            elif "state" in order and not self._failed:
+            elif ("state" in order or "first_observation" in order) and not self._failed:
+                tell = self._environment.state if "state" in order else self._environment.first_observation
                 try:
-                    state = wire.dumps(self._environment.state())
+                    state = wire.dumps(tell())
                 except Exception as error:  # noqa: BLE001  a plugin may fail in any way
-                    self._fail("state()", error)
+                    self._fail(f"{tell.__name__}()", error)
             self._report(order["number"], state=state)
         return True
 

@@ -228,6 +228,14 @@ class Session:
         """
         return self._request({"state": True}).state
 
+    def first_observation(self) -> str:
+        """Return what the environment tells of this world before any call.
+
+        Raises:
+            WorldError: the environment failed, or the session has ended.
+        """
+        return str(self._request({"first_observation": True}).state)
+
     def answer(self, value: JSON) -> None:
         """Set the final answer from outside, for agents whose actions are tool calls.
 

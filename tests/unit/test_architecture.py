@@ -21,7 +21,7 @@ LEVELS: list[set[str]] = [
     {"hookspecs"},
     {"plugins"},  # the sandbox asks it what to import into a world
     {"prompts", "chat", "source", "sandbox", "estimates"},
-    {"agent", "checks"},
+    {"agent", "checks", "judge"},
     {"methods"},
     {"fanout", "streams"},
     {"training"},
