@@ -5,7 +5,8 @@
 #
 #   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/sca-vs-pae.sh
 #
-# SCA_MODEL=PLUGIN:NAME  challenger, executor, judge and learner (weights that `sca train` can start from)
+# SCA_MODEL=PLUGIN:NAME  challenger, executor, judge and learner
+# SCA_BASE=DIR_OR_NAME   the learner's weights, where the model does not say where they are (a server)
 # SCA_ENV=NAME           the environment (default: web_browsing)    SCA_RUN=DIR  where everything goes (runs/sca-vs-pae)
 # SCA_CANDIDATES=N       candidate tasks of each arm (200)          SCA_METHOD=NAME  method of the sca arm (cat)
 # SCA_SAMPLES=K          attempts at each task (4)                  SCA_EVAL=N   held-out tasks (all)
@@ -30,14 +31,14 @@ unless_empty sca challenge --method "${SCA_METHOD:-cat}" -n "$n" --all --model "
     "$run/sca/explorations.jsonl" -o "$run/sca/candidates.jsonl" --resume
 unless_empty sca verify "$run/sca/candidates.jsonl" -o "$run/sca/tasks.jsonl" --rejected "$run/sca/fallen.jsonl" --resume
 unless_empty sca rollout "$run/sca/tasks.jsonl" -k "$k" --model "$model" -o "$run/sca/rollouts.jsonl" --resume
-unless_empty sca train "$run/sca/rollouts.jsonl" --model "$model" --seed 0 --save "$run/sca/trained" \
+unless_empty sca train "$run/sca/rollouts.jsonl" --model "$model" ${SCA_BASE:+--base "$SCA_BASE"} --save "$run/sca/trained" \
     -o "$run/sca/checkpoint.jsonl" --resume
 
 # pae: write instructions from the documentation and the first observation; the model itself judges the attempts.
 unless_empty sca challenge --method pae --env "$env" -n "$n" --model "$model" -o "$run/pae/tasks.jsonl" --resume
 unless_empty sca rollout "$run/pae/tasks.jsonl" -k "$k" --model "$model" --judge "$model" \
     -o "$run/pae/rollouts.jsonl" --resume
-unless_empty sca train "$run/pae/rollouts.jsonl" --model "$model" --seed 0 --save "$run/pae/trained" \
+unless_empty sca train "$run/pae/rollouts.jsonl" --model "$model" ${SCA_BASE:+--base "$SCA_BASE"} --save "$run/pae/trained" \
     -o "$run/pae/checkpoint.jsonl" --resume
 
 # The model they began with, and both arms on the same tasks with the same seeds: sca minus pae, in pairs.

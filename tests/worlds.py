@@ -118,3 +118,11 @@ class Shop(Environment):
         except OSError as error:
             return type(error).__name__
         return "done"
+
+
+class Mute(Shop):
+    """A shop that cannot say what is seen first."""
+
+    def first_observation(self) -> str:
+        """Fail."""
+        raise RuntimeError("nothing to see")
