@@ -83,8 +83,11 @@ class Attempts:
             return rollout
         self._record(rollout, episode)
         if self.judge is not None and task.unverified and episode.stop not in ("error", "time"):
+            judgement = await self.judge(task, episode.messages[len(opening) :], episode.answer, seed)
             rollout.judged_by = self.judge.name
-            _judge(rollout, await self.judge(task, episode.messages[len(opening) :], episode.answer, seed))
+            _judge(rollout, judgement)
+            if judgement.outcome == "invalid":
+                rollout.error = ErrorNote(boundary="model", message=f"judge: {judgement.message}")
         return rollout
 
     def _record(self, rollout: Rollout, episode: Episode) -> None:

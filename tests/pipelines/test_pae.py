@@ -163,13 +163,17 @@ def test_a_judge_that_says_neither_is_invalid(shell, script, reply: str) -> None
     (rollout, *_) = rollouts_in(shell(f"sca challenge --method pae -n 6 | sca rollout -k 1 --judge {judge}").stdout)
     assert (rollout.outcome, rollout.reward, rollout.reason) == ("invalid", None, "judge")
     assert rollout.judged_by
+    assert rollout.error is not None
+    assert rollout.error.message == "judge: the reply says neither success nor failure"
 
 
 def test_a_judge_whose_engine_fails_is_invalid(shell, script) -> None:
-    """A crash of the judge is nobody's failure."""
+    """A crash of the judge is nobody's failure; the record tells of it."""
     judge = shlex.quote(script({"when": "never said", "replies": ["Status: success"]}, name="judge"))
     (rollout, *_) = rollouts_in(shell(f"sca challenge --method pae -n 6 | sca rollout -k 1 --judge {judge}").stdout)
     assert (rollout.outcome, rollout.reward, rollout.reason) == ("invalid", None, "judge")
+    assert rollout.error is not None
+    assert (rollout.error.boundary, rollout.error.message[:20]) == ("model", "judge: no rule of '/")
 
 
 def test_a_check_is_never_overruled_by_a_judge(shell, script) -> None:
