@@ -45,6 +45,10 @@ def verify(sandbox: Sandbox, task: Task, stages: Collection[str] = (), *, strict
         SandboxError: the jail does not start; nothing was run.
         MissingError, PluginError: the environment cannot be had.
     """
+    if task.unverified:
+        message = "the task is unverified: it was made without a check"
+        absent = Check(name="solution", outcome="invalid", reason="no-evaluate", message=message, where="evaluate")
+        return Verdict(passed=False, stage="runs", checks=[absent])
     runs = _filter(sandbox, task)
     checks = [run.check for run in runs]
     verdict = Verdict(passed=True, stage="kept", checks=checks)

@@ -254,6 +254,9 @@ class Task(Record, tag_field="kind", tag="task", kw_only=True):
     """Python program that does the task with the tools and ends with `final_answer(…)`."""
     failure_cases: list[str] = []
     """Python programs that each do it wrong."""
+    unverified: bool = False
+    """It was made without a check (`evaluate` is empty): nothing proves it, and only a judge model can say whether an
+    attempt succeeded."""
     calls: int | None = None
     """Tool calls that the solution makes."""
     verdict: Verdict | None = None
@@ -276,7 +279,9 @@ class Rollout(Record, tag_field="kind", tag="rollout", kw_only=True):
     answer: JSON = None
     """What the agent gave to `final_answer`; null where it gave nothing, whatever it said to a customer."""
     outcome: Outcome = "invalid"
-    """What the check said of it."""
+    """What the check said of it, or the judge that `judged_by` names."""
+    judged_by: str = ""
+    """The model that judged it, where the task has no check; empty where the check did."""
     reward: float | None = None
     """1.0 for pass, 0.0 for fail, absent for invalid."""
     reason: str = ""

@@ -129,3 +129,11 @@ class Counter(Shop):
     def first_observation(self) -> str:
         """Introduce a customer."""
         return f"The customer is user_1, {self._state['users']['user_1']['name']}."
+
+
+class Mute(Shop):
+    """A shop that cannot say what is seen first."""
+
+    def first_observation(self) -> str:
+        """Fail."""
+        raise RuntimeError("nothing to see")

@@ -26,9 +26,9 @@ from sca_cli.commands.shell import (
 from sca_cli.errors import ExitCode, ModelError, UsageError, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling
-from sca_cli.methods import Method, Workshop, cat, rejected, solution_first
+from sca_cli.methods import Method, Workshop, cat, pae, rejected, solution_first
 from sca_cli.prompts import Prompts
-from sca_cli.records import ErrorNote, Exploration, content_id
+from sca_cli.records import EnvSpec, ErrorNote, Exploration, content_id
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 
@@ -40,9 +40,14 @@ class MethodName(StrEnum):
 
     CAT = "cat"
     SOLUTION_FIRST = "solution-first"
+    PAE = "pae"
 
 
-_METHODS: dict[MethodName, Method] = {MethodName.CAT: cat.make, MethodName.SOLUTION_FIRST: solution_first.make}
+_METHODS: dict[MethodName, Method] = {
+    MethodName.CAT: cat.make,
+    MethodName.SOLUTION_FIRST: solution_first.make,
+    MethodName.PAE: pae.make,
+}
 
 CANDIDATES_PER_EXPLORATION = 5
 """Without explorations on stdin, one exploration is made for so many candidates."""
@@ -126,7 +131,8 @@ def command(
         MethodName,
         typer.Option(
             help="cat: the model writes all four parts (the paper's). solution-first: the model writes a program, its "
-            "result fills the check, then the model writes the question; for small models."
+            "result fills the check, then the model writes the question; for small models. pae: instructions only, "
+            "without a check (a baseline)."
         ),
     ] = MethodName.CAT,
     count: Annotated[
@@ -194,6 +200,8 @@ def command(
         explorations: Iterable[Exploration]
         if paths:
             explorations = streams.read(paths, Exploration)
+        elif method is MethodName.PAE:
+            explorations = _unexplored(envs, count or len(envs), seed)
         else:
             explorer = Explorer(
                 envs, model_name, exploring_actor(engine, sampling, prompts, EXPLORATION_TURNS), sandbox, seed
@@ -218,6 +226,12 @@ def _own_explorations(explorer: Explorer, count: int, fanout: Fanout) -> Iterato
 
     explorations = max(len(explorer.envs), -(-count // CANDIDATES_PER_EXPLORATION))
     return (record for record in fanout.ordered(range(explorations), work) if record.error is None)
+
+
+def _unexplored(envs: list[EnvSpec], count: int, seed: int) -> Iterator[Exploration]:
+    """Yield worlds where nobody has been, for a method that does not look."""
+    for index in range(count):
+        yield Exploration(env=envs[index % len(envs)], seed=derived_seed(seed, "explore", index))
 
 
 def _summary(made: int, reasons: Counter[str], method: MethodName) -> str:

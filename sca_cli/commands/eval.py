@@ -180,6 +180,11 @@ def command(
     attempted = [record for record in records if isinstance(record, Rollout)]
     if len(attempted) not in (0, len(records)):
         raise UsageError("tasks and rollouts are mixed", "evaluate one kind at a time")
+    if judged := [rollout for rollout in attempted if rollout.judged_by]:
+        raise UsageError(
+            f"rollout {judged[0].id} was judged by the model {judged[0].judged_by}: a score counts what checks say",
+            "leave out rollouts that have judged_by",
+        )
     if attempted:
         return _finish(_scores_of(attempted), sink, quiet)
     names = [required_model(name) for name in models] or [required_model(None)]

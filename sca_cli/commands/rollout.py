@@ -3,7 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Annotated
 
 import typer
@@ -18,6 +20,7 @@ from sca_cli.commands.shell import (
     Meter,
     exit_code,
     made_by,
+    opened_model,
     pump,
     required_inputs,
     required_model,
@@ -26,11 +29,14 @@ from sca_cli.commands.shell import (
 )
 from sca_cli.errors import ExitCode, WorldError
 from sca_cli.fanout import Fanout, derived_seed
-from sca_cli.interfaces import Sampling
+from sca_cli.interfaces import Model, Sampling
+from sca_cli.judge import Judge
 from sca_cli.prompts import Prompts
 from sca_cli.records import ErrorNote, Rollout, Task
 from sca_cli.sandbox import Judgement, Limits, Sandbox
 from sca_cli.streams import Output
+
+UNVERIFIED = "the task is unverified: it has no check, and no --judge was given"
 
 _CHECK_SAYS_NO = ("exception", "not-bool")
 """A check that breaks on the agent's answer was not passed; limits and crashes of ours are another matter."""
@@ -47,6 +53,8 @@ class Attempts:
     seed: int
     command: str = "rollout"
     times: bool = False
+    judge: Judge | None = None
+    """Judges attempts at tasks that have no check; those that have one are judged by it alone."""
 
     def of(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, int]]:
         """Yield (task, sample) for each of the k attempts at each task."""
@@ -61,6 +69,9 @@ class Attempts:
         seed = derived_seed(self.seed, "rollout", task.id, sample)
         made = made_by(self.command, model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint())
         rollout = Rollout(task=task, sample=sample, made_by=made, parents=[task.id])
+        if task.unverified and self.judge is None:
+            rollout.error = ErrorNote(boundary="task", message=UNVERIFIED)
+            return rollout
         place = self.sandbox.describe(task.env)
         if place.customer and self.actor.user is not None:
             rollout.user_model = self.actor.user.name
@@ -68,12 +79,19 @@ class Attempts:
             with self.sandbox.session(task.env, task.seed) as session:
                 episode = await self.actor.attempt(session, place, task.instruction, seed)
                 rollout.calls = [checks.bare(call) for call in session.calls]
-                if episode.stop not in ("error", "time"):
+                if episode.stop not in ("error", "time") and not task.unverified:
                     _judge(rollout, await asyncio.to_thread(session.evaluate, task.evaluate))
         except WorldError as error:
             rollout.error = ErrorNote(boundary="world", message=error.message)
             return rollout
         self._record(rollout, episode)
+        if self.judge is not None and task.unverified and episode.stop not in ("error", "time"):
+            acted = list(dropwhile(lambda message: message.role != "assistant", episode.messages))
+            judgement = await self.judge(task, acted, episode.answer, seed)
+            rollout.judged_by = self.judge.name
+            _judge(rollout, judgement)
+            if judgement.outcome == "invalid":
+                rollout.error = ErrorNote(boundary="model", message=f"judge: {judgement.message}")
         return rollout
 
     def _record(self, rollout: Rollout, episode: Episode) -> None:
@@ -119,6 +137,15 @@ def command(
     inputs: options.Inputs = None,
     model: options.Model = None,
     samples: Annotated[int, typer.Option("--samples", "-k", min=1, help="Attempts at each task.")] = 4,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge",
+            metavar="PLUGIN:NAME[,k=v…]",
+            help="Model that judges attempts at tasks without a check; marked on the record.",
+            show_default=False,
+        ),
+    ] = None,
     actions: options.Actions = "code",
     turns: options.Turns = 4,
     user_model: options.UserModel = None,
@@ -144,12 +171,14 @@ def command(
     An attempt that nobody can judge (a crashed engine, a broken environment) is `invalid` and has no reward.
     """
     model_name = required_model(model)
+    judge_name = required_model(judge, "--judge") if judge else None
     paths = required_inputs(inputs, "sca rollout tasks.jsonl > rollouts.jsonl")
     prompts = Prompts.from_option(prompt)
     talk = Talk.from_options(user_model, user_turns, direct=direct)
     settings = {
         "command": "rollout",
         "model": model_name,
+        "judge": judge_name,
         "samples": samples,
         "actions": actions,
         "turns": turns,
@@ -163,6 +192,7 @@ def command(
     }
     sink = Output(output, rejected=None, resume=resume, settings=settings, inputs=paths)
     lines = streams.line_count(paths)
+    refused = 0
     outcomes: Counter[str] = Counter(rollout.outcome for rollout in written_before(sink, [output], Rollout))
     with (
         Fanout(concurrency or MODEL_WIDTH) as fanout,
@@ -171,13 +201,32 @@ def command(
         opened_actor(
             model_name, fanout, Sampling(temperature, top_p, max_tokens), turns, actions, prompts, talk
         ) as actor,
+        _opened_judge(judge_name, model_name, actor.model, prompts, fanout) as referee,
     ):
-        attempts = Attempts(actor, sandbox, model_name, samples, seed, times=times)
+        attempts = Attempts(actor, sandbox, model_name, samples, seed, times=times, judge=referee)
         tasks = worth_attempting(streams.read(paths, Task))
         for done in run(tasks, attempts, output=sink, fanout=fanout, meter=meter):
             outcomes.update(record.outcome for record in done.kept if isinstance(record, Rollout))
+            refused += sum(record.error is not None and record.error.message == UNVERIFIED for record in done.kept)
     say(summary("rollout", outcomes), quiet=quiet)
+    if refused:
+        say(f"sca rollout: {refused} attempts were not made: {UNVERIFIED}", quiet=quiet)
+        say("hint: --judge MODEL lets a model judge them", quiet=quiet)
     return exit_code(sink.kept)
+
+
+@contextmanager
+def _opened_judge(
+    name: str | None, model_name: str, engine: Model, prompts: Prompts, fanout: Fanout
+) -> Iterator[Judge | None]:
+    """Load the judge for a block, once where it is the model that acts too."""
+    if name is None:
+        yield None
+    elif name == model_name:
+        yield Judge(engine, name, prompts)
+    else:
+        with opened_model(name, fanout) as own:
+            yield Judge(own, name, prompts)
 
 
 def summary(verb: str, outcomes: Counter[str]) -> str:

@@ -82,12 +82,12 @@ def examples(
 
     Raises:
         UsageError: a held-out task; no tokens and no tokenizer or chat template to make them.
-        RecordError: a segment whose lists differ in length.
+        RecordError: a segment whose lists differ in length; outcomes of a judge model beside outcomes of checks.
     """
     tally = tally if tally is not None else Tally()
     seen: set[bytes] = set()
     per_task: Counter[str] = Counter()
-    for rollout in rollouts:
+    for rollout in _of_one_kind(rollouts):
         tally.rollouts += 1
         if not _selected(rollout, keep_failures, tally):
             continue
@@ -110,6 +110,20 @@ def examples(
                 tally.tokens += len(input_ids)
                 tally.loss_tokens += sum(loss_mask[1:])
                 yield Example(input_ids, loss_mask, task, rollout.id or content_id(rollout), rollout.outcome)
+
+
+def _of_one_kind(rollouts: Iterable[Rollout]) -> Iterator[Rollout]:
+    """Pass rollouts on, as long as all were judged by a model or all by their task's check."""
+    kinds: dict[bool, str] = {}
+    for rollout in rollouts:
+        if rollout.outcome != "invalid":
+            kinds.setdefault(bool(rollout.judged_by), rollout.id or content_id(rollout))
+        if len(kinds) == 2:
+            raise RecordError(
+                f"rollout {kinds[True]} was judged by a model, rollout {kinds[False]} by its task's check",
+                "train on one kind: jq -c 'select(.judged_by)' picks the first, 'select(.judged_by | not)' the second",
+            )
+        yield rollout
 
 
 def _selected(rollout: Rollout, keep_failures: bool, tally: Tally) -> bool:

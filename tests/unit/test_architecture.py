@@ -23,7 +23,7 @@ LEVELS: list[set[str]] = [
     {"prompts", "chat", "source", "sandbox", "estimates"},
     {"conditions", "facts", "probes", "duplicates", "agreement", "user"},
     {"evidence"},
-    {"agent", "checks", "doctor"},
+    {"agent", "checks", "doctor", "judge"},
     {"methods"},
     {"fanout", "streams"},
     {"training"},

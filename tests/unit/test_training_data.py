@@ -206,3 +206,16 @@ def test_a_real_template_is_masked_alike() -> None:
     real = transformers.AutoTokenizer.from_pretrained(directory)
     (made,) = examples([talk("one?", "1", "two?", "2")], real)
     assert learnt(made, real) == "1<|im_end|>2<|im_end|>"
+
+
+@pytest.mark.parametrize("kinds", [["", "m:x"], ["m:x", ""]])
+def test_judged_and_verified_rollouts_are_not_mixed(kinds: list[str]) -> None:
+    """Outcomes that a model judged stand beside outcomes of checks in no training set, failed ones included; those
+    that nobody could judge do not count, and either kind alone is taken, whoever the judge.
+    """
+    records = [rollout([n, 2, 3], judged_by=kind, outcome="fail") for n, kind in enumerate(kinds)]
+    with pytest.raises(RecordError, match="judged by a model"):
+        list(examples(records))
+    invalid = rollout([9, 2, 3], judged_by=kinds[1], outcome="invalid")
+    alone = [rollout([n, 2, 3], judged_by=kinds[0] and f"{kinds[0]}{n}") for n in range(3)]
+    assert len(list(examples([*alone, invalid]))) == 3

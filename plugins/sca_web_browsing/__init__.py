@@ -1,0 +1,13 @@
+"""The Web Browsing environment: a made-up town's web site behind the browser tools of M3ToolEval."""
+
+from sca_cli import Register, hookimpl
+
+
+@hookimpl
+def sca_register_environments(register: Register) -> None:
+    """Register `web_browsing`."""
+    register(
+        "web_browsing",
+        "sca_web_browsing.environment:WebBrowsing",
+        help="a browser on a small town's web site (M3ToolEval's tools), five lines a view",
+    )
