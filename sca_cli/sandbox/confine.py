@@ -16,6 +16,7 @@ import mmap
 import os
 import resource
 import struct
+from collections.abc import Iterable
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _SECCOMP_MODE_FILTER = 2
@@ -189,3 +190,6 @@ class Confinement:
         for step in self._steps:
             if step():
                 raise OSError(ctypes.get_errno(), "cannot confine")
+
+    def ended(self, living: Iterable[int]) -> None:
+        """Clean up after a child that has been reaped; here it can have left nothing."""

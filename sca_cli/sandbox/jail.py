@@ -117,13 +117,14 @@ class Zygote:
         order: what it should become, see `zygote.main`.
         mounts: paths it may read besides the interpreter and the libraries.
         timeout_s: how long it may take to say READY.
+        outside: run it as a plain process, without nsjail.
 
     Raises:
         SandboxError: nsjail is missing or does not start; the hint holds the cure.
         ZygoteRefused: it is up, but cannot become what it should.
     """
 
-    def __init__(self, order: dict[str, Any], mounts: Iterable[str], timeout_s: float) -> None:
+    def __init__(self, order: dict[str, Any], mounts: Iterable[str], timeout_s: float, *, outside: bool = False) -> None:
         self.lost = False
         """A child of it ended without a report."""
         self.known: set[str] = set()
@@ -132,7 +133,8 @@ class Zygote:
         log = os.memfd_create("nsjail-log")
         try:
             with theirs:
-                self._process = _start(theirs.fileno(), log, mounts)
+                started = _start_plain(theirs.fileno(), log) if outside else _start(theirs.fileno(), log, mounts)
+                self._process = started
             self.ready: Any = self._await_ready(order, log, timeout_s)
         except BaseException:
             self.close()
@@ -220,6 +222,14 @@ class ZygoteRefused(Exception):
     def __init__(self, type: str, message: str, hint: str, module: str) -> None:  # noqa: A002  as it is on the wire
         super().__init__(message)
         self.type, self.message, self.hint, self.module = type, message, hint, module
+
+
+def _start_plain(control: int, log: int) -> "subprocess.Popen[bytes]":
+    """Start the zygote of an environment that must reach outside: the same program, the user's own process."""
+    return subprocess.Popen(
+        [sys.executable, "-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(control,), start_new_session=True,
+    )  # fmt: skip
 
 
 def _start(control: int, log: int, mounts: Iterable[str]) -> "subprocess.Popen[bytes]":

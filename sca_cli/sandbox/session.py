@@ -50,6 +50,7 @@ class Session:
         limits: for the program, the check and the world.
         spawn_world: forks a world, given its descriptors.
         spawn_program: forks a "program" or a "check", given its descriptors.
+        isolated: the tools run what the program gives them, so the check gets a new world with the old one's state.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class Session:
         limits: Limits,
         spawn_world: Callable[[Sequence[int]], Child],
         spawn_program: Callable[[str, Sequence[int]], Child],
+        *,
+        isolated: bool = False,
     ) -> None:
         self.calls: list[Observation] = []
         """All tool calls so far."""
@@ -69,6 +72,10 @@ class Session:
         self._answered, self._answer = False, None
         self._requests = 0
         self._alarm: Ended | None = None  # a limit that the current program or check has passed
+        self._spawn_world, self._isolated = spawn_world, isolated
+        self._open_world()
+
+    def _open_world(self) -> None:
         self._job, job = socket.socketpair()
         self._link, link = socket.socketpair()
         self._check_link, check_link = socket.socketpair()
@@ -76,7 +83,7 @@ class Session:
         self._world: Child | None = None
         with job, link, check_link:
             try:
-                self._world = spawn_world([job.fileno(), link.fileno(), check_link.fileno()])
+                self._world = self._spawn_world([job.fileno(), link.fileno(), check_link.fileno()])
             except BaseException:
                 self.close()
                 raise
@@ -282,8 +289,7 @@ class Session:
         if not self._channel.feed():
             raise self._world_gone()
         reply = None
-        while (frame := self._channel.next(_REPORT_BYTES)) is not None:
-            report = _report_decoder.decode(frame)
+        while (report := self._next_report()) is not None:
             self.calls += report.calls
             if report.alarm == "world":
                 raise self._spoil("world", report.message)
@@ -292,6 +298,13 @@ class Session:
             if report.number == self._requests:
                 reply = report
         return reply
+
+    def _next_report(self) -> _Report | None:
+        try:
+            frame = self._channel.next(_REPORT_BYTES)
+            return None if frame is None else _report_decoder.decode(frame)
+        except (ValueError, RecursionError, wire.FrameError) as error:  # an isolated world may have been taken over
+            raise self._spoil("world", f"not a report: {error}") from None
 
     def _world_gone(self) -> Ended:
         world, self._world = self._world, None
@@ -338,6 +351,8 @@ class Session:
                 self._end_guest(self._guest, Ended("timeout"))
             if self._spoilt:
                 raise self._spoilt
+            if self._isolated:
+                self._rebuild_world()
             self._guest = Guest("check", self._spawn, self._check_link)
             verdict = self._check(self._guest, source)
         except Ended as ended:
@@ -347,6 +362,26 @@ class Session:
         if verdict.verdict is None:
             return Judgement("invalid", verdict.reason, verdict.message[:_MESSAGE_CHARS], self.calls[mark:])
         return Judgement("pass" if verdict.verdict else "fail", calls=self.calls[mark:])
+
+    def _rebuild_world(self) -> None:
+        """Put the state into a new world; of the old one, which the program may have taken over, nothing else stays.
+
+        Raises:
+            Ended: the old world has no state to give, or the new one cannot take it.
+        """
+        state = self._ask({"state": True}).state
+        world, self._world = self._world, None
+        if world:
+            world.kill()
+            with contextlib.suppress(ZygoteDied):
+                world.wait()
+        for sock in (self._job, self._link, self._check_link):
+            sock.close()
+        self._open_world()
+        try:
+            self._ask({"restore": state})
+        except ValueError as error:
+            raise self._spoil("world", f"the state is no plain data: {error}") from None
 
     def _check(self, guest: Guest, source: str) -> Verdict:
         deadline = time.monotonic() + self._limits.wall_s

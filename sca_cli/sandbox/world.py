@@ -65,6 +65,7 @@ class Sandbox:
             self.limits,
             spawn_world=lambda fds: world.spawn(lambda _: f"world {seed}", fds),
             spawn_program=lambda kind, fds: self._spawn_program(kind, world, fds),
+            isolated=world.zygote().ready["isolated"],
         )
 
     def close(self) -> None:
@@ -84,9 +85,11 @@ class Sandbox:
 
     def _start_world(self, env: EnvSpec, entry: plugins.Entry) -> jail.Zygote:
         path = _import_path(entry.target)
-        order = {"role": "world", "target": entry.target, "options": env.options, "path": path}
+        order: dict[str, Any] = {"role": "world", "target": entry.target, "options": env.options, "path": path}
+        order["outside"] = entry.outside
+        mounts = path + [str(file) for file in plugins.files_read(env)]
         try:
-            return jail.Zygote(order | self._figures(), path, _WORLD_START_S)
+            return jail.Zygote(order | self._figures(), mounts, _WORLD_START_S, outside=entry.outside)
         except jail.ZygoteRefused as refusal:
             raise _plain_error(env, entry, refusal) from None
 

@@ -59,7 +59,7 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001  a plugin may fail in any way; the host must be told in words
         send_blob(control, b"failed", _failure(error))
         return
-    confinement = Confinement()
+    confinement = _without_jail() if order.get("outside") else Confinement()
     for fd in (1, 2):
         os.dup2(0, fd)
     send_blob(control, b"ready", ready)
@@ -67,6 +67,13 @@ def main() -> None:
     _share()
     ctypes.CDLL(None).malloc_trim(0)
     _serve(control, role, confinement)
+    confinement.ended(())
+
+
+def _without_jail() -> Confinement:
+    from sca_cli.sandbox.outside import Free
+
+    return Free()
 
 
 def _control(fd: int) -> socket.socket:
@@ -152,7 +159,7 @@ def read_blob(fd: int) -> Any:
 
 
 def _serve(control: socket.socket, role: Role, confinement: Confinement) -> None:
-    children = _Children()
+    children = _Children(confinement)
     children.poller.register(control, select.POLLIN)
     while True:
         ready = [fd for fd, _ in children.poller.poll()]
@@ -184,8 +191,9 @@ def _serve(control: socket.socket, role: Role, confinement: Confinement) -> None
 class _Children:
     """The living children: their status sockets and pidfds, watched by one poller."""
 
-    def __init__(self) -> None:
+    def __init__(self, confinement: Confinement) -> None:
         self.poller = select.poll()
+        self._confinement = confinement
         self._pids: dict[int, int] = {}  # status socket, until it has spoken → pid
         self._ends: dict[int, tuple[int, int]] = {}  # pidfd → pid, status socket
 
@@ -206,6 +214,7 @@ class _Children:
 
     def _reap(self, end: int, pid: int, status: int) -> None:
         _, wait, usage = os.wait4(pid, 0)
+        self._confinement.ended(other for other, _ in self._ends.values())
         if self._pids.pop(status, None):
             self.poller.unregister(status)
         self.poller.unregister(end)
