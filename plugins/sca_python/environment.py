@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sca_cli import Environment, PluginError, Tool, ToolError, describe_tool
+from sca_cli import Environment, PluginError, Tool, ToolError, UsageError, describe_tool
 
 
 class PythonEnvironment(Environment):
@@ -30,7 +30,7 @@ class PythonEnvironment(Environment):
             target: a file (`tools.py`) or the name of a module, and `:CLASS` to take the methods of one class.
 
         Raises:
-            ValueError: there is no such file, module or class.
+            UsageError: there is no such file, module or class.
             PluginError: a function that would be a tool has no type hints or no docstring.
         """
         path, _, name = _split(target)
@@ -100,17 +100,20 @@ def _module(path: Path | str) -> types.ModuleType:
             return importlib.import_module(path)
         except ModuleNotFoundError as error:
             if error.name and f"{path}.".startswith(f"{error.name}."):
-                raise ValueError(f"no module '{path}'; a file is written with its .py") from error
+                raise UsageError(f"no module '{path}'", "a file is written with its .py") from error
             raise
     try:
         path.open().close()
     except PermissionError as error:
-        raise ValueError(f"cannot read {path}: the jail's user may not; 'chmod o+rx' its directory") from error
+        cure = f"chmod o+rx {path.absolute().parent}; chmod o+r {path}"
+        raise UsageError(f"the jail's user may not read {path}", cure) from error
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
     sys.path.insert(0, str(path.absolute().parent))
     name = f"sca_python_{path.stem}"  # a file called random.py must not stand in for the module of that name
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is not a Python file")
+        raise UsageError(f"{path} is not a Python file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -119,7 +122,7 @@ def _module(path: Path | str) -> types.ModuleType:
 def _instance(module: types.ModuleType, name: str) -> Any:
     cls = getattr(module, name, None)
     if not isinstance(cls, type):
-        raise ValueError(f"{module.__name__} has no class '{name}'")
+        raise UsageError(f"{Path(module.__file__ or module.__name__).name} has no class '{name}'")
     return cls()
 
 

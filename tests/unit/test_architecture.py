@@ -22,7 +22,7 @@ LEVELS: list[set[str]] = [
     {"plugins"},  # the sandbox asks it what to import into a world
     {"prompts", "chat", "source", "sandbox", "estimates"},
     {"agent", "checks"},
-    {"methods"},
+    {"methods", "conformance"},
     {"fanout", "streams"},
     {"training"},
     {"commands"},
