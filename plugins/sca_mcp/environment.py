@@ -114,7 +114,7 @@ class _Remote:
 
 
 def _is_file(word: str) -> bool:
-    return not word.startswith("-") and bool(Path(word).suffix) and Path(word).is_file()
+    return word[:1] != "-" and ("/" in word or bool(Path(word).suffix)) and Path(word).is_file()
 
 
 async def _tools(client: mcp.Client) -> list[mcp.Tool]:

@@ -51,6 +51,7 @@ class Session:
         spawn_world: forks a world, given its descriptors.
         spawn_program: forks a "program" or a "check", given its descriptors.
         isolated: the tools run what the program gives them, so the check gets a new world with the old one's state.
+        start_s: seconds a world may take to put its state in place, where that is more than a request may.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Session:
         spawn_program: Callable[[str, Sequence[int]], Child],
         *,
         isolated: bool = False,
+        start_s: float = 0,
     ) -> None:
         self.calls: list[Observation] = []
         """All tool calls so far."""
@@ -72,7 +74,7 @@ class Session:
         self._answered, self._answer = False, None
         self._requests = 0
         self._alarm: Ended | None = None  # a limit that the current program or check has passed
-        self._spawn_world, self._isolated = spawn_world, isolated
+        self._spawn_world, self._isolated, self._start_s = spawn_world, isolated, start_s
         self._open_world()
 
     def _open_world(self) -> None:
@@ -87,6 +89,9 @@ class Session:
             except BaseException:
                 self.close()
                 raise
+        if self._start_s:
+            with contextlib.suppress(Ended):  # whoever asks next is told
+                self._ask({}, self._start_s)
 
     def __enter__(self) -> "Session":
         return self
@@ -251,7 +256,7 @@ class Session:
         except Ended as ended:
             raise WorldError(ended.message) from None
 
-    def _ask(self, order: dict[str, Any]) -> _Report:
+    def _ask(self, order: dict[str, Any], wait_s: float = 0) -> _Report:
         """Send the world a request and wait for the report that replies to it.
 
         Raises:
@@ -261,7 +266,7 @@ class Session:
             raise self._spoilt or Ended("world", "the session has ended")
         self._alarm = None
         self._requests += 1
-        deadline = time.monotonic() + self._limits.wall_s
+        deadline = time.monotonic() + max(wait_s, self._limits.wall_s)
         try:
             self._send(self._job, wire.dumps(order | {"number": self._requests}), deadline)
         except Ended:

@@ -66,6 +66,7 @@ class Sandbox:
             spawn_world=lambda fds: world.spawn(lambda _: f"world {seed}", fds),
             spawn_program=lambda kind, fds: self._spawn_program(kind, world, fds),
             isolated=world.zygote().ready["isolated"],
+            start_s=_WORLD_START_S if plugins.environment_entry(env).outside else 0,
         )
 
     def close(self) -> None:
