@@ -449,7 +449,9 @@ def held_out_tasks_hold(subject: Subject) -> str:
     for task, verdict in zip(subject.tasks, verdicts, strict=True):
         if not verdict.passed:
             last = verdict.checks[-1]
-            raise Broken(f"task {task.id} falls at '{verdict.stage}': {last.name} {last.outcome} {last.message}".strip())
+            raise Broken(
+                f"task {task.id} falls at '{verdict.stage}': {last.name} {last.outcome} {last.message}".strip()
+            )
     return f"{len(subject.tasks)} tasks"
 
 

@@ -122,7 +122,10 @@ def parse_env(text: str) -> EnvSpec:
         return EnvSpec(name=name, options=_options(rest, f"--env {text}"))
     value = rest.removeprefix(f"{entry.argument}=")
     if not value:
-        raise UsageError(f"--env {text}: '{name}' needs a {entry.argument}", f"write {name}:{entry.argument.upper()}; 'sca env list' says more")
+        raise UsageError(
+            f"--env {text}: '{name}' needs a {entry.argument}",
+            f"write {name}:{entry.argument.upper()}; 'sca env list' says more",
+        )
     return EnvSpec(name=name, options={entry.argument: value})
 
 

@@ -9,9 +9,9 @@ import sys
 import time
 from typing import Any, Literal
 
-from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import ToolAnnotations
+from mcp.server.mcpserver import MCPServer  # noqa: TID253  a process of its own
+from mcp.server.mcpserver.exceptions import ToolError  # noqa: TID253  a process of its own
+from mcp.types import ToolAnnotations  # noqa: TID253  a process of its own
 
 server = MCPServer("till", instructions="You keep the till.")
 till: dict[str, int] = {"cents": 100 + int(os.environ.get("SCA_SEED", "0"))}

@@ -1,4 +1,4 @@
-"""A connection to a Model Context Protocol server, for code that waits for each reply: no thread, no loop left running."""
+"""A connection to a Model Context Protocol server, for code that waits for each reply: no thread is left running."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from mcp import Client, StdioServerParameters
+from mcp import Client, StdioServerParameters  # noqa: TID253  imported only for the environment itself
 
 from sca_cli import UsageError
 
@@ -54,7 +54,8 @@ class Connection:
     async def _do[T](self, work: Work[T], timeout_s: float) -> T:
         reply: asyncio.Future[T] = self._loop.create_future()
         self._work.put_nowait((work, reply))
-        await asyncio.wait({reply, self._task}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {reply, self._task}
+        await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if reply.done():
             return reply.result()
         if self._task.done():

@@ -5,7 +5,7 @@ import keyword
 import re
 from typing import Any
 
-import mcp
+import mcp  # noqa: TID253  imported only for the environment itself
 
 from sca_cli import Tool
 
@@ -34,9 +34,9 @@ class Described:
         needed = [mine for mine, theirs in self._names.items() if theirs in required]
         self.signature = inspect.Signature([_parameter(name, name in needed) for name in properties])
         name = _python_name(tool.name)
+        defaults = {mine: f" = {listed[theirs].get('default')!r}" for mine, theirs in self._names.items()}
         shown = [
-            f"{key}: {_python_type(value)}{'' if key in needed else ' = ' + repr(listed[self._names[key]].get('default'))}"
-            for key, value in properties.items()
+            f"{key}: {_python_type(value)}{'' if key in needed else defaults[key]}" for key, value in properties.items()
         ]
         returns = _returned(tool.output_schema)
         self.tool = Tool(

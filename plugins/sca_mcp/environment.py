@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mcp
+import mcp  # noqa: TID253  imported only for the environment itself
 
 from sca_cli import Environment, Tool, ToolError, UsageError
 from sca_mcp.connection import Connection, is_url
@@ -89,7 +89,7 @@ class McpEnvironment(Environment):
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
-        """Return the option with absolute paths for files that the command names, so that records can be used anywhere."""
+        """Return the option with absolute paths for files that the command names: records are good anywhere."""
         server = options["server"]
         if is_url(server):
             return [options]

@@ -4,9 +4,7 @@ import typer
 
 from sca_cli.commands import env_list, env_new, env_serve, env_show, env_test
 
-app = typer.Typer(
-    help="List, show, test, begin and serve environments.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="List, show, test, begin and serve environments.", no_args_is_help=True, rich_markup_mode=None)
 app.command("list")(env_list.command)
 app.command("show")(env_show.command)
 app.command("test")(env_test.command)

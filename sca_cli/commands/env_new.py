@@ -58,7 +58,9 @@ def _renamed(text: str, name: str) -> str:
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the environment is to be called.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What the environment is to be called.", show_default=False)
+    ],
 ) -> None:
     """Write a plugin package into ./NAME: an environment with tools, state, held-out tasks and tests.
 

@@ -83,9 +83,7 @@ def _server(name: str, tools: list[Tool], policy: str, session: Session) -> "Ser
         if seen.error:
             return types.CallToolResult(content=[types.TextContent(text=seen.error)], is_error=True)
         text = seen.result if isinstance(seen.result, str) else json.dumps(seen.result, ensure_ascii=False)
-        return types.CallToolResult(
-            content=[types.TextContent(text=text)], structured_content={"result": seen.result}
-        )
+        return types.CallToolResult(content=[types.TextContent(text=text)], structured_content={"result": seen.result})
 
     async def list_resources(_context: Any, _params: Any) -> types.ListResourcesResult:
         return types.ListResourcesResult(resources=[state])
@@ -112,11 +110,21 @@ def _server(name: str, tools: list[Tool], policy: str, session: Session) -> "Ser
 def command(
     name: options.EnvArgument,
     stdio: Annotated[
-        bool, typer.Option("--mcp", help="Speak the Model Context Protocol on standard input and output.", show_default=False)
+        bool,
+        typer.Option(
+            "--mcp", help="Speak the Model Context Protocol on standard input and output.", show_default=False
+        ),
     ] = False,
     http: Annotated[
         int | None,
-        typer.Option("--http", metavar="PORT", min=1, max=65535, help="Speak it over HTTP on this machine only.", show_default=False),
+        typer.Option(
+            "--http",
+            metavar="PORT",
+            min=1,
+            max=65535,
+            help="Speak it over HTTP on this machine only.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, envvar="SCA_SEED", help="Seed of the state that is served.")

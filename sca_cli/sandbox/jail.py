@@ -124,7 +124,9 @@ class Zygote:
         ZygoteRefused: it is up, but cannot become what it should.
     """
 
-    def __init__(self, order: dict[str, Any], mounts: Iterable[str], timeout_s: float, *, outside: bool = False) -> None:
+    def __init__(
+        self, order: dict[str, Any], mounts: Iterable[str], timeout_s: float, *, outside: bool = False
+    ) -> None:
         self.lost = False
         """A child of it ended without a report."""
         self.known: set[str] = set()

@@ -31,7 +31,8 @@ def unit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.sandbox
-def test_a_sound_environment_ends_with_0(capfd, worlds) -> None:
+@pytest.mark.usefixtures("worlds")
+def test_a_sound_environment_ends_with_0(capfd) -> None:
     """One line a check under the environment's name, in columns."""
     code, out, err = ran(capfd, "env", "test", "counter")
     assert (code, err) == (ExitCode.OK, "")
@@ -42,8 +43,9 @@ def test_a_sound_environment_ends_with_0(capfd, worlds) -> None:
 
 
 @pytest.mark.sandbox
+@pytest.mark.usefixtures("worlds")
 @pytest.mark.parametrize(("name", "check"), [("sneaky", "readers change nothing"), ("mistaken", "held-out tasks hold")])
-def test_a_broken_promise_ends_with_1(capfd, worlds, name: str, check: str) -> None:
+def test_a_broken_promise_ends_with_1(capfd, name: str, check: str) -> None:
     """All checks are run all the same; `--json` writes an object for each."""
     code, out, _ = ran(capfd, "env", "test", name, "--json")
     rows = [json.loads(line) for line in out.splitlines()]

@@ -59,7 +59,7 @@ def install(plugin: Path, site: Path) -> None:
 
 @pytest.fixture
 def processes(tmp_path: Path) -> dict[str, str]:
-    """Return the variables of the steps' processes: the plugin's place on the path, and a model that writes one task."""
+    """Return the variables of the steps' processes: the plugin's place on the path, a model that writes one task."""
     rules = [
         {"when": "evaluation.function", "anywhere": True, "replies": [CANDIDATE]},
         {"replies": ["```python\nprint(loans_of('Cleo'))\n```"]},

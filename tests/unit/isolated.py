@@ -34,7 +34,7 @@ class Notebook(Environment):
         """Run Python code over the cells."""
         try:
             exec(code, {"cells": self.cells, "world": self})
-        except Exception as error:  # noqa: BLE001  the code is the agent's own
+        except Exception as error:
             raise ToolError(f"{type(error).__name__}: {error}") from error
         return "ok"
 

@@ -56,7 +56,9 @@ def test_a_session_is_a_server_of_its_own_with_its_seed(opened: Sandbox) -> None
     """State lives as long as the session, from its seed; a program and its check talk to the same server."""
     with opened.session(TILL, 5) as one, opened.session(TILL, 6) as other:
         assert (one.call("amount").result, other.call("amount").result) == (105, 106)
-        ran = one.run("pay_out(cents=5)\npay_out(2, 'tea')\nprint(list_coins('small', at_most=1))\nfinal_answer(amount())")
+        ran = one.run(
+            "pay_out(cents=5)\npay_out(2, 'tea')\nprint(list_coins('small', at_most=1))\nfinal_answer(amount())"
+        )
         assert (ran.output, ran.answer) == ("[1]\n", 98)
         assert other.call("amount").result == 106
         assert one.evaluate("def evaluate(answer):\n    return amount() == answer == 98").outcome == "pass"
@@ -88,7 +90,7 @@ def test_a_server_that_ends_or_hangs_makes_the_session_invalid(
 
 
 def test_nothing_a_session_started_outlives_it(no_strays: None) -> None:  # noqa: ARG001  it is what is proved
-    """A server that starts a process in a session of its own, which starts another, leaves neither; nor does close()."""
+    """A server that starts a process in a session of its own, which starts another, leaves neither; close() neither."""
     with Sandbox(Limits(wall_s=30)) as sandbox:
         zygote_only = None
         for _ in range(2):
@@ -118,7 +120,11 @@ def test_a_served_environment_is_the_environment(opened: Sandbox) -> None:
     ]
     with opened.session(direct, 11) as here, opened.session(served, 11) as there:
         assert here.state() == there.state() != {}
-        for call in (("sum", (), {"numbers": [1, 2]}), ("find_flights", (), {"x": 1}), ("budget_calculator", (1, 2, 3))):
+        for call in (
+            ("sum", (), {"numbers": [1, 2]}),
+            ("find_flights", (), {"x": 1}),
+            ("budget_calculator", (1, 2, 3)),
+        ):
             mine, theirs = here.call(*call), there.call(*call)
             assert (mine.result, bool(mine.error)) == (theirs.result, bool(theirs.error))
 

@@ -91,7 +91,9 @@ def test_ordinary_errors_are_refusals(shop: Path) -> None:
         assert session.call("sell", ("pear", 70)).error == "ValueError: not so many"
         assert session.call("count", ("plum",)).error == "KeyError: 'plum'"
         assert "must be str, not int 1" in session.call("count", (1,)).error
-        assert session.run("try:\n    sell('pear', 99)\nexcept ToolError as e:\n    print(e)").output.startswith("ValueE")
+        assert session.run("try:\n    sell('pear', 99)\nexcept ToolError as e:\n    print(e)").output.startswith(
+            "ValueE"
+        )
         check = session.evaluate("def evaluate():\n    return sell('pear') > 0")
         assert (check.outcome, "which a check may not" in check.message) == ("invalid", True)
 
@@ -117,7 +119,10 @@ def test_functions_without_hints_or_docstring_are_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     path = tmp_path / "bare.py"
     path.write_text("def a(x): 'Does.'\ndef b(x: int): ...\ndef c(x: int) -> int:\n    'Is well.'\ndef _d(x): ...\n")
-    with Sandbox() as sandbox, pytest.raises(PluginError, match=r"bare.py: no type hints or no docstring: a, b$") as raised:
+    with (
+        Sandbox() as sandbox,
+        pytest.raises(PluginError, match=r"bare.py: no type hints or no docstring: a, b$") as raised,
+    ):
         sandbox.describe(spec(path))
     assert "start the names of functions that are no tools with _" in raised.value.hint
 
@@ -128,7 +133,10 @@ def test_a_function_that_evaluates_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lower.py").write_text("def run(text):\n    return eval(text)\n")
     path = tmp_path / "upper.py"
     path.write_text("from lower import run\ndef calc(text: str) -> float:\n    'Calculate.'\n    return run(text)\n")
-    with Sandbox() as sandbox, pytest.raises(PluginError, match=r"'calc' may run its arguments as code: lower\.py:2: eval"):
+    with (
+        Sandbox() as sandbox,
+        pytest.raises(PluginError, match=r"'calc' may run its arguments as code: lower\.py:2: eval"),
+    ):
         sandbox.describe(spec(path))
 
 
