@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sca_cli import Environment, PluginError, Tool, ToolError, UsageError, describe_tool
+from sca_cli import Environment, MissingError, PluginError, Tool, ToolError, UsageError, describe_tool
 
 
 class PythonEnvironment(Environment):
@@ -115,7 +115,10 @@ def _module(path: Path | str) -> types.ModuleType:
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is not a Python file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingError(f"{path.name} needs the package '{error.name}'", f"pip install {error.name}") from error
     return module
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sca_cli import plugins
-from sca_cli.errors import PluginError, UsageError
+from sca_cli.errors import MissingError, PluginError, UsageError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Sandbox
 
@@ -152,6 +152,16 @@ def test_what_is_not_there_is_named(shop: Path, target: str, said: str) -> None:
     """A missing file, module or class is the user's mistake."""
     with Sandbox() as sandbox, pytest.raises(UsageError, match=said):
         sandbox.describe(spec(target.format(shop=shop)))
+
+
+def test_a_package_that_the_file_needs_is_named(tmp_path: Path) -> None:
+    """What it imports and is not installed is something missing, with the command that brings it."""
+    tmp_path.chmod(0o755)
+    path = tmp_path / "needy.py"
+    path.write_text("import no_such_package\n")
+    with Sandbox() as sandbox, pytest.raises(MissingError, match="needy.py needs the package 'no_such") as raised:
+        sandbox.describe(spec(path))
+    assert raised.value.hint == "pip install no_such_package"
 
 
 def test_a_relative_path_is_recorded_as_absolute(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
