@@ -107,6 +107,17 @@ def test_nothing_a_session_started_outlives_it(no_strays: None) -> None:  # noqa
     session.close()
 
 
+def test_a_host_that_is_killed_leaves_nothing(no_strays: None) -> None:  # noqa: ARG001  it is what is proved
+    """Whoever ran the sandbox may die without a word: its servers, and what they started, die too."""
+    code = (
+        "import os, sys; from sca_cli.records import EnvSpec; from sca_cli.sandbox import Limits, Sandbox\n"
+        "session = Sandbox(Limits(wall_s=30)).session(EnvSpec(name='mcp', options={'server': sys.argv[1]}), 0)\n"
+        "session.call('daemon'); os.kill(os.getpid(), 9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, TILL.options["server"]], check=False, timeout=120)
+    assert ended.returncode == -9
+
+
 def test_a_served_environment_is_the_environment(opened: Sandbox) -> None:
     """`sca env serve` is a server: through it an environment has the same tools, seeds, results, state and policy."""
     direct = EnvSpec(name="calculation", options={"family": "travel_itinerary"})

@@ -159,7 +159,7 @@ def test_a_package_that_the_file_needs_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     path = tmp_path / "needy.py"
     path.write_text("import no_such_package\n")
-    with Sandbox() as sandbox, pytest.raises(MissingError, match="needy.py needs the package 'no_such") as raised:
+    with Sandbox() as sandbox, pytest.raises(MissingError, match=r"needy\.py needs the package 'no_such") as raised:
         sandbox.describe(spec(path))
     assert raised.value.hint == "pip install no_such_package"
 
