@@ -21,7 +21,7 @@ _TREE = {
     "examples/*": "",
     "examples/scripted.jsonl": "replies of the `scripted` model for the transcript above",
     "examples/experiments/": "RESULTS.md: what was measured, with commands, seeds and dates",
-    "examples/plugin/": "an environment plugin in a package of its own",
+    "examples/plugin/": "an environment plugin in a package of its own: what `sca env new library` writes",
     "man/": "the manual pages, and what fills their options and records in",
     "tests/": "run.sh runs unit/, cli/ and pipelines/ (real processes); benchmarks/ is run by hand",
 }

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sca_cli.errors import MissingError, ModelError, PluginError, ToolError, UsageError
     from sca_cli.hookspecs import Register, hookimpl
-    from sca_cli.interfaces import Completion, Environment, Model, Sampling, Tool, tool
+    from sca_cli.interfaces import Completion, Environment, Model, Sampling, Tool, describe_tool, tool
     from sca_cli.records import FunctionCall, Message, ToolCall
 
 _HOME = {
     "errors": ("MissingError", "ModelError", "PluginError", "ToolError", "UsageError"),
     "hookspecs": ("Register", "hookimpl"),
-    "interfaces": ("Completion", "Environment", "Model", "Sampling", "Tool", "tool"),
+    "interfaces": ("Completion", "Environment", "Model", "Sampling", "Tool", "describe_tool", "tool"),
     "records": ("FunctionCall", "Message", "ToolCall"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -23,7 +23,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [  # noqa: RUF022  the order of _HOME, so that a missing name is easy to see
     "MissingError", "ModelError", "PluginError", "ToolError", "UsageError",
     "Register", "hookimpl",
-    "Completion", "Environment", "Model", "Sampling", "Tool", "tool",
+    "Completion", "Environment", "Model", "Sampling", "Tool", "describe_tool", "tool",
     "FunctionCall", "Message", "ToolCall",
 ]  # fmt: skip
 

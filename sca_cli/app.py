@@ -27,7 +27,7 @@ VERBS = {
     "distill": "Fine-tune a student on a teacher's rollouts.",
     "eval": "Measure a model on held-out tasks: Pass@k, pass^k, 95 % intervals, the no-op baseline.",
     "plugins": "List environments and models that the installed plugins offer.",
-    "env": "List environments, show one.",
+    "env": "List, show, test, begin and serve environments.",
     "doctor": "Prove that the jail holds on this machine, layer by layer.",
 }
 """Verb → first line of its help. The list of verbs is shown from here, so that it need not import them all."""

@@ -17,7 +17,16 @@ hookimpl = pluggy.HookimplMarker("sca")
 class Register(Protocol):
     """What a registration hook is given."""
 
-    def __call__(self, name: str, target: str, *, help: str, extra: str = "") -> None:  # noqa: A002  the hook's own word
+    def __call__(
+        self,
+        name: str,
+        target: str,
+        *,
+        help: str,  # noqa: A002  the hook's own word
+        extra: str = "",
+        argument: str = "",
+        outside: bool = False,
+    ) -> None:
         """Register a factory.
 
         Args:
@@ -25,6 +34,9 @@ class Register(Protocol):
             target: `package.module:factory`, imported on first use.
             help: one line for `sca plugins`.
             extra: the optional dependency group of `sca-cli` it needs, or "".
+            argument: for an environment with one option that takes all that follows `NAME:` as it stands, commas and
+                colons included: that option's name.
+            outside: for an environment: the same as `Environment.outside`.
         """
 
 

@@ -97,6 +97,20 @@ class Environment:
         """
         return ""
 
+    def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
+        """Return name → (description, what carries it out) of its tools: by default the methods marked `@tool`.
+
+        For environments whose tools are known only at run time: the parameters of what carries a tool out have the
+        names of the description's (a `__signature__` will do), and the description's schemas are of the kind that
+        `@tool` makes: `type`, `items`, `enum`, `anyOf`.
+        """
+        return tools_of(self)
+
+    @classmethod
+    def reads(cls, options: dict[str, str]) -> "list[Path]":  # noqa: ARG003  for those that override it
+        """Return the files and directories besides its package that it reads: a world sees nothing else."""
+        return []
+
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
         """Return the option sets that these options stand for; commands that make records take them in turn."""

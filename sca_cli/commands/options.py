@@ -21,6 +21,9 @@ Env = Annotated[
         show_default=False,
     ),
 ]
+EnvArgument = Annotated[
+    str, typer.Argument(metavar="NAME[:k=v,…]", help="Environment and its options.", show_default=False)
+]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -38,9 +38,9 @@ def at_work(sandbox: Sandbox) -> set[int]:
 
 
 def settled(sandbox: Sandbox, standing: set[int]) -> bool:
-    """Tell whether the same processes are at work as before, as soon as they are."""
+    """Tell whether no other processes are at work than before, as soon as that is so."""
     deadline = time.monotonic() + _REAP_S
-    while at_work(sandbox) != standing:
+    while at_work(sandbox) - standing:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)

@@ -410,7 +410,7 @@ def leftovers(patient: Patient) -> str:
         session.run("1")
         expect(len(host.at_work(patient.sandbox) - standing) == 2, "a program and its world cannot be seen in /proc")
     settled = host.settled(patient.sandbox, standing)
-    expect(settled, f"{len(host.at_work(patient.sandbox) ^ standing)} processes live on or have gone")
+    expect(settled, f"{len(host.at_work(patient.sandbox) - standing)} processes live on")
     return "no process lives on"
 
 

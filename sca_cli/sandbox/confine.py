@@ -16,7 +16,7 @@ import mmap
 import os
 import resource
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _SECCOMP_MODE_FILTER = 2
@@ -180,6 +180,9 @@ def _address_space() -> int:
 class Confinement:
     """The parts of the confinement that one zygote computes once for all its children."""
 
+    tick_s: float | None = None
+    """How often the zygote looks for children that have ended, if not only when it is asked."""
+
     def __init__(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         self._filters = [_FilterProgram(len(text) // 8, text) for text in build_filters(os.uname().machine)]
@@ -230,3 +233,6 @@ class Confinement:
         for step in steps:
             if step():
                 raise OSError(ctypes.get_errno(), "cannot confine")
+
+    def ended(self, living: Iterable[int]) -> None:
+        """Clean up after a child that has been reaped; here it can have left nothing."""

@@ -157,13 +157,22 @@ class Zygote:
         mounts: paths it may read besides the interpreter and the libraries.
         timeout_s: how long it may take to say READY.
         hash_seed: of its interpreter.
+        outside: run it as a plain process, without nsjail.
 
     Raises:
         SandboxError: nsjail is missing or does not start; the hint holds the cure.
         ZygoteRefused: it is up, but cannot become what it should.
     """
 
-    def __init__(self, order: dict[str, Any], mounts: Iterable[str], timeout_s: float, hash_seed: int = 0) -> None:
+    def __init__(
+        self,
+        order: dict[str, Any],
+        mounts: Iterable[str],
+        timeout_s: float,
+        *,
+        hash_seed: int = 0,
+        outside: bool = False,
+    ) -> None:
         self.lost = False
         """A child of it ended without a report."""
         self.born = 0
@@ -177,7 +186,8 @@ class Zygote:
         log = os.memfd_create("nsjail-log")
         try:
             with theirs:
-                self._process = _start(theirs.fileno(), log, mounts, hash_seed)
+                end = theirs.fileno()
+                self._process = _start_plain(end, log) if outside else _start(end, log, mounts, hash_seed)
             self.ready: Any = self._await_ready(order, log, timeout_s)
         except BaseException:
             self.close()
@@ -301,6 +311,14 @@ class ZygoteRefused(Exception):
     def __init__(self, type: str, message: str, hint: str, module: str) -> None:  # noqa: A002  as it is on the wire
         super().__init__(message)
         self.type, self.message, self.hint, self.module = type, message, hint, module
+
+
+def _start_plain(control: int, log: int) -> "subprocess.Popen[bytes]":
+    """Start the zygote of an environment that must reach outside: the same program, the user's own process."""
+    return subprocess.Popen(
+        [sys.executable, "-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(control,), start_new_session=True,
+    )  # fmt: skip
 
 
 def _start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "subprocess.Popen[bytes]":

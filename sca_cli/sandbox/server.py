@@ -17,8 +17,9 @@ from dataclasses import asdict
 from typing import Any
 
 from sca_cli.errors import PluginError, ToolError, UsageError
-from sca_cli.interfaces import Environment, Tool, tool, tools_of
+from sca_cli.interfaces import Environment, Tool, tool
 from sca_cli.sandbox import wire
+from sca_cli.sandbox.audit import refuse_evaluators
 from sca_cli.sandbox.confine import Confinement
 from sca_cli.sandbox.zygote import CHECK_LINK, LINK, await_start
 
@@ -66,6 +67,7 @@ def build(target: str, options: dict[str, str]) -> Environment:
         raise UsageError(f"{type(error).__name__}: {error}") from error
     if not isinstance(environment, Environment):
         raise PluginError(f"it is a {type(environment).__name__}, not a sca_cli.Environment")
+    refuse_evaluators(environment)
     return environment
 
 
@@ -142,6 +144,10 @@ class Worlds:
     """The role "world": one environment, constructed once, forked and reset for each session."""
 
     def __init__(self, order: dict[str, Any], environment: Environment) -> None:
+        if environment.outside != order["outside"]:
+            raise PluginError(
+                f"its class says outside = {environment.outside}, its registration the opposite", "make both the same"
+            )
         self._environment = environment
         self._order = order
         self._tools = _callables(environment)
@@ -153,6 +159,7 @@ class Worlds:
             "tools": [asdict(tool.tool) for tool in self._tools.values()],
             "policy": str(self._environment.policy),
             "customer": bool(self._environment.customer),
+            "isolated": self._environment.isolated,
         }
 
     def learn(self, key: str, value: Any) -> None:
@@ -195,7 +202,7 @@ class _Rehearsal(Environment):
 
 
 def _callables(environment: Environment) -> dict[str, _Callable]:
-    return {name: _Callable(tool, method) for name, (tool, method) in tools_of(environment).items()}
+    return {name: _Callable(tool, method) for name, (tool, method) in environment.tools().items()}
 
 
 class _Service:
@@ -285,9 +292,8 @@ class _Service:
         while (frame := self._job.next(_ORDER_BYTES)) is not None:
             order = wire.loads(frame)
             state = b"null"
-            if "last" in order:
-                for fd in list(self._links):
-                    self._finish(fd)
+            for fd in [fd for fd in self._links if self._where[fd] in order.get("dead", ())]:
+                self._finish(fd)
             if "tool" in order and not self._failed:
                 self._answer(wire.dumps(order["tool"]), self._job.fd)
             elif (asked := order.get("ask")) and not self._failed:
@@ -295,6 +301,11 @@ class _Service:
                     state = wire.dumps(getattr(self._environment, asked)())
                 except Exception as error:  # noqa: BLE001  a plugin may fail in any way
                     self._fail(f"{asked}()", error)
+            elif "restore" in order and not self._failed:
+                try:
+                    self._environment.restore(order["restore"])
+                except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+                    self._fail("restore()", error)
             self._report(order["number"], state=state)
         return True
 

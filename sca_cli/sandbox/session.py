@@ -53,6 +53,8 @@ class Session:
         limits: for the program, the check and the world.
         spawn_world: starts a world, given its descriptors.
         spawn_program: starts a "program" or a "check", given its descriptors and its first order.
+        isolated: the tools run what the program gives them, so the check gets a new world with the old one's state.
+        start_s: seconds a world may take to put its state in place, where that is more than a request may.
     """
 
     def __init__(
@@ -60,6 +62,9 @@ class Session:
         limits: Limits,
         spawn_world: Callable[[Sequence[int]], Child],
         spawn_program: Callable[[str, Sequence[int], bytes], Child],
+        *,
+        isolated: bool = False,
+        start_s: float = 0,
     ) -> None:
         self.calls: list[Observation] = []
         """All tool calls so far."""
@@ -74,17 +79,24 @@ class Session:
         self._checked = 0  # how many of the calls are the check's
         self._last: Run | None = None  # a run that lacks its calls
         self._alarms: dict[str, Ended] = {}  # who → the limit that was passed
+        self._spawn_world, self._isolated, self._start_s = spawn_world, isolated, start_s
+        self._open_world()
+
+    def _open_world(self) -> None:
         self._link, link = socket.socketpair()  # ours is what a program or check is given
         self._check_link, check_link = socket.socketpair()
         with link, check_link:
             try:
-                self._world = spawn_world([link.fileno(), check_link.fileno()])
+                self._world = self._spawn_world([link.fileno(), check_link.fileno()])
             except BaseException:
                 self._link.close()
                 self._check_link.close()
                 raise
         self._channel = wire.Channel(self._world.job.fileno())
         self._open = True
+        if self._start_s:
+            with contextlib.suppress(Ended):  # whoever asks next is told
+                self._ask({}, self._start_s)
 
     def __enter__(self) -> "Session":
         return self
@@ -264,7 +276,7 @@ class Session:
         except Ended as ended:
             raise WorldError(ended.message) from None
 
-    def _ask(self, order: dict[str, Any]) -> _Report:
+    def _ask(self, order: dict[str, Any], wait_s: float = 0) -> _Report:
         """Send the world a request and wait for the report that replies to it.
 
         Raises:
@@ -273,7 +285,7 @@ class Session:
         if self._spoilt or not self._open:
             raise self._spoilt or Ended("world", "the session has ended")
         self._requests += 1
-        deadline = time.monotonic() + self._limits.wall_s
+        deadline = time.monotonic() + max(wait_s, self._limits.wall_s)
         try:
             self._send(self._world.job, wire.frame(wire.dumps(order | {"number": self._requests})), deadline)
         except Ended:
@@ -301,8 +313,7 @@ class Session:
         if not self._channel.feed():
             raise self._world_gone()
         reply = None
-        while (frame := self._channel.next(_REPORT_BYTES)) is not None:
-            report = _report_decoder.decode(frame)
+        while (report := self._next_report()) is not None:
             self.calls += report.calls
             self._checked += report.checked
             if report.alarm == "world":
@@ -312,6 +323,13 @@ class Session:
             if report.number == self._requests:
                 reply = report
         return reply
+
+    def _next_report(self) -> _Report | None:
+        try:
+            frame = self._channel.next(_REPORT_BYTES)
+            return None if frame is None else _report_decoder.decode(frame)
+        except (ValueError, RecursionError, wire.FrameError) as error:  # an isolated world may have been taken over
+            raise self._spoil("world", f"not a report: {error}") from None
 
     def _world_gone(self) -> Ended:
         self._world.kill()
@@ -357,6 +375,8 @@ class Session:
                 self._end_guest(self._guest, Ended("timeout"))
             if self._spoilt:
                 raise self._spoilt
+            if self._isolated:
+                self._rebuild_world()
             verdict = self._check(source)
         except Ended as ended:
             verdict = Verdict(None, ended.reason, ended.message)
@@ -367,6 +387,22 @@ class Session:
         if verdict.verdict is None:
             return Judgement("invalid", verdict.reason, verdict.message[:_MESSAGE_CHARS], calls)
         return Judgement("pass" if verdict.verdict else "fail", calls=calls)
+
+    def _rebuild_world(self) -> None:
+        """Put the state into a new world; of the old one, which the program may have taken over, nothing else stays.
+
+        Raises:
+            Ended: the old world has no state to give, or the new one cannot take it.
+        """
+        self._link.close()  # there may have been no program
+        state = self._ask({"ask": "state", "dead": ["program"]}).state
+        self._world.close()
+        self._check_link.close()
+        self._open_world()
+        try:
+            self._ask({"restore": state})
+        except ValueError as error:
+            raise self._spoil("world", f"the state is no plain data: {error}") from None
 
     def _complete_last(self) -> None:
         """Tell the last run what was found out about it since."""
@@ -390,13 +426,13 @@ class Session:
             if verdict.verdict is None and verdict.reason not in _CHECK_REASONS:
                 raise Ended("reply", "the check wrote on its own channel")
             self._end_guest(guest, Ended("timeout"))
-            self._ask({"last": True})
+            self._ask({"dead": ["program", "check"]})
             if "check" in self._alarms:
                 raise self._alarms["check"]
         except Ended as ended:
             cause = self._end_guest(guest, ended)
             with contextlib.suppress(Ended):
-                self._ask({"last": True})
+                self._ask({"dead": ["program", "check"]})
             raise self._spoilt or cause from None
         return verdict
 

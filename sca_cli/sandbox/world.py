@@ -80,6 +80,8 @@ class Sandbox:
             self.limits,
             spawn_world=lambda fds: world.spawn(f"world {seed}", fds),
             spawn_program=lambda kind, fds, order: self._spawn_program(twin, kind, world, fds, order),
+            isolated=world.zygote().ready["isolated"],
+            start_s=_WORLD_START_S if plugins.environment_entry(env).outside else 0,
         )
 
     def spares(self) -> list[int]:
@@ -105,9 +107,11 @@ class Sandbox:
 
     def _start_world(self, env: EnvSpec, entry: plugins.Entry) -> jail.Zygote:
         path = _import_path(entry.target)
-        order = {"role": "world", "target": entry.target, "options": env.options, "path": path}
+        order: dict[str, Any] = {"role": "world", "target": entry.target, "options": env.options, "path": path}
+        order["outside"] = entry.outside
+        mounts = [*path, *_named_paths(env), *map(str, plugins.files_read(env))]
         try:
-            return jail.Zygote(order | self._figures(), [*path, *_named_paths(env)], _WORLD_START_S)
+            return jail.Zygote(order | self._figures(), mounts, _WORLD_START_S, outside=entry.outside)
         except jail.ZygoteRefused as refusal:
             raise _plain_error(env, entry, refusal) from None
 

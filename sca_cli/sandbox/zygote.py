@@ -63,7 +63,7 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001  a plugin may fail in any way; the host must be told in words
         send_blob(control, b"failed", _failure(error))
         return
-    confinement = Confinement()
+    confinement = _without_jail() if order.get("outside") else Confinement()
     for fd in (1, 2):
         os.dup2(0, fd)
     send_blob(control, b"ready", ready)
@@ -71,6 +71,13 @@ def main() -> None:
     _share()
     ctypes.CDLL(None).malloc_trim(0)
     _Nursery(control, role, confinement).serve()
+    confinement.ended(())
+
+
+def _without_jail() -> Confinement:
+    from sca_cli.sandbox.outside import Free
+
+    return Free()
 
 
 def _control(fd: int) -> _socket.socket:
@@ -213,6 +220,7 @@ class _Nursery:
     def serve(self) -> None:
         """Answer requests until the host is gone."""
         while True:
+            self._reap_while_idle()
             message, fds = receive_fds(self._control, 4096, 1)
             if not message:
                 return
@@ -225,6 +233,14 @@ class _Nursery:
             else:
                 self._reap()
                 self._control.send(self._ends.pop(int(value), b"null"))
+
+    def _reap_while_idle(self) -> None:
+        """Where children may leave something behind, look after them until there is a request."""
+        if self._confinement.tick_s:
+            import select  # not loaded in a jail: each module makes every fork dearer
+
+            while not select.select([self._control], [], [], self._confinement.tick_s)[0]:
+                self._reap()
 
     def _fork(self, count: int) -> None:
         self._reap()
@@ -256,6 +272,8 @@ class _Nursery:
             if not pid:
                 break
             end = {"wait": wait, "cpu_s": usage.ru_utime + usage.ru_stime, "rss_mb": usage.ru_maxrss / 1024}
-            self._ends[self._serials.pop(pid)] = json.dumps(end).encode()
+            if (serial := self._serials.pop(pid, None)) is not None:  # else an orphan that a child has left us
+                self._ends[serial] = json.dumps(end).encode()
+                self._confinement.ended(self._serials)
         while len(self._ends) > _ENDS:
             del self._ends[next(iter(self._ends))]

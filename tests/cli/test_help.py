@@ -22,6 +22,9 @@ VERBS = [
     "plugins",
     "env list",
     "env show",
+    "env test",
+    "env new",
+    "env serve",
     "doctor",
 ]
 NEED_MODEL = [
@@ -110,6 +113,7 @@ def test_a_bare_command_shows_its_help(capfd, line: str) -> None:
         ("explore -n 0", "sca explore: invalid value for '--count' / '-n'"),
         ("challenge --method magic", "sca challenge: invalid value for '--method'"),
         ("train", "sca train: missing option '--save'"),
+        ("env serve calculation --http 0", "sca env serve: invalid value for '--http'"),
         ("rollout --actions dance", "sca rollout: invalid value for '--actions'"),
     ],
 )
@@ -198,6 +202,12 @@ def test_what_is_not_there_is_named(capfd, line: str, err: str) -> None:
             "--prompt nowhere: not a directory",
         ),
         ("explore --env calculation --model scripted:SCRIPT --resume", "--resume needs -o FILE"),
+        ("env serve calculation", "one of --mcp and --http PORT"),
+        ("env serve calculation --mcp --http 8000", "one of --mcp and --http PORT"),
+        ("env new Bakery", "'Bakery' is no name for an environment"),
+        ("env new calculation", "there is an environment 'calculation' already"),
+        ("env show python:", "'python' needs a target"),
+        ("env show mcp:'", "cannot read the command line: No closing quotation"),
         ("eval --model scripted:SCRIPT", "nothing to evaluate"),
         ("eval --env calculation --model scripted:SCRIPT --resume", "--resume needs --rollouts FILE"),
     ],

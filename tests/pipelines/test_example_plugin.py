@@ -84,7 +84,7 @@ def test_it_is_listed_and_shown(installed: dict[str, str], tmp_path: Path):
     assert (listed.returncode, listed.stderr) == (0, "")
     assert "environment library " in listed.stdout
     shown = sca(installed, "sca env show library:limit=1", tmp_path).stdout
-    assert "clerk of a small library" in shown
+    assert "clerk of a small lending desk" in shown
     assert [name in shown for name in ("copies_left", "loans_of", "lend", "take_back")] == [True] * 4
 
 
@@ -116,8 +116,25 @@ def test_tasks_are_made_and_proved_on_it(installed: dict[str, str], tmp_path: Pa
     assert calls[:2] == ("copies_left", "lend")
 
 
-def test_the_wheel_brings_one_module(installed: dict[str, str]):
-    """The package is its module and its entry point: nothing of sca's own comes with it."""
+def test_the_wheel_brings_one_package(installed: dict[str, str]):
+    """The package is its modules, its tasks and its entry point: nothing of sca's own comes with it, and no tests."""
     site = Path(installed["PYTHONPATH"].split(":")[0])
     names = sorted(path.name for path in site.iterdir() if path.name != "__pycache__")
-    assert names == ["sca_library-0.1.0.dist-info", "sca_library.py"]
+    assert names == ["sca_library", "sca_library-0.1.0.dist-info"]
+    files = sorted(path.name for path in (site / "sca_library").iterdir() if path.name != "__pycache__")
+    assert files == ["__init__.py", "environment.py", "eval.jsonl"]
+
+
+def test_it_is_what_env_new_writes(tmp_path: Path):
+    """`sca env new library` writes the example, byte for byte."""
+    source = ROOT / "examples" / "plugin"
+    ran = subprocess.run(
+        ["sca", "env", "new", "library"], cwd=tmp_path, env=environment(), capture_output=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    written = {path.relative_to(tmp_path / "library"): path.read_bytes() for path in _files(tmp_path / "library")}
+    assert written == {path.relative_to(source): path.read_bytes() for path in _files(source)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]

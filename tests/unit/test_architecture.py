@@ -24,7 +24,7 @@ LEVELS: list[set[str]] = [
     {"conditions", "facts", "probes", "duplicates", "agreement", "user"},
     {"evidence"},
     {"agent", "checks", "doctor", "judge"},
-    {"methods"},
+    {"methods", "conformance"},
     {"fanout", "streams"},
     {"training"},
     {"commands"},

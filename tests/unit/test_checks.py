@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from sca_cli import checks
-from sca_cli.records import Check, EnvSpec, Observation, Task, Verdict
+from sca_cli.records import Check, EnvSpec, Task, Verdict
 from sca_cli.sandbox import Limits, Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -200,9 +200,9 @@ def test_a_dead_sandbox_is_tried_again(sandbox: Sandbox, monkeypatch: pytest.Mon
     tries: list[int] = []
     once = checks._once
 
-    dead = Check(name="x", outcome="invalid", reason="sandbox"), list[Observation]()
+    dead = checks._Judged(Check(name="x", outcome="invalid", reason="sandbox"), [], [])
 
-    def dying(*args: object) -> tuple[Check, list[Observation]]:
+    def dying(*args: object) -> checks._Judged:
         tries.append(1)
         return once(*args) if len(tries) == 3 else dead  # type: ignore[arg-type]
 

@@ -182,6 +182,28 @@ def test_environments_are_read_as_typed(text: str, spec: EnvSpec) -> None:
     assert plugins.parse_env(text) == spec
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("python", "/srv/a,b=c:d.py:Till"),
+        ("mcp", "http://127.0.0.1:8000/mcp?a=1,b=2"),
+        ("mcp", "env A=1 server --flag=x,y 'a b'"),
+    ],
+)
+def test_one_option_may_take_the_rest_as_it_stands(name: str, value: str) -> None:
+    """Commas, colons and equals signs are the value's own; what `str` gives is read back as the same."""
+    spec = plugins.parse_env(f"{name}:{value}")
+    assert spec.options == {plugins.registry().environments[name].argument: value}
+    assert plugins.parse_env(str(spec)) == spec
+
+
+def test_an_option_that_takes_the_rest_must_be_given() -> None:
+    """Without it there is no such environment."""
+    for text in ("python", "python:", "python:target="):
+        with pytest.raises(UsageError, match="'python' needs a target"):
+            plugins.parse_env(text)
+
+
 @pytest.mark.parametrize("text", ["shop:a", "shop:=1", "shop:a b=1", "shop:1a=2"])
 def test_options_that_are_not_pairs_are_refused(text: str) -> None:
     """An option that is not key=value is a usage error that shows it."""

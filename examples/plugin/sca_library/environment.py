@@ -1,25 +1,26 @@
-"""A library's loans desk: the example of an environment plugin in `sca-plugins(7)`."""
+"""The environment itself: a class whose marked methods are the tools and whose attributes are the state."""
 
 import random
+from pathlib import Path
+from typing import Any
 
-from sca_cli import Environment, Register, ToolError, hookimpl, tool
+from sca_cli import Environment, ToolError, tool
 
 TITLES = ("Dune", "Emma", "Ivanhoe", "Middlemarch", "Ulysses")
 MEMBERS = ("Ada", "Ben", "Cleo")
 
 
-@hookimpl
-def sca_register_environments(register: Register) -> None:
-    """Register `library`."""
-    register("library", "sca_library:Library", help="a library's loans desk; limit= books a member may hold")
-
-
 class Library(Environment):
     """Members borrow books and bring them back."""
 
-    policy = "You are the clerk of a small library. Do exactly what the member asks for, nothing more."
+    policy = "You are the clerk of a small lending desk. Do exactly what the member asks for, nothing more."
 
     def __init__(self, limit: str = "2") -> None:
+        """Put the state of seed 0 in place.
+
+        Args:
+            limit: how many books a member may hold.
+        """
         self.limit = int(limit)
         self.reset(0)
 
@@ -30,15 +31,24 @@ class Library(Environment):
         self.loans: dict[str, list[str]] = {member: [] for member in MEMBERS}
         self.loans["Ben"].append(draw.choice(TITLES))
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """Return shelf and loans."""
         return {"shelf": self.shelf, "loans": self.loans}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take shelf and loans over."""
+        self.shelf, self.loans = state["shelf"], state["loans"]
+
+    @classmethod
+    def eval_path(cls) -> Path:
+        """Return the file of held-out tasks."""
+        return Path(__file__).with_name("eval.jsonl")
 
     @tool
     def copies_left(self, title: str) -> int:
         """Return how many copies of a book are on the shelf."""
         if title not in self.shelf:
-            raise ToolError(f"no book '{title}'; the library has {', '.join(TITLES)}")
+            raise ToolError(f"no book '{title}'; there are {', '.join(TITLES)}")
         return self.shelf[title]
 
     @tool
@@ -54,7 +64,7 @@ class Library(Environment):
 
         Args:
             member: who borrows.
-            title: exactly as the library writes it.
+            title: exactly as it is written on the shelf.
         """
         if self.copies_left(title) == 0 or len(self.loans_of(member)) >= self.limit:
             raise ToolError("no copy is left, or the member holds as many books as allowed")

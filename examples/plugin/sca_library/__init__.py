@@ -1,0 +1,13 @@
+"""The environment `library`: members borrow books and bring them back."""
+
+from sca_cli import Register, hookimpl
+
+
+@hookimpl
+def sca_register_environments(register: Register) -> None:
+    """Register `library`."""
+    register(
+        "library",
+        "sca_library.environment:Library",
+        help="members borrow books and bring them back; limit= books a member may hold",
+    )

@@ -1,0 +1,14 @@
+"""`sca env list`: the environments that plugins offer."""
+
+from sca_cli import plugins
+
+
+def command() -> None:
+    """List the environments.
+
+    \b
+    Example:
+      sca env list
+    """
+    for entry in plugins.registry().environments.values():
+        print(f"{entry.name:<16}{entry.help}")

@@ -1,0 +1,59 @@
+"""What a world zygote without a jail does in place of confinement: nothing a session started outlives it. Linux only.
+
+Covered: a session's process and all that it started, whatever session or group they made their own, are killed when
+the session ends, and when the zygote does. Not covered: what the environment does to the world outside; it is trusted.
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+from sca_cli.sandbox.confine import Confinement
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+class Free(Confinement):
+    """A confinement that limits nothing, and cleans up after each session."""
+
+    tick_s = 0.1
+
+    def __init__(self) -> None:
+        self._prctl = ctypes.CDLL(None).prctl
+        self.last_fd = os.sysconf("SC_OPEN_MAX")
+
+    def seal(self) -> None:
+        """Have orphans fall to this process, and not to init, so that `ended` finds them."""
+        self._prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def apply(self, first_closed: int, memory_mb: int, cpu_s: int) -> None:  # noqa: ARG002  limits are the jail's
+        """Die with the zygote, keep the session's orphans in its family, close descriptors from a number on."""
+        self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        self.seal()
+        os.closerange(first_closed, self.last_fd)
+
+    def ended(self, living: Iterable[int]) -> None:
+        """Kill and reap all descendants of this process but its living sessions and what is theirs.
+
+        Killing a process hands its children to us: so until none is left.
+        """
+        kept = set(living)
+        while strays := _children(os.getpid()) - kept:
+            for pid in strays:
+                os.kill(pid, signal.SIGKILL)
+            for pid in strays:
+                os.waitpid(pid, 0)
+
+
+def _children(parent: int) -> set[int]:
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            head, _, tail = entry.read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(tail.split()[1]) == parent:
+            found.add(int(head.partition(" ")[0]))
+    return found

@@ -1,0 +1,95 @@
+"""`sca env`: what its verbs print, and how they end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sca_cli import app, plugins
+from sca_cli.errors import ExitCode
+
+
+def ran(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Run one command line in this process and return code, stdout and stderr."""
+    code = app.run(list(words))
+    out, err = capfd.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def worlds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register one environment that keeps its promises, and one that does not."""
+    for name in ("Counter", "Sneaky", "Mistaken"):
+        entry = plugins.Entry(name.lower(), f"misbehaving:{name}", "a counter", "", "tests")
+        monkeypatch.setitem(plugins.registry().environments, name.lower(), entry)
+
+
+@pytest.fixture(autouse=True)
+def unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let worlds of the unit tests be imported."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "unit")
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("worlds")
+def test_a_sound_environment_ends_with_0(capfd) -> None:
+    """One line a check under the environment's name, in columns."""
+    code, out, err = ran(capfd, "env", "test", "counter")
+    assert (code, err) == (ExitCode.OK, "")
+    head, *rows = out.splitlines()
+    assert head == "# counter"
+    assert "ok       same seed, same state       in two sessions and in a world built anew" in rows
+    assert {row.split()[0] for row in rows} == {"ok", "skipped"}
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("worlds")
+@pytest.mark.parametrize(("name", "check"), [("sneaky", "readers change nothing"), ("mistaken", "held-out tasks hold")])
+def test_a_broken_promise_ends_with_1(capfd, name: str, check: str) -> None:
+    """All checks are run all the same; `--json` writes an object for each."""
+    code, out, _ = ran(capfd, "env", "test", name, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == ExitCode.NOTHING
+    assert check in [row["check"] for row in rows if row["outcome"] == "fail"]
+    assert {row["env"] for row in rows} == {name}
+    assert rows[-1]["check"] == "held-out tasks hold"
+    (latency,) = [row["figures"] for row in rows if row["check"] == "latency"]
+    assert {"reset", "count", "add"} <= latency.keys()
+
+
+def test_the_environment_to_test_must_be_known(capfd) -> None:
+    """An unknown name is something missing, as everywhere."""
+    code, out, err = ran(capfd, "env", "test", "calcluation")
+    assert (code, out) == (ExitCode.MISSING, "")
+    assert err.startswith("sca env: unknown environment 'calcluation'\nhint: did you mean 'calculation'?")
+
+
+def test_new_writes_a_package_and_overwrites_nothing(capfd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are named on stdout; a second time is refused, and what is there stays."""
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = ran(capfd, "env", "new", "corner_shop")
+    assert code == ExitCode.OK
+    assert "corner_shop/sca_corner_shop/environment.py" in out.splitlines()
+    assert all((tmp_path / line).is_file() for line in out.splitlines())
+    texts = "".join((tmp_path / line).read_text() for line in out.splitlines())
+    assert "class CornerShop(Environment)" in texts
+    assert "library" not in texts.lower()
+    (tmp_path / "corner_shop" / "README.md").write_text("mine")
+    code, out, err = ran(capfd, "env", "new", "corner_shop")
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert "corner_shop is there already" in err
+    assert (tmp_path / "corner_shop" / "README.md").read_text() == "mine"
+
+
+@pytest.mark.sandbox
+def test_a_python_file_is_shown_as_an_environment(capfd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its heading can be given to --env again."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "tools.py").write_text("def double(x: int) -> int:\n    'Twice as much.'\n    return 2 * x\n")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = ran(capfd, "env", "show", "python:tools.py")
+    assert code == ExitCode.OK
+    assert out.startswith(f"# python:target={tmp_path}/tools.py\n")
+    assert "double(x: int) -> int\n    Twice as much." in out
+    monkeypatch.chdir("/")
+    assert ran(capfd, "env", "show", out.split()[1])[1] == out

@@ -1,0 +1,114 @@
+"""The first plugin of sca-plugins(7): its steps, done as they are written there."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import environment
+
+pytest.importorskip("hatchling", reason="builds the plugin; hatchling is in the dev group")
+pytestmark = pytest.mark.sandbox
+
+ROOT = Path(__file__).parents[2]
+CANDIDATE = """\
+<instruction>
+I am Cleo. Please lend me Emma.
+</instruction>
+<evaluation_function>
+def evaluate():
+    return loans_of("Cleo") == ["Emma"]
+</evaluation_function>
+<solution>
+lend("Cleo", "Emma")
+final_answer("done")
+</solution>
+<failure_case>
+final_answer("done")
+</failure_case>
+<failure_case>
+lend("Ada", "Emma")
+final_answer("done")
+</failure_case>
+<failure_case>
+lend("Cleo", "Dune")
+final_answer("done")
+</failure_case>"""
+
+
+def steps() -> list[str]:
+    """Return the commands of the manual's section on a first plugin."""
+    page = (ROOT / "man" / "sca-plugins.7").read_text()
+    (block,) = re.findall(r"(?ms)^\.SH YOUR FIRST PLUGIN\n.*?^\.EX\n(.*?)^\.EE", page)
+    return [line.replace("\\-", "-") for line in block.splitlines()]
+
+
+def install(plugin: Path, site: Path) -> None:
+    """Do what `pip install` does without an index: build the wheel and unpack it."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(site.parent / "dist")]
+    subprocess.run(build, cwd=plugin, check=True, capture_output=True)
+    (wheel,) = (site.parent / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    site.chmod(0o755)  # the jail's user reads it, as it reads site-packages
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> dict[str, str]:
+    """Return the variables of the steps' processes: the plugin's place on the path, a model that writes one task."""
+    rules = [
+        {"when": "evaluation.function", "anywhere": True, "replies": [CANDIDATE]},
+        {"replies": ["```python\nprint(loans_of('Cleo'))\n```"]},
+    ]
+    (tmp_path / "script.jsonl").write_text("".join(json.dumps(rule) + "\n" for rule in rules))
+    path = ":".join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")]))
+    return environment({"PYTHONPATH": path, "SCA_MODEL": f"scripted:{tmp_path}/script.jsonl"})
+
+
+def test_the_steps_of_the_manual_lead_to_tasks(tmp_path: Path, processes: dict[str, str]) -> None:
+    """Each line of the manual succeeds in turn; at the end there are verified tasks in the new environment."""
+    lines = steps()
+    assert [line.split()[:3] for line in lines[:2]] == [["sca", "env", "new"], ["pip", "install", "-e"]]
+    for line in lines:
+        if line.startswith("pip install -e "):
+            install(tmp_path / line.split()[-1], tmp_path / "site")
+            continue
+        ran = subprocess.run(
+            ["sh", "-c", line], cwd=tmp_path, env=processes, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert ran.returncode == 0, f"{line}\n{ran.stdout}{ran.stderr}"
+    tasks = [json.loads(row) for row in (tmp_path / "tasks.jsonl").read_text().splitlines()]
+    assert tasks
+    assert {task["env"]["name"] for task in tasks} == {"bakery"}
+
+
+def test_the_new_package_passes_its_own_tests(tmp_path: Path, processes: dict[str, str]) -> None:
+    """A name of several words too; pytest in the new directory passes as it is."""
+    subprocess.run(["sca", "env", "new", "corner_shop"], cwd=tmp_path, env=processes, check=True, capture_output=True)
+    install(tmp_path / "corner_shop", tmp_path / "site")
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path / "corner_shop", env=processes, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    assert "3 passed" in ran.stdout
+
+
+def test_the_wheel_of_sca_brings_the_template(tmp_path: Path) -> None:
+    """`sca env new` works where sca was installed without its source tree."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = "import sys; sys.path.insert(0, 'site'); from sca_cli.commands import env_new; print(env_new.template())"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    template = Path(ran.stdout.strip())
+    assert template == tmp_path / "site" / "sca_cli" / "template"
+    source = ROOT / "examples" / "plugin"
+    names = {path.relative_to(template) for path in template.rglob("*") if path.is_file()}
+    assert {path.relative_to(source) for path in source.rglob("*.py")} <= names

@@ -1,0 +1,94 @@
+"""The conformance suite: each broken promise is found by the check it belongs to, and by no other without cause."""
+
+import re
+
+import misbehaving
+import pytest
+
+from sca_cli import conformance, plugins, streams
+from sca_cli.conformance import CHECKS, Finding, Subject
+from sca_cli.records import EnvSpec, Task
+from sca_cli.sandbox import Sandbox
+
+pytestmark = pytest.mark.sandbox
+
+
+def findings(name: str, module: str = "misbehaving") -> dict[str, Finding]:
+    """Register an environment, examine it, and return check → finding."""
+    key = name.lower()
+    plugins.registry().environments[key] = plugins.Entry(key, f"{module}:{name}", "", "", "tests")
+    path = getattr(misbehaving, name).eval_path() if module == "misbehaving" else None
+    tasks = list(streams.read([str(path)], Task)) if path else []
+    try:
+        with Sandbox(conformance.LIMITS) as sandbox:
+            found = list(conformance.examine(Subject(sandbox, EnvSpec(name=key), tasks)))
+    finally:
+        del plugins.registry().environments[key]
+    return {finding.check: finding for finding in found}
+
+
+def failed(found: dict[str, Finding]) -> dict[str, str]:
+    """Return check → reason of those that failed."""
+    return {check: finding.reason for check, finding in found.items() if finding.outcome == "fail"}
+
+
+def test_an_environment_that_keeps_its_promises_passes() -> None:
+    """Every check is run; only what there is nothing of is skipped; latency is told for each tool."""
+    found = findings("Counter")
+    assert set(found) == {"a world starts", *CHECKS}
+    assert {check: one.outcome for check, one in found.items() if one.outcome != "ok"} == {
+        "held-out tasks hold": "skipped"
+    }
+    assert found["sessions are apart"].reason.startswith("64 at once, ")
+    changed = int(found["sessions are apart"].reason.split(", ")[1].split()[0])
+    assert 16 <= changed <= 32
+    assert set(found["latency"].figures) == {"reset", "count", "add"}
+    assert all(0 < figure < 10_000 for figure in found["latency"].figures.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "reason"),
+    [
+        ("Bare", "tools are described", "it has no tools"),
+        ("Clock", "same seed, same state", r"seed 0 gave two states: \$"),
+        ("Dice", "same seed, same state", r"seed 0 gave two states: \$.die: 0"),
+        ("Constant", "other seeds, other states", "8 seeds give 1 different states"),
+        ("Tuples", "state is plain data", r"JSON gives another state back: \$.pair: \(1, 2\), then \[1, 2\]"),
+        ("Half", "state can be restored", r"seed 0: \$.a: 0, then 1"),
+        ("Sneaky", "readers change nothing", r"peek\(name=.*\) changed \$.b: 10, then 11; mark it writes=True"),
+        ("Hasty", "odd arguments are survived", r"take\(number=2147483648\) was refused and changed \$.b"),
+        ("Fragile", "odd arguments are survived", r"look\(name=''\) is no refusal: look\(\): KeyError: ''; raise Tool"),
+        ("Forgiving", "bad arguments are refused", r"count\(\) was not refused"),
+        ("Random", "sessions are apart", "the same calls on the same seed end differently"),
+        ("Mistaken", "held-out tasks hold", "task [0-9a-f]{16} falls at 'solution': solution fail"),
+    ],
+)
+def test_a_broken_promise_is_found_by_its_check(name: str, check: str, reason: str) -> None:
+    """The check that a promise belongs to fails, and says what it saw."""
+    assert re.search(reason, failed(findings(name)).get(check, "passed"))
+
+
+def test_no_state_is_told_and_is_no_failure() -> None:
+    """An environment without a state passes; the check of its seeds is skipped and says so."""
+    found = findings("Stateless")
+    assert failed(found) == {}
+    assert (found["other seeds, other states"].outcome, found["other seeds, other states"].reason) == (
+        "skipped",
+        "it has no state",
+    )
+
+
+def test_what_does_not_start_fails_at_once() -> None:
+    """An environment whose tool evaluates is refused at the start; that is the finding, with the cure."""
+    found = findings("Evaluating", "evaluating")
+    assert list(found) == ["a world starts"]
+    assert "tool 'calculate' may run its arguments as code" in found["a world starts"].reason
+    assert "isolated = True" in found["a world starts"].reason
+
+
+def test_an_isolated_environment_may_evaluate() -> None:
+    """It is told so, and where."""
+    found = findings("Notebook", "isolated")
+    assert found["tools do not evaluate"].outcome == "ok"
+    assert "isolated; run: isolated.py:" in found["tools do not evaluate"].reason
+    assert found["state can be restored"].outcome == "ok"

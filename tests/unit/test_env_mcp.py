@@ -1,0 +1,189 @@
+"""The `mcp` environment against real servers: processes that the protocol's own package runs."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import BIN, descendants
+
+from sca_cli import plugins
+from sca_cli.errors import UsageError, WorldError
+from sca_cli.records import EnvSpec
+from sca_cli.sandbox import Limits, Sandbox
+
+pytest.importorskip("mcp", reason="needs the extra mcp")
+pytestmark = pytest.mark.sandbox
+
+SERVER = Path(__file__).parents[1] / "mcp_shop.py"
+
+
+def spec(server: str) -> EnvSpec:
+    """Return the one variant of a specification."""
+    (found,) = plugins.expand_env(plugins.parse_env(f"mcp:{server}"))
+    return found
+
+
+TILL = spec(f"{sys.executable} {SERVER}")
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Sandbox]:
+    """Give a sandbox whose limits leave a server time to start on a busy machine."""
+    with Sandbox(Limits(wall_s=30)) as sandbox:
+        yield sandbox
+
+
+def test_tools_are_described_from_their_schemas(opened: Sandbox) -> None:
+    """Names become Python's, schemas are made of what is used here, only tools hinted read-only do not write."""
+    tools, policy = opened.describe(TILL)
+    assert policy == "You keep the till."
+    assert {tool.name: tool.writes for tool in tools} == {
+        "amount": False, "pay_out": True, "list_coins": False, "hang": False, "leave": False, "daemon": True,
+    }  # fmt: skip
+    signatures = {tool.name: tool.signature for tool in tools}
+    assert signatures["pay_out"] == "pay_out(cents: int, reason: str = '') -> dict"
+    assert signatures["list_coins"] == (
+        "list_coins(kind: Literal['big', 'small'], at_most: int | None = None) -> list[int]"
+    )
+
+
+def test_a_session_is_a_server_of_its_own_with_its_seed(opened: Sandbox) -> None:
+    """State lives as long as the session, from its seed; a program and its check talk to the same server."""
+    with opened.session(TILL, 5) as one, opened.session(TILL, 6) as other:
+        assert (one.call("amount").result, other.call("amount").result) == (105, 106)
+        ran = one.run(
+            "pay_out(cents=5)\npay_out(2, 'tea')\nprint(list_coins('small', at_most=1))\nfinal_answer(amount())"
+        )
+        assert (ran.output, ran.answer) == ("[1]\n", 98)
+        assert other.call("amount").result == 106
+        assert one.evaluate("def evaluate(answer):\n    return amount() == answer == 98").outcome == "pass"
+
+
+def test_errors_are_refusals_and_misfits_never_leave(opened: Sandbox) -> None:
+    """The server's own error is a ToolError; arguments that do not fit the schema are refused here."""
+    with opened.session(TILL, 0) as session:
+        assert "there are 100 cents" in session.call("pay_out", (), {"cents": 500}).error
+        assert "must be int, not str '5'" in session.call("pay_out", (), {"cents": "5"}).error
+        assert "must be one of 'big', 'small'" in session.call("list_coins", ("huge",)).error
+        judged = session.evaluate("def evaluate():\n    pay_out(1)\n    return True")
+        assert (judged.outcome, "which a check may not" in judged.message) == ("invalid", True)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [(("leave", ()), "leave.*Connection closed"), (("hang", (60.0,)), "the server gave no reply within 8 s")],
+)
+def test_a_server_that_ends_or_hangs_makes_the_session_invalid(
+    opened: Sandbox, call: tuple[str, tuple[float, ...]], said: str
+) -> None:
+    """It is the world's fault, and nobody's failure."""
+    with opened.session(TILL, 0) as session:
+        with pytest.raises(WorldError, match=said):
+            session.call(*call)
+        judged = session.evaluate("def evaluate():\n    return True")
+        assert (judged.outcome, judged.reason) == ("invalid", "world")
+
+
+def test_nothing_a_session_started_outlives_it(no_strays: None) -> None:  # noqa: ARG001  it is what is proved
+    """A server that starts a process in a session of its own, which starts another, leaves neither; close() neither."""
+    with Sandbox(Limits(wall_s=30)) as sandbox:
+        zygote_only = None
+        for _ in range(2):
+            with sandbox.session(TILL, 0) as session:
+                started = session.call("daemon").result
+                assert list(descendants(os.getpid()).values()).count("sleep") == 2
+            assert "sleep" not in descendants(os.getpid()).values()
+            assert not Path(f"/proc/{started}").exists()
+            left = sorted(descendants(os.getpid()).values())
+            assert left == (zygote_only or left)
+            zygote_only = left
+        session = sandbox.session(TILL, 0)
+        session.call("daemon")
+    session.close()
+
+
+def test_a_host_that_is_killed_leaves_nothing(no_strays: None) -> None:  # noqa: ARG001  it is what is proved
+    """Whoever ran the sandbox may die without a word: its servers, and what they started, die too."""
+    code = (
+        "import os, sys; from sca_cli.records import EnvSpec; from sca_cli.sandbox import Limits, Sandbox\n"
+        "session = Sandbox(Limits(wall_s=30)).session(EnvSpec(name='mcp', options={'server': sys.argv[1]}), 0)\n"
+        "session.call('daemon'); os.kill(os.getpid(), 9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, TILL.options["server"]], check=False, timeout=120)
+    assert ended.returncode == -9
+
+
+def test_a_served_environment_is_the_environment(opened: Sandbox) -> None:
+    """`sca env serve` is a server: through it an environment has the same tools, seeds, results, state and policy."""
+    direct = EnvSpec(name="calculation", options={"family": "travel_itinerary"})
+    served = spec(f"{BIN / 'sca'} env serve calculation:family=travel_itinerary --mcp")
+    tools, policy = opened.describe(direct)
+    through, through_policy = opened.describe(served)
+    assert through_policy == policy
+    assert [(tool.name, tool.writes) for tool in through] == [(tool.name, tool.writes) for tool in tools]
+    assert [set(tool.parameters["properties"]) for tool in through] == [
+        set(tool.parameters["properties"]) for tool in tools
+    ]
+    with opened.session(direct, 11) as here, opened.session(served, 11) as there:
+        assert here.state() == there.state() != {}
+        for call in (
+            ("sum", (), {"numbers": [1, 2]}),
+            ("find_flights", (), {"x": 1}),
+            ("budget_calculator", (1, 2, 3)),
+        ):
+            mine, theirs = here.call(*call), there.call(*call)
+            assert (mine.result, bool(mine.error)) == (theirs.result, bool(theirs.error))
+
+
+def test_a_server_over_http(opened: Sandbox, tmp_path: Path) -> None:
+    """`--env mcp:URL` talks to `sca env serve --http PORT`; its one state is shared by all sessions."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(BIN / "sca"), "env", "serve", "calculation:family=message_decoder", "--http", str(port)]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
+    try:
+        _wait_for(port)
+        with opened.session(spec(f"http://127.0.0.1:{port}/mcp"), 0) as session:
+            assert session.call("reverse_string", ("abc",)).result == "cba"
+            assert session.call("reverse_string", (), {"s": "xy"}).result == "yx"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("no server")
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        ("/no/such/program", "No such file or directory"),
+        ("/bin/true", "the server is gone"),
+        ("http://127.0.0.1:9/mcp", "the server is gone: ConnectError"),
+    ],
+)
+def test_no_server_is_the_users_mistake(opened: Sandbox, server: str, said: str) -> None:
+    """A command that cannot be run, is no server, or an address where none is, is told as such."""
+    with pytest.raises(UsageError, match=said):
+        opened.describe(spec(server))
+
+
+def test_files_of_the_command_are_recorded_by_their_absolute_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records are good in any directory; words that are no files stay as they are."""
+    monkeypatch.chdir(SERVER.parent)
+    assert spec("python mcp_shop.py --flag 'a b'").options == {"server": f"python {SERVER} --flag 'a b'"}
