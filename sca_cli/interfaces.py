@@ -89,6 +89,18 @@ class Environment:
         """
         raise NotImplementedError
 
+    def tools(self) -> "dict[str, tuple[Tool, Callable[..., Any]]]":
+        """Return name → (description, what carries it out) of every tool: the `@tool` methods, as they are written.
+
+        Override it where the tools are only known at run time.
+        """
+        methods: dict[str, Callable[..., Any]] = {}
+        for cls in reversed(type(self).__mro__):
+            for name, member in vars(cls).items():
+                if hasattr(member, "__sca_tool__"):
+                    methods[name] = getattr(self, name)
+        return {name: (describe_tool(method), method) for name, method in methods.items()}
+
     def first_observation(self) -> str:
         """Return what an explorer or challenger is told of this seed's state before any call; "" for nothing.
 
@@ -189,13 +201,8 @@ def describe_tool(function: Callable[..., Any]) -> Tool:
 
 
 def tools_of(environment: Environment) -> dict[str, tuple[Tool, Callable[..., Any]]]:
-    """Return name → (description, bound method) of every `@tool` method, in the order they are written."""
-    methods: dict[str, Callable[..., Any]] = {}
-    for cls in reversed(type(environment).__mro__):
-        for name, member in vars(cls).items():
-            if hasattr(member, "__sca_tool__"):
-                methods[name] = getattr(environment, name)
-    return {name: (describe_tool(method), method) for name, method in methods.items()}
+    """Return name → (description, what carries it out) of every tool of an environment."""
+    return environment.tools()
 
 
 # ---------------------------------------------------------------- models

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -26,14 +26,23 @@ from sca_cli.commands.shell import (
 )
 from sca_cli.errors import ExitCode, WorldError
 from sca_cli.fanout import Fanout, derived_seed
-from sca_cli.interfaces import Sampling
+from sca_cli.interfaces import Sampling, Tool
 from sca_cli.prompts import Prompts
-from sca_cli.records import ErrorNote, Rollout, Task
-from sca_cli.sandbox import Judgement, Limits, Sandbox
+from sca_cli.records import ErrorNote, Message, Rollout, Task
+from sca_cli.sandbox import Judgement, Limits, Sandbox, Session
 from sca_cli.streams import Output
 
 _CHECK_SAYS_NO = ("exception", "not-bool")
 """A check that breaks on the agent's answer was not passed; limits and crashes of ours are another matter."""
+
+
+type Judge = Callable[[Session, Task, Episode], Judgement]
+"""Judges what an episode left behind in its session."""
+
+
+def by_check(session: Session, task: Task, _: Episode) -> Judgement:
+    """Judge by the task's own check."""
+    return session.evaluate(task.evaluate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class Attempts:
     seed: int
     command: str = "rollout"
     times: bool = False
+    judge: Judge = by_check
 
     def of(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, int]]:
         """Yield (task, sample) for each of the k attempts at each task."""
@@ -65,15 +75,21 @@ class Attempts:
         opening = self.actor.opening(policy, tools, task.instruction)
         try:
             with self.sandbox.session(task.env, task.seed) as session:
-                episode = await self.actor.act(session, opening, tools, seed)
+                episode = await self.act(task, session, opening, tools, seed)
                 rollout.calls = [checks.bare(call) for call in session.calls]
                 if episode.stop not in ("error", "time"):
-                    _judge(rollout, await asyncio.to_thread(session.evaluate, task.evaluate))
+                    _judge(rollout, await asyncio.to_thread(self.judge, session, task, episode))
         except WorldError as error:
             rollout.error = ErrorNote(boundary="world", message=error.message)
             return rollout
         self._record(rollout, episode)
         return rollout
+
+    async def act(
+        self, _: Task, session: Session, opening: Sequence[Message], tools: Sequence[Tool], seed: int
+    ) -> Episode:
+        """Let the model act in a session of the task."""
+        return await self.actor.act(session, opening, tools, seed)
 
     def _record(self, rollout: Rollout, episode: Episode) -> None:
         rollout.messages, rollout.segments, rollout.answer = episode.messages, episode.segments, episode.answer

@@ -85,8 +85,9 @@ class Sandbox:
     def _start_world(self, env: EnvSpec, entry: plugins.Entry) -> jail.Zygote:
         path = _import_path(entry.target)
         order = {"role": "world", "target": entry.target, "options": env.options, "path": path}
+        named = [value for value in env.options.values() if value.startswith("/") and Path(value).exists()]
         try:
-            return jail.Zygote(order | self._figures(), path, _WORLD_START_S)
+            return jail.Zygote(order | self._figures(), [*path, *named], _WORLD_START_S)
         except jail.ZygoteRefused as refusal:
             raise _plain_error(env, entry, refusal) from None
 

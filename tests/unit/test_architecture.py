@@ -24,7 +24,7 @@ LEVELS: list[set[str]] = [
     {"agent", "checks"},
     {"methods"},
     {"fanout", "streams"},
-    {"training"},
+    {"training", "suites"},
     {"commands"},
     {"app"},
 ]
