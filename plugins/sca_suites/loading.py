@@ -12,7 +12,7 @@ from typing import Any
 
 from sca_calculation.arithmetic import calculate
 
-from sca_cli import PluginError, Tool, ToolError
+from sca_cli import PluginError, Tool, ToolError, UsageError
 
 _DATA = (".py", ".json", ".jsonl", ".md")
 _WORDS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict", "null": "None"}
@@ -43,10 +43,10 @@ def chosen(what: str, value: str, known: tuple[str, ...]) -> str:
     """Return the value if it is known.
 
     Raises:
-        ValueError: it is not; names those that are.
+        UsageError: it is not; names those that are.
     """
     if value not in known:
-        raise ValueError(f"no {what} '{value}'; there are {', '.join(known)}")
+        raise UsageError(f"no {what} '{value}'", f"there are {', '.join(known)}")
     return value
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from sca_cli import Environment, MissingError, PluginError, Tool
+from sca_cli import Environment, MissingError, PluginError, Tool, UsageError
 from sca_suites.loading import (
     RECORDS,
     carrying_out,
@@ -75,16 +75,14 @@ class Tau2(Environment):
         """Return the tasks as plain data.
 
         Raises:
-            ValueError: no such split.
+            UsageError: no such split.
             PluginError: they cannot be read.
         """
         try:
             chosen("split", split, tuple(self._module.get_tasks_split()))
             tasks = [_spec(task, self._domain) for task in self._module.get_tasks(split)]
-        except ValueError as error:
-            if type(error) is ValueError:
-                raise
-            raise PluginError(f"the tasks cannot be read: {first_line(error)}") from None
+        except UsageError:
+            raise
         except Exception as error:  # noqa: BLE001  foreign code may fail in any way
             raise PluginError(f"the tasks cannot be read: {first_line(error)}") from None
         version = importlib.metadata.version(PACKAGE)

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
+import msgspec
+
 from sca_cli.agent import Episode
 from sca_cli.commands.rollout import Attempts
 from sca_cli.errors import UsageError
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Tool
-from sca_cli.records import Message, Rollout, Task
+from sca_cli.records import Message, Rollout, Task, content_id
 from sca_cli.sandbox import Session
 from sca_cli.streams import Output
 from sca_cli.suites import Suite, failure_cases
@@ -59,12 +61,12 @@ def export(suite: Suite, fanout: Fanout, path: str) -> str:
     short = 0
 
     async def work(task: Task) -> Task:
-        task.failure_cases = await asyncio.to_thread(failure_cases, suite, task)
-        return task
+        cases = await asyncio.to_thread(failure_cases, suite, task)
+        return msgspec.structs.replace(task, id="", failure_cases=cases)
 
     for task in fanout.ordered(suite.tasks, work):
         short += len(task.failure_cases) < 3
-        output.write(task.id, [task])
+        output.write(content_id(task), [task])
     output.close(complete=True)
     lacking = f"; {short} with fewer than three failure cases, which `sca verify` turns down" if short else ""
     return f"sca eval: {len(suite.tasks)} tasks written to {path}{lacking}"
