@@ -56,18 +56,18 @@ class Actor:
     """A model and how it acts.
 
     Args:
-        actions: `code` (Python blocks in a kept session) or `json` (tool calls).
+        actions: `code` (Python blocks in a kept session), `json` (tool calls) or `text` (`Action:` and `Answer:`).
     """
 
     model: Model
     sampling: Sampling
     limits: EpisodeLimits = EpisodeLimits()
-    actions: Literal["code", "json"] = "code"
+    actions: Literal["code", "json", "text"] = "code"
     prompts: Prompts = field(default_factory=Prompts)
 
     def opening(self, policy: str, tools: Sequence[Tool], instruction: str) -> list[Message]:
         """Return what an episode begins with: policy, tools, how to act, and what the user says."""
-        listing = chat.tool_listing(tools) if self.actions == "code" else chat.tool_schemas([*tools, FINAL_ANSWER])
+        listing = chat.tool_schemas([*tools, FINAL_ANSWER]) if self.actions == "json" else chat.tool_listing(tools)
         return self.prompts.fill(f"agent-{self.actions}", policy=policy, tools=listing, instruction=instruction)
 
     async def act(
@@ -111,7 +111,8 @@ class Actor:
             episode.usage.turns += 1
             episode.usage.prompt_tokens += completion.prompt_tokens
             episode.usage.completion_tokens += completion.completion_tokens
-            step = self._step_by_code if self.actions == "code" else self._step_by_calls
+            steps = {"code": self._step_by_code, "json": self._step_by_calls, "text": self._step_by_text}
+            step = steps[self.actions]
             if await asyncio.to_thread(step, session, completion, episode, tools):
                 episode.stop = "answer"
                 break
@@ -129,10 +130,10 @@ class Actor:
             temperature=self.sampling.temperature,
             top_p=self.sampling.top_p,
             max_tokens=min(self.sampling.max_tokens, spare),
-            stop=chat.CODE_STOP if self.actions == "code" else (),
+            stop={"code": chat.CODE_STOP, "json": (), "text": chat.TEXT_STOP}[self.actions],
             seed=seed,
         )
-        offered = () if self.actions == "code" else [*tools, FINAL_ANSWER]
+        offered = [*tools, FINAL_ANSWER] if self.actions == "json" else ()
         (completion,) = await self.model.generate([messages], sampling, offered)
         return completion
 
@@ -181,6 +182,25 @@ class Actor:
                 else Message(role="user", content=f"Result of {name or 'the call'}: {text}")
             )
         return False
+
+    def _step_by_text(self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]) -> bool:
+        episode.messages.append(Message(role="assistant", content=completion.text))
+        kind, text = chat.text_step(completion.text)
+        if kind == "answer":
+            session.answer(text)
+            episode.answer = text
+            return True
+        told = self._acted(session, tools, text) if kind == "action" else chat.NO_ACTION
+        episode.messages.append(Message(role="user", content=told))
+        return False
+
+    def _acted(self, session: Session, tools: Sequence[Tool], text: str) -> str:
+        name, arguments = chat.text_call(text)
+        if name not in {tool.name for tool in tools}:
+            return f"Error: there is no tool '{name}'"
+        observation = session.call(name, arguments)
+        told = f"Error: {observation.error}" if observation.error else str(observation.result)
+        return chat.shortened(told, self.limits.observation_chars)
 
     def _called(self, session: Session, tool: Tool | None, call: chat.JsonCall) -> str:
         if call.arguments is None:

@@ -241,9 +241,8 @@ def command(
                 opened_model(name, fanout) as engine,
             ):
                 kept = Output(path, rejected=None, resume=resume, settings=settings)
-                actor = Actor(
-                    engine, Sampling(temperature, top_p, max_tokens), EpisodeLimits(turns=turns), actions, prompts
-                )
+                limits = EpisodeLimits(turns=turns, tokens=turns * max_tokens) if opened else EpisodeLimits(turns=turns)
+                actor = Actor(engine, Sampling(temperature, top_p, max_tokens), limits, actions, prompts)
                 attempts = Attempts(actor, sandbox, name, samples, seed, command="eval")
                 attempts = eval_suite.judged_by(opened, attempts) if opened else attempts
                 tallies.append(run(tasks, attempts, output=kept, fanout=fanout, meter=meter, path=path))

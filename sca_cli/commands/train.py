@@ -211,7 +211,7 @@ class Roller:
     command: str
     model: str
     samples: int
-    actions: Literal["code", "json"]
+    actions: Literal["code", "json", "text"]
     turns: int
     seed: int
     sampling: Sampling
