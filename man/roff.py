@@ -33,7 +33,8 @@ RELEASED = "2026-11-22"
 
 def escaped(text: str) -> str:
     """Return text that roff prints as it is: backslashes, and hyphens that must stay ASCII."""
-    return text.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq").replace("`", r"\(ga")
+    text = text.replace("\\", r"\e").replace("]]]", r"]]\&]")  # three of them would end what cog writes
+    return text.replace("-", r"\-").replace("'", r"\(aq").replace("`", r"\(ga")
 
 
 def bold(text: str) -> str:

@@ -89,17 +89,14 @@ class Environment:
         """
         raise NotImplementedError
 
-    def tools(self) -> "dict[str, tuple[Tool, Callable[..., Any]]]":
-        """Return name → (description, what carries it out) of every tool: the `@tool` methods, as they are written.
+    def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
+        """Return name → (description, what carries it out) of its tools: by default the methods marked `@tool`.
 
-        Override it where the tools are only known at run time.
+        For environments whose tools are known only at run time: the parameters of what carries a tool out have the
+        names of the description's (a `__signature__` will do), and the description's schemas are of the kind that
+        `@tool` makes: `type`, `items`, `enum`, `anyOf`.
         """
-        methods: dict[str, Callable[..., Any]] = {}
-        for cls in reversed(type(self).__mro__):
-            for name, member in vars(cls).items():
-                if hasattr(member, "__sca_tool__"):
-                    methods[name] = getattr(self, name)
-        return {name: (describe_tool(method), method) for name, method in methods.items()}
+        return tools_of(self)
 
     def first_observation(self) -> str:
         """Return what an explorer or challenger is told of this seed's state before any call; "" for nothing.
@@ -201,8 +198,13 @@ def describe_tool(function: Callable[..., Any]) -> Tool:
 
 
 def tools_of(environment: Environment) -> dict[str, tuple[Tool, Callable[..., Any]]]:
-    """Return name → (description, what carries it out) of every tool of an environment."""
-    return environment.tools()
+    """Return name → (description, bound method) of every `@tool` method, in the order they are written."""
+    methods: dict[str, Callable[..., Any]] = {}
+    for cls in reversed(type(environment).__mro__):
+        for name, member in vars(cls).items():
+            if hasattr(member, "__sca_tool__"):
+                methods[name] = getattr(environment, name)
+    return {name: (describe_tool(method), method) for name, method in methods.items()}
 
 
 # ---------------------------------------------------------------- models

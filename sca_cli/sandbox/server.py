@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sca_cli.errors import PluginError, ToolError, UsageError
-from sca_cli.interfaces import Environment, Tool, tool, tools_of
+from sca_cli.interfaces import Environment, Tool, tool
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.confine import Confinement
 from sca_cli.sandbox.zygote import CHECK_LINK, JOB, LINK
@@ -191,7 +191,7 @@ class _Rehearsal(Environment):
 
 
 def _callables(environment: Environment) -> dict[str, _Callable]:
-    return {name: _Callable(tool, method) for name, (tool, method) in tools_of(environment).items()}
+    return {name: _Callable(tool, method) for name, (tool, method) in environment.tools().items()}
 
 
 class _Service:

@@ -12,7 +12,6 @@ from sca_suites import loading, m3_checkers
 from sca_cli import Environment, PluginError, Tool, ToolError, errors
 from sca_cli.agent import Episode
 from sca_cli.fanout import Fanout
-from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Message, Observation, sealed
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.suites import Suite, listing, open_suite, parse_suite
@@ -145,7 +144,7 @@ def test_an_environment_may_make_its_tools_at_run_time() -> None:
         def tools(self) -> Any:
             return {"a": (Tool("a", "A.", {"type": "object", "properties": {}}, "a()", "int"), lambda: 1)}
 
-    ((tool, function),) = tools_of(Late()).values()
+    ((tool, function),) = Late().tools().values()
     assert (tool.name, function()) == ("a", 1)
 
 
