@@ -109,6 +109,7 @@ def said(episode: Episode) -> str:
         for message in episode.messages
         if message.role == "assistant"
         and not chat.code_blocks(message.content)
+        and chat.text_step(message.content)[0] != "action"
         and not chat.json_calls(Completion(message.content, "stop", tool_calls=message.tool_calls))
     ]
     return "\n".join([*plain, answer_text(episode.answer)]).lower().replace(",", "")

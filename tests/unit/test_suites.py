@@ -240,11 +240,12 @@ def test_what_an_agent_says_leaves_out_its_actions() -> None:
         Message(role="user", content="99"),
         Message(role="assistant", content="```python\nprint(77)\n```"),
         Message(role="assistant", content='<tool_call>\n{"name": "x", "arguments": {"n": 66}}\n</tool_call>'),
+        Message(role="assistant", content="Action: calculate, 55 * 1 End Action"),
         Message(role="assistant", content="That is 1,290.5 DOLLARS"),
     ]
     text = said(Episode(messages, answer=["Done", 5]))
     assert "1290.5 dollars" in text and '["done" 5]' in text
-    assert not [number for number in ("99", "77", "66") if number in text]
+    assert not [number for number in ("99", "77", "66", "55") if number in text]
 
 
 # ---------------------------------------------------------------- two small checkouts
