@@ -65,7 +65,7 @@ class Actor:
     """A model and how it acts.
 
     Args:
-        actions: `code` (Python blocks in a kept session) or `json` (tool calls).
+        actions: `code` (Python blocks in a kept session), `json` (tool calls) or `text` (`Action:` and `Answer:`).
         user: plays the customer where an environment has one; None: the instruction goes to the model itself.
         user_limits: of an episode with a customer, in place of `limits`.
     """
@@ -73,7 +73,7 @@ class Actor:
     model: Model
     sampling: Sampling
     limits: EpisodeLimits = EpisodeLimits()
-    actions: Literal["code", "json"] = "code"
+    actions: Literal["code", "json", "text"] = "code"
     prompts: Prompts = field(default_factory=Prompts)
     user: User | None = None
     user_limits: EpisodeLimits = USER_LIMITS
@@ -84,8 +84,8 @@ class Actor:
         Args:
             customer: the user is a customer, who goes on talking.
         """
-        listing = chat.tool_listing(tools) if self.actions == "code" else chat.tool_schemas([*tools, FINAL_ANSWER])
-        name = f"agent-{self.actions}-customer" if customer else f"agent-{self.actions}"
+        listing = chat.tool_schemas([*tools, FINAL_ANSWER]) if self.actions == "json" else chat.tool_listing(tools)
+        name = f"agent-{self.actions}-customer" if customer and self.actions != "text" else f"agent-{self.actions}"
         return self.prompts.fill(name, policy=policy, tools=listing, instruction=instruction)
 
     async def attempt(self, session: Session, place: Description, instruction: str, seed: int) -> Episode:
@@ -153,8 +153,8 @@ class Actor:
             episode.usage.turns += 1
             episode.usage.prompt_tokens += completion.prompt_tokens
             episode.usage.completion_tokens += completion.completion_tokens
-            step = self._step_by_code if self.actions == "code" else self._step_by_calls
-            deed = await asyncio.to_thread(step, session, completion, episode, tools)
+            steps = {"code": self._step_by_code, "json": self._step_by_calls, "text": self._step_by_text}
+            deed = await asyncio.to_thread(steps[self.actions], session, completion, episode, tools)
             if deed == "answer":
                 episode.stop = "answer"
                 break
@@ -174,17 +174,18 @@ class Actor:
             temperature=self.sampling.temperature,
             top_p=self.sampling.top_p,
             max_tokens=min(self.sampling.max_tokens, spare),
-            stop=chat.CODE_STOP if self.actions == "code" else (),
+            stop={"code": chat.CODE_STOP, "json": (), "text": chat.TEXT_STOP}[self.actions],
             seed=seed,
         )
-        offered = () if self.actions == "code" else [*tools, FINAL_ANSWER]
+        offered = [*tools, FINAL_ANSWER] if self.actions == "json" else ()
         (completion,) = await self.model.generate([messages], sampling, offered)
         return completion
 
     async def _heard(self, episode: Episode, customer: Customer | None) -> None:
         """Add what comes back to a turn of words: what the customer says, or that an action is wanted."""
         if customer is None:
-            episode.messages.append(chat.NO_CODE if self.actions == "code" else chat.NO_CALL)
+            wanted = {"code": chat.NO_CODE, "json": chat.NO_CALL, "text": Message(role="user", content=chat.NO_ACTION)}
+            episode.messages.append(wanted[self.actions])
             return
         try:
             said = await customer.speak(episode.messages[-1].content)
@@ -240,6 +241,26 @@ class Actor:
                 else Message(role="user", content=f"Result of {name or 'the call'}: {text}")
             )
         return "action"
+
+    def _step_by_text(self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]) -> _Deed:
+        episode.messages.append(Message(role="assistant", content=completion.text))
+        kind, text = chat.text_step(completion.text)
+        if kind == "answer":
+            session.answer(text)
+            episode.answer = text
+            return "answer"
+        if kind != "action":
+            return "words"
+        episode.messages.append(Message(role="user", content=self._acted(session, tools, text)))
+        return "action"
+
+    def _acted(self, session: Session, tools: Sequence[Tool], text: str) -> str:
+        name, arguments = chat.text_call(text)
+        if name not in {tool.name for tool in tools}:
+            return f"Error: there is no tool '{name}'"
+        observation = session.call(name, arguments)
+        told = f"Error: {observation.error}" if observation.error else str(observation.result)
+        return chat.shortened(told, self.limits.observation_chars)
 
     def _called(self, session: Session, tool: Tool | None, call: chat.JsonCall) -> str:
         if call.arguments is None:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
@@ -12,6 +13,9 @@ from sca_cli.records import JSON, FunctionCall, Message, Observation, ToolCall
 
 CODE_STOP = ("\n```\n",)
 """Ends a reply that acts by code: what a model writes after its code it has not seen happen."""
+
+TEXT_STOP = ("End Action",)
+"""Ends a reply that acts by text."""
 
 _FENCE = re.compile(r"```[ \t]*([^\s`]*)[^\n`]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
 _PYTHON = ("", "python", "py", "python3")
@@ -54,6 +58,41 @@ def _arguments(text: str) -> dict[str, JSON] | None:
         return msgspec.json.decode(text or "{}", type=dict[str, JSON])
     except (msgspec.MsgspecError, RecursionError):
         return None
+
+
+def text_step(text: str) -> tuple[Literal["action", "answer", ""], str]:
+    """Return what a reply in M3ToolEval's text protocol holds: the first `Action: … End Action` or `Answer: …`.
+
+    Only what stands before the next of these words counts, as in the benchmark.
+    """
+    match = re.search(r"(Action|Answer):(.*?)(?=End Action|Action:|Answer:|\Z)", text, re.DOTALL)
+    if match is None:
+        return "", ""
+    return ("answer" if match[1] == "Answer" else "action"), match[2].strip()
+
+
+def text_call(text: str) -> tuple[str, list[JSON]]:
+    """Return name and arguments of `name, argument, …` or `{"tool": name, "args": […]}`."""
+    try:
+        call = msgspec.json.decode(text, type=_TextCall)
+    except (msgspec.MsgspecError, RecursionError):
+        name, *arguments = (part.strip() for part in text.split(","))
+        return name, [_number_or_text(argument) for argument in arguments if argument]
+    return call.tool, call.args if isinstance(call.args, list) else [call.args]
+
+
+class _TextCall(msgspec.Struct):
+    tool: str
+    args: JSON = []
+
+
+def _number_or_text(text: str) -> JSON:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
 
 
 def positional(tool: Tool, arguments: dict[str, JSON]) -> tuple[list[JSON], dict[str, JSON]]:
@@ -124,6 +163,7 @@ NO_CODE = Message(
     content="Your reply holds no Python code block. Reply with one ```python block; "
     "call final_answer(value) in it when you have the answer.",
 )
+NO_ACTION = "Your reply holds neither 'Action: … End Action' nor 'Answer: …'. Reply with one of them."
 NO_CALL = Message(
     role="user",
     content="Your reply holds no tool call. Reply with a <tool_call> block; "

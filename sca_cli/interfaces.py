@@ -89,14 +89,6 @@ class Environment:
         """
         raise NotImplementedError
 
-    def first_observation(self) -> str:
-        """Return what an explorer or challenger is told of this seed's state before any call; "" for nothing.
-
-        Where records can only be reached through a customer, this introduces one. Agents that attempt a task do not
-        see it.
-        """
-        return ""
-
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
         """Return name → (description, what carries it out) of its tools: by default the methods marked `@tool`.
 
@@ -105,6 +97,14 @@ class Environment:
         `@tool` makes: `type`, `items`, `enum`, `anyOf`.
         """
         return tools_of(self)
+
+    def first_observation(self) -> str:
+        """Return what an explorer or challenger is told of this seed's state before any call; "" for nothing.
+
+        Where records can only be reached through a customer, this introduces one. Agents that attempt a task do not
+        see it.
+        """
+        return ""
 
     @classmethod
     def reads(cls, options: dict[str, str]) -> "list[Path]":  # noqa: ARG003  for those that override it

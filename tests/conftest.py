@@ -27,6 +27,7 @@ BIN = Path(sys.prefix) / "bin"
 _PR_SET_CHILD_SUBREAPER = 36
 
 SHOP = EnvSpec(name="shop")
+collect_ignore = ["fixtures"]  # benchmarks in small, with files named tasks_test.py
 
 
 # A shell without job control starts background jobs with Ctrl-C ignored, and their children inherit that.

@@ -49,8 +49,8 @@ def opened_actor(
     model_name: str,
     fanout: Fanout,
     sampling: Sampling,
-    turns: int,
-    actions: Literal["code", "json"],
+    limits: EpisodeLimits,
+    actions: Literal["code", "json", "text"],
     prompts: Prompts,
     talk: Talk,
 ) -> Iterator[Actor]:
@@ -67,4 +67,4 @@ def opened_actor(
             speaker = model if name == model_name else opened.enter_context(opened_model(name, fanout))
             user = User(speaker, sampling, prompts, name)
         user_limits = replace(USER_LIMITS, turns=talk.user_turns)
-        yield Actor(model, sampling, EpisodeLimits(turns=turns), actions, prompts, user, user_limits)
+        yield Actor(model, sampling, limits, actions, prompts, user, user_limits)

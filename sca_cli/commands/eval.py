@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from sca_cli import checks, plugins, streams
-from sca_cli.commands import options
+from sca_cli.agent import EpisodeLimits
+from sca_cli.commands import eval_suite, options
 from sca_cli.commands.acting import Talk, opened_actor
 from sca_cli.commands.rollout import Attempts, worth_attempting
 from sca_cli.commands.rollout import run as attempt_all
@@ -21,6 +22,7 @@ from sca_cli.commands.shell import (
     made_by,
     on_command_line,
     required_model,
+    sandbox_width,
     say,
 )
 from sca_cli.errors import ExitCode, UsageError
@@ -31,6 +33,10 @@ from sca_cli.prompts import Prompts
 from sca_cli.records import Interval, Rollout, Score, Task, Usage
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
+from sca_cli.suites import Suite, open_suite, parse_suite
+
+SUITE_LIMITS = Limits(wall_s=30.0)
+"""Benchmarks hold megabytes of state, and give a turn of code 30 seconds (M3ToolEval)."""
 
 MANY_CALLS = 3
 """Tasks with so many calls or more are counted together."""
@@ -141,6 +147,22 @@ def command(
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, help="Only the first N tasks.", show_default="all")
     ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite",
+            metavar="NAME[:PATH][,k=v…]",
+            help="A benchmark that you have: m3tooleval:PATH, taubench:PATH or tau2.",
+            show_default=False,
+        ),
+    ] = None,
+    gold: Annotated[
+        bool, typer.Option("--gold", help="Run the suite's reference solutions instead of a model.", show_default=False)
+    ] = False,
+    export: Annotated[
+        str | None,
+        typer.Option("--export", metavar="FILE", help="Write the suite as tasks to FILE and stop.", show_default=False),
+    ] = None,
     rollouts: Annotated[
         str | None,
         typer.Option(
@@ -176,7 +198,12 @@ def command(
     """
     models = list(compare) if compare else [model] if model else []
     sink = Output(output, rejected=None, resume=False, settings={"command": "eval"}, inputs=inputs or ["-"])
-    records = list(_records(inputs, env, piped=streams.is_piped() and not on_command_line(context, "env")))
+    typed = on_command_line(context, "env")
+    eval_suite.refuse_contradictions(
+        suite=suite, tasks_named=bool(inputs) or typed, gold=gold, export=export, kept=bool(rollouts or compare)
+    )
+    asked = parse_suite(suite) if suite else None
+    records = [] if asked else list(_records(inputs, env, piped=streams.is_piped() and not typed))
     attempted = [record for record in records if isinstance(record, Rollout)]
     if len(attempted) not in (0, len(records)):
         raise UsageError("tasks and rollouts are mixed", "evaluate one kind at a time")
@@ -187,20 +214,31 @@ def command(
         )
     if attempted:
         return _finish(_scores_of(attempted), sink, quiet)
-    names = [required_model(name) for name in models] or [required_model(None)]
+    names = [required_model(name) for name in models] or ([] if gold or export else [required_model(None)])
     if resume and not rollouts:
         raise UsageError("--resume needs --rollouts FILE", "the attempts kept there are the progress")
-    tasks = list(worth_attempting(record for record in records if isinstance(record, Task)))[:count]
-    if not tasks:
-        say("sca eval: no tasks to attempt", quiet=quiet)
     prompts = Prompts.from_option(prompt)
     talk = Talk.from_options(user_model, user_turns, direct=direct)
     scores: list[Score] = []
     tallies: list[Tallies] = []
-    with Fanout(concurrency or MODEL_WIDTH) as fanout, Sandbox(Limits()) as sandbox:
+    width = sandbox_width() if gold or export else MODEL_WIDTH
+    with Fanout(concurrency or width) as fanout, Sandbox(SUITE_LIMITS if asked else Limits()) as sandbox:
+        opened = open_suite(asked, sandbox, fanout, count) if asked else None
+        tasks = list(worth_attempting(record for record in records if isinstance(record, Task)))[:count]
+        tasks = opened.tasks if opened else tasks
+        if not tasks:
+            say("sca eval: no tasks to attempt", quiet=quiet)
+        if opened:
+            say("sca eval: {suite}: {data}; checker {checker}".format(**opened.facts()), quiet=quiet)
+        if opened and export:
+            say(eval_suite.export(opened, fanout, export), quiet=quiet)
+            sink.close(complete=True)
+            return exit_code(len(tasks))
         if compare and not (user_model or direct) and any(sandbox.describe(task.env).customer for task in tasks):
             raise UsageError("--compare with customers needs --user-model", "both models must meet the same customers")
-        noop = noop_share(tasks, sandbox, fanout) if tasks else None
+        noop = (opened.noop_share(fanout) if opened else noop_share(tasks, sandbox, fanout)) if tasks else None
+        if opened and gold:
+            return _finish([_gold_score(opened, fanout, noop, quiet)], sink, quiet)
         for place, name in enumerate(names if tasks else []):
             settings = {
                 "command": "eval",
@@ -214,24 +252,37 @@ def command(
                 "max_tokens": max_tokens,
                 "prompt": prompts.fingerprint(),
                 **talk.settings(),
-            }
+            } | ({"suite": suite} if suite else {})
+            limits = EpisodeLimits(turns=turns, tokens=turns * max_tokens) if opened else EpisodeLimits(turns=turns)
             with (
                 _kept_rollouts(rollouts, place) as path,
                 Meter("eval", len(tasks) * samples, quiet=quiet) as meter,
                 opened_actor(
-                    name, fanout, Sampling(temperature, top_p, max_tokens), turns, actions, prompts, talk
+                    name, fanout, Sampling(temperature, top_p, max_tokens), limits, actions, prompts, talk
                 ) as actor,
             ):
                 kept = Output(path, rejected=None, resume=resume, settings=settings)
                 attempts = Attempts(actor, sandbox, name, samples, seed, command="eval")
+                attempts = eval_suite.judged_by(opened, attempts) if opened else attempts
                 tallies.append(run(tasks, attempts, output=kept, fanout=fanout, meter=meter, path=path))
             scores.append(score_of(tallies[-1], name, samples, noop))
             scores[-1].made_by = made_by("eval", model=name, seed=seed, prompt=prompts.fingerprint())
+            if opened:
+                scores[-1].extra = opened.facts()
             if place:
                 scores[-1].against, scores[-1].difference = names[0], paired_difference(tallies[1], tallies[0])
             sink.write(name, [scores[-1]])
             say(table(scores[-1:]), quiet=quiet)
     return _finish([], sink, quiet)
+
+
+def _gold_score(suite: Suite, fanout: Fanout, noop: float | None, quiet: bool) -> Score:
+    rollouts = list(eval_suite.by_reference(suite, fanout))
+    if lines := eval_suite.missed(rollouts):
+        say(lines, quiet=quiet)
+    score = score_of(counted(iter(rollouts)), "gold", 1, noop)
+    score.made_by, score.extra = made_by("eval", model="gold"), suite.facts()
+    return score
 
 
 def _records(inputs: list[str] | None, env: list[str] | None, *, piped: bool) -> Iterator[Task | Rollout]:
@@ -247,10 +298,10 @@ def _records(inputs: list[str] | None, env: list[str] | None, *, piped: bool) ->
 
 def _shipped(text: str) -> Iterator[Task]:
     spec = plugins.parse_env(text)
-    plugins.load_environment(spec)  # options it does not take are told, not found to match nothing
     path = plugins.import_target(plugins.environment_entry(spec)).eval_path()
     if path is None:
-        raise UsageError(f"environment '{spec.name}' ships no evaluation tasks", "name a file of tasks")
+        raise UsageError(f"environment '{spec.name}' ships no evaluation tasks", "name a file of tasks, or a --suite")
+    plugins.load_environment(spec)  # options it does not take are told, not found to match nothing
     wanted = plugins.expand_env(spec)
     return (task for task in streams.read([str(path)], Task) if task.env in wanted)
 

@@ -65,8 +65,8 @@ Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="Samp
 TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Nucleus sampling: share of probability kept.")]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens a reply may have.")]
 Actions = Annotated[
-    Literal["code", "json"],
-    typer.Option("--actions", help="How the model acts: Python code blocks, or JSON tool calls."),
+    Literal["code", "json", "text"],
+    typer.Option("--actions", help="How the model acts: Python code blocks, JSON tool calls, or `Action:` lines."),
 ]
 Turns = Annotated[int, typer.Option("--turns", min=1, help="Turns an episode may have.")]
 UserModel = Annotated[

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import dropwhile
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sca_cli import checks, streams
-from sca_cli.agent import Actor, Episode
+from sca_cli.agent import Actor, Episode, EpisodeLimits
 from sca_cli.commands import options
 from sca_cli.commands.acting import Talk, opened_actor
 from sca_cli.commands.shell import (
@@ -33,13 +33,18 @@ from sca_cli.interfaces import Model, Sampling
 from sca_cli.judge import Judge
 from sca_cli.prompts import Prompts
 from sca_cli.records import ErrorNote, Rollout, Task
-from sca_cli.sandbox import Judgement, Limits, Sandbox
+from sca_cli.sandbox import Description, Judgement, Limits, Sandbox, Session
 from sca_cli.streams import Output
 
 UNVERIFIED = "the task is unverified: it has no check, and no --judge was given"
 
 _CHECK_SAYS_NO = ("exception", "not-bool")
 """A check that breaks on the agent's answer was not passed; limits and crashes of ours are another matter."""
+
+
+def by_check(session: Session, task: Task, _: Episode) -> Judgement:
+    """Judge by the task's own check."""
+    return session.evaluate(task.evaluate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class Attempts:
     times: bool = False
     judge: Judge | None = None
     """Judges attempts at tasks that have no check; those that have one are judged by it alone."""
+    check: Callable[[Session, Task, Episode], Judgement] = by_check
+    """Judges what an episode left behind in its session."""
 
     def of(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, int]]:
         """Yield (task, sample) for each of the k attempts at each task."""
@@ -77,10 +84,10 @@ class Attempts:
             rollout.user_model = self.actor.user.name
         try:
             with self.sandbox.session(task.env, task.seed) as session:
-                episode = await self.actor.attempt(session, place, task.instruction, seed)
+                episode = await self.act(task, session, place, seed)
                 rollout.calls = [checks.bare(call) for call in session.calls]
                 if episode.stop not in ("error", "time") and not task.unverified:
-                    _judge(rollout, await asyncio.to_thread(session.evaluate, task.evaluate))
+                    _judge(rollout, await asyncio.to_thread(self.check, session, task, episode))
         except WorldError as error:
             rollout.error = ErrorNote(boundary="world", message=error.message)
             return rollout
@@ -93,6 +100,10 @@ class Attempts:
             if judgement.outcome == "invalid":
                 rollout.error = ErrorNote(boundary="model", message=f"judge: {judgement.message}")
         return rollout
+
+    async def act(self, task: Task, session: Session, place: Description, seed: int) -> Episode:
+        """Let the model act in a session of the task."""
+        return await self.actor.attempt(session, place, task.instruction, seed)
 
     def _record(self, rollout: Rollout, episode: Episode) -> None:
         rollout.messages, rollout.segments, rollout.answer = episode.messages, episode.segments, episode.answer
@@ -199,7 +210,13 @@ def command(
         Sandbox(Limits()) as sandbox,
         Meter("rollout", lines and lines * samples, quiet=quiet) as meter,
         opened_actor(
-            model_name, fanout, Sampling(temperature, top_p, max_tokens), turns, actions, prompts, talk
+            model_name,
+            fanout,
+            Sampling(temperature, top_p, max_tokens),
+            EpisodeLimits(turns=turns),
+            actions,
+            prompts,
+            talk,
         ) as actor,
         _opened_judge(judge_name, model_name, actor.model, prompts, fanout) as referee,
     ):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sca_cli import plugins, streams
+from sca_cli.agent import EpisodeLimits
 from sca_cli.commands import options
 from sca_cli.commands.acting import Talk, opened_actor
 from sca_cli.commands.rollout import Attempts, attempt_name, summary, worth_attempting
@@ -210,7 +211,7 @@ class Roller:
     command: str
     model: str
     samples: int
-    actions: Literal["code", "json"]
+    actions: Literal["code", "json", "text"]
     turns: int
     talk: Talk
     seed: int
@@ -246,7 +247,15 @@ class Roller:
         with (
             Fanout(self.concurrency or MODEL_WIDTH) as fanout,
             Sandbox(Limits()) as sandbox,
-            opened_actor(self.model, fanout, self.sampling, self.turns, self.actions, self.prompts, self.talk) as actor,
+            opened_actor(
+                self.model,
+                fanout,
+                self.sampling,
+                EpisodeLimits(turns=self.turns),
+                self.actions,
+                self.prompts,
+                self.talk,
+            ) as actor,
             Meter(self.command, None, quiet=self.quiet) as meter,
         ):
             attempts = Attempts(actor, sandbox, self.model, self.samples, self.seed, command=self.command)

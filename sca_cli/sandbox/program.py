@@ -110,6 +110,7 @@ class Programs:
 
     def _take_turn(self, job: wire.Channel, turn: int, namespace: dict[str, Any], answer: "_Answer") -> None:
         order = json.loads(job.receive(_ORDER_BYTES))
+        answer.given = False
         reason, message = _run_turn(order["code"], turn, namespace)
         with contextlib.suppress(OSError, ValueError):  # it may have closed its own output
             self._out.flush()

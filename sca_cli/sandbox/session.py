@@ -270,6 +270,10 @@ class Session:
         wire.dumps(value)
         self._answered, self._answer = True, value
 
+    def withdraw_answer(self) -> None:
+        """Forget the answer that was given, so that the program may go on and give another."""
+        self._answered, self._answer = False, None
+
     def _request(self, order: dict[str, Any]) -> _Report:
         try:
             return self._ask(order)

@@ -26,7 +26,7 @@ LEVELS: list[set[str]] = [
     {"agent", "checks", "doctor", "judge"},
     {"methods", "conformance"},
     {"fanout", "streams"},
-    {"training"},
+    {"training", "suites"},
     {"commands"},
     {"app"},
 ]

@@ -141,3 +141,35 @@ def test_observations_read_like_a_session() -> None:
     assert chat.observed_call(Observation(tool="f", error="no")) == "f()  ->  ToolError: no"
     assert chat.code_observation("", "", 100).content == "Output:\n(nothing was printed)"
     assert chat.code_observation("a\n\n", "Error: b", 100).content == "Output:\na\nError: b"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "held"),
+    [
+        ("I think. Action: add, 1, 2 End Action", "action", "add, 1, 2"),
+        ("Action: add, 1, 2", "action", "add, 1, 2"),
+        ("Action: a, 1 End Action\nAnswer: 2", "action", "a, 1"),
+        ("Action: a, 1 Action: b, 2", "action", "a, 1"),
+        ("Answer: 7\nAction: a End Action", "answer", "7"),
+        ("Answer: [1, 2]\n", "answer", "[1, 2]"),
+        ("nothing of the kind", "", ""),
+    ],
+)
+def test_the_first_action_or_answer_of_a_text_counts(text: str, kind: str, held: str) -> None:
+    """What follows the first action or answer is left out; a missing end is the end."""
+    assert chat.text_step(text) == (kind, held)
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("add, 1, 2.5, x y", ("add", [1, 2.5, "x y"])),
+        ("view", ("view", [])),
+        ('{"tool": "add", "args": [1, "2"]}', ("add", [1, "2"])),
+        ('{"tool": "go", "args": "east"}', ("go", ["east"])),
+        ('{"tool": 3}', ('{"tool": 3}', [])),
+    ],
+)
+def test_text_calls_are_read_with_commas_or_as_json(text: str, call: object) -> None:
+    """Arguments between commas are numbers where they look like it; in JSON they are what they are."""
+    assert chat.text_call(text) == call

@@ -1,0 +1,61 @@
+"""How answers of M3ToolEval are judged. Each function is copied as source into the checks of the tasks.
+
+So each stands alone: its imports and helpers are within it.
+"""
+
+from typing import Any
+
+
+def m3_exact(answer: Any, expected: Any) -> bool:
+    """Judge as the benchmark's own checker does, faults included.
+
+    Kept faults: no numeric tolerance; where both sides pass for whole numbers, fractions are cut off (12 is 12.7, if
+    the 12.7 is a number and not text); an answer given as text is compared with a list by the list's repr.
+    """
+    import ast
+
+    def converted(value: Any) -> Any:
+        try:
+            return int(value)
+        except ValueError:
+            try:
+                return float(value)
+            except ValueError:
+                return value
+
+    try:
+        if answer == expected or converted(answer) == converted(expected):
+            return True
+        answer = ast.literal_eval(answer)  # what the original goes on to do with it fails for every expected value
+    except Exception:  # noqa: BLE001  as the original
+        pass
+    return str(answer) == str(expected)
+
+
+def tolerant(answer: Any, expected: Any) -> bool:
+    """Judge numbers by a relative error of 1e-6 or by two decimals, lists by their items, texts without blanks around.
+
+    Text that holds a Python literal counts as the value.
+    """
+    import ast
+    import math
+
+    def value_of(given: Any) -> Any:
+        try:
+            return ast.literal_eval(given.strip()) if isinstance(given, str) else given
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return given.strip()
+
+    def is_number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    def same(one: Any, other: Any) -> bool:
+        if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+            return len(one) == len(other) and all(map(same, one, other))
+        if isinstance(one, dict) and isinstance(other, dict):
+            return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+        if is_number(one) and is_number(other):
+            return math.isclose(one, other, rel_tol=1e-6) or abs(one - other) <= 0.005
+        return str(one) == str(other)
+
+    return same(value_of(answer), value_of(expected))

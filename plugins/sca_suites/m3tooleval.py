@@ -1,0 +1,246 @@
+"""The environment `m3tooleval`: the families of a checkout of code-act, loaded inside the world's jail.
+
+The checkout's package is called `tasks`; it is imported under a name of ours. It wants tqdm and IPython to exist, which
+nothing here uses: where they are absent, empty stand-ins take their place. What it prints goes to the jail's log.
+"""
+
+import ast
+import importlib
+import importlib.machinery
+import importlib.util
+import inspect
+import sys
+import types
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sca_calculation.arithmetic import calculate
+
+from sca_cli import Environment, MissingError, PluginError, Tool
+from sca_suites import m3_checkers
+from sca_suites.loading import carrying_out, chosen, evaluates_code, fingerprint, first_line
+
+PACKAGE = "_m3tooleval_tasks"
+CHECKERS = ("m3-exact", "tolerant")
+_PLACES = ("scripts/eval/m3tooleval/tasks", "tasks", ".")
+_STAND_INS = ("tqdm", "IPython", "IPython.core", "IPython.core.interactiveshell", "IPython.utils", "IPython.utils.io")
+_SCHEMAS = {
+    "str": {"type": "string"}, "float": {"type": "number"}, "int": {"type": "number"}, "bool": {"type": "boolean"},
+}  # fmt: skip
+
+
+class M3ToolEval(Environment):
+    """The tools of one family; a browser's pages are back at the start after each reset.
+
+    Args:
+        path: a checkout of code-act, or its directory m3tooleval.
+        family: of the tools: the part of a task's name before the slash.
+        families: of the tasks listed, joined by `+`; all by default.
+        checker: m3-exact (the benchmark's own, faults included) or tolerant.
+        oracle: yes to have a wrong answer told and tried again, as the benchmark does.
+        listing: yes to have the tasks instead: no tools, and `state` returns them.
+    """
+
+    def __init__(
+        self,
+        path: str = "",
+        family: str = "",
+        families: str = "",
+        checker: str = "m3-exact",
+        oracle: str = "no",
+        listing: str = "",
+    ) -> None:
+        folder = _folder(path)
+        chosen("checker", checker, CHECKERS)
+        chosen("oracle", oracle, ("yes", "no"))
+        self._tasks = _loaded(folder)
+        known = tuple(dict.fromkeys(_family(task) for task in self._tasks))
+        self._listing: dict[str, Any] | None = None
+        self._given: Any = {}
+        if listing == "yes":
+            wanted = [chosen("family", name, known) for name in families.split("+")] if families else known
+            specs = [_spec(task, path, checker) for task in self._tasks if _family(task) in wanted]
+            self._listing = {
+                "data": f"m3tooleval {fingerprint(folder)}",
+                "checker": checker,
+                "retry": oracle == "yes",
+                "tasks": specs,
+            }
+        else:
+            chosen("family", family, known)
+            self._given = next(task.given_tools for task in self._tasks if _family(task) == family)
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:  # noqa: ARG002  the benchmark has one state
+        """Make the tools afresh where they hold a state; a task's own reset would go on with the old ones."""
+        self._theirs = self._given() if callable(self._given) else self._given
+
+    def state(self) -> Any:
+        """Return the tasks, or nothing."""
+        return self._listing or {}
+
+    def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
+        """Return the family's tools."""
+        return {name: self._tool(name, their) for name, their in self._theirs.items()}
+
+    def _tool(self, name: str, their: Any) -> tuple[Tool, Callable[..., Any]]:
+        signature, annotations = _signature(their)
+        properties: dict[str, Any] = {}
+        for parameter in signature.parameters.values():
+            schema = _SCHEMAS.get(annotations.get(parameter.name, ""), {})
+            starred = parameter.kind is parameter.VAR_POSITIONAL
+            properties[parameter.name] = {"type": "array", "items": schema} if starred else schema
+        required = [
+            p.name for p in signature.parameters.values() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
+        ]
+        tool = Tool(
+            name=name,
+            description=their.description,
+            parameters={
+                "type": "object",
+                "properties": properties,
+                "required": required,
+                "additionalProperties": False,
+            },
+            signature=their.fn_signature,
+            returns=their.fn_signature.rpartition("->")[2].strip() or "Any",
+        )
+        if evaluates_code(their.function):
+            return tool, carrying_out(lambda arguments: calculate(*arguments.values()), signature)
+        return tool, carrying_out(partial(self._call, name, signature), signature)
+
+    def _call(self, name: str, signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
+        bound = inspect.BoundArguments(signature, dict(arguments))
+        return self._theirs[name].function(*bound.args, **bound.kwargs)
+
+
+def _family(task: Any) -> str:
+    return str(task.name).partition("/")[0]
+
+
+def _folder(path: str) -> Path:
+    """Return the package's directory within a checkout.
+
+    Raises:
+        MissingError: there is none.
+    """
+    if not path.startswith("/"):
+        raise MissingError("no checkout of code-act named", "path=DIR, an absolute path")
+    for place in _PLACES:
+        folder = Path(path) / place
+        if (folder / "base.py").is_file() and (folder / "impl").is_dir():
+            return folder
+    raise MissingError(f"{path} holds no M3ToolEval", "it has scripts/eval/m3tooleval/tasks/base.py, or tasks/base.py")
+
+
+def _loaded(folder: Path) -> list[Any]:
+    """Import the package and return its tasks, each with the tools it was given as `given_tools`.
+
+    Raises:
+        PluginError: it cannot be imported, or has another layout.
+    """
+    absent = {root for root in ("tqdm", "IPython") if root not in sys.modules and not importlib.util.find_spec(root)}
+    sys.modules.update({name: _StandIn(name) for name in _STAND_INS if name.partition(".")[0] in absent})
+    spec = importlib.util.spec_from_file_location(
+        PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    try:
+        if spec is None or spec.loader is None:
+            raise ImportError("no loader")
+        package = importlib.util.module_from_spec(spec)
+        sys.modules[PACKAGE] = package
+        base = importlib.import_module(f"{PACKAGE}.base")
+        _remember_tools(base.Task)
+        spec.loader.exec_module(package)
+        return [task for tasks, _ in base.task_iterators for task in tasks]
+    except Exception as error:  # noqa: BLE001  foreign code may fail in any way
+        raise PluginError(f"{folder} cannot be loaded: {first_line(error)}") from None
+
+
+class _StandIn(types.ModuleType):
+    """A module in which every name is there and does nothing."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
+def _remember_tools(task_class: Any) -> None:
+    """Have tasks keep what they were given as tools: their constructor replaces a function by what it returns."""
+    original = task_class.__init__
+    signature = inspect.signature(original)
+
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
+        self.given_tools = signature.bind(self, *args, **kwargs).arguments["tools"]
+        original(self, *args, **kwargs)
+
+    task_class.__init__ = construct
+
+
+def _signature(their: Any) -> tuple[inspect.Signature, dict[str, str]]:
+    """Return how a tool is called, and the types of its parameters by name where they are known.
+
+    The function's own signature, since the written one can be wrong; the written one of built-in functions.
+
+    Raises:
+        PluginError: neither can be read.
+    """
+    written = _written(their.fn_signature)
+    types_of = {name: p.annotation for name, p in written.parameters.items() if p.annotation is not p.empty}
+    try:
+        own = inspect.signature(their.function)
+    except (ValueError, TypeError):
+        if not written.parameters:
+            raise PluginError(f"the signature of tool '{their.name}' cannot be read") from None
+        return written, types_of
+    annotated = {name: p.annotation for name, p in own.parameters.items() if p.annotation is not p.empty}
+    return own, types_of | {name: getattr(hint, "__name__", str(hint)) for name, hint in annotated.items()}
+
+
+def _written(text: str) -> inspect.Signature:
+    """Return a signature from text such as `find(place: str, *tags: str) -> list`; without parameters if it is none."""
+    try:
+        definition = ast.parse(f"def {text}: ...").body[0]
+    except SyntaxError:
+        return inspect.Signature()
+    assert isinstance(definition, ast.FunctionDef)
+    given = definition.args
+    named: list[tuple[ast.arg, Any]] = [(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in given.args]
+    named += [(given.vararg, inspect.Parameter.VAR_POSITIONAL)] if given.vararg else []
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                name.arg, kind, annotation=ast.unparse(name.annotation) if name.annotation else inspect.Parameter.empty
+            )
+            for name, kind in named
+        ]
+    )
+
+
+def _spec(task: Any, path: str, checker: str) -> dict[str, Any]:
+    """Return a task as plain data.
+
+    Raises:
+        PluginError: what it expects cannot be written as a literal.
+    """
+    expected = repr(task.expected_output)
+    try:
+        ast.literal_eval(expected)
+    except (ValueError, SyntaxError):
+        raise PluginError(f"task '{task.name}' expects {expected[:80]}, which is no plain value") from None
+    function = m3_checkers.m3_exact if checker == "m3-exact" else m3_checkers.tolerant
+    return {
+        "name": task.name,
+        "instruction": task.instruction,
+        "options": {"path": path, "family": _family(task)},
+        "evaluate": f"from typing import Any\n\n{inspect.getsource(function)}\n\n"
+        f"def evaluate(answer):\n    return {function.__name__}(answer, {expected})\n",
+        "solution": f"final_answer({expected})",
+    }

