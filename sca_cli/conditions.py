@@ -87,10 +87,12 @@ def demanded(program: str) -> list[JSON]:
     Raises:
         NotPython: it does not parse.
     """
-    tree = source.parse(program)
+    tree = _Folded().visit(source.parse(program))
     for node in ast.walk(tree):
         if isinstance(node, ast.For | ast.comprehension) and isinstance(node.iter, ast.Constant):
             node.iter = ast.Constant(None)  # an alphabet
+        elif isinstance(node, ast.Compare) and any(_is_length(side) for side in [node.left, *node.comparators]):
+            node.comparators = [side for side in node.comparators if not isinstance(side, ast.Constant)]
         elif isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if name in {"round", "range", "get", "strip", "replace", "split", "join", "isclose", "getattr", "pop"}:
@@ -100,6 +102,26 @@ def demanded(program: str) -> list[JSON]:
                 ]
                 node.keywords = []
     return [value for value in source.literals(tree) if not _is_free(value)]
+
+
+def _is_length(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len"
+
+
+class _Folded(ast.NodeTransformer):
+    """Put sums and differences of numbers in their place: how much there was, and what was added, is one figure."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        left, right = node.left, node.right
+        if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
+            one, other = left.value, right.value
+            if isinstance(one, int | float) and isinstance(other, int | float):
+                if isinstance(node.op, ast.Add):
+                    return ast.Constant(one + other)
+                if isinstance(node.op, ast.Sub):
+                    return ast.Constant(one - other)
+        return node
 
 
 def _is_free(value: JSON) -> bool:

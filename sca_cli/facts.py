@@ -1,5 +1,6 @@
 """What a text tells: values mentioned in an instruction, or returned by tools, in whatever form."""
 
+import calendar
 import re
 from collections.abc import Iterable
 
@@ -90,7 +91,18 @@ class Known:
             words = re.sub(r"\W+", " ", f"{self._text} {self._documented}")
             if plain(value) in self._text or re.sub(r"\W+", " ", plain(value)).strip() in words:
                 return True
-            return not re.search(r"[^\W\d_]", value) and all(self.holds(number) for number in numbers(value))
+            if date := re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", value.strip()):
+                return self._holds_date(*map(int, date.groups()))
+            # Arithmetic: how many values there are needs no telling.
+            parts = [number for number in numbers(value) if number not in range(10)]
+            return not re.search(r"[^\W\d_]", value) and all(map(self.holds, parts))
         assert isinstance(value, int | float)
         # What was computed from known values may be held rounded.
-        return value in (0, 1, 2) or any(abs(abs(value) - n) <= 0.005 + 1e-9 * n for n in self._numbers)
+        return value in (0, 1, 2) or self._near(value)
+
+    def _holds_date(self, year: int, month: int, day: int) -> bool:
+        named = calendar.month_name[month].lower() in self._text or calendar.month_abbr[month].lower() in self._text
+        return (named or self._near(month)) and self._near(day) and year > 0
+
+    def _near(self, value: float) -> bool:
+        return any(abs(abs(value) - n) <= 0.005 + 1e-9 * n for n in self._numbers)
