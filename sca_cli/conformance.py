@@ -448,10 +448,9 @@ def held_out_tasks_hold(subject: Subject) -> str:
         verdicts = list(pool.map(lambda task: checks.verify(subject.sandbox, task), subject.tasks))
     for task, verdict in zip(subject.tasks, verdicts, strict=True):
         if not verdict.passed:
-            last = verdict.checks[-1]
-            raise Broken(
-                f"task {task.id} falls at '{verdict.stage}': {last.name} {last.outcome} {last.message}".strip()
-            )
+            right = {"solution": "pass"}
+            off = next(check for check in verdict.checks if check.outcome != right.get(check.name, "fail"))
+            raise Broken(f"task {task.id} falls at '{verdict.stage}': {off.name} {off.outcome} {off.message}".strip())
     return f"{len(subject.tasks)} tasks"
 
 

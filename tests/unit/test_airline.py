@@ -597,7 +597,7 @@ def test_a_jailed_world_is_the_seeds() -> None:
     """In the sandbox the state of a seed is what it is here, and the tools and policy are told."""
     assert "airline" in plugins.registry().environments
     with Sandbox(Limits(wall_s=60.0)) as sandbox:
-        tools, policy = sandbox.describe(EnvSpec(name="airline"))
+        tools, policy, _ = sandbox.describe(EnvSpec(name="airline"))
         assert len(tools) == 14
         assert "basic economy" in policy
         with sandbox.session(EnvSpec(name="airline"), 41) as session:

@@ -74,7 +74,7 @@ def spec(target: object) -> EnvSpec:
 def test_functions_are_tools_and_variables_the_state(shop: Path) -> None:
     """Public functions of the file itself are tools; what is marked writes; reset takes the seed; nothing is shared."""
     with Sandbox() as sandbox:
-        tools, policy = sandbox.describe(spec(shop))
+        tools, policy, _ = sandbox.describe(spec(shop))
         assert [(tool.name, tool.writes) for tool in tools] == [("count", False), ("sell", True), ("fail", False)]
         assert tools[0].parameters["properties"] == {"item": {"type": "string", "description": "its name."}}
         assert policy == "Sell only what is there."
@@ -101,7 +101,7 @@ def test_ordinary_errors_are_refusals(shop: Path) -> None:
 def test_a_class_is_an_environment_too(shop: Path) -> None:
     """FILE:CLASS makes one object, whose methods are tools and whose attributes are the state."""
     with Sandbox() as sandbox:
-        tools, policy = sandbox.describe(spec(f"{shop}:Till"))
+        tools, policy, _ = sandbox.describe(spec(f"{shop}:Till"))
         assert ([tool.name for tool in tools], policy) == (["amount", "pay"], "Mind the till.")
         with sandbox.session(spec(f"{shop}:Till"), 0) as session:
             session.call("pay", (30,))

@@ -308,7 +308,7 @@ def test_foreign_tools_run_no_code_and_keep_their_words(worlds) -> None:
         assert session.call("recipes", ["cake"]).error == "no course cake"
         assert session.call("scale", ["much", 2]).error.startswith("TypeError")
     retail = EnvSpec(name="taubench", options={"path": str(TAU_BENCH)})
-    tools, policy = sandbox.describe(retail)
+    tools, policy, _ = sandbox.describe(retail)
     assert policy.startswith("# Rules of the lamp shop")
     assert {tool.name for tool in tools if tool.writes} == {"cancel_pending_order", "modify_user_address"}
     with sandbox.session(retail, 0) as session:
