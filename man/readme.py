@@ -12,18 +12,22 @@ import cog
 from man import roff
 
 _WIDTH = 110
+_COLUMN = 53
 _TREE = {
-    # path → what it is, where it does not say so itself; a directory stands for all that is under it
-    "pyproject.toml": "one distribution: dependencies, extras, entry points, settings of the tools",
+    # path → what it is, where it does not say so itself; a directory stands for all that is under it, `*/` for each
+    "pyproject.toml": "one distribution: dependencies, extras, entry points",
     "constraints.txt": "the versions everything was tested with",
-    "sca_cli/*": "",
-    "plugins/": "the environments and models that come with `sca`, each a package of its own",
-    "examples/*": "",
-    "examples/scripted.jsonl": "replies of the `scripted` model for the transcript above",
-    "examples/experiments/": "RESULTS.md: what was measured, with commands, seeds and dates",
-    "examples/plugin/": "an environment plugin in a package of its own: what `sca env new library` writes",
-    "man/": "the manual pages, and what fills their options and records in",
-    "tests/": "run.sh runs unit/, cli/ and pipelines/ (real processes); benchmarks/ is run by hand",
+    "sca_cli/{app,plugins,hookspecs,interfaces,errors}.py": "the program; what plugins implement; exit codes",
+    "sca_cli/{records,streams,fanout}.py": "the wire format; JSONL in and out; many at work at once",
+    "sca_cli/{agent,chat,user,judge}.py": "an episode: agent, actions, customer, judge",
+    "sca_cli/{checks,evidence,agreement,duplicates}.py": "the funnel: the paper's filter and the proofs beyond",
+    "sca_cli/{source,conditions,facts,probes}.py": "what the proofs read and try; nothing is run here",
+    "sca_cli/{estimates,conformance}.py": "pass@k and intervals; what environments promise",
+    "sca_cli/*/": "",
+    "plugins/": "the environments and models that come with `sca`",
+    "examples/": "two runs as scripts, experiments/RESULTS.md, a plugin",
+    "man/": "the manual pages, and what fills in what is derived",
+    "tests/": "run.sh runs them; benchmarks/ is run by hand",
 }
 
 
@@ -35,39 +39,34 @@ def verbs() -> None:
 
 
 def tree() -> None:
-    """Write the tree: a line for each file, or for each directory that is one idea.
+    """Write the tree: a line for each directory or group of files that is one idea.
 
     Raises:
-        ValueError: a file or directory does not say what it is.
+        ValueError: a directory does not say what it is.
     """
     cog.outl("```")
     for line in _lines():
         text = _TREE.get(line) or _says_itself(roff.ROOT / line)
-        cog.outl(f"{line:<25} {_shortened(text, _WIDTH - 26)}")
+        cog.outl(f"{line:<{_COLUMN}} {_shortened(text, _WIDTH - _COLUMN - 1)}")
     cog.outl("```")
 
 
 def _lines() -> list[str]:
-    """Return the paths of the tree, a directory's files before its subdirectories."""
-    lines: dict[str, None] = {}
+    """Return the paths of the tree."""
+    lines: list[str] = []
     for path in _TREE:
-        if path.endswith("/*"):
-            inside = [entry for entry in (roff.ROOT / path[:-2]).iterdir() if entry.name[0] not in "._"]
-            for entry in sorted(inside, key=lambda entry: (entry.is_dir(), entry.name)):
-                lines[f"{path[:-2]}/{entry.name}{'/' if entry.is_dir() else ''}"] = None
+        if path.endswith("/*/"):
+            inside = sorted(entry.name for entry in (roff.ROOT / path[:-3]).iterdir() if entry.is_dir())
+            lines += [f"{path[:-2]}{name}/" for name in inside if name[0] not in "._"]
         else:
-            lines[path] = None
-    return list(lines)
+            lines.append(path)
+    return lines
 
 
 def _says_itself(path: Path) -> str:
-    """Return the first sentence of a module's or package's docstring, or of a script's first comment."""
-    file = path / "__init__.py" if path.is_dir() else path
-    text = ""
-    if file.suffix == ".py" and file.exists():
-        text = (ast.get_docstring(ast.parse(file.read_text())) or "").split("\n\n")[0]
-    elif file.suffix == ".sh":
-        text = next((row[2:] for row in file.read_text().splitlines() if row.startswith("# ")), "")
+    """Return the first sentence of a package's docstring."""
+    file = path / "__init__.py"
+    text = (ast.get_docstring(ast.parse(file.read_text())) or "").split("\n\n")[0] if file.exists() else ""
     if not text:
         raise ValueError(f"{path} does not say what it is; give it a docstring, or a text in man/readme.py")
     return re.split(r"\.(?:\s|$)", " ".join(text.split()))[0]

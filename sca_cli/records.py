@@ -117,8 +117,9 @@ class Check(_Part):
     """One program run against one fresh world, then judged by `evaluate`."""
 
     name: str
-    """`solution` or `failure_case[i]`; then `no-op`, `answer-only`, `random[i]` (calls and answer drawn at random), and
-    `solution@n` and `failure_case[i]@n` for those run again under hash seed, random numbers and clock number n."""
+    """`solution` or `failure_case[i]`; then `no-op`, `answer-only`, `random[i]` (calls and answer drawn at random),
+    `answer[i]` (the solution with another answer), and `solution@n` and `failure_case[i]@n` for those run again under
+    hash seed, random numbers and clock number n."""
     outcome: Outcome
     """pass: `evaluate` returned exactly True; fail: exactly False; invalid: neither, or the program did not finish."""
     reason: str = ""
