@@ -146,7 +146,7 @@ class Child:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
-            self._zygote.living -= 1
+            self._zygote.released()
 
 
 class Zygote:
@@ -182,6 +182,7 @@ class Zygote:
         self._known: set[str] = set()
         self._spares: list[Child] = []
         self._lock = threading.Lock()
+        self._count = threading.Lock()  # of `living`
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log = os.memfd_create("nsjail-log")
         try:
@@ -229,8 +230,18 @@ class Zygote:
             if not self._spares:
                 self._fork()
             self.born += 1
-            self.living += 1
+            with self._count:
+                self.living += 1
             return self._spares.pop()
+
+    def released(self) -> None:
+        """Count a child that the host has closed."""
+        with self._count:
+            self.living -= 1
+
+    def busy(self) -> bool:
+        """Tell whether somebody is asking it for something."""
+        return self._lock.locked()
 
     def spares(self) -> list[int]:
         """Return the process ids of the children that wait."""
@@ -238,15 +249,18 @@ class Zygote:
             return [child.pid() for child in self._spares]
 
     def _teach(self, key: str, value: Any) -> None:
-        for child in self._spares:  # these will never know
-            self.living += 1
-            child.close()
-        self._spares.clear()
+        self._drop_spares()  # these will never know
         try:
             send_blob(self._control, b"learn " + key.encode(), value)
         except OSError:
             raise ZygoteDied from None
         self._known.add(key)
+
+    def _drop_spares(self) -> None:
+        for child in self._spares:
+            self.living += 1  # as if it had been taken
+            child.close()
+        self._spares.clear()
 
     def _fork(self) -> None:
         try:
@@ -283,10 +297,7 @@ class Zygote:
     def close(self) -> None:
         """End the zygote, all its children and nsjail."""
         self._control.close()
-        for child in self._spares:
-            self.living += 1
-            child.close()
-        self._spares.clear()
+        self._drop_spares()
         process = getattr(self, "_process", None)
         if process is None:
             return

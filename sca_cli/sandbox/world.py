@@ -5,6 +5,7 @@ first use, replaced when they die, and ended by `close`.
 """
 
 import importlib.util
+import os
 import re
 import sys
 import threading
@@ -22,6 +23,8 @@ from sca_cli.sandbox.session import Session
 
 _PROGRAM_START_S = 30.0
 _WORLD_START_S = 120.0  # an environment may load its data when it is constructed
+_ZYGOTES = max(1, len(os.sched_getaffinity(0)) // 4)  # of one kind; one forks for about four cores
+_CHILDREN = 50_000  # then a zygote is replaced: what has grown in it, and fragments, goes
 
 
 class Description(NamedTuple):
@@ -138,23 +141,34 @@ class Sandbox:
 
 
 class _Slot:
-    """A place for one zygote, filled on demand and again when it has died."""
+    """A place for zygotes that do the same: one on demand, more where many cores wait for it, replaced when they die.
+
+    A zygote that has had many children is replaced too, and ended when the last of its sessions is.
+    """
 
     def __init__(self, name: str, start: Callable[[], jail.Zygote]) -> None:
         self.name = name
         self._start = start
         self._lock = threading.Lock()
-        self._zygote: jail.Zygote | None = None
+        self._zygotes: list[jail.Zygote] = []
+        self._retired: list[jail.Zygote] = []
 
     def zygote(self) -> jail.Zygote:
-        """Return the living zygote, started if need be."""
+        """Return a living zygote, one that nobody is asking if possible, started if need be."""
         with self._lock:
-            if self._zygote and not self._zygote.alive():
-                self._zygote.close()
-                self._zygote = None
-            if not self._zygote:
-                self._zygote = self._start()
-            return self._zygote
+            self._look_after()
+            idle = [zygote for zygote in self._zygotes if not zygote.busy()]
+            if not idle and len(self._zygotes) < _ZYGOTES:
+                self._zygotes.append(self._start())
+                idle = self._zygotes[-1:]
+            return (idle or self._zygotes)[0]
+
+    def _look_after(self) -> None:
+        self._retired += [zygote for zygote in self._zygotes if zygote.born >= _CHILDREN or not zygote.alive()]
+        self._zygotes = [zygote for zygote in self._zygotes if zygote not in self._retired]
+        for zygote in [zygote for zygote in self._retired if not (zygote.alive() and zygote.living)]:
+            zygote.close()
+            self._retired.remove(zygote)
 
     def spawn(
         self,
@@ -194,13 +208,13 @@ class _Slot:
 
     def spares(self) -> list[int]:
         with self._lock:
-            return self._zygote.spares() if self._zygote else []
+            return [pid for zygote in [*self._zygotes, *self._retired] for pid in zygote.spares()]
 
     def close(self) -> None:
         with self._lock:
-            if self._zygote:
-                self._zygote.close()
-                self._zygote = None
+            for zygote in [*self._zygotes, *self._retired]:
+                zygote.close()
+            self._zygotes, self._retired = [], []
 
 
 def _import_path(target: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Sessions: turns, tools, judgements, each limit and its reason, and what happens when a part dies."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from sca_cli.errors import WorldError
 from sca_cli.records import EnvSpec
-from sca_cli.sandbox import Limits, Sandbox, Session
+from sca_cli.sandbox import Limits, Sandbox, Session, world
 
 pytestmark = pytest.mark.sandbox
 
@@ -43,7 +44,7 @@ def open_descriptors() -> int:
 
 def zygotes(sandbox: Sandbox) -> list[int]:
     """Return the pids of the sandbox's zygotes, as the host sees them."""
-    nsjails = [slot._zygote._process.pid for slot in sandbox._slots.values() if slot._zygote]
+    nsjails = [zygote._process.pid for slot in sandbox._slots.values() for zygote in slot._zygotes]
     return [int(pid) for n in nsjails for pid in Path(f"/proc/{n}/task/{n}/children").read_text().split()]
 
 
@@ -451,3 +452,33 @@ def test_a_closed_session_kills_what_runs(sandbox: Sandbox, shop: EnvSpec) -> No
     while living(sandbox) != before - 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert living(sandbox) == before - 2
+
+
+def test_a_zygote_that_had_many_children_is_replaced(shop: EnvSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends when its last session is closed; sessions that are open go on, and new ones come from another."""
+    monkeypatch.setattr(world, "_CHILDREN", 3)
+    with Sandbox() as sandbox:
+        with sandbox.session(shop, 1) as early:
+            early.run(RENAME)
+            first = zygotes(sandbox)
+            for _ in range(4):
+                with sandbox.session(shop, 1) as session:
+                    session.run(RENAME)
+                    assert session.evaluate(IS_BOB).outcome == "pass"
+            assert not set(first) & set(zygotes(sandbox))
+            assert all(Path(f"/proc/{pid}").exists() for pid in first)
+            assert early.evaluate(IS_BOB).outcome == "pass"
+        with sandbox.session(shop, 1) as session:
+            session.run(RENAME)
+        assert not any(Path(f"/proc/{pid}").exists() for pid in first)
+
+
+def test_many_cores_get_many_zygotes(shop: EnvSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one zygote is busy another is started, up to as many as there is work for."""
+    monkeypatch.setattr(world, "_ZYGOTES", 2)
+    with Sandbox() as sandbox:
+        for _ in range(3):
+            slot = next(iter(sandbox._slots.values()), None)
+            with slot._zygotes[0]._lock if slot else contextlib.nullcontext():
+                sandbox.session(shop, 1).close()
+        assert len(zygotes(sandbox)) == 2
