@@ -15,7 +15,9 @@ from sca_cli.records import EnvSpec, Task, encode
 pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("no_strays")]
 
 ENV = EnvSpec(name="calculation", options={"family": "message_decoder"})
-WORDS = ("drawer", "stressed", "reknits", "repaid", "gateman")
+WORDS = ("drawer", "stressed", "reknits", "repaid")
+QUICK = ("--no-random", "--no-wrong", "--no-deterministic", "--no-conditions")
+"""Leaves out what runs many programs, where duplicates alone are looked at."""
 PHRASES = (
     "Which text do you get when you write the word {word} backwards?",
     "Turn the word {word} round, letter by letter, and report it.",
@@ -56,7 +58,7 @@ def stream() -> list[Task]:
     """Return tasks of which a third are new; what is new finishes after what repeats it."""
     first = [backwards(word, slow_s=0.3) for word in WORDS]
     again = [backwards(word, phrase) for phrase in PHRASES[1:] for word in WORDS]
-    return [first[0], again[0], *first[1:3], *again[1:8], *first[3:], *again[8:]]
+    return [first[0], again[0], *first[1:3], *again[1:6], *first[3:], *again[6:]]
 
 
 def test_duplicates_fall_whatever_finishes_first(sca, write, tmp_path: Path) -> None:
@@ -65,7 +67,9 @@ def test_duplicates_fall_whatever_finishes_first(sca, write, tmp_path: Path) -> 
     write("candidates", tasks)
     outputs = []
     for width in (1, 8):
-        ended = sca("verify", "candidates", "-o", f"kept{width}", "--rejected", f"fell{width}", "--concurrency", width)
+        ended = sca(
+            "verify", "candidates", "-o", f"kept{width}", "--rejected", f"fell{width}", "--concurrency", width, *QUICK
+        )
         assert ended.returncode == 0, ended.stderr
         outputs.append([(tmp_path / f"{name}{width}").read_bytes() for name in ("kept", "fell")])
     assert outputs[0] == outputs[1]
@@ -83,7 +87,7 @@ def test_duplicates_fall_whatever_finishes_first(sca, write, tmp_path: Path) -> 
 def test_duplicates_are_the_same_after_a_kill(write, tmp_path: Path) -> None:
     """kill -9 in the middle, then --resume: what was kept before counts as earlier, and the bytes are the same."""
     write("candidates", stream())
-    line = [str(BIN / "sca"), "verify", "candidates", "--concurrency", "8", "-q"]
+    line = [str(BIN / "sca"), "verify", "candidates", "--concurrency", "8", "-q", *QUICK]
 
     def finish(*more: str) -> list[bytes]:
         ended = subprocess.run(
@@ -107,15 +111,15 @@ def test_duplicates_are_the_same_after_a_kill(write, tmp_path: Path) -> None:
 
 def test_tasks_seen_before_count_as_earlier(sca, write, tmp_path: Path) -> None:
     """--seen FILE: what does the same as a task kept another day falls, and the same program is reported."""
-    write("monday", [backwards(word) for word in WORDS[:3]])
-    assert sca("verify", "monday", "-o", "kept.monday", "-q").returncode == 0
-    ids = write("tuesday", [backwards(word, PHRASES[1], "text") for word in WORDS[3:]])
+    write("monday", [backwards(word) for word in WORDS[:2]])
+    assert sca("verify", "monday", "-o", "kept.monday", "-q", *QUICK).returncode == 0
+    ids = write("tuesday", [backwards(word, PHRASES[1], "text") for word in WORDS[2:]])
     repeated = write("again", [backwards(word, PHRASES[2]) for word in WORDS])
-    ended = sca("verify", "tuesday", "again", "--seen", "kept.monday", "-o", "kept", "--rejected", "fell", "-q")
+    ended = sca("verify", "tuesday", "again", "--seen", "kept.monday", "-o", "kept", "--rejected", "fell", "-q", *QUICK)
     assert ended.returncode == 0, ended.stderr
     kept = written(tmp_path / "kept")
-    assert [task.id for task in kept] == [*ids, *repeated[3:]]
-    assert [task.id for task in written(tmp_path / "fell")] == repeated[:3]
+    assert [task.id for task in kept] == [*ids, *repeated[2:]]
+    assert [task.id for task in written(tmp_path / "fell")] == repeated[:2]
     reports = [[(found.stage, found.rejects) for found in task.verdict.findings] for task in kept if task.verdict]
     assert reports == [[], *[[("duplicate", False)]] * 3]
 

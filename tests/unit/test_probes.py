@@ -116,7 +116,7 @@ def test_a_task_without_answer_gets_none() -> None:
 def run(program: str, **tools: Any) -> list[Any]:
     """Run a program of probes and return what it answered."""
     answers: list[Any] = []
-    exec(program, {"final_answer": answers.append, **tools})  # noqa: S102  made by the function under test
+    exec(program, {"final_answer": answers.append, **tools})
     return answers
 
 
