@@ -286,6 +286,7 @@ def test_chance_is_the_same_in_one_twin(sandbox: Sandbox, shop: EnvSpec) -> None
         (f"return ' '.join({WORDS}) == answer", "fail"),
         ("return answer == ANSWER", "pass"),
     ],
+    ids=["time", "date", "order", "neither"],
 )
 def test_a_check_in_a_twin_sees_another_day_and_another_order(
     sandbox: Sandbox, shop: EnvSpec, check: str, outcome: str
