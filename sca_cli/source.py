@@ -221,18 +221,32 @@ def _reached(tree: ast.Module, tainted: set[str]) -> Iterator[str]:
                 yield from _bound(node.target)
                 if isinstance(node, ast.For):
                     yield from _touched(node)
+            case ast.For() | ast.While() if any(_cuts_short(part, tainted) for part in ast.walk(node)):
+                yield from _touched(node)
             case ast.If() | ast.While() if _mentions(node.test, tainted):
+                yield from _touched(node)
+            case ast.Match() if _mentions(node.subject, tainted):
                 yield from _touched(node)
             case ast.With() if any(_mentions(item.context_expr, tainted) for item in node.items):
                 yield from _touched(node)
             case ast.Try() if any(_mentions(part, tainted) for part in node.body):
                 yield from _touched(node)
-            case ast.FunctionDef() | ast.Lambda() if _mentions(node, tainted):
-                if isinstance(node, ast.FunctionDef):
-                    yield node.name
+            case ast.FunctionDef() if node.name in tainted or _mentions(node, tainted):
+                yield node.name
+                yield from (argument.arg for argument in node.args.args)
+            case ast.Lambda() if _mentions(node, tainted):
                 yield from (argument.arg for argument in node.args.args)
             case ast.Call() if any(_mentions(part, tainted) for part in [*node.args, *node.keywords]):
                 yield from _bound(node.func)
+
+
+def _cuts_short(node: ast.AST, tainted: set[str]) -> bool:
+    """Tell whether a tainted branch ends a loop or one of its rounds: what the loop binds then hangs on it."""
+    return (
+        isinstance(node, ast.If)
+        and _mentions(node.test, tainted)
+        and any(isinstance(part, ast.Break | ast.Continue) for part in ast.walk(node))
+    )
 
 
 def _mentions(node: ast.AST, names: set[str]) -> bool:

@@ -12,10 +12,17 @@ STEP_S = 34_567_891
 
 
 class _AsReal(type):
-    """Instances of the real class are instances of its stand-in."""
+    """What is of the real class is of its stand-in; classes derived from the stand-in are as any other."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, cls.__mro__[1])
+        return type.__instancecheck__(_real(cls), instance)
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        return type.__subclasscheck__(_real(cls), other)
+
+
+def _real(cls: type) -> type:
+    return cls.__mro__[1] if cls in (datetime.date, datetime.datetime) else cls
 
 
 def put_ahead(seconds: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca_cli.source import MAX_CHARS, MAX_DEPTH, NotPython, literals, mutants, parse
+from sca_cli.source import MAX_CHARS, MAX_DEPTH, NotPython, depends, literals, mutants, parse, takes_argument
 
 PROGRAM = """\
 price = convert_currency(120.5, 2)
@@ -186,3 +186,71 @@ def test_mutants_of_what_is_not_python_are_refused() -> None:
 def test_a_program_without_constants_or_calls_has_no_mutants() -> None:
     """Nothing to change, nothing made up."""
     assert list(mutants("x = y", 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "found"),
+    [
+        ("final_answer(look(1))", True),
+        ("a = look(1)\nb = a + 1\nfinal_answer(b)", True),
+        ("a: int = look(1)\nfinal_answer(answer := a)", True),
+        ("a = []\na.append(look(1))\nfinal_answer(a)", True),
+        ("a = {}\na['x'] = look(1)\nfinal_answer(a['x'])", True),
+        ("n = 0\nn += look(1)\nfinal_answer(n)", True),
+        ("a, *b = look(1)\nfinal_answer(b)", True),
+        ("final_answer([x for x in look(1)])", True),
+        ("n = 0\nfor x in look(1):\n    n += 1\nfinal_answer(n)", True),
+        ("n = 0\nif look(1):\n    n = 5\nfinal_answer(n)", True),
+        ("if look(1):\n    final_answer(5)\nelse:\n    final_answer(6)", True),
+        ("while look(1):\n    n = 2\nfinal_answer(n)", True),
+        ("try:\n    look(1)\n    n = 1\nexcept ToolError:\n    n = 2\nfinal_answer(n)", True),
+        ("def f():\n    return look(1)\nfinal_answer(f())", True),
+        ("f = lambda x: x + 1\nfinal_answer(f(look(1)))", True),
+        ("def f(x):\n    final_answer(x)\nf(look(1))", True),
+        ("b = a\na = look(1)\nfinal_answer(b)", True),
+        ("for x in 'abc':\n    if look(x):\n        break\nfinal_answer(x)", True),
+        ("n = 0\nwhile True:\n    n += 1\n    if look(n):\n        break\nfinal_answer(n)", True),
+        ("n = 0\nfor x in 'abc':\n    if look(x):\n        continue\n    n += 1\nfinal_answer(n)", True),
+        ("match look(1):\n    case 1:\n        n = 'one'\n    case _:\n        n = 'more'\nfinal_answer(n)", True),
+        ("for x in 'abc':\n    if x > 'a':\n        break\n    look(x)\nfinal_answer(x)", False),
+        ("def f(x):\n    return 7\nlook(1)\nfinal_answer(f(2))", False),
+        ("final_answer(7)", False),
+        ("look(1)\nfinal_answer(7)", False),
+        ("a = look(1)\nb = 7\nfinal_answer(b)", False),
+        ("for x in look(1):\n    print(x)\nfinal_answer(7)", False),
+        ("if look(1):\n    n = 5\nfinal_answer(7)", False),
+        ("try:\n    look(1)\nexcept ToolError:\n    pass\nfinal_answer(7)", False),
+        ("a = peek(1)\nfinal_answer(a)", False),
+        ("final_answer('look(1)')", False),
+        ("a = look(1)", False),
+    ],
+)
+def test_an_answer_depends_on_what_it_can_come_from(program: str, found: bool) -> None:
+    """A tool's result reaches the answer through names, containers, loops, branches and functions, or not at all."""
+    assert depends(program, {"look", "see"}) is found
+
+
+@pytest.mark.parametrize(
+    ("program", "found"),
+    [
+        ("def evaluate(answer): return True", True),
+        ("def evaluate(*answers): return True", True),
+        ("def evaluate(answer=None): return True", True),
+        ("def evaluate(): return True", False),
+        ("def evaluate(**more): return True", False),
+        ("def check(answer): return True\ndef evaluate(): return True", False),
+        ("evaluate = 7", False),
+        ("", False),
+    ],
+)
+def test_a_check_takes_an_argument_if_its_function_does(program: str, found: bool) -> None:
+    """Only the named function's own positional arguments count."""
+    assert takes_argument(program, "evaluate") is found
+
+
+def test_what_is_not_python_depends_on_nothing_that_could_be_told() -> None:
+    """Neither guesses at a text that does not parse."""
+    with pytest.raises(NotPython):
+        depends("final_answer(", {"look"})
+    with pytest.raises(NotPython):
+        takes_argument("def evaluate(:", "evaluate")

@@ -1,0 +1,190 @@
+"""`sca verify` beyond the paper's filter, in real pipes: duplicates, --seen, --paper, --agree."""
+
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from conftest import BIN, environment
+from loop_script import code
+
+from sca_cli import streams
+from sca_cli.records import EnvSpec, Task, encode
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("no_strays")]
+
+ENV = EnvSpec(name="calculation", options={"family": "message_decoder"})
+WORDS = ("drawer", "stressed", "reknits", "repaid")
+QUICK = ("--no-random", "--no-wrong", "--no-deterministic", "--no-conditions")
+"""Leaves out what runs many programs, where duplicates alone are looked at."""
+PHRASES = (
+    "Which text do you get when you write the word {word} backwards?",
+    "Turn the word {word} round, letter by letter, and report it.",
+    "Spell {word} from its end to its beginning.",
+)
+
+
+def backwards(word: str, phrase: str = PHRASES[0], name: str = "", *, slow_s: float = 0.0) -> Task:
+    """Return a task that proves itself: a word, backwards; a failure case may take its time."""
+    call = f"reverse_string('{word}')"
+    waits = f"import time\ntime.sleep({slow_s})\n" if slow_s else ""
+    return Task(
+        env=ENV,
+        instruction=phrase.format(word=word),
+        evaluate=f"def evaluate(answer):\n    return answer == {call}",
+        solution=f"{name} = {call}\nfinal_answer({name})" if name else f"final_answer({call})",
+        failure_cases=[f"final_answer('{word}')", f"{waits}final_answer({call}[1:])", f"final_answer({call} + 'x')"],
+    )
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., list[str]]:
+    """Return a function that writes tasks to a file and returns their ids."""
+
+    def put(name: str, tasks: Sequence[Task]) -> list[str]:
+        (tmp_path / name).write_bytes(b"".join(encode(task) + b"\n" for task in tasks))
+        return [task.id for task in tasks]
+
+    return put
+
+
+def written(path: Path) -> list[Task]:
+    """Return the tasks of a file."""
+    return list(streams.read([str(path)], Task))
+
+
+def stream() -> list[Task]:
+    """Return tasks of which a third are new; what is new finishes after what repeats it."""
+    first = [backwards(word, slow_s=0.3) for word in WORDS]
+    again = [backwards(word, phrase) for phrase in PHRASES[1:] for word in WORDS]
+    return [first[0], again[0], *first[1:3], *again[1:6], *first[3:], *again[6:]]
+
+
+def test_duplicates_fall_whatever_finishes_first(sca, write, tmp_path: Path) -> None:
+    """Of tasks that do the same the earliest in the input is kept, at any width, with the same bytes."""
+    tasks = stream()
+    write("candidates", tasks)
+    outputs = []
+    for width in (1, 8):
+        ended = sca(
+            "verify", "candidates", "-o", f"kept{width}", "--rejected", f"fell{width}", "--concurrency", width, *QUICK
+        )
+        assert ended.returncode == 0, ended.stderr
+        outputs.append([(tmp_path / f"{name}{width}").read_bytes() for name in ("kept", "fell")])
+    assert outputs[0] == outputs[1]
+    earliest: dict[str, str] = {}
+    for task in tasks:
+        earliest.setdefault(task.solution, task.id)
+    assert [task.id for task in written(tmp_path / "kept8")] == list(earliest.values())
+    fallen = written(tmp_path / "fell8")
+    assert len(fallen) == len(tasks) - len(WORDS)
+    assert {task.verdict.stage for task in fallen if task.verdict} == {"duplicate"}
+    counts = {words[0]: words[1] for line in ended.stderr.decode().splitlines() if len(words := line.split()) >= 2}
+    assert (counts["literals"], counts["duplicate"], counts["shapes"]) == (str(len(tasks)), str(len(WORDS)), "1")
+
+
+def test_duplicates_are_the_same_after_a_kill(write, tmp_path: Path) -> None:
+    """kill -9 in the middle, then --resume: what was kept before counts as earlier, and the bytes are the same."""
+    write("candidates", stream())
+    line = [str(BIN / "sca"), "verify", "candidates", "--concurrency", "8", "-q", *QUICK]
+
+    def finish(*more: str) -> list[bytes]:
+        ended = subprocess.run(
+            [*line, *more], capture_output=True, cwd=tmp_path, env=environment(), check=False, timeout=60
+        )
+        assert ended.returncode == 0, ended.stderr
+        return [(tmp_path / name).read_bytes() for name in (more[1], more[3])]
+
+    expected = finish("-o", "reference", "--rejected", "reference.fell")
+    with subprocess.Popen(
+        [*line, "-o", "out", "--rejected", "fell"], stderr=subprocess.PIPE, cwd=tmp_path, env=environment()
+    ) as process:
+        out = tmp_path / "out"
+        while not out.exists() or out.read_bytes().count(b"\n") < 2:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.002)
+        process.kill()
+    assert out.read_bytes() != expected[0]
+    assert finish("-o", "out", "--rejected", "fell", "--resume") == expected
+
+
+def test_tasks_seen_before_count_as_earlier(sca, write, tmp_path: Path) -> None:
+    """--seen FILE: what does the same as a task kept another day falls, and the same program is reported."""
+    write("monday", [backwards(word) for word in WORDS[:2]])
+    assert sca("verify", "monday", "-o", "kept.monday", "-q", *QUICK).returncode == 0
+    ids = write("tuesday", [backwards(word, PHRASES[1], "text") for word in WORDS[2:]])
+    repeated = write("again", [backwards(word, PHRASES[2]) for word in WORDS])
+    ended = sca("verify", "tuesday", "again", "--seen", "kept.monday", "-o", "kept", "--rejected", "fell", "-q", *QUICK)
+    assert ended.returncode == 0, ended.stderr
+    kept = written(tmp_path / "kept")
+    assert [task.id for task in kept] == [*ids, *repeated[2:]]
+    assert [task.id for task in written(tmp_path / "fell")] == repeated[:2]
+    reports = [[(found.stage, found.rejects) for found in task.verdict.findings] for task in kept if task.verdict]
+    assert reports == [[], *[[("duplicate", False)]] * 3]
+
+
+def test_the_papers_filter_alone_keeps_what_the_paper_keeps(sca, write, tmp_path: Path) -> None:
+    """--paper: check, solution and failure cases decide, and nothing else is run; without it defects fall too."""
+    good, leaking = backwards("drawer"), backwards("stressed", "Write {word} backwards: the answer is desserts.")
+    accepting, unneeded, wrong, lenient = (backwards(word) for word in ("reknits", "repaid", "gateman", "sleets"))
+    accepting.evaluate = "def evaluate(answer):\n    return answer != 'x'"
+    accepting.failure_cases = ["final_answer('x')"] * 3
+    unneeded.solution = "final_answer('diaper')"
+    wrong.solution = "final_answer('gate')"
+    lenient.failure_cases[1] = lenient.solution
+    again = backwards("drawer", PHRASES[1])
+    tasks = [good, leaking, accepting, unneeded, wrong, lenient, again]
+    ids = write("candidates", tasks)
+    ended = sca("verify", "candidates", "--paper", "-o", "paper", "--rejected", "paper.fell", "-q")
+    assert ended.returncode == 0, ended.stderr
+    kept = written(tmp_path / "paper")
+    assert [task.id for task in kept] == [*ids[:4], ids[6]]
+    assert all(task.verdict and len(task.verdict.checks) == 4 and not task.verdict.findings for task in kept)
+    assert stages(tmp_path / "paper.fell") == {ids[4]: "solution", ids[5]: "failures"}
+    assert sca("verify", "candidates", "-o", "kept", "--rejected", "fell", "-q").returncode == 0
+    assert [task.id for task in written(tmp_path / "kept")] == ids[:1]
+    assert stages(tmp_path / "fell") == dict(
+        zip(ids[1:], ["leak", "no-op", "tools", "solution", "failures", "duplicate"], strict=True)
+    )
+
+
+def stages(path: Path) -> dict[str, str]:
+    """Return where each task of a file fell."""
+    return {task.id: task.verdict.stage for task in written(path) if task.verdict}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_attempts_tell_a_mislabelled_task_and_an_unsolved_one(
+    sca, script, write, tmp_path: Path, *, strict: bool
+) -> None:
+    """--agree: a majority that the check refuses rejects the task, one that nobody solves is reported, and with
+    --strict falls.
+    """
+    good, unsolved = backwards("drawer"), backwards("stressed")
+    mislabelled = backwards("reknits", "How do you write the word {word}, letter for letter?")
+    ids = write("candidates", [good, mislabelled, unsolved])
+    model = script(
+        {"when": "word drawer", "replies": [code("final_answer(reverse_string('drawer'))")]},
+        {"when": "word reknits", "replies": [code("final_answer('Reknits')")]},
+        {"when": "word stressed", "replies": [code("final_answer('it is {seed}')")]},
+    )
+    line = ["verify", "candidates", "--agree", model, "--attempts", "3", "-o", "kept", "--rejected", "fell", "-q"]
+    ended = sca(*line, *(["--strict"] if strict else []))
+    assert ended.returncode == 0, ended.stderr
+    found = {task.id: task for name in ("kept", "fell") for task in written(tmp_path / name)}
+    verdicts = [task.verdict for task in (found[each] for each in ids) if task.verdict]
+    assert [verdict.stage for verdict in verdicts] == ["kept", "agreement", "agreement" if strict else "kept"]
+    assert [(each.attempts, each.passed, each.majority) for verdict in verdicts if (each := verdict.agreement)] == [
+        (3, 3, 3),
+        (3, 0, 3),
+        (3, 0, 1),
+    ]
+    messages = [
+        [finding.message for finding in verdict.findings if finding.stage == "agreement"] for verdict in verdicts
+    ]
+    assert messages == [
+        [],
+        ["mislabelled: 3 of 3 attempts come to 'Reknits', which the check refuses"],
+        ["unsolved: none of 3 attempts passes"],
+    ]

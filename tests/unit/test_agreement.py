@@ -1,0 +1,85 @@
+"""Independent attempts at an instruction, and what they say against its check."""
+
+import pytest
+
+from sca_cli.agreement import agreement
+from sca_cli.records import JSON, EnvSpec, Observation, Outcome, Rollout, Task
+
+TASK = Task(env=EnvSpec(name="shop"), instruction="i", evaluate="e")
+
+
+def tried(*attempts: tuple[JSON, Outcome] | tuple[JSON, Outcome, list[str]]) -> list[Rollout]:
+    """Return rollouts: each with its answer, its outcome and the names that it wrote."""
+    rollouts = []
+    for sample, (answer, outcome, *names) in enumerate(attempts):
+        calls = [Observation(tool="set_name", args=["u", name], writes=True) for name in (names[0] if names else [])]
+        rollouts.append(Rollout(id=str(sample), task=TASK, sample=sample, answer=answer, outcome=outcome, calls=calls))
+    return rollouts
+
+
+@pytest.mark.parametrize(
+    ("attempts", "attempted", "passed", "majority", "answer", "says"),
+    [
+        ([(7, "pass")] * 3, 3, 3, 3, 7, ""),
+        ([(8, "fail")] * 3, 3, 0, 3, 8, "mislabelled"),
+        ([(8, "fail")] * 2 + [(7, "pass")], 3, 1, 2, 8, "mislabelled"),
+        ([(8, "fail")] * 2 + [(7, "pass")] * 2, 4, 2, 2, 8, ""),
+        ([(8, "fail"), (9, "fail"), (7, "pass")], 3, 1, 1, 8, ""),
+        ([(8, "fail"), (9, "fail"), (10, "fail")], 3, 0, 1, 8, "unsolved"),
+        ([(8, "fail"), (None, "fail")], 2, 0, 1, 8, "unsolved"),
+        ([(None, "fail")] * 4, 4, 0, 0, None, "unsolved"),
+        ([(8, "fail")] * 2 + [(None, "fail")] * 3, 5, 0, 2, 8, "mislabelled"),
+        ([(8, "fail")] * 2 + [(8, "invalid")] * 3 + [(7, "pass")] * 2, 4, 2, 2, 8, ""),
+        ([(8, "invalid")] * 3, 0, 0, 0, None, ""),
+        ([], 0, 0, 0, None, ""),
+    ],
+)
+def test_a_majority_that_the_check_refuses_rejects(attempts, attempted, passed, majority, answer, says) -> None:
+    """More than half of the attempts that came to anything, at least two, must agree; nobody's success is reported."""
+    found, findings = agreement(tried(*attempts))
+    assert (found.attempts, found.passed, found.majority, found.answer) == (attempted, passed, majority, answer)
+    assert [finding.message.partition(":")[0] for finding in findings] == ([says] if says else [])
+    assert all(finding.rejects == (says == "mislabelled") for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (7, 7.0, True),
+        (1 / 3, 0.3333333, True),
+        (7, 8, False),
+        (1, True, False),
+        ("New  York", "new york", True),
+        ("New York", "Newyork", False),
+        ([1, "a"], [1.0, "A"], True),
+        ([1, 2], [2, 1], False),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+        ("7", 7, False),
+    ],
+)
+def test_answers_agree_up_to_rounding_and_spelling(one: JSON, other: JSON, same: bool) -> None:
+    """Two attempts come to one outcome if a reader would say so."""
+    found, findings = agreement(tried((one, "fail"), (other, "fail")))
+    assert found.majority == (2 if same else 1)
+    assert findings[0].rejects is same
+
+
+def test_the_changes_count_as_the_answer_does() -> None:
+    """The same answer with other changes is another outcome; without an answer the changes alone are one."""
+    found, _ = agreement(tried(("ok", "fail", ["Eve"]), ("ok", "fail", ["Bob"])))
+    assert found.majority == 1
+    found, findings = agreement(tried((None, "fail", ["Eve"]), (None, "fail", ["Eve"]), (None, "fail", [])))
+    assert (found.majority, findings[0].rejects) == (2, True)
+
+
+def test_calls_that_were_refused_change_nothing() -> None:
+    """Attempts that differ in refused calls only come to the same."""
+    rollouts = tried(("ok", "fail", ["Eve"]), ("ok", "fail", ["Eve"]))
+    rollouts[0].calls.append(Observation(tool="set_name", args=["nobody", "x"], writes=True, error="no"))
+    assert agreement(rollouts)[0].majority == 2
+
+
+def test_one_outcome_that_the_check_takes_once_is_no_mislabelling() -> None:
+    """Where the check accepts one of those that agree, it is not the check that is wrong."""
+    _, findings = agreement(tried((8, "fail"), (8, "fail"), (8, "pass")))
+    assert findings == []

@@ -1,0 +1,99 @@
+"""What makes two tasks the same: what they do, not their wording, names or layout."""
+
+import keyword
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sca_cli.duplicates import Known, masked
+from sca_cli.records import JSON, Check, EnvSpec, Observation, Task, Verdict
+
+NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True).filter(
+    lambda name: not keyword.iskeyword(name) and name not in ("add", "final_answer")
+)
+LITERALS = st.integers(0, 10**6).map(repr)
+
+
+def verified(
+    solution: str, *calls: list[JSON], instruction: str = "i", seed: int = 1, env: str = "shop", passed: bool = True
+) -> Task:
+    """Return a task that was verified, whose solution made calls of `add`."""
+    made = [Observation(tool="add", args=args) for args in calls]
+    verdict = Verdict(passed=passed, stage="kept", checks=[Check(name="solution", outcome="pass", calls=made)])
+    return Task(
+        env=EnvSpec(name=env), seed=seed, instruction=instruction, evaluate="e", solution=solution, verdict=verdict
+    )
+
+
+FIRST = verified("a = add(3, 4)\nfinal_answer(a)", [3, 4])
+
+
+@pytest.mark.parametrize(
+    ("task", "found"),
+    [
+        (FIRST, "calls"),
+        (verified("total  =  add( 3, 4 )  # sum\n\n\nfinal_answer(total)", [3, 4], instruction="Sum!"), "calls"),
+        (verified("x = 9\na = add(3, 4)\nfinal_answer(a)", [3, 4]), "calls"),
+        (verified("a = add(3, 4)\nfinal_answer(a)", [3, 4], seed=2), "calls"),
+        (verified("a = add(5, 6)\nfinal_answer(a)", [5, 6]), "values"),
+        (verified("final_answer(add(3, 4))", [3, 4]), None),
+        (verified("a = add(3, 4)\nfinal_answer(a + 1)", [3, 4]), None),
+        (verified("a = add(3, 4)\nfinal_answer(a)", [3, 4], env="kiosk"), None),
+        (verified("a = add('3', 4)\nfinal_answer(a)", ["3", 4]), None),
+    ],
+    ids=["itself", "wording", "unused step", "seed", "values", "layout of steps", "more", "environment", "type"],
+)
+def test_a_duplicate_does_the_same_whatever_it_is_called(task: Task, found: str | None) -> None:
+    """The same calls reject it, the same program with other values is reported, anything else is new."""
+    known = Known()
+    known.add(FIRST)
+    findings = known.compare(task)
+    assert [(each.stage, each.rejects) for each in findings] == ([("duplicate", found == "calls")] if found else [])
+    assert all(found in each.message for each in findings if found)
+
+
+def test_only_what_passed_counts_as_earlier() -> None:
+    """A task that fell, or was never verified, makes no duplicate of the next one."""
+    known = Known()
+    known.add(verified(FIRST.solution, [3, 4], passed=False))
+    bare = verified(FIRST.solution)
+    bare.verdict = None
+    known.add(bare)
+    assert known.compare(FIRST) == []
+
+
+def test_comparing_does_not_take_in() -> None:
+    """A task is known once it was added, not once it was looked at."""
+    known = Known()
+    assert known.compare(FIRST) == known.compare(FIRST) == []
+
+
+@given(NAMES, NAMES, LITERALS, LITERALS, st.sampled_from(["", "\n\n", "  # why\n", "\nunused = 7\n"]))
+def test_masking_ignores_names_literals_and_layout(one: str, other: str, a: str, b: str, gap: str) -> None:
+    """Renamed variables, other literals of a type, blank lines, comments and unused steps leave the masked program."""
+    program = "{name} = add({literal}, 'x'){gap}\nfinal_answer({name})"
+    first = program.format(name=one, literal=a, gap="")
+    second = program.format(name=other, literal=b, gap=gap)
+    assert masked(first) == masked(second)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("final_answer(add(1, 2))", "final_answer(sub(1, 2))"),
+        ("final_answer(add(1, 2))", "final_answer(add(1, 2.0))"),
+        ("final_answer(add(1, 2))", "final_answer(add(1, '2'))"),
+        ("a = f()\nb = g()\nfinal_answer(a - b)", "a = f()\nb = g()\nfinal_answer(b - a)"),
+        ("final_answer(f(x=1))", "final_answer(f(y=1))"),
+        ("final_answer(a.x)", "final_answer(a.y)"),
+    ],
+)
+def test_masking_keeps_what_a_program_does(one: str, other: str) -> None:
+    """Tools, types of literals, the flow of values and named arguments tell programs apart."""
+    assert masked(one) != masked(other)
+
+
+def test_what_does_not_parse_stays_as_it_is() -> None:
+    """Without a tree there is nothing to mask."""
+    assert masked("final_answer(") == "final_answer("
