@@ -53,7 +53,7 @@ def started(arguments: list[str], **options: Any) -> "subprocess.Popen[bytes]":
     """Start `sca verify --all` with the worlds of the tasks."""
     path = os.pathsep.join(filter(None, [str(DEFECTS / "site"), os.environ.get("PYTHONPATH", "")]))
     return subprocess.Popen(
-        [SCA, "verify", "--all", "-q", *arguments],
+        [SCA, "verify", "--all", "--paper", "-q", *arguments],
         stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": path}, **options,
     )  # fmt: skip
 

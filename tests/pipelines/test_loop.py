@@ -72,14 +72,12 @@ def test_the_whole_loop_in_one_pipe(shell, tmp_path: Path) -> None:
     for task in made["tasks"]:
         assert isinstance(task, Task)
         assert task.verdict is not None
-        assert (task.verdict.passed, task.verdict.stage, len(task.verdict.checks), task.calls) == (
-            True,
-            "kept",
-            4,
-            1,
-        )
+        assert (task.verdict.passed, task.verdict.stage, task.calls) == (True, "kept", 1)
+        names = [check.name for check in task.verdict.checks]
+        assert names[:5] == ["solution", *(f"failure_case[{n}]" for n in range(3)), "no-op"]
         assert any(word in task.instruction for word in WORDS)
-    assert {task.verdict.stage for task in made["fallen"] if isinstance(task, Task) and task.verdict} == {"solution"}
+    stages = {task.verdict.stage for task in made["fallen"] if isinstance(task, Task) and task.verdict}
+    assert "solution" in stages and stages <= {"solution", "duplicate"}
     assert len(rollouts) == 2 * len(made["tasks"])
     for rollout in rollouts:
         assert isinstance(rollout, Rollout)
@@ -344,7 +342,7 @@ def test_an_environment_from_outside_goes_through_the_whole_loop(shell, outside:
         name="outside",
     )
     settings = {"SCA_MODEL": model, "SCA_ENV": "corner-shop", "PYTHONPATH": outside}
-    ended = shell("sca env list; sca explore -n 2 | sca challenge | sca verify", **settings)
+    ended = shell("sca env list; sca explore -n 2 | sca challenge | sca verify --no-duplicate", **settings)
     *listed, _, _ = lines = ended.stdout.splitlines()
     assert [line for line in listed if line.startswith("corner-shop")]
     assert [json.loads(line)["verdict"]["stage"] for line in lines[-2:]] == ["kept", "kept"], ended.stderr
