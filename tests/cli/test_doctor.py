@@ -134,7 +134,7 @@ WEAK: dict[str, tuple[str, str, str, str]] = {
     "kernel": ("confine", "_ERRNO | _EPERM)]", "_ALLOW)]", "was reached by"),
     "network": ("confine", "_ERRNO | _EPERM)]", "_ALLOW)]", "are not refused"),
     "processes": ("confine", "_ERRNO | _EPERM)]", "_ALLOW)]", "not refused"),
-    "descriptors": ("confine", "os.closerange(first_closed, self._last_fd)", "os.dup2(os.open('/', 0), 9)", "open"),
+    "descriptors": ("confine", "os.closerange(first_closed, self.last_fd)", "os.dup2(os.open('/', 0), 9)", "open"),
     "memory": ("confine", "resource.setrlimit(resource.RLIMIT_AS, (room, room))", "pass", "instead of the limit"),
     "cpu": ("confine", "resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))", "pass", "'timeout' instead"),
     "calls": ("server", "> self._most_calls", "> 10000000", "instead of the limit 'calls'"),
