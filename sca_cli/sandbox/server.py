@@ -111,6 +111,9 @@ class _Callable:
         properties = tool.parameters["properties"]
         self.parameters = [(p.name, p.kind is p.VAR_POSITIONAL) for p in self.signature.parameters.values()]
         self.checks = {name: (_checker(schema), _type_words(schema)) for name, schema in properties.items()}
+        plain = [p for p in self.signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self._names = [p.name for p in plain] if len(plain) == len(self.parameters) else []
+        self._needed = sum(p.default is p.empty for p in plain)
 
     def spread(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Turn a named array given for `*args`, as JSON tool calls have it, into positional arguments."""
@@ -125,7 +128,7 @@ class _Callable:
     def misfit(self, args: list[Any], kwargs: dict[str, Any]) -> str:
         """Return what is wrong with the arguments, in the words of Python, or ""."""
         try:
-            bound = self.signature.bind(*args, **kwargs).arguments
+            bound = self._bound(args, kwargs)
         except TypeError as error:
             return f"{self.tool.name}() {error}"
         for name, value in bound.items():
@@ -133,6 +136,12 @@ class _Callable:
             if not fits(list(value) if isinstance(value, tuple) else value):
                 return f"{self.tool.name}() argument '{name}' must be {words}, not {_shown(value)}"
         return ""
+
+    def _bound(self, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+        # Binding by the signature costs as much as the rest of a call; most calls do not need it.
+        if not kwargs and self._needed <= len(args) <= len(self._names):
+            return dict(zip(self._names, args, strict=False))
+        return self.signature.bind(*args, **kwargs).arguments
 
 
 def _shown(value: Any) -> str:
