@@ -52,6 +52,8 @@ class Episode:
     """What happened."""
 
     messages: list[Message]
+    opening: int = 0
+    """How many messages there were before the model said anything."""
     segments: list[Segment] = field(default_factory=list)
     answer: JSON = None
     stop: Literal["answer", "user", "turns", "tokens", "time", "context", "error", "acted"] = "turns"
@@ -132,7 +134,7 @@ class Actor:
         Raises:
             WorldError: the environment broke.
         """
-        episode = Episode(messages=list(opening), usage=customer.usage if customer else Usage())
+        episode = Episode(messages=list(opening), opening=len(opening), usage=customer.usage if customer else Usage())
         limits = self.user_limits if customer else self.limits
         tracker = _Tokens()
         started = time.monotonic()

@@ -41,7 +41,7 @@ def shop() -> EnvSpec:
     return SHOP
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def counter() -> EnvSpec:
     """Register the shop's counter, where an agent serves a customer, and return its specification."""
     plugins.registry().environments["counter"] = plugins.Entry("counter", "worlds:Counter", "a counter", "", "tests")

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import dropwhile
 from typing import Annotated
 
 import typer
@@ -93,8 +92,7 @@ class Attempts:
             return rollout
         self._record(rollout, episode)
         if self.judge is not None and task.unverified and episode.stop not in ("error", "time"):
-            acted = list(dropwhile(lambda message: message.role != "assistant", episode.messages))
-            judgement = await self.judge(task, acted, episode.answer, seed)
+            judgement = await self.judge(task, episode.messages[episode.opening :], episode.answer, seed)
             rollout.judged_by = self.judge.name
             _judge(rollout, judgement)
             if judgement.outcome == "invalid":

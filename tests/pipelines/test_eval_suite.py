@@ -42,7 +42,8 @@ def scores(text: bytes) -> list[dict]:
 
 def test_a_scripted_model_is_scored_by_the_state_it_leaves(sca, script, tmp_path: Path) -> None:
     """Two of four tasks: what was to be done was done, what was to be said was said; attempts and facts are kept."""
-    ended = sca("eval", "--suite", f"taubench:{TAU_BENCH}", "-k", 2, "--model", script(*RETAIL), "--rollouts", "r")
+    suite = f"taubench:{TAU_BENCH}"
+    ended = sca("eval", "--suite", suite, "-k", 2, "--direct", "--model", script(*RETAIL), "--rollouts", "r")
     (score,) = scores(ended.stdout)
     assert (score["tasks"], score["noop"]) == (4, 0.25), ended.stderr
     assert score["pass_at"]["1"]["value"] == score["pass_hat"]["2"]["value"] == 0.5
