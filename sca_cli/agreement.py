@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from sca_cli.facts import as_float
 from sca_cli.records import JSON, Agreement, Finding, Rollout
 
 
@@ -51,7 +52,7 @@ def _canonical(value: JSON) -> JSON:
         case bool():
             return value
         case int() | float():
-            return float(f"{value:.6g}")
+            return float(f"{as_float(value):.6g}")
         case str():
             return " ".join(value.lower().split())
         case list():

@@ -7,7 +7,7 @@ import ast
 import copy
 from collections.abc import Iterator
 
-from sca_cli import source
+from sca_cli import facts, source
 from sca_cli.records import JSON
 
 _GUARDS = {"isinstance", "hasattr", "callable", "type", "len"}
@@ -117,6 +117,8 @@ class _Folded(ast.NodeTransformer):
         if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
             one, other = left.value, right.value
             if isinstance(one, int | float) and isinstance(other, int | float):
+                if isinstance(one, float) or isinstance(other, float):
+                    one, other = facts.as_float(one), facts.as_float(other)
                 if isinstance(node.op, ast.Add):
                     return ast.Constant(one + other)
                 if isinstance(node.op, ast.Sub):

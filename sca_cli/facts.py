@@ -1,6 +1,7 @@
 """What a text tells: values mentioned in an instruction, or returned by tools, in whatever form."""
 
 import calendar
+import math
 import re
 from collections.abc import Iterable
 
@@ -17,6 +18,14 @@ _WORDS = {
 def plain(text: str) -> str:
     """Return a text in lower case, with blanks and commas alike."""
     return re.sub(r"[\s,$]+", " ", text).strip().lower()
+
+
+def as_float(number: float) -> float:
+    """Return a number as a float: infinite where an integer is beyond their range."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def numbers(text: str) -> list[float]:
@@ -56,7 +65,7 @@ def alike(one: JSON, other: JSON) -> bool:
         case (bool(), _) | (_, bool()):
             return one is other
         case (int() | float(), int() | float()):
-            return abs(one - other) <= 0.05 + 0.02 * abs(one)
+            return one == other or abs(as_float(one) - as_float(other)) <= 0.05 + 0.02 * abs(as_float(one))
         case str(), str():
             return re.sub(r"\W", "", one).lower() == re.sub(r"\W", "", other).lower()
         case list(), list():
@@ -77,21 +86,20 @@ class Known:
 
     def __init__(self, instruction: str, others: Iterable[JSON], documented: Iterable[str] = ()) -> None:
         self._text = plain(instruction + " " + " ".join(map(str, others)))
-        self._documented = plain(" ".join(documented))
+        self._words = re.sub(r"\W+", " ", f"{self._text} {plain(' '.join(documented))}")
         told = set(numbers(instruction))
         told |= {_WORDS[word] for word in re.findall(r"\w+", instruction.lower()) if word in _WORDS}
         if re.search(r"%|per ?cent|\bcents?\b|share", instruction, re.IGNORECASE):
             told.add(100)
         shares = {share for n in told for share in (n / 100, n * 100, 1 - n / 100, 1 + n / 100)}
-        self._numbers = sorted({abs(n) for n in [*told, *shares, *numbers(self._text)]})
+        self._numbers = {abs(n) for n in [*told, *shares, *numbers(self._text)]}
 
     def holds(self, value: JSON) -> bool:
         """Tell whether a string or number is known: as it is, or, without letters, by each of its numbers."""
         if isinstance(value, str):
-            words = re.sub(r"\W+", " ", f"{self._text} {self._documented}")
-            if plain(value) in self._text or re.sub(r"\W+", " ", plain(value)).strip() in words:
+            if plain(value) in self._text or re.sub(r"\W+", " ", plain(value)).strip() in self._words:
                 return True
-            if date := re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", value.strip()):
+            if date := re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])-(\d\d)", value.strip()):
                 return self._holds_date(*map(int, date.groups()))
             # Arithmetic: how many values there are needs no telling.
             parts = [number for number in numbers(value) if number not in range(10)]
@@ -100,9 +108,10 @@ class Known:
         # What was computed from known values may be held rounded.
         return value in (0, 1, 2) or self._near(value)
 
-    def _holds_date(self, year: int, month: int, day: int) -> bool:
+    def _holds_date(self, month: int, day: int) -> bool:
         named = calendar.month_name[month].lower() in self._text or calendar.month_abbr[month].lower() in self._text
-        return (named or self._near(month)) and self._near(day) and year > 0
+        return (named or self._near(month)) and self._near(day)
 
     def _near(self, value: float) -> bool:
-        return any(abs(abs(value) - n) <= 0.005 + 1e-9 * n for n in self._numbers)
+        size = abs(as_float(value))
+        return any(abs(size - n) <= 0.005 + 1e-9 * n for n in self._numbers)

@@ -1,10 +1,12 @@
 """Programs that must not pass a sound check: random tool calls, and answers that only look like the right one."""
 
+import math
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from sca_cli import facts
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, Observation
 
@@ -119,7 +121,7 @@ def _alike(value: JSON, answer: JSON) -> bool:
     if isinstance(value, str) and isinstance(answer, str):
         return value.strip().lower() not in answer.lower() and answer.strip().lower() not in value.lower()
     is_number = isinstance(answer, int | float) and isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value - answer) > 1.5 + 0.04 * abs(answer)
+    return is_number and abs(facts.as_float(value) - facts.as_float(answer)) > 1.5 + 0.04 * abs(facts.as_float(answer))
 
 
 def _value(schema: Any, drawn: random.Random) -> JSON:
@@ -160,8 +162,12 @@ def another(answer: JSON, drawn: random.Random, *, near: bool) -> JSON:
         case bool():
             return not answer
         case int() | float():
-            away = abs(answer) * (0.04 if near else drawn.uniform(0.7, 3.0)) + (1.5 if near else drawn.uniform(5, 50))
-            other = answer + (away if drawn.random() < 0.5 else -away)
+            away = abs(facts.as_float(answer)) * (0.04 if near else drawn.uniform(0.7, 3.0)) + (
+                1.5 if near else drawn.uniform(5, 50)
+            )
+            other = facts.as_float(answer) + (away if drawn.random() < 0.5 else -away)
+            if not math.isfinite(other):
+                return answer // 2
             return round(other) if isinstance(answer, int) else round(other, 4)
         case str():
             return _other_text(answer, drawn, near=near)

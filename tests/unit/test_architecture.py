@@ -21,7 +21,8 @@ LEVELS: list[set[str]] = [
     {"hookspecs"},
     {"plugins"},  # the sandbox asks it what to import into a world
     {"prompts", "chat", "source", "sandbox", "estimates"},
-    {"conditions", "facts", "probes", "duplicates", "agreement", "user"},
+    {"facts", "duplicates", "user"},
+    {"conditions", "probes", "agreement"},
     {"evidence"},
     {"agent", "checks", "doctor", "judge"},
     {"methods", "conformance"},

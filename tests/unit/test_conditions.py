@@ -121,3 +121,8 @@ def test_what_is_not_python_is_refused(function) -> None:
     """Neither guesses at a text that does not parse."""
     with pytest.raises(source.NotPython):
         function("def evaluate(:")
+
+
+def test_a_sum_beyond_the_floats_is_folded_too() -> None:
+    """An integer that no float holds, plus a float, is a number like others."""
+    assert conditions.demanded(f"x = {10**400} + 1.5") == [float("inf")]

@@ -156,4 +156,12 @@ def test_known_is_what_was_told_in_any_form(value: Any, known: bool) -> None:
 @given(st.text(), st.text(min_size=1))
 def test_a_text_told_is_known(around: str, text: str) -> None:
     """Whatever stands in the instruction as it is needs no telling."""
-    assert facts.Known(f"{around} {text} {around}", []).holds(text)
+    assert facts.facts.Known(f"{around} {text} {around}", []).holds(text)
+
+
+def test_what_a_model_wrote_cannot_break_the_look_at_it() -> None:
+    """Numbers beyond the floats are compared as infinite, and a month that does not exist is no date."""
+    known = facts.Known("Pay 12 euros in May.", [])
+    assert not known.holds(10**400) and not known.holds(-(10**400))
+    assert not known.holds("2025-13-12") and not known.holds("2025-00-12")
+    assert facts.alike(10**400, 10**400) and not facts.alike(10**400, 12)

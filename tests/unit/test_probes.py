@@ -160,3 +160,11 @@ def test_replays_leave_out_or_change_one_writing_call() -> None:
 def test_leaves_are_the_values_inside(value: Any, found: list[Any]) -> None:
     """Lists and objects are opened, all else is given back."""
     assert list(probes.leaves(value)) == found
+
+
+def test_an_answer_beyond_the_floats_has_others_too() -> None:
+    """Another answer is made of it, near or far, which is finite and not the same."""
+    for answer in (10**400, -(10**400), 1.7e308, 10**308):
+        for near in (False, True):
+            other = probes.another(answer, random.Random(0), near=near)
+            assert other != answer and type(other) is type(answer)
