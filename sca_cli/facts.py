@@ -65,7 +65,8 @@ def alike(one: JSON, other: JSON) -> bool:
         case (bool(), _) | (_, bool()):
             return one is other
         case (int() | float(), int() | float()):
-            return one == other or abs(as_float(one) - as_float(other)) <= 0.05 + 0.02 * abs(as_float(one))
+            away = abs(as_float(one) - as_float(other))
+            return one == other or (away < math.inf and away <= 0.05 + 0.02 * abs(as_float(one)))
         case str(), str():
             return re.sub(r"\W", "", one).lower() == re.sub(r"\W", "", other).lower()
         case list(), list():

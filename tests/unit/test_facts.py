@@ -156,7 +156,7 @@ def test_known_is_what_was_told_in_any_form(value: Any, known: bool) -> None:
 @given(st.text(), st.text(min_size=1))
 def test_a_text_told_is_known(around: str, text: str) -> None:
     """Whatever stands in the instruction as it is needs no telling."""
-    assert facts.facts.Known(f"{around} {text} {around}", []).holds(text)
+    assert facts.Known(f"{around} {text} {around}", []).holds(text)
 
 
 def test_what_a_model_wrote_cannot_break_the_look_at_it() -> None:
