@@ -38,11 +38,11 @@ def agreement(rollouts: Sequence[Rollout]) -> tuple[Agreement, list[Finding]]:
 
 
 def _came_to_something(rollout: Rollout) -> bool:
-    return rollout.answer is not None or any(call.writes and not call.error for call in rollout.calls)
+    return rollout.answer is not None or any(call.changed() for call in rollout.calls)
 
 
 def _outcome(rollout: Rollout) -> bytes:
-    changes = [[call.tool, call.args, call.kwargs] for call in rollout.calls if call.writes and not call.error]
+    changes = [call.asked() for call in rollout.calls if call.changed()]
     return msgspec.json.encode([_canonical(rollout.answer), changes])
 
 

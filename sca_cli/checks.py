@@ -8,7 +8,6 @@ The paper's filter (section 3) keeps a task only if (1) its evaluation function 
 3. What `evidence` asks for beyond.
 """
 
-import random
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ def verify(sandbox: Sandbox, task: Task, stages: Collection[str] = (), *, strict
     passed = (evaluation_runs(solution), solution.outcome == "pass", failures_fail(checks[1:]))
     if not all(passed):
         return reject(verdict, PAPER_STAGES[passed.index(False)])
-    tools, run = sandbox.describe(task.env)[0], partial(_run, sandbox, task)
+    tools, run = sandbox.describe(task.env).tools, partial(run_check, sandbox, task)
     trial = evidence.Trial(task, tools, solution, runs[0].calls, runs[0].reads, run, checks)
     for name in [name for name in evidence.STAGES if name in stages]:
         found = list(_findings(name, trial))
@@ -84,13 +83,9 @@ class _Judged:
 
 
 def _filter(sandbox: Sandbox, task: Task) -> list[_Judged]:
-    """Run what the paper's filter asks for, in an order that nobody can foresee from inside; return it in its own."""
-    programs = [("solution", task.solution)]
-    programs += [(f"failure_case[{index}]", text) for index, text in enumerate(task.failure_cases)]
-    places = list(range(len(programs)))
-    random.Random(task.id).shuffle(places)
-    done = {place: _judged(sandbox, task, programs[place][1], programs[place][0]) for place in places}
-    return [done[place] for place in sorted(done)]
+    """Run what the paper's filter asks for, shuffled; return it in its own order."""
+    done = {name: _judged(sandbox, task, text, name) for name, text in evidence.shuffled(task)}
+    return [done["solution"], *(done[f"failure_case[{index}]"] for index in range(len(task.failure_cases)))]
 
 
 def _findings(name: str, trial: evidence.Trial) -> Iterable[Finding]:
@@ -98,10 +93,6 @@ def _findings(name: str, trial: evidence.Trial) -> Iterable[Finding]:
         yield from evidence.STAGES[name](trial)
     except source.NotPython as error:
         yield Finding(name, f"it cannot be examined: {error}")
-
-
-def _run(sandbox: Sandbox, task: Task, program: str, name: str, twin: int, evaluate: str) -> Check:
-    return run_check(sandbox, task, program, name, twin=twin, evaluate=evaluate)
 
 
 def evaluation_runs(solution: Check) -> bool:
@@ -114,7 +105,7 @@ def failures_fail(failures: list[Check]) -> bool:
     return len(failures) == FAILURE_CASES and all(check.outcome == "fail" for check in failures)
 
 
-def run_check(sandbox: Sandbox, task: Task, program: str, name: str, *, twin: int = 0, evaluate: str = "") -> Check:
+def run_check(sandbox: Sandbox, task: Task, program: str, name: str, twin: int = 0, evaluate: str = "") -> Check:
     """Run one program in a fresh world, then judge it by the task's `evaluate`.
 
     Args:

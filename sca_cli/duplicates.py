@@ -44,7 +44,7 @@ class Known:
 def _keys(task: Task) -> tuple[bytes, bytes]:
     calls = task.verdict.checks[0].calls if task.verdict and task.verdict.checks else []
     shape = [str(task.env), masked(task.solution)]
-    done = [*shape, [[call.tool, call.args, call.kwargs] for call in calls]]
+    done = [*shape, [call.asked() for call in calls]]
     return _digest(shape), _digest(done)
 
 

@@ -10,15 +10,15 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice, takewhile
+from itertools import chain, islice
 
 from sca_cli import conditions, facts, probes, source
 from sca_cli.interfaces import Tool
-from sca_cli.records import JSON, Check, Finding, Observation, Task
+from sca_cli.records import Check, Finding, Observation, Task
 
 _RANDOM_PROGRAMS = 3
 _TWINS = 4
-"""Other surroundings that a task which names chance or time is run in; one is enough for the rest."""
+"""Other surroundings for a task that makes sets, whose order may decide; one is enough for the rest."""
 _MUTANTS = 12
 _WRONG_PROGRAMS = 10
 _CHANCE = {
@@ -61,12 +61,20 @@ class Trial:
         return self.checks[-1]
 
 
+def shuffled(task: Task) -> list[tuple[str, str]]:
+    """Return name and text of the solution and the failure cases, in an order that nobody can foresee from inside."""
+    programs = [("solution", task.solution)]
+    programs += [(f"failure_case[{index}]", text) for index, text in enumerate(task.failure_cases)]
+    random.Random(task.id).shuffle(programs)
+    return programs
+
+
 def no_op(trial: Trial) -> Iterator[Finding]:
     """Doing nothing must not pass; nor the answer alone, where the check looks at a state that the solution changes."""
     if trial.seen("", "no-op").outcome == "pass":
         yield Finding("no-op", "doing nothing passes")
         return
-    changes = any(call.writes and not call.error for call in trial.calls)
+    changes = any(call.changed() for call in trial.calls)
     if changes and trial.solution.answer is not None and _reads(trial):
         program = f"final_answer({trial.solution.answer!r})"
         if trial.seen(program, "answer-only").outcome == "pass":
@@ -127,9 +135,7 @@ def _comes_to(check: Check, solution: Check, judges_answers: bool) -> bool:
     """Tell whether a program gave the solution's answer and made its changes."""
     if judges_answers and not facts.alike(check.answer, solution.answer):
         return False
-    one, other = (
-        [[c.tool, c.args, c.kwargs] for c in each.calls if c.writes and not c.error] for each in (check, solution)
-    )
+    one, other = ([call.asked() for call in each.calls if call.changed()] for each in (check, solution))
     return facts.alike(one, other)
 
 
@@ -139,19 +145,18 @@ def _last_line(program: str) -> str:
 
 def deterministic(trial: Trial) -> Iterator[Finding]:
     """The same programs must fare the same under another hash seed, other random numbers and another date."""
-    programs = [("solution", trial.task.solution, "pass")]
-    programs += [(f"failure_case[{n}]", text, "fail") for n, text in enumerate(trial.task.failure_cases)]
-    random.Random(trial.task.id).shuffle(programs)
-    for name, text in (("check", trial.task.evaluate), ("solution", trial.task.solution)):
-        if named := sorted(_CHANCE & set(_names(source.parse(text)))):
+    trees = {"check": source.parse(trial.task.evaluate), "solution": source.parse(trial.task.solution)}
+    for name, tree in trees.items():
+        if named := sorted(_CHANCE & set(_names(tree))):
             yield Finding("deterministic", f"the {name} depends on {', '.join(named)}")
             return
-    texts = [trial.task.evaluate, trial.task.solution]
-    chancy = any(isinstance(node, _UNORDERED) for text in texts for node in ast.walk(source.parse(text)))
+    chancy = any(isinstance(node, _UNORDERED) for tree in trees.values() for node in ast.walk(tree))
     for twin in range(1, _TWINS + 1 if chancy else 2):
-        for name, text, outcome in programs:
+        for name, text in shuffled(trial.task):
             check = trial.seen(text, f"{name}@{twin}", twin)
-            if check.outcome != outcome or (name == "solution" and check.answer != trial.solution.answer):
+            if check.outcome != ("pass" if name == "solution" else "fail") or (
+                name == "solution" and check.answer != trial.solution.answer
+            ):
                 yield Finding("deterministic", f"run again, {name} comes out differently: {check.outcome}")
                 return
 
@@ -224,15 +229,15 @@ def literals_known(trial: Trial) -> Iterator[Finding]:
     for value in conditions.demanded(trial.task.evaluate):
         if not known.holds(value):
             yield Finding("literals", f"the check needs {value!r}, which nobody told", rejects=False)
+    given = [list(probes.leaves([call.args, call.kwargs])) for call in trial.calls]
+    after: dict[int, facts.Known] = {}  # how many calls → what is known then
     for value in conditions.demanded(trial.task.solution):
         # A tool's result that repeats what it was given tells nothing.
-        before = takewhile(lambda call: value not in _leaves([call.args, call.kwargs]), trial.calls)  # noqa: B023
-        if not facts.Known(instruction, [[call.result, call.error] for call in before], documented).holds(value):
+        count = next((place for place, values in enumerate(given) if value in values), len(given))
+        if count not in after:
+            after[count] = facts.Known(instruction, returned[:count], documented)
+        if not after[count].holds(value):
             yield Finding("literals", f"the solution needs {value!r}, which nobody told", rejects=False)
-
-
-def _leaves(value: JSON) -> list[JSON]:
-    return list(probes.leaves(value))
 
 
 STAGES: dict[str, Callable[[Trial], Iterator[Finding]]] = {

@@ -93,7 +93,7 @@ class Known:
         if re.search(r"%|per ?cent|\bcents?\b|share", instruction, re.IGNORECASE):
             told.add(100)
         shares = {share for n in told for share in (n / 100, n * 100, 1 - n / 100, 1 + n / 100)}
-        self._numbers = {abs(n) for n in [*told, *shares, *numbers(self._text)]}
+        self._numbers = {abs(n) for n in [*told, *shares, *numbers(self._text)] if math.isfinite(n)}
 
     def holds(self, value: JSON) -> bool:
         """Tell whether a string or number is known: as it is, or, without letters, by each of its numbers."""

@@ -55,7 +55,7 @@ def replays(calls: Sequence[Observation], tools: Sequence[Tool], answer: JSON) -
         answer: given at the end; None for no answer.
     """
     writers = {tool.name: list(tool.parameters["properties"]) for tool in tools if tool.writes}
-    made = [call for call in calls if call.writes and not call.error]
+    made = [call for call in calls if call.changed()]
     for place, call in enumerate(made):
         taken = len(call.args) + len(call.kwargs)
         others = [name for name, names in writers.items() if name != call.tool and len(names) == taken]

@@ -112,6 +112,14 @@ class Observation(_Part):
     refused: bool = False
     """The call was not carried out: a writing tool during a check."""
 
+    def changed(self) -> bool:
+        """Tell whether the call may have changed the state: its tool writes, and it was not refused."""
+        return self.writes and not self.error
+
+    def asked(self) -> "list[JSON]":
+        """Return the tool and its arguments, which calls that do the same have in common."""
+        return [self.tool, self.args, self.kwargs]
+
 
 class Check(_Part):
     """One program run against one fresh world, then judged by `evaluate`."""

@@ -71,7 +71,7 @@ def state_check(sandbox: Sandbox, session: Session, exploration: Exploration, ca
         NothingObserved: no reading call shows a change.
     """
     reads = {
-        json.dumps([call.tool, call.args, call.kwargs]): call
+        json.dumps(call.asked()): call
         for call in [*exploration.observations, *calls]
         if not call.writes and not call.error
     }

@@ -177,12 +177,11 @@ class Zygote:
         """A child of it ended without a report."""
         self.born = 0
         """How many children were taken."""
-        self.living = 0
-        """How many of these are not closed."""
+        self._living = 0  # children that are not closed, spares among them
         self._known: set[str] = set()
         self._spares: list[Child] = []
         self._lock = threading.Lock()
-        self._count = threading.Lock()  # of `living`
+        self._count = threading.Lock()  # of `_living`
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log = os.memfd_create("nsjail-log")
         try:
@@ -230,14 +229,16 @@ class Zygote:
             if not self._spares:
                 self._fork()
             self.born += 1
-            with self._count:
-                self.living += 1
             return self._spares.pop()
 
     def released(self) -> None:
         """Count a child that the host has closed."""
         with self._count:
-            self.living -= 1
+            self._living -= 1
+
+    def in_use(self) -> bool:
+        """Tell whether a session has a child of it."""
+        return self._living > len(self._spares)
 
     def busy(self) -> bool:
         """Tell whether somebody is asking it for something."""
@@ -258,7 +259,6 @@ class Zygote:
 
     def _drop_spares(self) -> None:
         for child in self._spares:
-            self.living += 1  # as if it had been taken
             child.close()
         self._spares.clear()
 
@@ -272,6 +272,8 @@ class Zygote:
             raise ZygoteDied
         pairs = zip(fds[::2], fds[1::2], strict=True)
         self._spares = [Child(self, int(first) + n, job, pidfd) for n, (job, pidfd) in enumerate(pairs)]
+        with self._count:
+            self._living += len(self._spares)
 
     def end(self, serial: int) -> End:
         """Return how a dead child ended. Thread-safe.

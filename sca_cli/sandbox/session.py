@@ -23,7 +23,7 @@ from sca_cli.sandbox.outcomes import Judgement, Limits, Run
 
 
 class _Report(msgspec.Struct):
-    """What a world says: number of the request it replies to, or 0 with an alarm that nobody asked for."""
+    """What a world says: number of the request it replies to, or 0 for an alarm or a part of a long record."""
 
     number: int
     alarm: str
@@ -133,7 +133,8 @@ class Session:
             self._over = ended
             with contextlib.suppress(Ended):
                 self._ask({})
-            turn = _broken(self._spoilt or ended)
+            why = self._spoilt or ended
+            turn = Turn(why.reason, why.message)
         if turn.answered:
             self._answered, self._answer = True, turn.answer
         run = Run(
@@ -448,7 +449,3 @@ class Session:
         self._world.close()
         self._link.close()
         self._check_link.close()
-
-
-def _broken(ended: Ended) -> Turn:
-    return Turn(ended.reason, ended.message)

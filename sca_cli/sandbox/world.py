@@ -122,9 +122,8 @@ class Sandbox:
         """Fork `program` or `check` with the tools of a world."""
         with self._lock:
             slot = self._slots.setdefault(f"programs@{twin}", _Slot("", lambda: self._start_programs(twin)))
-
-        learn = (world.name, lambda: world.zygote().ready["tools"])
-        return slot.spawn(f"{kind} {world.name}", fds, order, *learn)
+        words = f"{kind} {world.name}"
+        return slot.spawn(words, fds, order, key=world.name, learn=lambda: world.zygote().ready["tools"])
 
     def _start_programs(self, twin: int) -> jail.Zygote:
         order = {"role": "program", "path": [jail.PACKAGE_ROOT], "twin": twin}
@@ -166,7 +165,7 @@ class _Slot:
     def _look_after(self) -> None:
         self._retired += [zygote for zygote in self._zygotes if zygote.born >= _CHILDREN or not zygote.alive()]
         self._zygotes = [zygote for zygote in self._zygotes if zygote not in self._retired]
-        for zygote in [zygote for zygote in self._retired if not (zygote.alive() and zygote.living)]:
+        for zygote in [zygote for zygote in self._retired if not (zygote.alive() and zygote.in_use())]:
             zygote.close()
             self._retired.remove(zygote)
 

@@ -37,7 +37,7 @@ def _candidates(suite: Suite, task: Task) -> Iterator[str]:
         yield from (other.solution for other in others)
         return
     calls, outputs = reference.calls, reference.outputs
-    foreign = [call for other in others for call in suite.references[other.id].calls if call.writes and not call.error]
+    foreign = [call for other in others for call in suite.references[other.id].calls if call.changed()]
     for place, call in enumerate(calls):
         if call.writes:
             yield program([*calls[:place], *calls[place + 1 :]], outputs)
