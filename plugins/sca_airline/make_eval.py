@@ -1,19 +1,18 @@
-"""Make the held-out evaluation set: four tasks of each template, from one call to a dozen.
+"""Make the held-out evaluation set: four tasks of each template, from one call to five.
 
 `python -m sca_airline.make_eval` writes `eval.jsonl` anew; the same code gives the same bytes. Every task is tried out
 on the way: its solution must pass its check, its failure cases and doing nothing must not. The programs run here are
 the ones written in `eval_small` and `eval_large`; what a model wrote never comes here.
 """
 
-from collections.abc import Callable
 from random import Random
-from typing import Any
+
+from sca_calculation.make_eval import tried
 
 from sca_airline import eval_large, eval_small
 from sca_airline.environment import Airline
 from sca_airline.eval_drafts import Draw, Template
 from sca_cli import ToolError
-from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, encode
 
 _TASKS = 4
@@ -47,7 +46,7 @@ def _task(world: Airline, template: Template, lap: int) -> Task:
             solution=draft.solution,
             failure_cases=list(draft.wrong),
         )
-        passed, task.calls = judged(world, task, task.solution)
+        passed, task.calls = tried(world, task, task.solution)
         if not passed:
             raise ValueError(f"{template.__name__}: the solution fails: {task.instruction}")
         if _all_fail(world, task):
@@ -58,36 +57,9 @@ def _task(world: Airline, template: Template, lap: int) -> Task:
 def _all_fail(world: Airline, task: Task) -> bool:
     """Return whether doing nothing and every failure case run to their end and fail."""
     try:
-        return not any(judged(world, task, program)[0] for program in ("", *task.failure_cases))
+        return not any(tried(world, task, program)[0] for program in ("", *task.failure_cases))
     except ToolError:  # no seat or no money was left for this mistake
         return False
-
-
-def judged(world: Airline, task: Task, program: str) -> tuple[bool, int]:
-    """Run a program of ours in the task's world; return what the check says and the number of calls.
-
-    Raises:
-        ToolError: a call was refused.
-    """
-    world.reset(task.seed)
-    answers: list[Any] = []
-    calls = 0
-
-    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            return method(*args, **kwargs)
-
-        return call
-
-    methods = {name: method for name, (_, method) in tools_of(world).items()}
-    names = {name: counted(method) for name, method in methods.items()}
-    exec(program, {**names, "final_answer": answers.append})
-    judge: dict[str, Any] = dict(methods)
-    exec(task.evaluate, judge)
-    takes_answer = "def evaluate(answer)" in task.evaluate
-    return judge["evaluate"](*(answers or [None])[: int(takes_answer)]), calls
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from sca_calculation import eval_dna, eval_message, eval_trade, eval_travel
 from sca_calculation.drafts import Draft, Draw, Template, check_of
 from sca_calculation.environment import Calculation
+from sca_cli import Environment, ToolError
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, encode
 
@@ -63,11 +64,10 @@ def _task(family: str, template: Template, lap: int, wanted: set[int]) -> Task:
             solution=_program(draft.solution, draft),
             failure_cases=[_program(text, draft) for text in draft.wrong],
         )
-        answer, task.calls = _run(task.solution, world)
-        evaluate = _defined(task.evaluate)
-        if not evaluate(answer) or evaluate(None) or task.calls not in wanted:
-            raise ValueError(f"{template.__name__}: {task.calls} calls give {answer!r}, not {draft.answer!r}")
-        if not any(evaluate(_run(program, world)[0]) for program in task.failure_cases):
+        passed, task.calls = tried(world, task, task.solution)
+        if not passed or tried(world, task, "")[0] or task.calls not in wanted:
+            raise ValueError(f"{template.__name__}: {task.calls} calls do not give {draft.answer!r}, or nothing does")
+        if not any(tried(world, task, program)[0] for program in task.failure_cases):
             return task
     raise ValueError(f"{template.__name__}: a failure case is right")
 
@@ -76,29 +76,36 @@ def _program(text: str, draft: Draft) -> str:
     return text.format(**draft.facts) + "\n"
 
 
-def _run(program: str, world: Calculation) -> tuple[Any, int]:
-    """Run a program of ours with the tools; return its answer and its number of calls."""
+def tried(world: Environment, task: Task, program: str) -> tuple[bool, int]:
+    """Run a program in the task's world; return what the check says, and the number of calls.
+
+    Args:
+        world: put into the state of the task's seed first.
+        task: whose check judges, with the tools that do not write.
+        program: "" for doing nothing.
+
+    Raises:
+        ToolError: a call was refused, and the program does not expect it.
+    """
+    world.reset(task.seed)
     answers: list[Any] = []
     calls = 0
 
     def counted(method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal calls
             calls += 1
-            return method(*args)
+            return method(*args, **kwargs)
 
         return call
 
-    names: dict[str, Any] = {name: counted(method) for name, (_, method) in tools_of(world).items()}
-    exec(program, names | {"final_answer": answers.append})
-    return answers[0], calls
-
-
-def _defined(source: str) -> Callable[[Any], bool]:
-    names: dict[str, Any] = {}
-    exec(source, names)
-    evaluate: Callable[[Any], bool] = names["evaluate"]
-    return evaluate
+    tools = tools_of(world)
+    names: dict[str, Any] = {name: counted(method) for name, (_, method) in tools.items()}
+    exec(program, names | {"final_answer": answers.append, "ToolError": ToolError})
+    judge: dict[str, Any] = {name: method for name, (tool, method) in tools.items() if not tool.writes}
+    exec(task.evaluate, judge)
+    evaluate = judge["evaluate"]
+    return evaluate(*(answers or [None])[: evaluate.__code__.co_argcount]), calls
 
 
 def main() -> None:

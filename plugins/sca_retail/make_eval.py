@@ -5,12 +5,11 @@ solution must pass its check; its failure cases must run to their end and fail i
 The programs run here are the ones written in the `eval_*` modules; what a model wrote never comes here.
 """
 
-from collections.abc import Callable
 from random import Random
-from typing import Any
+
+from sca_calculation.make_eval import tried
 
 from sca_cli import ToolError
-from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, encode
 from sca_retail import eval_changes, eval_lookups, eval_plans
 from sca_retail.drafts import Scene, Template, Unfit, check_of
@@ -52,37 +51,15 @@ def _task(world: Retail, template: Template, lap: int) -> Task:
             solution=scene.login() + draft.solution,
             failure_cases=[scene.login() + program for program in draft.wrong],
         )
-        passed, task.calls = _tried(world, task, task.solution)
+        passed, task.calls = tried(world, task, task.solution)
         if not passed:
             raise ValueError(f"{template.__name__}: the solution of seed {seed} fails")
         try:
-            if not any(_tried(world, task, program)[0] for program in ("final_answer(None)", *task.failure_cases)):
+            if not any(tried(world, task, program)[0] for program in ("final_answer(None)", *task.failure_cases)):
                 return task
         except ToolError:
             continue  # what is to be a wrong way cannot be gone with this customer
     raise ValueError(f"{template.__name__}: no customer suits it")
-
-
-def _tried(world: Retail, task: Task, program: str) -> tuple[bool, int]:
-    """Run a program of ours in the task's world; return whether the check passes, and the number of calls."""
-    world.reset(task.seed)
-    answers: list[Any] = []
-    calls = 0
-
-    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            return method(*args, **kwargs)
-
-        return call
-
-    tools = tools_of(world)
-    exec(program, {name: counted(method) for name, (_, method) in tools.items()} | {"final_answer": answers.append})
-    names: dict[str, Any] = {name: method for name, (tool, method) in tools.items() if not tool.writes}
-    exec(task.evaluate, names)
-    given = answers if "def evaluate(answer)" in task.evaluate else []
-    return names["evaluate"](*given), calls
 
 
 def main() -> None:

@@ -5,12 +5,10 @@ out on the way: its solution must pass its check, its failure cases and doing no
 are the ones written in the `eval_*` modules; what a model wrote never comes here.
 """
 
-from collections.abc import Callable
 from random import Random
-from typing import Any
 
-from sca_cli import ToolError
-from sca_cli.interfaces import tools_of
+from sca_calculation.make_eval import tried
+
 from sca_cli.records import EnvSpec, Task, encode
 from sca_web_browsing import eval_long, eval_middle, eval_short
 from sca_web_browsing.drafts import Template
@@ -58,34 +56,12 @@ def _task(world: WebBrowsing, template: Template, lap: int, wanted: range) -> Ta
             solution=solution,
             failure_cases=wrong,
         )
-        passed, task.calls = _tried(world, task, solution)
-        if not passed or _tried(world, task, "")[0]:
+        passed, task.calls = tried(world, task, solution)
+        if not passed or tried(world, task, "")[0]:
             raise ValueError(f"{template.__name__}: the solution or doing nothing is misjudged at seed {seed}")
-        if task.calls in wanted and not any(_tried(world, task, program)[0] for program in wrong):
+        if task.calls in wanted and not any(tried(world, task, program)[0] for program in wrong):
             return task
     raise ValueError(f"{template.__name__}: a failure case is right, or the calls are not in {wanted}")
-
-
-def _tried(world: WebBrowsing, task: Task, program: str) -> tuple[bool, int]:
-    """Run a program of ours in a fresh world; return the check's verdict and the number of calls."""
-    world.reset(task.seed)
-    answers: list[Any] = [None]
-    calls = 0
-
-    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            return method(*args)
-
-        return call
-
-    names: dict[str, Any] = {name: counted(method) for name, (_, method) in tools_of(world).items()}
-    exec(program, names | {"final_answer": answers.append, "ToolError": ToolError})
-    checking: dict[str, Any] = {"view": world.view}
-    exec(task.evaluate, checking)
-    evaluate = checking["evaluate"]
-    return evaluate(answers[-1]) if evaluate.__code__.co_argcount else evaluate(), calls
 
 
 def main() -> None:
