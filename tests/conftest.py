@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,16 @@ def no_strays() -> Iterator[None]:
     while left := {pid: name for pid, name in descendants(os.getpid()).items() if pid not in before}:
         assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.02)
+
+
+def install(plugin: Path, site: Path) -> None:
+    """Do what `pip install` does without an index: build the wheel and unpack it."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(site.parent / "dist")]
+    subprocess.run(build, cwd=plugin, check=True, capture_output=True)
+    (wheel,) = (site.parent / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    site.chmod(0o755)  # the jail's user reads it, as it reads site-packages
 
 
 def descendants(root: int) -> dict[int, str]:

@@ -4,12 +4,10 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import environment
+from conftest import environment, install
 
 pytest.importorskip("hatchling", reason="builds the example; hatchling is in the dev group")
 pytestmark = pytest.mark.sandbox
@@ -49,17 +47,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Build the plugin's wheel, unpack it beside sca, and return the environment of a process that has it."""
     source = tmp_path_factory.mktemp("source") / "plugin"
     shutil.copytree(ROOT / "examples" / "plugin", source, ignore=shutil.ignore_patterns("__pycache__"))
-    dist, target = source / "dist", tmp_path_factory.mktemp("site")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(dist)],
-        cwd=source,
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = dist.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(target)
-    target.chmod(0o755)  # the jail's user reads it, as it reads site-packages
+    target = tmp_path_factory.mktemp("installed") / "site"
+    install(source, target)
     before = os.environ.get("PYTHONPATH")
     return environment({"PYTHONPATH": f"{target}:{before}" if before else str(target)})
 

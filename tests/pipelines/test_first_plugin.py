@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import environment
+from conftest import environment, install
 
 pytest.importorskip("hatchling", reason="builds the plugin; hatchling is in the dev group")
 pytestmark = pytest.mark.sandbox
@@ -45,16 +45,6 @@ def steps() -> list[str]:
     page = (ROOT / "man" / "sca-plugins.7").read_text()
     (block,) = re.findall(r"(?ms)^\.SH YOUR FIRST PLUGIN\n.*?^\.EX\n(.*?)^\.EE", page)
     return [line.replace("\\-", "-") for line in block.splitlines()]
-
-
-def install(plugin: Path, site: Path) -> None:
-    """Do what `pip install` does without an index: build the wheel and unpack it."""
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(site.parent / "dist")]
-    subprocess.run(build, cwd=plugin, check=True, capture_output=True)
-    (wheel,) = (site.parent / "dist").glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    site.chmod(0o755)  # the jail's user reads it, as it reads site-packages
 
 
 @pytest.fixture
