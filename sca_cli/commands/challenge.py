@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,9 +26,9 @@ from sca_cli.commands.shell import (
 from sca_cli.errors import ExitCode, ModelError, UsageError, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling
-from sca_cli.methods import Method, Workshop, cat, pae, rejected, solution_first
+from sca_cli.methods import Method, Workshop, cat, compose, pae, rejected, solution_first
 from sca_cli.prompts import Prompts
-from sca_cli.records import EnvSpec, ErrorNote, Exploration, content_id
+from sca_cli.records import EnvSpec, ErrorNote, Exploration, Task, content_id
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 
@@ -40,14 +40,19 @@ class MethodName(StrEnum):
 
     CAT = "cat"
     SOLUTION_FIRST = "solution-first"
+    COMPOSE = "compose"
     PAE = "pae"
 
 
-_METHODS: dict[MethodName, Method] = {
+_METHODS: dict[MethodName, Method[Any]] = {
     MethodName.CAT: cat.make,
     MethodName.SOLUTION_FIRST: solution_first.make,
+    MethodName.COMPOSE: compose.make,
     MethodName.PAE: pae.make,
 }
+
+type Subject = Exploration | compose.Composed
+"""What one candidate is made from."""
 
 CANDIDATES_PER_EXPLORATION = 5
 """Without explorations on stdin, one exploration is made for so many candidates."""
@@ -74,7 +79,7 @@ def in_turn(explorations: Iterable[Exploration], count: int | None) -> Iterator[
 
 
 def run(
-    candidates: Iterable[tuple[int, Exploration]],
+    candidates: Iterable[tuple[int, Subject]],
     method: MethodName,
     workshop_for: "Workshops",
     *,
@@ -83,13 +88,14 @@ def run(
     fanout: Fanout,
     meter: Meter,
 ) -> Iterator[Done]:
-    """Make one candidate task from each exploration given and write it."""
+    """Make one candidate task from each exploration or composed program given, and write it."""
 
-    async def work(item: tuple[int, Exploration]) -> Done:
-        place, exploration = item
+    async def work(item: tuple[int, Subject]) -> Done:
+        place, subject = item
+        exploration = _world(subject)
         seed = derived_seed(workshop_for.seed, "challenge", method, place)
         try:
-            task = await _METHODS[method](workshop_for(exploration), exploration, seed)
+            task = await _METHODS[method](workshop_for(exploration), subject, seed)
         except (ModelError, WorldError) as error:
             task = rejected(exploration, method, error.message, "")
             task.error = ErrorNote(boundary=error.boundary, message=error.message)
@@ -103,9 +109,13 @@ def run(
     return pump(candidates, work, identify=_identity, output=output, fanout=fanout, meter=meter)
 
 
-def _identity(item: tuple[int, Exploration]) -> str:
-    place, exploration = item
-    return f"{place}:{exploration.id}"
+def _world(subject: Subject) -> Exploration:
+    return subject.world if isinstance(subject, compose.Composed) else subject
+
+
+def _identity(item: tuple[int, Subject]) -> str:
+    place, subject = item
+    return f"{place}:{_world(subject).id}"
 
 
 class Workshops:
@@ -131,8 +141,9 @@ def command(
         MethodName,
         typer.Option(
             help="cat: the model writes all four parts (the paper's). solution-first: the model writes a program, its "
-            "result fills the check, then the model writes the question; for small models. pae: instructions only, "
-            "without a check (a baseline)."
+            "result fills the check, then the model writes the question; for small models. compose: programs put "
+            "together from calls that were seen to work, in equal shares by number of calls; the model writes the "
+            "question. pae: instructions only, without a check (a baseline)."
         ),
     ] = MethodName.CAT,
     count: Annotated[
@@ -145,6 +156,17 @@ def command(
             show_default="one an exploration",
         ),
     ] = None,
+    calls: Annotated[
+        int, typer.Option("--calls", min=1, max=8, help="compose: most calls of a program; each number as often.")
+    ] = 3,
+    cover: Annotated[
+        int,
+        typer.Option(
+            "--cover",
+            min=0,
+            help="compose: programs in which each ordered pair of tools that fit is to occur before others are drawn.",
+        ),
+    ] = 3,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.8,
     top_p: options.TopP = 1.0,
@@ -165,8 +187,8 @@ def command(
     Example:
       sca explore --env calculation -n 40 | sca challenge --method solution-first -n 200 > candidates.jsonl
 
-    Reads explorations; with --env given, or nothing piped in and SCA_ENV set, it explores itself. A reply that is not
-    a task is counted, and kept with --rejected.
+    Reads explorations; with --env given, or nothing piped in and SCA_ENV set, it explores itself. The method compose
+    reads verified tasks too. A reply that is not a task is counted, and kept with --rejected.
     """
     model_name = required_model(model)
     prompts = Prompts.from_option(prompt)
@@ -180,6 +202,7 @@ def command(
         "env": [str(spec) for spec in envs],
         "model": model_name,
         "count": count,
+        **({"calls": calls, "cover": cover} if method is MethodName.COMPOSE else {}),
         "seed": seed,
         "temperature": temperature,
         "top_p": top_p,
@@ -197,9 +220,9 @@ def command(
     ):
         for env_spec in envs:
             sandbox.describe(env_spec)  # one that does not start is told once, before any work
-        explorations: Iterable[Exploration]
+        explorations: Iterable[Exploration | Task]
         if paths:
-            explorations = streams.read(paths, Exploration)
+            explorations = streams.read(paths, Exploration, *([Task] if method is MethodName.COMPOSE else []))
         elif method is MethodName.PAE:
             explorations = _unexplored(envs, count or len(envs), seed)
         else:
@@ -209,14 +232,21 @@ def command(
             explorations = _own_explorations(explorer, count or len(envs), fanout)
         workshops = Workshops(engine, model_name, sampling, prompts, sandbox, seed)
         reasons: Counter[str] = Counter()
-        for done in run(
-            in_turn(explorations, count), method, workshops, keep_all=keep_all, output=sink, fanout=fanout, meter=meter
-        ):
+        subjects: Iterable[tuple[int, Subject]]
+        if method is MethodName.COMPOSE:
+            plan = compose.Plan(sandbox, calls, cover, seed)
+            read = plan.read(explorations)
+            subjects = plan.programs(count or read)
+        else:
+            subjects = in_turn((record for record in explorations if isinstance(record, Exploration)), count)
+        for done in run(subjects, method, workshops, keep_all=keep_all, output=sink, fanout=fanout, meter=meter):
             reasons.update(record.error.message for record in done.rejected if record.error)
         made = meter.inputs
     if sink.begun_at:
         say(f"sca challenge: {sink.begun_at} candidates were made before", quiet=quiet)
     say(_summary(made, reasons, method), quiet=quiet)
+    if method is MethodName.COMPOSE:
+        say(_composition(plan, cover), quiet=quiet)
     return exit_code(sink.kept)
 
 
@@ -238,4 +268,14 @@ def _summary(made: int, reasons: Counter[str], method: MethodName) -> str:
     good = made - reasons.total()
     lines = [f"sca challenge --method {method}: {good} of {made} replies are tasks ({good / max(made, 1):.1%})"]
     lines += [f"  {number:5d}  {reason[:100]}" for reason, number in reasons.most_common(12)]
+    return "\n".join(lines)
+
+
+def _composition(plan: compose.Plan, cover: int) -> str:
+    """Return what was drawn and dropped before a model was asked, and which pairs of tools occur."""
+    lines = [f"sca challenge --method compose: {plan.dropped.total()} programs drawn came to nothing"]
+    lines += [f"  {number:5d}  {reason[:100]}" for reason, number in plan.dropped.most_common(12)]
+    for env, (fitting, occurring, covered) in plan.coverage().items():
+        told = f"{occurring} of {fitting} pairs of tools that fit occur, {covered} in {cover} programs or more"
+        lines.append(f"  {env}: {told}")
     return "\n".join(lines)

@@ -56,9 +56,9 @@ class Workshop:
         return await self.model.generate([self.prompts.fill(prompt, **values)] * count, sampling)
 
 
-type Method = Callable[[Workshop, Exploration, int], Awaitable[Task]]
-"""Makes one task from one exploration with a seed. A task with `error` set is a candidate that came to nothing; its
-`extra` holds the model's reply."""
+type Method[S] = Callable[[Workshop, S, int], Awaitable[Task]]
+"""Makes one task from one exploration, or from what a method made of several, with a seed. A task with `error` set is a
+candidate that came to nothing; its `extra` holds the model's reply."""
 
 
 def rejected(exploration: Exploration, method: str, reason: str, reply: str) -> Task:

@@ -15,30 +15,24 @@ paper, which has the model write all four parts).
 import ast
 import asyncio
 import random
-import re
 from dataclasses import dataclass
 from itertools import islice
 
 from sca_cli import chat, source
 from sca_cli.checks import FAILURE_CASES, run_check
 from sca_cli.interfaces import Tool
-from sca_cli.methods import Workshop, rejected
+from sca_cli.methods import Workshop, fits, rejected
 from sca_cli.methods.cat import shown_observations
 from sca_cli.methods.observed import NothingObserved, answer_check, state_check
+from sca_cli.methods.questions import NotWorthAsking, instruction_problem, worth_asking
 from sca_cli.records import JSON, Exploration, Observation, Task
 
 PROGRAM_CANDIDATES = 3
 INSTRUCTION_CANDIDATES = 8
 PROGRAM_TOKENS, INSTRUCTION_TOKENS, FAILURES_TOKENS = 160, 160, 320
 MAX_CHAIN = 3
-FACTS_TO_CHOOSE_FROM = 3
-"""An answer that is one of so many given values (a minimum) is not given away."""
 
-_MAX_ANSWER_CHARS = 300
-_INSTRUCTION_CHARS = (20, 800)
 _MUTANTS_TRIED = 12
-_STATEMENT = r"(the|a|an|it|this|that|these|those|there|your|my|we|i|if|given|in|on|for|with)\b|\W*\d"
-"""How a text without a question mark begins that states something; a request begins with a verb."""
 
 
 class Dropped(ValueError):
@@ -94,7 +88,7 @@ def draw_chain(tools: list[Tool], draw: random.Random) -> list[Tool]:
     """Draw one to `MAX_CHAIN` tools, each able to take the result of the one before; shorter where none can."""
     chain = [draw.choice(tools)]
     for _ in range(draw.randrange(MAX_CHAIN)):
-        followers = [tool for tool in tools if accepts(tool, chain[-1].returns)]
+        followers = [tool for tool in tools if fits.accepts(tool, chain[-1].returns)]
         if not followers:
             break
         chain.append(draw.choice(followers))
@@ -106,7 +100,7 @@ def skeleton(chain: list[Tool]) -> str:
     steps = []
     for place, tool in enumerate(chain, 1):
         taken = place > 1 and next(
-            (name for name in tool.parameters["properties"] if _takes(tool, name, chain[place - 2].returns)), None
+            (name for name in tool.parameters["properties"] if fits.takes(tool, name, chain[place - 2].returns)), None
         )
         arguments = [f"step{place - 1}" if name == taken else "..." for name in tool.parameters["properties"]]
         if "*" in tool.signature:
@@ -118,28 +112,6 @@ def skeleton(chain: list[Tool]) -> str:
 def _of_tools(observations: list[Observation], tools: list[Tool]) -> list[Observation]:
     names = {tool.name for tool in tools}
     return [call for call in observations if call.tool in names]
-
-
-_JSON_TYPE = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object"}
-
-
-def accepts(tool: Tool, returned: str) -> bool:
-    """Whether a parameter of the tool takes a value of the returned Python type."""
-    return any(_takes(tool, name, returned) for name in tool.parameters["properties"])
-
-
-def _takes(tool: Tool, parameter: str, returned: str) -> bool:
-    schema = tool.parameters["properties"][parameter]
-    return _fits(schema["items"] if f"*{parameter}:" in tool.signature else schema, returned)
-
-
-def _fits(schema: dict[str, JSON], returned: str) -> bool:
-    if "anyOf" in schema:
-        return any(_fits(option, returned) for option in schema["anyOf"])
-    if item := re.fullmatch(r"list\[(.*)\]", returned):
-        return schema.get("type") == "array" and _fits(schema.get("items", {}), item[1])
-    given = _JSON_TYPE.get(re.match(r"\w*", returned)[0], "")  # type: ignore[index]  # \w* always matches
-    return schema.get("type") == given or (given == "integer" and schema.get("type") == "number")
 
 
 # ---------------------------------------------------------------- 2 and 3: the program and what it does
@@ -198,21 +170,10 @@ def _run(workshop: Workshop, exploration: Exploration, program: str) -> _Ran:
             if any(call.writes for call in run.calls):
                 evaluate = state_check(workshop.sandbox, session, exploration, run.calls)
             else:
-                evaluate = answer_check(_worth_asking(run.answer, program))
-        except NothingObserved as error:
+                evaluate = answer_check(worth_asking(run.answer, program))
+        except (NothingObserved, NotWorthAsking) as error:
             raise Dropped(f"program: {error}") from error
     return _Ran(run.answer, run.calls, evaluate)
-
-
-def _worth_asking(answer: JSON, program: str) -> JSON:
-    if answer in (None, "", 0, [], {}) or isinstance(answer, bool):
-        raise Dropped("program: trivial answer")
-    facts = source.literals(source.parse(program))
-    if answer in facts and len(facts) < FACTS_TO_CHOOSE_FROM:
-        raise Dropped("program: answer stands in the program")
-    if len(repr(answer)) > _MAX_ANSWER_CHARS:
-        raise Dropped("program: answer too long")
-    return answer
 
 
 # ---------------------------------------------------------------- 4: the instruction
@@ -239,41 +200,6 @@ async def _instruction(workshop: Workshop, exploration: Exploration, program: st
             return text
         problems.append(problem)
     raise Dropped(f"instruction: {problems[0]}")
-
-
-def instruction_problem(text: str, facts: list[JSON], answer: JSON, tool_names: list[str]) -> str:
-    """Say what is wrong with an instruction, or return "".
-
-    Args:
-        facts: the literals of the program: each must stand in the text.
-        answer: must not stand in the text.
-        tool_names: those with an underscore must not stand in the text (others are everyday words).
-    """
-    shortest, longest = _INSTRUCTION_CHARS
-    if not shortest <= len(text) <= longest:
-        return "too short or too long"
-    if "```" in text or "final_answer" in text or re.search(r"^\s*(def|import|from)\s", text, re.MULTILINE):
-        return "holds code"
-    if "?" not in text and re.match(_STATEMENT, text, re.IGNORECASE):
-        return "asks nothing"
-    if any("_" in name and name in text for name in tool_names):
-        return "names a tool"
-    if not all(_stands_in(fact, text) for fact in facts):
-        return "leaves a fact out"
-    if answer not in facts and _can_stand_in_text(answer) and _stands_in(answer, text):
-        return "gives the answer away"
-    return ""
-
-
-def _can_stand_in_text(answer: JSON) -> bool:
-    return isinstance(answer, str | int | float) and not isinstance(answer, bool)
-
-
-def _stands_in(value: JSON, text: str) -> bool:
-    if isinstance(value, str):
-        return value.strip().casefold() in text.casefold()
-    numbers = (number.replace(",", "") for number in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text))
-    return any(abs(float(number)) == abs(value) for number in numbers)
 
 
 # ---------------------------------------------------------------- 5: failure cases

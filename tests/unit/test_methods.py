@@ -12,9 +12,10 @@ import pytest
 
 from sca_cli import checks, plugins
 from sca_cli.interfaces import Sampling
-from sca_cli.methods import Workshop, cat, solution_first
+from sca_cli.methods import Workshop, cat, fits, solution_first
 from sca_cli.methods.observed import NothingObserved, answer_check, state_check
-from sca_cli.methods.solution_first import draw_chain, instruction_problem
+from sca_cli.methods.questions import instruction_problem
+from sca_cli.methods.solution_first import draw_chain
 from sca_cli.prompts import Prompts, names
 from sca_cli.records import EnvSpec, Exploration, Observation, Task
 from sca_cli.sandbox import Sandbox
@@ -313,4 +314,4 @@ def test_chains_of_tools_fit_and_follow_from_the_seed(sandbox: Sandbox) -> None:
     assert chains == [draw_chain(tools, random.Random(seed)) for seed in range(40)]
     assert {len(chain) for chain in chains} == {1, 2, 3}
     for chain in chains:
-        assert all(solution_first.accepts(after, before.returns) for before, after in itertools.pairwise(chain))
+        assert all(fits.accepts(after, before.returns) for before, after in itertools.pairwise(chain))

@@ -1,0 +1,59 @@
+"""Which values go into which parameters, told from signatures alone."""
+
+import re
+
+from sca_cli.interfaces import Tool
+from sca_cli.records import JSON
+
+_JSON_TYPE = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object"}
+
+
+def accepts(tool: Tool, returned: str) -> bool:
+    """Whether a parameter of the tool takes a value of the returned Python type."""
+    return any(takes(tool, name, returned) for name in tool.parameters["properties"])
+
+
+def takes(tool: Tool, parameter: str, returned: str) -> bool:
+    """Whether this parameter takes a value of the returned Python type."""
+    return _fits(element(tool, parameter), returned)
+
+
+def element(tool: Tool, parameter: str) -> dict[str, JSON]:
+    """Return the JSON Schema of one argument: of `*numbers: float`, that of a number."""
+    schema: dict[str, JSON] = tool.parameters["properties"][parameter]
+    return schema["items"] if parameter == variadic(tool) else schema
+
+
+def variadic(tool: Tool) -> str:
+    """Return the parameter that takes any number of arguments, or ""."""
+    star = re.search(r"\*(\w+):", tool.signature)
+    return star[1] if star else ""
+
+
+def _fits(schema: dict[str, JSON], returned: str) -> bool:
+    if "anyOf" in schema:
+        return any(_fits(option, returned) for option in schema["anyOf"])
+    if item := re.fullmatch(r"list\[(.*)\]", returned):
+        return schema.get("type") == "array" and _fits(schema.get("items", {}), item[1])
+    given = _JSON_TYPE.get(re.match(r"\w*", returned)[0], "")  # type: ignore[index]  # \w* always matches
+    return schema.get("type") == given or (given == "integer" and schema.get("type") == "number")
+
+
+def holds(schema: dict[str, JSON], value: JSON) -> bool:
+    """Whether a parameter of this schema takes this value; truths fit booleans only."""
+    if "anyOf" in schema:
+        return any(holds(option, value) for option in schema["anyOf"])
+    if "enum" in schema:
+        return value in schema["enum"]
+    match value:
+        case bool():
+            return schema.get("type") == "boolean"
+        case list():
+            return schema.get("type") == "array" and all(holds(schema.get("items", {}), part) for part in value)
+        case int():
+            return schema.get("type") in ("integer", "number")
+        case float():
+            return schema.get("type") == "number"
+        case str():
+            return schema.get("type") == "string"
+    return False

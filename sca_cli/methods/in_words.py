@@ -1,0 +1,51 @@
+"""Calls of a composed program as they are shown to the model that puts them into words."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from sca_cli.methods import composer
+from sca_cli.methods.composer import Argument, Literal, Step
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+_KEYS = re.compile(r"\['([^']*)'\]|\[(\d+)\]")
+
+
+def call(steps: Sequence[Step], place: int) -> str:
+    """Return a step as a call whose arguments are named, results of other steps as `that result`."""
+
+    def text(argument: Argument) -> str:
+        if isinstance(argument, Literal):
+            return repr(argument.value)
+        return _accessed(argument.access, _reference(steps, argument.step, place))
+
+    return composer.call(steps[place], text, named=True)
+
+
+def references(steps: Sequence[Step], place: int) -> list[str]:
+    """Return how a step names the results that it takes: each must stand in its sentence."""
+    return [_reference(steps, use.step, place) for _, _, use in steps[place].uses()]
+
+
+def part(answer: str) -> Iterator[str]:
+    """Yield a sentence that asks for a part of the last result, where not all of it is the answer."""
+    if answer != "@":
+        yield f"Answer with {_accessed(answer, 'that result')}."
+
+
+def _reference(steps: Sequence[Step], used: Step, place: int) -> str:
+    number = next(number for number, step in enumerate(steps) if step is used)
+    return "that result" if number == place - 1 else f"the {_ORDINALS[number]} result"
+
+
+def _accessed(access: str, reference: str) -> str:
+    """Return `@['rain'][0]` as: the first 'rain' of that result."""
+    if access.startswith("*[item["):
+        return f"every {_keys(access)} of {reference}"
+    if access.startswith("*"):
+        return f"all of {reference}"
+    return f"the {_keys(access)} of {reference}" if access != "@" else reference
+
+
+def _keys(access: str) -> str:
+    words = [repr(key) if key else _ORDINALS[int(index)] for key, index in _KEYS.findall(access)]
+    return " of the ".join(reversed(words))

@@ -1,0 +1,151 @@
+"""What was seen to work in one environment: calls, their arguments and results, gathered from records."""
+
+import json
+import random
+from collections import defaultdict
+
+from sca_cli.interfaces import Tool
+from sca_cli.methods import fits
+from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
+
+CALLS_KEPT = 300
+"""Calls of a tool that are remembered; memory does not grow with the stream."""
+WORLDS_KEPT = 200
+_LITERAL_CHARS = 120
+_RESULTS_LOOKED_AT = 5
+_NAMED, _JOINED = 0.8, 0.25
+
+
+class Material:
+    """The calls that exploration, and the solutions of verified tasks, made in one environment.
+
+    Args:
+        env: the environment.
+        tools: those it has.
+    """
+
+    def __init__(self, env: EnvSpec, tools: list[Tool]) -> None:
+        self.env = env
+        self.tools = {tool.name: tool for tool in tools}
+        self.worlds: list[Exploration] = []
+        """Where programs can be set; with the calls seen there, without messages."""
+        self._calls: dict[str, dict[str, Observation]] = defaultdict(dict)
+        self._known: list[tuple[str, JSON]] | None = None
+
+    def add(self, record: Exploration | Task) -> None:
+        """Take in the calls of a record that were not refused."""
+        self._known = None
+        made = record.observations if isinstance(record, Exploration) else _calls_of(record)
+        worked = [call for call in made if not call.error and not call.refused and call.tool in self.tools]
+        first = record.first_observation if isinstance(record, Exploration) else ""
+        world = Exploration(id=record.id, env=record.env, seed=record.seed, first_observation=first)
+        world.observations = _distinct(worked)
+        if len(self.worlds) < WORLDS_KEPT:
+            self.worlds.append(world)
+        for call in world.observations:
+            known = self._calls[call.tool]
+            if len(known) < CALLS_KEPT:
+                known.setdefault(_key(call), call)
+
+    def calls(self, tool: str) -> list[Observation]:
+        """Return the ways a tool was called that worked, in the order they were seen."""
+        return list(self._calls[tool].values())
+
+    def results(self, tool: str) -> list[JSON]:
+        """Return a few results of a tool: what its results look like."""
+        found = [call.result for call in self._calls[tool].values() if call.result is not None]
+        return found[:_RESULTS_LOOKED_AT]
+
+    def arguments(self, tool: Tool, world: Exploration, draw: random.Random) -> dict[str, JSON]:
+        """Draw arguments for a tool from what was seen: a call that was made, some of its values drawn again.
+
+        Numbers are drawn anew about as large as those seen, other values from those that this parameter, or one of
+        its type, was given. A `*args` parameter has a list.
+
+        Raises:
+            LookupError: a value is needed of which none like it was seen.
+        """
+        here = [call for call in world.observations if call.tool == tool.name]
+        seen = here if here and draw.random() < 0.5 else self.calls(tool.name)
+        known = bound(tool, draw.choice(seen)) if seen else {}
+        given: dict[str, JSON] = {}
+        for name in tool.parameters["properties"]:
+            if name in known or name in tool.parameters["required"] or name == fits.variadic(tool):
+                given[name] = self._value(tool, name, known, draw)
+        return given
+
+    def _value(self, tool: Tool, name: str, known: dict[str, JSON], draw: random.Random) -> JSON:
+        if name == fits.variadic(tool):
+            many = known.get(name) or [self._like(tool, name, draw) for _ in range(draw.randint(2, 4))]
+            return [_varied(part, draw) for part in many]
+        if name not in known or draw.random() < 0.5:
+            return _varied(self._like(tool, name, draw), draw)
+        return _varied(known[name], draw)
+
+    def _like(self, tool: Tool, name: str, draw: random.Random) -> JSON:
+        """Draw a value seen for the parameter, wherever a tool has one of this name; else, and at times, of its type.
+
+        A text may be two that were seen, one after the other.
+        """
+        schema = fits.element(tool, name)
+        if "enum" in schema:
+            return draw.choice(schema["enum"])
+        named = [value for parameter, value in self._values() if parameter == name and fits.holds(schema, value)]
+        typed = [value for parameter, value in self._values() if parameter != name and fits.holds(schema, value)]
+        value = draw.choice(named if named and (not typed or draw.random() < _NAMED) else typed)
+        if isinstance(value, str) and named and draw.random() < _JOINED:
+            return value + (" " if " " in value else "") + draw.choice(named)
+        return value
+
+    def _values(self) -> list[tuple[str, JSON]]:
+        """Return all (parameter, value) seen, results as those of a parameter without a name."""
+        if self._known is None:
+            self._known = [
+                (parameter, part)
+                for tool in self.tools.values()
+                for call in self.calls(tool.name)
+                for parameter, value in [*bound(tool, call).items(), ("", call.result)]
+                for part in (value if parameter == fits.variadic(tool) and isinstance(value, list) else [value])
+                if short(part)
+            ]
+        return self._known
+
+
+def _calls_of(task: Task) -> list[Observation]:
+    return task.verdict.checks[0].calls if task.verdict and task.verdict.passed and task.verdict.checks else []
+
+
+def _key(call: Observation) -> str:
+    return json.dumps(call.asked(), sort_keys=True)
+
+
+def _distinct(calls: list[Observation]) -> list[Observation]:
+    return list({_key(call): call for call in calls}.values())
+
+
+def bound(tool: Tool, call: Observation) -> dict[str, JSON]:
+    """Return a call's arguments by parameter; those of `*args` as a list."""
+    given: dict[str, JSON] = {}
+    rest = list(call.args)
+    for name in tool.parameters["properties"]:
+        if name == fits.variadic(tool):
+            given[name], rest = rest, []
+        elif rest:
+            given[name] = rest.pop(0)
+    return given | call.kwargs
+
+
+def _varied(value: JSON, draw: random.Random) -> JSON:
+    """Draw a number about as large and with as many decimals, every second time; other values stay."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or draw.random() < 0.5:
+        return value
+    if isinstance(value, int):
+        low, high = sorted((value // 2, value * 2))
+        return draw.randint(max(low, 1), max(high, 3)) if value > 0 else draw.randint(low, high)
+    decimals = len(repr(value).partition(".")[2])
+    return round(value * draw.uniform(0.5, 2), min(decimals, 2)) if decimals <= 6 else value
+
+
+def short(value: JSON) -> bool:
+    """Whether a value can be written into a question."""
+    return len(repr(value)) <= _LITERAL_CHARS
