@@ -4,7 +4,6 @@ Only digests of the trained tasks are kept, so that a file of any size can be lo
 found: the three keys are exact, each blind to what it leaves out.
 """
 
-import contextlib
 import hashlib
 import unicodedata
 from collections import defaultdict
@@ -75,11 +74,14 @@ def keys(task: Task) -> dict[str, set[bytes]]:
     A solution that is not there or calls no tool says nothing, and is not compared. What the solution called when it
     was verified and what it calls by its text are both keys: a loop makes them differ, and not every task has both.
     """
-    sequences = list(_sequences(task))
+    program = masked(task.solution)
+    checks = task.verdict.checks if task.verdict else []
+    sequences = [[call.tool for call in check.calls] for check in checks if check.name == "solution"]
+    sequences.append(_tools_called(task.solution))
     return {
         "instruction": {_digest(normalised(task.instruction))},
-        "program": {_digest(masked(task.solution))} if sequences and task.solution else set(),
-        "calls": {_digest([task.env.name, *names]) for names in sequences},
+        "program": {_digest(program)} if _tools_called(program) else set(),
+        "calls": {_digest([task.env.name, *names]) for names in sequences if names},
     }
 
 
@@ -90,12 +92,11 @@ def normalised(instruction: str) -> str:
     return " ".join(words) or instruction
 
 
-def _sequences(task: Task) -> Iterable[list[str]]:
-    checks = task.verdict.checks if task.verdict else []
-    made = [[call.tool for call in check.calls] for check in checks if check.name == "solution"]
-    with contextlib.suppress(source.NotPython):
-        made.append(sequence.tools_called(task.solution))
-    return [names for names in made if names]
+def _tools_called(program: str) -> list[str]:
+    try:
+        return sequence.tools_called(program)
+    except source.NotPython:
+        return []
 
 
 def _digest(value: JSON) -> bytes:

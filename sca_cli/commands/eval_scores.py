@@ -148,7 +148,7 @@ def _overlap_lines(overlap: Overlap, against: str) -> Iterator[str]:
         "an instruction": overlap.instruction,
         "a program": overlap.program,
         "either": overlap.either,
-        "a sequence of calls": overlap.calls,
+        "calls": overlap.calls,
     }
     for what, part in parts.items():
         name = f"Pass@1 without {part.tasks} that share {what}"
