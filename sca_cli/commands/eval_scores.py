@@ -81,11 +81,13 @@ def overlap_of(shared: Shared | None, ours: Tallies, theirs: Tallies | None = No
     def without(ids: set[str]) -> SharedTasks:
         others = ours.of(i for i in ours.outcomes if i not in ids)
         difference = paired_difference(ours, theirs, ids) if theirs else None
-        return SharedTasks(tasks=len(ids), pass_at_1=estimate(others, pass_at, 1), difference=difference)
+        return SharedTasks(
+            tasks=len(ids & ours.outcomes.keys()), pass_at_1=estimate(others, pass_at, 1), difference=difference
+        )
 
     return Overlap(
         trained=shared.trained,
-        same=len(shared.same),
+        same=len(shared.same & ours.outcomes.keys()),
         instruction=without(shared.instruction),
         program=without(shared.program),
         either=without(shared.either),

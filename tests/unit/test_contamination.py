@@ -167,6 +167,15 @@ def test_scores_and_differences_leave_out_what_is_shared() -> None:
     assert [part.difference.value for part in parts.values()] == [0.0, -0.5, -0.5, -0.5]
 
 
+def test_tasks_that_a_model_did_not_attempt_are_not_its_own() -> None:
+    """Where models attempted other tasks, what each shares is counted among its own."""
+    trained = TrainedOn()
+    trained.add(KNOWN)
+    found = overlap_of(trained.shared_by([KNOWN, ALIKE, NEW]), counted(attempts(ALIKE, "pass")))
+    assert found is not None
+    assert (found.same, found.instruction.tasks, found.program.tasks) == (0, 0, 1)
+
+
 def test_without_tasks_left_there_is_no_score() -> None:
     """Where all tasks are shared nothing is said of the others, and without `--against` nothing at all."""
     trained = TrainedOn()
