@@ -329,6 +329,34 @@ class Interval(_Part):
     """Upper end of the 95 % interval."""
 
 
+class SharedTasks(_Part):
+    """Evaluated tasks that have something in common with tasks trained on, and the score without them."""
+
+    tasks: int
+    """How many they are."""
+    pass_at_1: Interval | None = None
+    """Pass@1 of the other tasks; absent where there are none."""
+    difference: Interval | None = None
+    """Paired difference of Pass@1 over the other tasks, where two models are compared."""
+
+
+class Overlap(_Part):
+    """What the evaluated tasks have in common with those trained on (`eval --against`)."""
+
+    trained: int
+    """Tasks trained on, each counted once."""
+    same: int
+    """Evaluated tasks that were trained on as they are."""
+    instruction: SharedTasks
+    """Tasks with the instruction of a trained one; case, white space and punctuation aside."""
+    program: SharedTasks
+    """Tasks with the solution of a trained one; literals, the names of variables and unused steps aside."""
+    either: SharedTasks
+    """Tasks with the instruction or the program of a trained one."""
+    calls: SharedTasks
+    """Tasks whose solution calls the tools that a trained one of the same environment calls, in the same order."""
+
+
 class Score(Record, tag_field="kind", tag="score", kw_only=True):
     """What `sca eval` measured."""
 
@@ -356,6 +384,8 @@ class Score(Record, tag_field="kind", tag="score", kw_only=True):
     """The model compared with."""
     difference: Interval | None = None
     """Paired difference of Pass@1, this model minus `against`."""
+    overlap: Overlap | None = None
+    """What the tasks have in common with those trained on, with `eval --against`."""
     usage: Usage = msgspec.field(default_factory=Usage)
     """What all attempts cost together."""
 

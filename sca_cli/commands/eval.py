@@ -2,8 +2,7 @@
 
 import asyncio
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +10,17 @@ import typer
 
 from sca_cli import checks, plugins, streams
 from sca_cli.agent import EpisodeLimits
-from sca_cli.commands import eval_suite, options
+from sca_cli.commands import eval_against, eval_suite, options
 from sca_cli.commands.acting import Talk, opened_actor
+from sca_cli.commands.eval_scores import (
+    Tallies,
+    counted,
+    overlap_of,
+    paired_difference,
+    score_of,
+    scores_by_model,
+    table,
+)
 from sca_cli.commands.rollout import Attempts, worth_attempting
 from sca_cli.commands.rollout import run as attempt_all
 from sca_cli.commands.shell import (
@@ -25,82 +33,18 @@ from sca_cli.commands.shell import (
     sandbox_width,
     say,
 )
+from sca_cli.contamination import Shared
 from sca_cli.errors import ExitCode, UsageError
-from sca_cli.estimates import Tally, estimate, interval, pass_at, pass_hat
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import Prompts
-from sca_cli.records import Interval, Rollout, Score, Task, Usage
+from sca_cli.records import Rollout, Score, Task
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 from sca_cli.suites import Suite, open_suite, parse_suite
 
 SUITE_LIMITS = Limits(wall_s=30.0)
 """Benchmarks hold megabytes of state, and give a turn of code 30 seconds (M3ToolEval)."""
-
-MANY_CALLS = 3
-"""Tasks with so many calls or more are counted together."""
-
-
-class Tallies:
-    """What is counted of rollouts, in memory that grows with the tasks only."""
-
-    def __init__(self) -> None:
-        self.outcomes: dict[str, Counter[str]] = defaultdict(Counter)
-        self.calls: dict[str, str] = {}
-        self.envs: dict[str, str] = {}
-        self.usage = Usage()
-        self.users: set[str] = set()
-
-    def count(self, rollout: Rollout) -> None:
-        """Count one attempt."""
-        task = rollout.task
-        self.outcomes[task.id][rollout.outcome] += 1
-        if task.calls is not None:
-            self.calls[task.id] = f"{MANY_CALLS}+" if task.calls >= MANY_CALLS else str(task.calls)
-        self.envs[task.id] = str(task.env)
-        self.usage.prompt_tokens += rollout.usage.prompt_tokens
-        self.usage.completion_tokens += rollout.usage.completion_tokens
-        self.usage.turns += rollout.usage.turns
-        self.usage.user_prompt_tokens += rollout.usage.user_prompt_tokens
-        self.usage.user_completion_tokens += rollout.usage.user_completion_tokens
-        self.usage.user_turns += rollout.usage.user_turns
-        self.users |= {rollout.user_model} - {""}
-
-    def of(self, ids: Iterable[str]) -> list[Tally]:
-        """Return the tallies of some tasks."""
-        return [Tally(self.outcomes[i]["pass"], self.outcomes[i]["pass"] + self.outcomes[i]["fail"]) for i in ids]
-
-    def by(self, groups: dict[str, str]) -> dict[str, Interval]:
-        """Return Pass@1 of each group of tasks."""
-        members: dict[str, list[str]] = defaultdict(list)
-        for task, group in groups.items():
-            members[group].append(task)
-        found = {group: estimate(self.of(ids), pass_at, 1) for group, ids in sorted(members.items())}
-        return {group: value for group, value in found.items() if value is not None}
-
-
-def score_of(tallies: Tallies, model: str, samples: int, noop: float | None) -> Score:
-    """Return the score of one model."""
-    every = tallies.of(tallies.outcomes)
-    score = Score(model=model, tasks=len(every), samples=samples, noop=noop, usage=tallies.usage)
-    for k in sorted({1, 2, 4, 8, samples}):
-        if k <= samples and (found := estimate(every, pass_at, k)) is not None:
-            score.pass_at[str(k)] = found
-        if 1 < k <= samples and (found := estimate(every, pass_hat, k)) is not None:
-            score.pass_hat[str(k)] = found
-    score.user_model = ", ".join(sorted(tallies.users))
-    score.by_calls, score.by_env = tallies.by(tallies.calls), tallies.by(tallies.envs)
-    score.invalid = sum(counts["invalid"] for counts in tallies.outcomes.values())
-    return score
-
-
-def paired_difference(ours: Tallies, theirs: Tallies) -> Interval | None:
-    """Return the difference of Pass@1, task by task, over tasks that both have."""
-    shared = [i for i in ours.outcomes if i in theirs.outcomes]
-    pairs = zip(ours.of(shared), theirs.of(shared), strict=True)
-    values = [pass_at(a, 1) - pass_at(b, 1) for a, b in pairs if a.judged and b.judged]
-    return interval(values) if values else None
 
 
 def noop_share(tasks: Sequence[Task], sandbox: Sandbox, fanout: Fanout) -> float:
@@ -119,14 +63,6 @@ def run(
     for _ in attempt_all(tasks, attempts, output=output, fanout=fanout, meter=meter):
         pass
     return counted(streams.read([path], Rollout))
-
-
-def counted(rollouts: Iterator[Rollout]) -> Tallies:
-    """Count rollouts."""
-    tallies = Tallies()
-    for rollout in rollouts:
-        tallies.count(rollout)
-    return tallies
 
 
 def command(
@@ -163,6 +99,16 @@ def command(
         str | None,
         typer.Option("--export", metavar="FILE", help="Write the suite as tasks to FILE and stop.", show_default=False),
     ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="FILE",
+            help="Tasks or rollouts that were trained on: score without what they share with the evaluated tasks too; "
+            "give it several times to name several files.",
+            show_default=False,
+        ),
+    ] = None,
     rollouts: Annotated[
         str | None,
         typer.Option(
@@ -197,13 +143,21 @@ def command(
     Given rollouts instead of tasks, it scores those and runs nothing.
     """
     models = list(compare) if compare else [model] if model else []
-    sink = Output(output, rejected=None, resume=False, settings={"command": "eval"}, inputs=inputs or ["-"])
     typed = on_command_line(context, "env")
     eval_suite.refuse_contradictions(
-        suite=suite, tasks_named=bool(inputs) or typed, gold=gold, export=export, kept=bool(rollouts or compare)
+        suite=suite,
+        tasks_named=bool(inputs) or typed,
+        gold=gold,
+        export=export,
+        kept=bool(rollouts or compare),
+        against=bool(against),
     )
+    paths = inputs or (["-"] if streams.is_piped() and not typed and not suite else [])
+    read_from = [*paths, *(against or [])]
+    sink = Output(output, rejected=None, resume=False, settings={"command": "eval"}, inputs=read_from)
+    trained = eval_against.read(against, stdin_taken="-" in paths) if against else None
     asked = parse_suite(suite) if suite else None
-    records = [] if asked else list(_records(inputs, env, piped=streams.is_piped() and not typed))
+    records = [] if asked else list(_records(paths, env))
     attempted = [record for record in records if isinstance(record, Rollout)]
     if len(attempted) not in (0, len(records)):
         raise UsageError("tasks and rollouts are mixed", "evaluate one kind at a time")
@@ -213,7 +167,8 @@ def command(
             "leave out rollouts that have judged_by",
         )
     if attempted:
-        return _finish(_scores_of(attempted), sink, quiet)
+        shared = eval_against.shared_by(trained, {rollout.task.id: rollout.task for rollout in attempted}.values())
+        return _finish(scores_by_model(attempted, shared), sink, quiet)
     names = [required_model(name) for name in models] or ([] if gold or export else [required_model(None)])
     if resume and not rollouts:
         raise UsageError("--resume needs --rollouts FILE", "the attempts kept there are the progress")
@@ -228,6 +183,7 @@ def command(
         tasks = opened.tasks if opened else tasks
         if not tasks:
             say("sca eval: no tasks to attempt", quiet=quiet)
+        shared = eval_against.shared_by(trained, tasks)
         if opened:
             say("sca eval: {suite}: {data}; checker {checker}".format(**opened.facts()), quiet=quiet)
         if opened and export:
@@ -238,7 +194,7 @@ def command(
             raise UsageError("--compare with customers needs --user-model", "both models must meet the same customers")
         noop = (opened.noop_share(fanout) if opened else noop_share(tasks, sandbox, fanout)) if tasks else None
         if opened and gold:
-            return _finish([_gold_score(opened, fanout, noop, quiet)], sink, quiet)
+            return _finish([_gold_score(opened, fanout, noop, shared, quiet)], sink, quiet)
         for place, name in enumerate(names if tasks else []):
             settings = {
                 "command": "eval",
@@ -261,7 +217,7 @@ def command(
                     name, fanout, Sampling(temperature, top_p, max_tokens), limits, actions, prompts, talk
                 ) as actor,
             ):
-                kept = Output(path, rejected=None, resume=resume, settings=settings)
+                kept = Output(path, rejected=None, resume=resume, settings=settings, inputs=read_from)
                 attempts = Attempts(actor, sandbox, name, samples, seed, command="eval")
                 attempts = eval_suite.judged_by(opened, attempts) if opened else attempts
                 tallies.append(run(tasks, attempts, output=kept, fanout=fanout, meter=meter, path=path))
@@ -271,24 +227,30 @@ def command(
                 scores[-1].extra = opened.facts()
             if place:
                 scores[-1].against, scores[-1].difference = names[0], paired_difference(tallies[1], tallies[0])
+            scores[-1].overlap = overlap_of(shared, tallies[-1], tallies[0] if place else None)
             sink.write(name, [scores[-1]])
             say(table(scores[-1:]), quiet=quiet)
     return _finish([], sink, quiet)
 
 
-def _gold_score(suite: Suite, fanout: Fanout, noop: float | None, quiet: bool) -> Score:
+def _gold_score(suite: Suite, fanout: Fanout, noop: float | None, shared: Shared | None, quiet: bool) -> Score:
     rollouts = list(eval_suite.by_reference(suite, fanout))
     if lines := eval_suite.missed(rollouts):
         say(lines, quiet=quiet)
-    score = score_of(counted(iter(rollouts)), "gold", 1, noop)
-    score.made_by, score.extra = made_by("eval", model="gold"), suite.facts()
+    tallies = counted(rollouts)
+    score = score_of(tallies, "gold", 1, noop)
+    score.made_by, score.extra, score.overlap = (
+        made_by("eval", model="gold"),
+        suite.facts(),
+        overlap_of(shared, tallies),
+    )
     return score
 
 
-def _records(inputs: list[str] | None, env: list[str] | None, *, piped: bool) -> Iterator[Task | Rollout]:
-    """Read what to score: named files, else piped input, else the sets that the environments ship with."""
-    if inputs or piped:
-        return streams.read(inputs or ["-"], Task, Rollout)
+def _records(paths: list[str], env: list[str] | None) -> Iterator[Task | Rollout]:
+    """Read what to score: named files or piped input, else the sets that the environments ship with."""
+    if paths:
+        return streams.read(paths, Task, Rollout)
     if not env:
         raise UsageError(
             "nothing to evaluate: pipe tasks in, name a file, or give --env", "for example sca eval --env calculation"
@@ -324,18 +286,6 @@ class _kept_rollouts:
             self._folder.cleanup()
 
 
-def _scores_of(rollouts: list[Rollout]) -> list[Score]:
-    by_model: dict[str, list[Rollout]] = defaultdict(list)
-    for rollout in rollouts:
-        by_model[rollout.made_by.model if rollout.made_by else ""].append(rollout)
-    scores = []
-    for model, attempts in sorted(by_model.items()):
-        per_task = Counter(rollout.task.id for rollout in attempts)
-        scores.append(score_of(counted(iter(attempts)), model, min(per_task.values()), None))
-        scores[-1].made_by = made_by("eval", model=model)
-    return scores
-
-
 def _finish(scores: list[Score], sink: Output, quiet: bool) -> ExitCode:
     for score in scores:
         sink.write(score.model, [score])
@@ -343,24 +293,3 @@ def _finish(scores: list[Score], sink: Output, quiet: bool) -> ExitCode:
     if scores:
         say(table(scores), quiet=quiet)
     return exit_code(sink.kept)
-
-
-def table(scores: Sequence[Score]) -> str:
-    """Return scores as text for people."""
-    lines = []
-    for score in scores:
-        lines.append(f"sca eval: {score.model}: {score.tasks} tasks, {score.samples} attempts each")
-        rows = [(f"Pass@{k}", value) for k, value in score.pass_at.items()]
-        rows += [(f"pass^{k}", value) for k, value in score.pass_hat.items()]
-        rows += [
-            (f"Pass@1, {calls} call{'' if calls == '1' else 's'}", value) for calls, value in score.by_calls.items()
-        ]
-        rows += [(f"Pass@1, {name}", value) for name, value in score.by_env.items()] if len(score.by_env) > 1 else []
-        if score.difference:
-            rows.append((f"minus {score.against}", score.difference))
-        lines += [f"  {name:<44} {value.value:6.1%}   [{value.low:.1%}, {value.high:.1%}]" for name, value in rows]
-        if score.noop is not None:
-            lines.append(f"  {'doing nothing':<44} {score.noop:6.1%}")
-        if score.invalid:
-            lines.append(f"  {'invalid attempts, in no estimate':<44} {score.invalid:6d}")
-    return "\n".join(lines)

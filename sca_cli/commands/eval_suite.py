@@ -18,12 +18,15 @@ from sca_cli.suites import Suite, failure_cases
 WRONG = "That answer is wrong. Try again."
 
 
-def refuse_contradictions(*, suite: str | None, tasks_named: bool, gold: bool, export: str | None, kept: bool) -> None:
+def refuse_contradictions(
+    *, suite: str | None, tasks_named: bool, gold: bool, export: str | None, kept: bool, against: bool
+) -> None:
     """Refuse options that cannot go together.
 
     Args:
         tasks_named: files or `--env` were given.
         kept: `--rollouts` or `--compare` was given.
+        against: `--against` was given.
 
     Raises:
         UsageError: they contradict each other.
@@ -34,6 +37,8 @@ def refuse_contradictions(*, suite: str | None, tasks_named: bool, gold: bool, e
         raise UsageError("--gold and --export need --suite", "for example sca eval --suite tau2 --gold")
     if kept and (gold or export):
         raise UsageError("--gold and --export ask no model", "leave out --rollouts and --compare")
+    if export and against:
+        raise UsageError("--export writes tasks and scores nothing", "leave out --against")
 
 
 def by_reference(suite: Suite, fanout: Fanout) -> Iterator[Rollout]:

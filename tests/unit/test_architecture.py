@@ -21,8 +21,8 @@ LEVELS: list[set[str]] = [
     {"hookspecs"},
     {"plugins"},  # the sandbox asks it what to import into a world
     {"prompts", "chat", "source", "sandbox", "estimates"},
-    {"facts", "duplicates", "user"},
-    {"conditions", "probes", "agreement"},
+    {"facts", "duplicates", "sequence", "user"},
+    {"conditions", "probes", "agreement", "contamination"},
     {"evidence"},
     {"agent", "checks", "doctor", "judge"},
     {"methods", "conformance"},

@@ -17,10 +17,12 @@ from sca_cli.records import (
     MadeBy,
     Message,
     Observation,
+    Overlap,
     Record,
     Rollout,
     Score,
     Segment,
+    SharedTasks,
     Task,
     ToolCall,
     Usage,
@@ -67,6 +69,11 @@ def full_task() -> Task:
     )
 
 
+SHARED = SharedTasks(
+    tasks=2, pass_at_1=Interval(value=0.5, low=0.1, high=0.9), difference=Interval(value=0.0, low=-0.1, high=0.1)
+)
+
+
 def full_records() -> list[Record]:
     """Return one record of each kind with every field set."""
     return [
@@ -102,6 +109,7 @@ def full_records() -> list[Record]:
             invalid=1,
             against="n",
             difference=Interval(value=0.5, low=-0.1, high=0.9),
+            overlap=Overlap(trained=9, same=1, instruction=SHARED, program=SHARED, either=SHARED, calls=SHARED),
             usage=Usage(turns=1),
             **COMMON,
         ),
