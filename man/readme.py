@@ -22,7 +22,7 @@ _TREE = {
     "sca_cli/{agent,chat,user,judge}.py": "an episode: agent, actions, customer, judge",
     "sca_cli/{checks,evidence,agreement,duplicates}.py": "the funnel: the paper's filter and the proofs beyond",
     "sca_cli/{source,conditions,facts,probes}.py": "what the proofs read and try; nothing is run here",
-    "sca_cli/{estimates,conformance}.py": "pass@k and intervals; what environments promise",
+    "sca_cli/{estimates,funnel,conformance}.py": "pass@k, intervals, the funnel; what environments promise",
     "sca_cli/*/": "",
     "plugins/": "the environments and models that come with `sca`",
     "examples/": "two runs as scripts, experiments/RESULTS.md, a plugin",
