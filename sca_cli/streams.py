@@ -111,21 +111,20 @@ def _lines(descriptor: int, name: str, halves: list[str] | None) -> Iterator[byt
         if len(pending) > MAX_LINE_BYTES:
             raise RecordError(f"{name}:{number + 1}: line is longer than {MAX_LINE_BYTES >> 20} MiB")
         if not chunk:
-            if pending and halves is not None and not _is_json(pending):
+            if pending and halves is not None and _is_half(pending):
                 halves.append(f"{name}:{number + 1}")
             elif pending:
                 yield bytes(pending)
             return
 
 
-def _is_json(line: bytearray) -> bool:
+def _is_half(line: bytearray) -> bool:
+    """Tell whether a line breaks off in the middle of what could be JSON."""
     try:
         msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    except RecursionError:
-        pass  # whole or not, the reader says what is wrong with it
-    return True
+    except (msgspec.DecodeError, RecursionError) as error:
+        return re.search("truncated|invalid number", str(error)) is not None  # `1.` and `-` are cut numbers
+    return False
 
 
 def _loads(kinds: tuple[type[Record], ...], text: str) -> Record:

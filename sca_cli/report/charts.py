@@ -188,6 +188,5 @@ def _legend(lines: Sequence[Curve]) -> str:
 
 def _svg(title: str, height: float, inside: str) -> str:
     return (
-        f'<svg class="chart" role="img" viewBox="0 0 {_WIDTH} {height:.0f}" xmlns="http://www.w3.org/2000/svg">'
-        f"<title>{text(title)}</title>{inside}</svg>"
+        f'<svg class="chart" role="img" viewBox="0 0 {_WIDTH} {height:.0f}"><title>{text(title)}</title>{inside}</svg>'
     )

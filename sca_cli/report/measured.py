@@ -69,12 +69,13 @@ def arms(gathered: Gathered) -> list[Arm]:
     made: dict[tuple[int, str, int, str], Arm] = {}
     baselines: set[tuple[int | None, str]] = set()
     for place, score in sorted(gathered.scores, key=lambda pair: _order(pair[0])):
-        base = not score.against and score.model in compared
+        named = _name(place)
+        base = not score.against and (score.model in compared or named == "before")
         if base and (place.seed, score.id) in baselines:
             continue  # the same measurement, kept beside each arm that is compared with it
         baselines |= {(place.seed, score.id)} if base else set()
         tone: Literal["base", "main", "other"] = "base" if base else "other" if place.arm else "main"
-        name = "baseline" if base else _name(place)
+        name = named if named == "before" or not base else "baseline"
         number_of_round = None if base else place.round
         label = name if number_of_round is None else f"{name}, round {number_of_round}"
         for suffix in ("", f" · {score.model}", f" · {score.model} · {score.id}"):
@@ -177,7 +178,8 @@ def _table_of(found: Sequence[Arm], caption: str, of: Estimates, prefix: str) ->
     if not names:
         return ""
     rows = (row for arm in found for row in arm.rows(of, names))
-    return table(["", *(text(prefix + name) for name in names)], rows, caption=text(caption))
+    head = [text(prefix + name).replace(":", ":<wbr>") for name in names]
+    return table(["", *head], rows, caption=text(caption))
 
 
 def _measured_on(found: Sequence[Arm]) -> str:

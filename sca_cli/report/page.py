@@ -42,6 +42,7 @@ caption { text-align: left; padding: .25rem 0; font-weight: 600; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; } thead th { vertical-align: bottom; }
 th:first-child { text-align: left; overflow-wrap: anywhere; min-width: 7rem; } tbody th { font-weight: 400; }
+table:has(td.words) th:nth-child(2) { text-align: left; }
 td.words { text-align: left; overflow-wrap: anywhere; min-width: 11rem; }
 .ci { color: var(--soft); font-size: .8rem; white-space: nowrap; }
 td.bar { --tint: color-mix(in srgb, var(--main) 22%, transparent); min-width: 6rem;
@@ -74,7 +75,8 @@ pre { margin: 0; padding: .6rem .75rem; background: var(--block); border-radius:
 @media print { :root { --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --block: #f4f4f4; --main: #1f5fbf;
   --other: #b4530a; --base: #6b7280; --third: #2b7a3d; --fourth: #7b3fa0; color-scheme: light; }
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } .wide { overflow: visible; }
-  h2, h3, h4, summary { break-after: avoid; } figure, tr { break-inside: avoid; } td.words { min-width: 0; } }
+  h2, h3, h4, summary { break-after: avoid; } figure, tr { break-inside: avoid; } table:has(td.words) th:nth-child(2) { text-align: left; }
+td.words { min-width: 0; } }
 """
 
 
