@@ -75,8 +75,7 @@ pre { margin: 0; padding: .6rem .75rem; background: var(--block); border-radius:
 @media print { :root { --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --block: #f4f4f4; --main: #1f5fbf;
   --other: #b4530a; --base: #6b7280; --third: #2b7a3d; --fourth: #7b3fa0; color-scheme: light; }
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } .wide { overflow: visible; }
-  h2, h3, h4, summary { break-after: avoid; } figure, tr { break-inside: avoid; } table:has(td.words) th:nth-child(2) { text-align: left; }
-td.words { min-width: 0; } }
+  h2, h3, h4, summary { break-after: avoid; } figure, tr { break-inside: avoid; } td.words { min-width: 0; } }
 """
 
 
