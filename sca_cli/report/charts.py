@@ -8,6 +8,9 @@ from sca_cli.records import Interval
 from sca_cli.report.markup import share, text
 
 _WIDTH = 400
+MOST_CURVES = 4
+"""So many lines can be told apart in one chart."""
+
 _MOST_POINTS = 400
 """A longer curve is drawn through the means of equal stretches."""
 
@@ -106,7 +109,7 @@ def curves(title: str, lines: Sequence[Curve], x_name: str, *, shares: bool = Fa
 
     Args:
         title: what is shown, for who cannot see it.
-        lines: at least one point each.
+        lines: at least one point each, `MOST_CURVES` at most.
         x_name: what is along the x axis.
         shares: y is a share.
     """
@@ -119,7 +122,7 @@ def curves(title: str, lines: Sequence[Curve], x_name: str, *, shares: bool = Fa
     parts += [_label(frame, x) for x in dict.fromkeys((frame.left, frame.right))]
     parts.append(f'<text class="tick" x="220" y="216" text-anchor="middle">{text(x_name)}</text>')
     parts += [_line(frame, line, place) for place, line in enumerate(lines)]
-    return _svg(title, 220, "".join(parts)) + (_legend(lines) if len(lines) > 1 else "")
+    return _svg(title, 220, "".join(parts)) + _legend(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +159,16 @@ def _label(frame: _Frame, value: float) -> str:
 
 
 def _line(frame: _Frame, line: Curve, place: int) -> str:
-    style = f"s{place % 4}"
-    through = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in line.points)
+    style = f"s{place % MOST_CURVES}"
+    aside = 3.0 * place if line.intervals else 0.0  # else the intervals of several lines would hide each other
+    at = [(frame.x(x) + aside, frame.y(y)) for x, y in line.points]
+    through = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
     parts = [f'<polyline class="{style}" points="{through}"/>']
     if len(line.points) <= 20:
-        parts += [
-            f'<circle class="{style}" cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="3"/>' for x, y in line.points
-        ]
-    for (x, _), each in zip(line.points, line.intervals or [], strict=False):
-        at, low, high = frame.x(x), frame.y(each.low), frame.y(each.high)
-        parts.append(f'<line class="{style}" x1="{at:.1f}" x2="{at:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>')
+        parts += [f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in at]
+    for (x, _), each in zip(at, line.intervals or [], strict=False):
+        low, high = frame.y(each.low), frame.y(each.high)
+        parts.append(f'<line class="{style}" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>')
     return "".join(parts)
 
 
@@ -180,7 +183,7 @@ def _thinned(line: Curve) -> Curve:
 def _legend(lines: Sequence[Curve]) -> str:
     keys = (
         f'<span class="key"><svg viewBox="0 0 24 8" width="24" height="8" aria-hidden="true">'
-        f'<polyline class="s{place % 4}" points="0,4 24,4"/></svg> {text(line.label)}</span>'
+        f'<polyline class="s{place % MOST_CURVES}" points="0,4 24,4"/></svg> {text(line.label)}</span>'
         for place, line in enumerate(lines)
     )
     return f'<p class="legend">{" ".join(keys)}</p>'

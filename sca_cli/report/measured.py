@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
 from sca_cli.facts import as_float
@@ -209,12 +210,18 @@ def learning(gathered: Gathered) -> str:
     """Return the section on training: losses, and Pass@1 by round."""
     trained = sorted(gathered.checkpoints, key=lambda pair: _order(pair[0]))
     named = [(_run_name(place), checkpoint) for place, checkpoint in trained]
-    lines = [Curve(name, list(enumerate(losses, 1))) for name, each in named if len(losses := _losses(each)) > 1]
-    figures = [
-        figure(charts.curves("Training loss by step", lines[start : start + 4], "step"), "Training loss, nats a token.")
-        for start in range(0, len(lines), 4)
-    ]
+    figures = []
+    for _, group in groupby(trained, lambda pair: (pair[0].arm, pair[0].round)):
+        every = [(_run_name(place), _losses(checkpoint)) for place, checkpoint in group]
+        lines = [Curve(name, list(enumerate(losses, 1))) for name, losses in every if len(losses) > 1]
+        figures += _figures("Training loss by step", lines, "step", "Training loss, nats a token.")
     return section("learning", "Learning", _rounds(gathered), *figures, _trainings(named))
+
+
+def _figures(title: str, lines: Sequence[Curve], x_name: str, caption: str, *, shares: bool = False) -> Iterator[str]:
+    for start in range(0, len(lines), charts.MOST_CURVES):
+        drawn = charts.curves(title, lines[start : start + charts.MOST_CURVES], x_name, shares=shares)
+        yield figure(drawn, caption)
 
 
 def _run_name(place: Place) -> str:
@@ -258,7 +265,5 @@ def _rounds(gathered: Gathered) -> str:
             label = name if seed is None else f"{name}, seed {seed}"
             if at:
                 lines.append(Curve(label, [(x, each.value) for x, each in at], [each for _, each in at]))
-    if not lines:
-        return ""
-    drawn = charts.curves("Pass@1 by round", lines, "round", shares=True)
-    return figure(drawn, "Pass@1 by round, 95&nbsp;% intervals; round 0 is the baseline.")
+    caption = "Pass@1 by round, 95&nbsp;% intervals; round 0 is the baseline."
+    return "\n".join(_figures("Pass@1 by round", lines, "round", caption, shares=True))
