@@ -132,7 +132,7 @@ class _Frame:
     top: float
 
     def x(self, value: float) -> float:
-        return 44 + 348 * (value - self.left) / ((self.right - self.left) or 1)
+        return 44 + 336 * (value - self.left) / ((self.right - self.left) or 1)
 
     def y(self, value: float) -> float:
         return 196 - 184 * min(max(value, 0.0), self.top) / self.top

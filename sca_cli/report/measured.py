@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import count, groupby
 from typing import Literal
 
 from sca_cli.facts import as_float
@@ -67,7 +67,7 @@ class Arm:
 def arms(gathered: Gathered) -> list[Arm]:
     """Return the arms that were scored: what the others are compared with, the main arm, its rounds, the controls."""
     compared = {score.against for _, score in gathered.scores} - {""}
-    made: dict[tuple[int, str, int, str], Arm] = {}
+    made: dict[tuple[int, str, int, int, str], Arm] = {}
     baselines: set[tuple[int | None, str]] = set()
     for place, score in sorted(gathered.scores, key=lambda pair: _order(pair[0])):
         named = _name(place)
@@ -79,18 +79,19 @@ def arms(gathered: Gathered) -> list[Arm]:
         name = named if named == "before" or not base else "baseline"
         number_of_round = None if base else place.round
         label = name if number_of_round is None else f"{name}, round {number_of_round}"
-        for suffix in ("", f" · {score.model}", f" · {score.model} · {score.id}"):
-            key = (
-                ("base", "main", "other").index(tone),
-                name,
-                -1 if number_of_round is None else number_of_round,
-                suffix,
-            )
-            arm = made.setdefault(key, Arm(label + suffix, tone, name + suffix, number_of_round))
+        rank = (("base", "main", "other").index(tone), name, -1 if number_of_round is None else number_of_round)
+        for again, suffix in enumerate(_suffixes(score)):
+            arm = made.setdefault((*rank, again, suffix), Arm(label + suffix, tone, name + suffix, number_of_round))
             if place.seed not in arm.scores:
                 arm.scores[place.seed] = score
                 break
     return [arm for _, arm in sorted(made.items())]
+
+
+def _suffixes(score: Score) -> Iterator[str]:
+    """Yield what tells a score from others of its arm, round and seed: nothing, its model, a number."""
+    yield from ("", f" · {score.model}")
+    yield from (f" · {score.model} ({number})" for number in count(2))
 
 
 def _order(place: Place) -> tuple[str, int, int, str]:

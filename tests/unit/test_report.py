@@ -346,6 +346,8 @@ def test_scores_of_one_place_are_told_apart() -> None:
     found.add([score("n", 0.1)], Place(stem="score-after"))
     found.add([score("a", 0.1), score("b", 0.2)], Place(stem="scores"))
     assert [arm.label for arm in arms(found)] == ["before", "after", "main", "main · b"]
+    found.add([score("b", 0.3), score("b", 0.4)], Place(stem="scores"))
+    assert [arm.label for arm in arms(found)][4:] == ["main · b (2)", "main · b (3)"]
 
 
 def test_rounds_make_a_curve_that_begins_at_the_baseline() -> None:
