@@ -211,7 +211,7 @@ def learning(gathered: Gathered) -> str:
     """Return the section on training: losses, and Pass@1 by round."""
     trained = sorted(gathered.checkpoints, key=lambda pair: _order(pair[0]))
     named = [(_run_name(place), checkpoint) for place, checkpoint in trained]
-    figures = []
+    figures: list[str] = []
     for _, group in groupby(trained, lambda pair: (pair[0].arm, pair[0].round)):
         every = [(_run_name(place), _losses(checkpoint)) for place, checkpoint in group]
         lines = [Curve(name, list(enumerate(losses, 1))) for name, losses in every if len(losses) > 1]
