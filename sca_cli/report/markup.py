@@ -78,8 +78,9 @@ def table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], *, cap
     headings = "".join(f'<th scope="col">{heading}</th>' for heading in head)
     body = "\n".join(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>' for name, cells in rows)
     told = f"<caption>{caption}</caption>" if caption else ""
+    css = f' class="{kind}"' if kind else ""
     return (
-        f'<div class="wide"><table class="{kind}">{told}<thead><tr>{headings}</tr></thead>\n'
+        f'<div class="wide"><table{css}>{told}<thead><tr>{headings}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
 

@@ -46,7 +46,7 @@ def funnel(gathered: Gathered) -> str:
         "Candidates that passed each stage and all before it. <em>Shapes</em>: programs of the kept tasks that differ "
         "in more than literals and names." + missing
     )
-    return section("funnel", "Funnel", note(remark), table(head, rows, kind="bars"))
+    return section("funnel", "Funnel", note(remark), table(head, rows))
 
 
 def _heading(gathered: Gathered, column: tuple[str, str, str]) -> str:
@@ -145,7 +145,7 @@ def _calls(found: Coverage) -> str:
     rows = [
         (str(calls), [cell(number(tasks), of=tasks / most, kind="bar")]) for calls, tasks in sorted(found.calls.items())
     ]
-    return table(["calls of the solution", "tasks"], rows, kind="bars narrow")
+    return table(["calls of the solution", "tasks"], rows)
 
 
 # ---------------------------------------------------------------- agreement
