@@ -26,6 +26,7 @@ VERBS = {
     "train": "Fine-tune a model on its own successful rollouts.",
     "distill": "Fine-tune a student on a teacher's rollouts.",
     "eval": "Measure a model on held-out tasks: Pass@k, pass^k, 95 % intervals, the no-op baseline.",
+    "report": "Show what a run came to as one HTML page: funnel, scores, curves, coverage, cost, tasks.",
     "plugins": "List environments and models that the installed plugins offer.",
     "env": "List, show, test, begin and serve environments.",
     "doctor": "Prove that the jail holds on this machine, layer by layer.",

@@ -315,7 +315,7 @@ class Checkpoint(Record, tag_field="kind", tag="checkpoint", kw_only=True):
     data: list[str] = []
     """Ids of the rollouts trained on."""
     metrics: dict[str, JSON] = {}
-    """Examples, tokens, steps, losses."""
+    """Examples, tokens, steps, losses (`losses`: one a step)."""
 
 
 class Interval(_Part):

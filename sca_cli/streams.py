@@ -50,12 +50,14 @@ def line_count(paths: Iterable[str]) -> int | None:
     return sum(_lines_within(path, os.path.getsize(path)) for path in paths)  # noqa: PTH202  names as given
 
 
-def read(paths: Iterable[str], *kinds: type[Record]) -> Iterator[Any]:
+def read(paths: Iterable[str], *kinds: type[Record], halves: list[str] | None = None) -> Iterator[Any]:
     """Read records from files, `-` being standard input.
 
     Args:
         paths: read one after the other.
         kinds: the record classes that are expected here.
+        halves: where half lines at the end of a file are told (`source:line`), for who reads what is still being
+            written; None makes them an error.
 
     Raises:
         RecordError: a line is not one of these; the message starts with `source:line:`.
@@ -64,7 +66,7 @@ def read(paths: Iterable[str], *kinds: type[Record]) -> Iterator[Any]:
     for path in paths:
         name = "stdin" if path == "-" else path
         with _opened(path) as descriptor:
-            reader = jsonlines.Reader(_lines(descriptor, name), loads=partial(_loads, kinds))
+            reader = jsonlines.Reader(_lines(descriptor, name, halves), loads=partial(_loads, kinds))
             try:
                 yield from reader.iter(skip_empty=True)
             except jsonlines.InvalidLineError as error:
@@ -86,7 +88,7 @@ def _opened(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _lines(descriptor: int, name: str) -> Iterator[bytes]:
+def _lines(descriptor: int, name: str, halves: list[str] | None) -> Iterator[bytes]:
     """Split what a descriptor gives into lines without ever holding more than one.
 
     The descriptor is read directly: a buffered stdin that blocks in a thread cannot be left at exit.
@@ -109,9 +111,20 @@ def _lines(descriptor: int, name: str) -> Iterator[bytes]:
         if len(pending) > MAX_LINE_BYTES:
             raise RecordError(f"{name}:{number + 1}: line is longer than {MAX_LINE_BYTES >> 20} MiB")
         if not chunk:
-            if pending:
+            if pending and halves is not None and _is_half(pending):
+                halves.append(f"{name}:{number + 1}")
+            elif pending:
                 yield bytes(pending)
             return
+
+
+def _is_half(line: bytearray) -> bool:
+    """Tell whether a line breaks off in the middle of what could be JSON."""
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return re.search("truncated|invalid number", str(error)) is not None  # `1.` and `-` are cut numbers
+    return False
 
 
 def _loads(kinds: tuple[type[Record], ...], text: str) -> Record:

@@ -1,8 +1,7 @@
 """`sca verify`: candidate tasks → tasks that proved themselves (paper, section 3: the filter)."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sca_cli import checks, duplicates, streams
+from sca_cli import checks, streams
 from sca_cli.agent import Actor
 from sca_cli.agreement import agreement
 from sca_cli.commands import options
@@ -32,6 +31,7 @@ from sca_cli.doctor import layers
 from sca_cli.duplicates import Known
 from sca_cli.errors import ExitCode
 from sca_cli.fanout import Fanout
+from sca_cli.funnel import Funnel
 from sca_cli.interfaces import Sampling
 from sca_cli.records import Task, Verdict, sealed
 from sca_cli.sandbox import Limits, Sandbox
@@ -121,46 +121,6 @@ def run(
             done.kept.clear()
 
     return pump(tasks, work, identify=lambda task: task.id, output=output, fanout=fanout, meter=meter, settle=settle)
-
-
-class Funnel:
-    """How many candidates passed each stage, by method, and in what jail."""
-
-    def __init__(self, stages: Sequence[str]) -> None:
-        self.jail = ""
-        """What was found of the jail before the first task."""
-        self._stages = stages
-        self._fell: dict[str, Counter[str]] = {}
-        self._kept: dict[str, set[str]] = {}
-        self._reports: dict[str, Counter[str]] = {}
-
-    def count(self, task: Task) -> None:
-        """Count one task where it fell."""
-        stage = task.verdict.stage if task.verdict else "parsed"
-        method = task.method or "hand-written"
-        self._fell.setdefault(method, Counter())[stage] += 1
-        if task.verdict and task.verdict.passed:
-            self._kept.setdefault(method, set()).add(duplicates.masked(task.solution))
-            named = {finding.stage for finding in task.verdict.findings}
-            self._reports.setdefault(method, Counter()).update(named)
-
-    def lines(self) -> list[str]:
-        """Return the funnel as text: how many passed each stage, their share, and how many programs they come to.
-
-        Programs that differ in their literals and names only count as one shape.
-        """
-        lines = [f"sca verify: {self.jail}"] if self.jail else []
-        for method, fell in sorted(self._fell.items()):
-            left = total = fell.total()
-            lines.append(f"sca verify: {total} candidates, method {method}")
-            for stage in self._stages:
-                left -= fell[stage]
-                reports = self._reports.get(method, Counter())[stage]
-                lines.append(
-                    f"  {stage:<13} {left:6d}  {left / total:6.1%}" + (f"  {reports} reported" * bool(reports))
-                )
-            lines.append(f"  {'shapes':<13} {len(self._kept.get(method, ())):6d}")
-        return lines
 
 
 def _in_sound_jail(tasks: Iterable[Task], sandbox: Sandbox, funnel: Funnel) -> Iterator[Task]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sca_cli.errors import ExitCode, MissingError, ModelError, ScaError, UsageError
+from sca_cli.records import JSON
 from sca_cli.training.data import Example
 from sca_cli.training.packing import ATTENTION, Layout, common, layouts, surprise, tree_attention
 from sca_cli.training.work import fingerprint_of, last_checkpoint
@@ -122,7 +123,7 @@ def train_sft(
     progress: Callable[[dict[str, float]], None] = lambda _: None,
     *,
     resume: bool = False,
-) -> dict[str, float]:
+) -> dict[str, JSON]:
     """Fine-tune a model on examples and write it to `out`.
 
     Args:
@@ -134,8 +135,8 @@ def train_sft(
         resume: go on from the last checkpoint in `OUT.work`, if there is one.
 
     Returns:
-        examples, tokens and loss_tokens in the data; steps; trainable_parameters; first_loss, last_loss and
-        loss_epoch_1, … (nats a token); seconds (wall time of this call).
+        examples, tokens and loss_tokens in the data; steps; trainable_parameters; first_loss, last_loss,
+        loss_epoch_1, … and losses, one a step (nats a token); seconds (wall time of this call).
 
     Raises:
         NothingToTrain: no examples.
@@ -169,15 +170,19 @@ def train_sft(
     }
 
 
-def _losses(history: list[dict[str, float]]) -> dict[str, float]:
-    """Return first and last loss and the mean of each epoch; the history counts passes in fractions."""
+def _losses(history: list[dict[str, float]]) -> dict[str, JSON]:
+    """Return first and last loss, the mean of each epoch and every step's, rounded.
+
+    The history counts passes in fractions.
+    """
     steps = [(entry["epoch"], entry["loss"]) for entry in history if "loss" in entry]
     by_epoch: dict[int, list[float]] = {}
     for epoch, loss in steps:
         # the last step of a pass is logged with a whole number
         by_epoch.setdefault(int(epoch - 1e-6) + 1, []).append(loss)
     means = {f"loss_epoch_{epoch}": sum(losses) / len(losses) for epoch, losses in by_epoch.items()}
-    return {"first_loss": steps[0][1], "last_loss": steps[-1][1], **means}
+    every = [round(loss, 4) for _, loss in steps]
+    return {"first_loss": steps[0][1], "last_loss": steps[-1][1], **means, "losses": every}
 
 
 # ---------------------------------------------------------------- one quiet process

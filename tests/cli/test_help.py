@@ -19,6 +19,7 @@ VERBS = [
     "train",
     "distill",
     "eval",
+    "report",
     "plugins",
     "env list",
     "env show",

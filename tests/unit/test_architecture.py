@@ -22,12 +22,12 @@ LEVELS: list[set[str]] = [
     {"plugins"},  # the sandbox asks it what to import into a world
     {"prompts", "chat", "source", "sandbox", "estimates"},
     {"facts", "duplicates", "sequence", "user"},
-    {"conditions", "probes", "agreement", "contamination"},
+    {"conditions", "probes", "agreement", "contamination", "funnel"},
     {"evidence"},
     {"agent", "checks", "doctor", "judge"},
     {"methods", "conformance"},
     {"fanout", "streams"},
-    {"training", "suites"},
+    {"training", "suites", "report"},
     {"commands"},
     {"app"},
 ]

@@ -126,6 +126,25 @@ def test_a_bad_line_is_named_by_its_number_after_what_came_before(piped, bad: by
     assert "\n" not in raised.value.message
 
 
+@pytest.mark.parametrize("end", range(1, len(LINE)))
+def test_half_a_last_line_is_left_out_where_it_is_asked_for(tmp_path: Path, end: int) -> None:
+    """However much of a line has been written: what came before it is read, and its place is told."""
+    path = tmp_path / "growing.jsonl"
+    path.write_bytes(LINE + b"\n" + LINE[:end])
+    halves: list[str] = []
+    assert [each.instruction for each in streams.read([str(path)], Task, halves=halves)] == ["task 0 "]
+    assert halves == [f"{path}:2"]
+
+
+@pytest.mark.parametrize("last", [b"hello", b'{"kind":"tusk"}', b"{}x", LINE + b"\n" + LINE[:9] + b"\n"])
+def test_what_is_wrong_and_no_half_line_stays_an_error(tmp_path: Path, last: bytes) -> None:
+    """A last line that is no beginning of a record, or half a line with a newline, is not left out."""
+    path = tmp_path / "wrong.jsonl"
+    path.write_bytes(LINE + b"\n" + last)
+    with pytest.raises(RecordError, match=f"^{path}:[23]: "):
+        list(streams.read([str(path)], Task, halves=[]))
+
+
 def test_half_a_last_line_is_an_error_too(piped) -> None:
     """A stream that breaks off in the middle of its last line is not taken for whole."""
     piped(LINE + b"\n" + LINE[:-5])

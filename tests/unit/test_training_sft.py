@@ -84,6 +84,7 @@ def test_the_loss_falls_and_is_reported(trained: Any) -> None:
         12,
     )
     assert metrics["first_loss"] == seen[0]["loss"]
+    assert metrics["losses"] == [round(entry["loss"], 4) for entry in seen]
     assert 0 < metrics["trainable_parameters"] < 60_000
 
 

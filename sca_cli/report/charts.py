@@ -1,0 +1,195 @@
+"""Charts as inline SVG: estimates with their intervals, and curves. Colours come from the page, light or dark."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sca_cli.records import Interval
+from sca_cli.report.markup import share, text
+
+_WIDTH = 400
+MOST_CURVES = 4
+"""So many lines can be told apart in one chart."""
+
+_MOST_POINTS = 400
+"""A longer curve is drawn through the means of equal stretches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dots:
+    """Estimates of one thing, one for each seed."""
+
+    label: str
+    tone: str
+    """base, main or other."""
+    estimates: list[Interval]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the seeds."""
+        return sum(estimate.value for estimate in self.estimates) / len(self.estimates)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One line: points (x, y), and the interval of y where there is one."""
+
+    label: str
+    points: list[tuple[float, float]]
+    intervals: list[Interval] | None = None
+
+
+# ---------------------------------------------------------------- dots
+
+
+def dots(title: str, panels: Sequence[tuple[str, Sequence[Dots]]]) -> str:
+    """Return estimates with intervals, panel by panel, over one axis of shares.
+
+    Args:
+        title: what is shown, for who cannot see it.
+        panels: heading and rows of each.
+    """
+    highest = max(estimate.high for _, rows in panels for row in rows for estimate in row.estimates)
+    top = next(step for step in (0.1, 0.25, 0.5, 1.0) if highest <= step or step == 1.0)
+    drawn: list[str] = []
+    y = 26.0
+    for heading, rows in panels:
+        drawn.append(f'<text class="panel" x="0" y="{y + 10:.0f}">{text(heading)}</text>')
+        y += 18
+        for row in rows:
+            drawn.append(_row(row, y, top))
+            y += 20 + 9 * len(row.estimates)
+        y += 10
+    grid = "".join(_gridline(top * part / 4, top, y) for part in range(5))
+    return _svg(title, y, grid + "".join(drawn))
+
+
+def _gridline(value: float, top: float, bottom: float) -> str:
+    x = _across(value, top)
+    anchor = "start" if value == 0 else "end" if value == top else "middle"
+    return (
+        f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="18" y2="{bottom:.0f}"/>'
+        f'<text class="tick" x="{x:.1f}" y="12" text-anchor="{anchor}">{100 * value:g}\N{NO-BREAK SPACE}%</text>'
+    )
+
+
+def _across(value: float, top: float) -> float:
+    return 2 + (_WIDTH - 4) * min(max(value, 0.0), top) / top
+
+
+def _row(row: Dots, y: float, top: float) -> str:
+    told = share(row.mean) + (f" (mean of {len(row.estimates)})" if len(row.estimates) > 1 else "")
+    parts = [
+        f'<text x="0" y="{y + 11:.0f}">{text(_shortened(row.label, 34))}</text>'
+        f'<text x="{_WIDTH}" y="{y + 11:.0f}" text-anchor="end">{told}</text>'
+    ]
+    for place, estimate in enumerate(row.estimates):
+        line = y + 19 + 9 * place
+        low, high, at = (_across(value, top) for value in (estimate.low, estimate.high, estimate.value))
+        parts.append(
+            f'<line class="{row.tone}" x1="{low:.1f}" x2="{high:.1f}" y1="{line:.1f}" y2="{line:.1f}"/>'
+            f'<circle class="{row.tone}" cx="{at:.1f}" cy="{line:.1f}" r="3.5"/>'
+        )
+    if len(row.estimates) > 1:
+        x = _across(row.mean, top)
+        end = y + 23 + 9 * (len(row.estimates) - 1)
+        parts.append(f'<line class="mean" x1="{x:.1f}" x2="{x:.1f}" y1="{y + 15:.1f}" y2="{end:.1f}"/>')
+    return "".join(parts)
+
+
+def _shortened(label: str, length: int) -> str:
+    return label if len(label) <= length else label[: length - 1] + "…"
+
+
+# ---------------------------------------------------------------- curves
+
+
+def curves(title: str, lines: Sequence[Curve], x_name: str, *, shares: bool = False) -> str:
+    """Return curves over one pair of axes, y from 0.
+
+    Args:
+        title: what is shown, for who cannot see it.
+        lines: at least one point each, `MOST_CURVES` at most.
+        x_name: what is along the x axis.
+        shares: y is a share.
+    """
+    lines = [_thinned(line) for line in lines]
+    xs = [x for line in lines for x, _ in line.points]
+    ys = [y for line in lines for _, y in line.points] + [i.high for line in lines for i in line.intervals or []]
+    step = _step(max([*ys, 1e-9]), 4)
+    frame = _Frame(min(xs), max(xs), step * math.ceil(max([*ys, 1e-9]) / step - 1e-9))
+    parts = [_level(frame, step * index, shares) for index in range(round(frame.top / step) + 1)]
+    parts += [_label(frame, x) for x in dict.fromkeys((frame.left, frame.right))]
+    parts.append(f'<text class="tick" x="220" y="216" text-anchor="middle">{text(x_name)}</text>')
+    parts += [_line(frame, line, place) for place, line in enumerate(lines)]
+    return _svg(title, 220, "".join(parts)) + _legend(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    left: float
+    right: float
+    top: float
+
+    def x(self, value: float) -> float:
+        return 44 + 336 * (value - self.left) / ((self.right - self.left) or 1)
+
+    def y(self, value: float) -> float:
+        return 196 - 184 * min(max(value, 0.0), self.top) / self.top
+
+
+def _step(highest: float, count: int) -> float:
+    """Return a round distance between gridlines, so that `count` of them or a few more reach the highest value."""
+    size: float = 10.0 ** math.floor(math.log10(highest / count))
+    return next(size * factor for factor in (1, 2, 5, 10) if size * factor * count >= highest * 0.999)
+
+
+def _level(frame: _Frame, value: float, shares: bool) -> str:
+    y = frame.y(value)
+    told = f"{100 * value:g}\N{NO-BREAK SPACE}%" if shares else f"{value:g}"
+    return (
+        f'<line class="grid" x1="44" x2="392" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text class="tick" x="38" y="{y + 4:.1f}" text-anchor="end">{told}</text>'
+    )
+
+
+def _label(frame: _Frame, value: float) -> str:
+    anchor = "end" if value == frame.right and frame.right > frame.left else "start"
+    return f'<text class="tick" x="{frame.x(value):.1f}" y="212" text-anchor="{anchor}">{value:g}</text>'
+
+
+def _line(frame: _Frame, line: Curve, place: int) -> str:
+    style = f"s{place % MOST_CURVES}"
+    aside = 3.0 * place if line.intervals else 0.0  # else the intervals of several lines would hide each other
+    at = [(frame.x(x) + aside, frame.y(y)) for x, y in line.points]
+    through = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+    parts = [f'<polyline class="{style}" points="{through}"/>']
+    if len(line.points) <= 20:
+        parts += [f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in at]
+    for (x, _), each in zip(at, line.intervals or [], strict=False):
+        low, high = frame.y(each.low), frame.y(each.high)
+        parts.append(f'<line class="{style}" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>')
+    return "".join(parts)
+
+
+def _thinned(line: Curve) -> Curve:
+    size = math.ceil(len(line.points) / _MOST_POINTS)
+    if size == 1:
+        return line
+    stretches = [line.points[start : start + size] for start in range(0, len(line.points), size)]
+    return Curve(line.label, [(part[-1][0], sum(y for _, y in part) / len(part)) for part in stretches])
+
+
+def _legend(lines: Sequence[Curve]) -> str:
+    keys = (
+        f'<span class="key"><svg viewBox="0 0 24 8" width="24" height="8" aria-hidden="true">'
+        f'<polyline class="s{place % MOST_CURVES}" points="0,4 24,4"/></svg> {text(line.label)}</span>'
+        for place, line in enumerate(lines)
+    )
+    return f'<p class="legend">{" ".join(keys)}</p>'
+
+
+def _svg(title: str, height: float, inside: str) -> str:
+    return (
+        f'<svg class="chart" role="img" viewBox="0 0 {_WIDTH} {height:.0f}"><title>{text(title)}</title>{inside}</svg>'
+    )

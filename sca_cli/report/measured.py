@@ -1,0 +1,270 @@
+"""The sections on what was learnt: scores of all arms side by side, and curves."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count, groupby
+from typing import Literal
+
+from sca_cli.facts import as_float
+from sca_cli.records import Checkpoint, Interval, Score
+from sca_cli.report import charts
+from sca_cli.report.charts import Curve, Dots
+from sca_cli.report.gather import Gathered
+from sca_cli.report.markup import (
+    NOTHING,
+    cell,
+    estimate,
+    figure,
+    minutes,
+    note,
+    number,
+    points,
+    section,
+    share,
+    table,
+    text,
+)
+from sca_cli.report.places import Place
+
+type Estimates = Callable[[Score], dict[str, Interval]]
+
+
+@dataclass(slots=True)
+class Arm:
+    """The scores of one arm, a score for each seed."""
+
+    label: str
+    tone: Literal["base", "main", "other"]
+    name: str
+    """The arm's own name, which its rounds share."""
+    round: int | None
+    scores: dict[int | None, Score] = field(default_factory=dict)
+
+    def rows(self, of: Estimates, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+        """Yield a row for each seed, and one for their mean where there are several."""
+        for seed, score in self.scores.items():
+            told = text(self.label) + (f", seed {seed}" if seed is not None else "")
+            found = of(score)
+            yield told, [cell(estimate(found[name]) if name in found else NOTHING) for name in names]
+        if len(self.scores) > 1:
+            means = [
+                self._mean([of(score)[name] for score in self.scores.values() if name in of(score)]) for name in names
+            ]
+            yield (
+                f"<strong>{text(self.label)}, mean of {len(self.scores)} seeds</strong>",
+                [cell(mean) for mean in means],
+            )
+
+    def _mean(self, found: list[Interval]) -> str:
+        if len(found) < len(self.scores):
+            return NOTHING
+        values = [each.value for each in found]
+        span = f'<span class="ci">{100 * min(values):.1f} to {100 * max(values):.1f}</span>'
+        return f"<strong>{share(sum(values) / len(values))}</strong> {span}"
+
+
+def arms(gathered: Gathered) -> list[Arm]:
+    """Return the arms that were scored: what the others are compared with, the main arm, its rounds, the controls."""
+    compared = {score.against for _, score in gathered.scores} - {""}
+    made: dict[tuple[int, str, int, int, str], Arm] = {}
+    baselines: set[tuple[int | None, str]] = set()
+    for place, score in sorted(gathered.scores, key=lambda pair: _order(pair[0])):
+        named = _name(place)
+        base = not score.against and (score.model in compared or named == "before")
+        if base and (place.seed, score.id) in baselines:
+            continue  # the same measurement, kept beside each arm that is compared with it
+        baselines |= {(place.seed, score.id)} if base else set()
+        tone: Literal["base", "main", "other"] = "base" if base else "other" if place.arm else "main"
+        name = named if named == "before" or not base else "baseline"
+        number_of_round = None if base else place.round
+        label = name if number_of_round is None else f"{name}, round {number_of_round}"
+        rank = (("base", "main", "other").index(tone), name, -1 if number_of_round is None else number_of_round)
+        for again, suffix in enumerate(_suffixes(score)):
+            arm = made.setdefault((*rank, again, suffix), Arm(label + suffix, tone, name + suffix, number_of_round))
+            if place.seed not in arm.scores:
+                arm.scores[place.seed] = score
+                break
+    return [arm for _, arm in sorted(made.items())]
+
+
+def _suffixes(score: Score) -> Iterator[str]:
+    """Yield what tells a score from others of its arm, round and seed: nothing, its model, a number."""
+    yield from ("", f" · {score.model}")
+    yield from (f" · {score.model} ({number})" for number in count(2))
+
+
+def _order(place: Place) -> tuple[str, int, int, str]:
+    return (place.arm, -1 if place.round is None else place.round, -1 if place.seed is None else place.seed, place.stem)
+
+
+def _name(place: Place) -> str:
+    """Return what an arm is called: its directory, and the file's name where that says more than `score`."""
+    stem = re.sub(r"^scores?(?:[-_.]|$)", "", place.stem)
+    return "/".join(filter(None, (place.arm or ("" if stem else "main"), stem)))
+
+
+# ---------------------------------------------------------------- scores
+
+
+def scores(gathered: Gathered) -> str:
+    """Return the section on scores."""
+    found = arms(gathered)
+    if not found:
+        return ""
+    by_calls = _names(found, lambda score: score.by_calls)
+    return section(
+        "scores",
+        "Scores on held-out tasks",
+        note(
+            "Pass@1 with 95&nbsp;% intervals (tasks resampled). <em>Baseline</em> is the model that the others were "
+            "compared with, in pairs of attempts at the same tasks. A mean over seeds stands with its lowest and "
+            "highest seed, which is a range and no interval."
+        ),
+        _chart(found, by_calls),
+        table(
+            ["Pass@1", "all tasks", *(f"{text(name)} {_calls(name)}" for name in by_calls), "minus baseline, points"],
+            _with_differences(found, by_calls),
+        ),
+        _table_of(found, "Pass@k: at least one of k attempts passes", lambda score: score.pass_at, "Pass@"),
+        _table_of(found, "pass^k: all of k attempts pass", lambda score: score.pass_hat, "pass^"),
+        _table_of(found, "Pass@1 by environment", lambda score: score.by_env, ""),
+        _measured_on(found),
+    )
+
+
+def _names(found: Sequence[Arm], of: Estimates) -> list[str]:
+    names = {name for arm in found for score in arm.scores.values() for name in of(score)}
+    return sorted(names, key=lambda name: (int(digits[0]) if (digits := re.match(r"[0-9]{1,9}", name)) else 0, name))
+
+
+def _calls(name: str) -> str:
+    return "call" if name == "1" else "calls"
+
+
+def _all_and_by_calls(score: Score) -> dict[str, Interval]:
+    every = {"all": score.pass_at["1"]} if "1" in score.pass_at else {}
+    return every | score.by_calls
+
+
+def _with_differences(found: Sequence[Arm], by_calls: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    for arm in found:
+        differences = [score.difference for score in arm.scores.values() if score.difference]
+        told = [points(each.difference) if each.difference else NOTHING for each in arm.scores.values()]
+        if len(arm.scores) > 1:
+            mean = sum(each.value for each in differences) / len(differences) if differences else 0.0
+            told.append(f"<strong>{100 * mean:+.1f}</strong>" if len(differences) == len(arm.scores) else NOTHING)
+        rows = arm.rows(_all_and_by_calls, ["all", *by_calls])
+        yield from ((name, [*cells, cell(last)]) for (name, cells), last in zip(rows, told, strict=True))
+
+
+def _chart(found: Sequence[Arm], by_calls: Sequence[str]) -> str:
+    panels = []
+    for name in ["all", *by_calls]:
+        rows = [Dots(arm.label, arm.tone, each) for arm in found if (each := _estimates(arm, name))]
+        if rows:
+            panels.append(("all tasks" if name == "all" else f"{name} {_calls(name)}", rows))
+    if not panels:
+        return ""
+    drawn = charts.dots("Pass@1 of every arm with 95 % intervals, all tasks and by number of calls", panels)
+    return figure(drawn, "Pass@1, a line for each seed; the upright stroke is the mean.")
+
+
+def _estimates(arm: Arm, name: str) -> list[Interval]:
+    found = (_all_and_by_calls(score) for score in arm.scores.values())
+    return [each[name] for each in found if name in each]
+
+
+def _table_of(found: Sequence[Arm], caption: str, of: Estimates, prefix: str) -> str:
+    names = _names(found, of)
+    if not names:
+        return ""
+    rows = (row for arm in found for row in arm.rows(of, names))
+    head = [text(prefix + name).replace(":", ":<wbr>") for name in names]
+    return table(["", *head], rows, caption=text(caption))
+
+
+def _measured_on(found: Sequence[Arm]) -> str:
+    rows = [
+        (
+            text(arm.label) + (f", seed {seed}" if seed is not None else ""),
+            [
+                cell(text(score.model), kind="words"),
+                cell(text(score.against) or NOTHING, kind="words"),
+                cell(number(score.tasks)),
+                cell(number(score.samples)),
+                cell(number(score.invalid)),
+                cell(NOTHING if score.noop is None else share(score.noop)),
+            ],
+        )
+        for arm in found
+        for seed, score in arm.scores.items()
+    ]
+    head = ["", "model", "compared with", "tasks", "attempts each", "invalid attempts", "doing nothing passes"]
+    return table(head, rows, caption="What was measured")
+
+
+# ---------------------------------------------------------------- curves
+
+
+def learning(gathered: Gathered) -> str:
+    """Return the section on training: losses, and Pass@1 by round."""
+    trained = sorted(gathered.checkpoints, key=lambda pair: _order(pair[0]))
+    named = [(_run_name(place), checkpoint) for place, checkpoint in trained]
+    figures: list[str] = []
+    for _, group in groupby(trained, lambda pair: (pair[0].arm, pair[0].round)):
+        every = [(_run_name(place), _losses(checkpoint)) for place, checkpoint in group]
+        lines = [Curve(name, list(enumerate(losses, 1))) for name, losses in every if len(losses) > 1]
+        figures += _figures("Training loss by step", lines, "step", "Training loss, nats a token.")
+    return section("learning", "Learning", _rounds(gathered), *figures, _trainings(named))
+
+
+def _figures(title: str, lines: Sequence[Curve], x_name: str, caption: str, *, shares: bool = False) -> Iterator[str]:
+    for start in range(0, len(lines), charts.MOST_CURVES):
+        drawn = charts.curves(title, lines[start : start + charts.MOST_CURVES], x_name, shares=shares)
+        yield figure(drawn, caption)
+
+
+def _run_name(place: Place) -> str:
+    parts = [place.arm or "main", place.round is not None and f"round {place.round}"]
+    parts += [place.seed is not None and f"seed {place.seed}"]
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _losses(checkpoint: Checkpoint) -> list[float]:
+    found = checkpoint.metrics.get("losses")
+    if not isinstance(found, list) or not all(isinstance(loss, int | float) for loss in found):
+        return []
+    return [min(as_float(loss), 1e6) for loss in found]
+
+
+def _trainings(named: Sequence[tuple[str, Checkpoint]]) -> str:
+    if not named:
+        return ""
+    columns = ("examples", "tokens", "loss_tokens", "steps", "first_loss", "last_loss")
+    rows = []
+    for name, checkpoint in named:
+        metrics, seconds = checkpoint.metrics, checkpoint.metrics.get("seconds")
+        cells = [cell(text(checkpoint.base_model), kind="words"), cell(text(checkpoint.algorithm))]
+        cells += [cell(number(metrics.get(column))) for column in columns]
+        cells.append(cell(minutes(seconds) if isinstance(seconds, float) else NOTHING))
+        rows.append((text(name), cells))
+    head = ["", "from", "algorithm", *(column.replace("_", " ") for column in columns), "minutes"]
+    return table(head, rows, caption="Trainings")
+
+
+def _rounds(gathered: Gathered) -> str:
+    found = arms(gathered)
+    names = dict.fromkeys(arm.name for arm in found if arm.round is not None)
+    lines = []
+    for name in names:
+        rounds = [arm for arm in found if arm.name == name and arm.round is not None]
+        for seed in dict.fromkeys(seed for arm in rounds for seed in arm.scores):
+            before = [(0, arm.scores[seed]) for arm in found if arm.tone == "base" and seed in arm.scores][:1]
+            after = [(arm.round or 0, arm.scores[seed]) for arm in rounds if seed in arm.scores]
+            at = [(number, score.pass_at["1"]) for number, score in [*before, *after] if "1" in score.pass_at]
+            label = name if seed is None else f"{name}, seed {seed}"
+            if at:
+                lines.append(Curve(label, [(x, each.value) for x, each in at], [each for _, each in at]))
+    caption = "Pass@1 by round, 95&nbsp;% intervals; round 0 is the baseline."
+    return "\n".join(_figures("Pass@1 by round", lines, "round", caption, shares=True))
