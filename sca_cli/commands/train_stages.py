@@ -45,14 +45,13 @@ def updated(model: str | None, directory: Path) -> str:
     Raises:
         UsageError: the directory's name cannot be told from options.
     """
+    if "," in str(directory):
+        raise UsageError(f"--save {directory.parent}: the model in it could not be named", "a name without a comma")
     plugin, _, given = plugins.parse_model(model) if model else ("transformers", "", {})
     if plugin not in ("transformers", "vllm", "embedded"):
         given = {}
     kind = "vllm" if plugin == "vllm" else "transformers"
-    spec = ",".join([f"{kind}:{directory}", *(f"{key}={value}" for key, value in given.items())])
-    if plugins.parse_model(spec) != (kind, str(directory), given):
-        raise UsageError(f"--save {directory.parent}: the model in it could not be named", "a name without a comma")
-    return spec
+    return ",".join([f"{kind}:{directory}", *(f"{key}={value}" for key, value in given.items())])
 
 
 def fail_if_not_free(save: Path, *, resume: bool) -> None:

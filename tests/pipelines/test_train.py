@@ -24,7 +24,9 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.torch]
 
 ENV = EnvSpec(name="calculation", options={"family": "message_decoder"})
 WORDS = ("drawer", "stressed", "reknits", "repaid")
-BOTH = "train tasks.jsonl --on both -m transformers:base,threads=1 -k 1 --max-tokens 8 --threads 1 --save made"
+BOTH = (
+    "train tasks.jsonl --on both -m transformers:base,threads=1 -k 1 --max-tokens 8 --turns 1 --threads 1 --save made"
+)
 
 type Sca = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
@@ -101,7 +103,7 @@ def test_what_is_trained_on_is_what_the_model_will_see(place: Path, sca: Sca, ou
 def test_rollouts_or_tasks_lead_to_the_same_model(place: Path, sca: Sca) -> None:
     """`sca train` on tasks is `sca train` on the rollouts it makes of them: the same examples and the same weights."""
     fit = ("--base", "base", "--threads", 1, "--seed", 3)
-    act = ("-m", "transformers:base,threads=1", "-k", 2, "--max-tokens", 8, "--rollouts", "kept.jsonl")
+    act = ("-m", "transformers:base,threads=1", "-k", 2, "--max-tokens", 8, "--turns", 1, "--rollouts", "kept.jsonl")
     two = sca("train", "tasks.jsonl", *fit, *act, "--save", "two")
     one = sca("train", "kept.jsonl", *fit, "--save", "one")
     assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
