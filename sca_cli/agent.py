@@ -62,12 +62,32 @@ class Episode:
     usage: Usage = field(default_factory=Usage)
 
 
+type Actions = Literal["code", "json", "text"]
+"""How a model acts: Python blocks in a kept session, tool calls, or `Action:` and `Answer:` lines."""
+
+
+def opening_messages(
+    prompts: Prompts, actions: Actions, place: Description, instruction: str, *, customer: bool = False
+) -> list[Message]:
+    """Return what an episode begins with: policy, tools, how to act, and what the user says.
+
+    Args:
+        prompts: the prompt files in force.
+        actions: how the model is told to act.
+        place: the environment.
+        instruction: the task, or the first words of the customer.
+        customer: the user is a customer, who goes on talking.
+    """
+    listing = chat.tool_schemas([*place.tools, FINAL_ANSWER]) if actions == "json" else chat.tool_listing(place.tools)
+    name = f"agent-{actions}-customer" if customer and actions != "text" else f"agent-{actions}"
+    return prompts.fill(name, policy=place.policy, tools=listing, instruction=instruction)
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """A model and how it acts.
 
     Args:
-        actions: `code` (Python blocks in a kept session), `json` (tool calls) or `text` (`Action:` and `Answer:`).
         user: plays the customer where an environment has one; None: the instruction goes to the model itself.
         user_limits: of an episode with a customer, in place of `limits`.
     """
@@ -75,20 +95,10 @@ class Actor:
     model: Model
     sampling: Sampling
     limits: EpisodeLimits = EpisodeLimits()
-    actions: Literal["code", "json", "text"] = "code"
+    actions: Actions = "code"
     prompts: Prompts = field(default_factory=Prompts)
     user: User | None = None
     user_limits: EpisodeLimits = USER_LIMITS
-
-    def opening(self, policy: str, tools: Sequence[Tool], instruction: str, *, customer: bool = False) -> list[Message]:
-        """Return what an episode begins with: policy, tools, how to act, and what the user says.
-
-        Args:
-            customer: the user is a customer, who goes on talking.
-        """
-        listing = chat.tool_schemas([*tools, FINAL_ANSWER]) if self.actions == "json" else chat.tool_listing(tools)
-        name = f"agent-{self.actions}-customer" if customer and self.actions != "text" else f"agent-{self.actions}"
-        return self.prompts.fill(name, policy=policy, tools=listing, instruction=instruction)
 
     async def attempt(self, session: Session, place: Description, instruction: str, seed: int) -> Episode:
         """Let the model attempt a task: told the instruction, or by talking to a customer who was told.
@@ -102,13 +112,14 @@ class Actor:
             WorldError: the environment broke.
         """
         if self.user is None or not place.customer:
-            return await self.act(session, self.opening(place.policy, place.tools, instruction), place.tools, seed)
+            opening = opening_messages(self.prompts, self.actions, place, instruction)
+            return await self.act(session, opening, place.tools, seed)
         customer = Customer(self.user, instruction, random.Random(seed).getrandbits(31))
         try:
             said = await customer.speak()
         except ModelError as error:
             return Episode([], stop="error", problem=error.message, usage=customer.usage)
-        opening = self.opening(place.policy, place.tools, said, customer=True)
+        opening = opening_messages(self.prompts, self.actions, place, said, customer=True)
         return await self.act(session, opening, place.tools, seed, customer=customer)
 
     async def act(

@@ -311,11 +311,15 @@ class Checkpoint(Record, tag_field="kind", tag="checkpoint", kw_only=True):
     base_model: str
     """Weights it started from."""
     algorithm: str
-    """How it was trained: rft or distill."""
+    """How it was trained: rft (on own successful rollouts), solutions (on the tasks' own proven solutions: self-made
+    supervision, an addition to the paper), solutions+rft (one, then the other) or distill."""
+    control: str = ""
+    """The control arm trained on in place of the selection: shuffled-solutions, random-rollouts or one-call-only."""
     data: list[str] = []
-    """Ids of the rollouts trained on."""
+    """Ids of the rollouts trained on, or of the tasks whose solutions were."""
     metrics: dict[str, JSON] = {}
-    """Examples, tokens, steps, losses (`losses`: one a step)."""
+    """Examples, tokens, steps, losses (`losses`: one a step); `solved`, the examples left out because every attempt at their task passed;
+    `balance`, group → examples before and after balancing; `drawn_from`, the examples a control arm was drawn from."""
 
 
 class Interval(_Part):

@@ -148,7 +148,9 @@ def train_sft(
     fail_if_in_the_way(out, resume=resume)
     chosen = list(data)
     if not chosen:
-        raise NothingToTrain("no examples to train on", "only rollouts that passed are trained on")
+        raise NothingToTrain(
+            "no examples to train on", "only attempts that passed, and solutions that proved themselves, are trained on"
+        )
     with _quiet(options):
         fingerprint = fingerprint_of(chosen, base_model, asdict(options))
         checkpoint = last_checkpoint(work, fingerprint)

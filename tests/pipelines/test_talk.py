@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from sca_cli.commands.acting import Talk
-from sca_cli.commands.train import Roller
-from sca_cli.interfaces import Sampling
-from sca_cli.prompts import Prompts
+from sca_cli.commands.attempting import Attempting, Roller
 from sca_cli.records import EnvSpec, Task, encode
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("no_strays")]
@@ -151,9 +148,8 @@ def test_train_and_distill_roll_out_with_customers(script, counter: EnvSpec) -> 
     """The attempts that training makes itself are those of `sca rollout`: served, and stamped with the user model."""
     user = script(USER, name="user")
     for command in ("train", "distill"):
-        agent, meeting = script(AGENT, name="agent"), Talk(user, 30, direct=False)
-        sampling, prompts = Sampling(), Prompts()
-        roller = Roller(command, agent, 1, "code", 4, meeting, 0, sampling, prompts, None, True, None, False)
+        given = Attempting(samples=1, user_model=user)
+        roller = Roller.from_options(command, script(AGENT, name="agent"), given, 0, quiet=True, resume=False)
         (rollout,) = roller.rollouts([Task(env=counter, instruction=TASK.instruction, evaluate=TASK.evaluate)])
         assert (rollout.outcome, rollout.stop, rollout.user_model) == ("pass", "user", user)
 

@@ -95,7 +95,15 @@ def full_records() -> list[Record]:
             usage=Usage(prompt_tokens=1, completion_tokens=2, turns=3, user_turns=2, seconds=0.5),
             **COMMON,
         ),
-        Checkpoint(path="p", base_model="b", algorithm="sft", data=["x"], metrics={"loss": 0.5}, **COMMON),
+        Checkpoint(
+            path="p",
+            base_model="b",
+            algorithm="rft",
+            control="one-call-only",
+            data=["x"],
+            metrics={"loss": 0.5},
+            **COMMON,
+        ),
         Score(
             model="m",
             user_model="scripted:y",

@@ -73,7 +73,7 @@ def test_segments_are_used_as_they_were_sampled() -> None:
     record.segments.append(Segment(token_ids=second, loss_mask=[0, 0, 1], logprobs=[0.0] * 3))
     made = list(examples([record]))
     assert [(e.input_ids, e.loss_mask) for e in made] == [(first, [0, 0, 1, 1]), (second, [0, 0, 1])]
-    assert {(e.task, e.rollout, e.outcome) for e in made} == {(record.task.id, record.id, "pass")}
+    assert {(e.task, e.record, e.outcome) for e in made} == {(record.task.id, record.id, "pass")}
 
 
 def test_only_passed_rollouts_are_used_and_the_rest_is_counted() -> None:
@@ -86,7 +86,7 @@ def test_only_passed_rollouts_are_used_and_the_rest_is_counted() -> None:
     ]
     tally = Tally()
     assert [e.input_ids for e in examples(records, tally=tally)] == [[1, 2, 3]]
-    assert tally == Tally(rollouts=4, failed=1, invalid=2, examples=1, tokens=3, loss_tokens=2)
+    assert tally == Tally(read=4, failed=1, invalid=2, examples=1, tokens=3, loss_tokens=2)
 
 
 def test_failures_are_used_when_asked_for_but_never_invalid_rollouts() -> None:

@@ -1,0 +1,230 @@
+"""`sca train` for real, on a tiny random model: on rollouts, on solutions, on both, and killed on the way."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import BIN, environment
+from tiny_model import save_model
+
+from sca_cli import app
+from sca_cli.prompts import Prompts
+from sca_cli.records import Check, EnvSpec, Observation, Task, Verdict, decode, encode
+from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.training.data import Tally, examples
+from sca_cli.training.solutions import demonstrations
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.torch]
+
+ENV = EnvSpec(name="calculation", options={"family": "message_decoder"})
+WORDS = ("drawer", "stressed", "reknits", "repaid")
+BOTH = (
+    "train tasks.jsonl --on both -m transformers:base,threads=1 -k 1 --max-tokens 8 --turns 1 --threads 1 --save made"
+)
+
+type Sca = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+def task(word: str, **fields: Any) -> Task:
+    """Return a task as `sca verify` passes it on; its check accepts any attempt, as a random model needs."""
+    solution = f"final_answer(reverse_string({word!r}))"
+    check = Check(name="solution", outcome="pass", calls=[Observation(tool="reverse_string", args=[word])])
+    verdict = Verdict(passed=True, stage="kept", checks=[check])
+    given = {
+        "env": ENV,
+        "instruction": f"Write {word} backwards.",
+        "solution": solution,
+        "calls": 1,
+        "verdict": verdict,
+    }
+    return Task(**{"evaluate": "def evaluate():\n    return True", **given, **fields})
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a tiny random model."""
+    pytest.importorskip("trl", reason="needs the train extra")
+    return save_model(tmp_path_factory.mktemp("tiny") / "base", window=8192)
+
+
+@pytest.fixture
+def place(tmp_path: Path, base: Path) -> Path:
+    """Return the directory where `sca` runs, with four proven tasks and the model in it."""
+    (tmp_path / "base").symlink_to(base)
+    (tmp_path / "tasks.jsonl").write_bytes(b"".join(encode(task(word)) + b"\n" for word in WORDS))
+    return tmp_path
+
+
+def records(output: bytes) -> list[Any]:
+    """Return the records of some JSONL text."""
+    return [decode(line) for line in output.splitlines()]
+
+
+def test_what_is_trained_on_is_what_the_model_will_see(place: Path, sca: Sca, outside: str, counter: EnvSpec) -> None:
+    """`sca rollout` of the trained model reads, token for token, the prompts that it was trained on: with prompts of
+    one's own, and with a customer where the attempt is direct.
+    """
+    own = place / "prompts"
+    own.mkdir()
+    (own / "agent-code.md").write_text(
+        "[user]\n$policy\n$tools\nAn example:\n[assistant]\nYes.\n[user]\n$instruction\n"
+    )
+    tasks = [task("drawer"), task("Eve", env=counter, solution="set_name('user_1', 'Eve')")]
+    settings = {"PYTHONPATH": outside}
+    given = b"".join(encode(one) + b"\n" for one in tasks)
+    options = ("--prompt", own, "--threads", 1)
+    trained = sca("train", "--on", "solutions", "--base", "base", "--save", "made", *options, stdin=given, env=settings)
+    assert trained.returncode == 0, trained.stderr.decode()
+    (checkpoint,) = records(trained.stdout)
+    assert (checkpoint.algorithm, checkpoint.base_model, checkpoint.control) == ("solutions", "base", "")
+    assert checkpoint.data == checkpoint.parents == [one.id for one in tasks]
+    assert checkpoint.made_by.prompt == Prompts(own).fingerprint()
+
+    act = ("--direct", "-m", "transformers:made,threads=1", "-k", 1, "--max-tokens", 4, "--turns", 1, "--prompt", own)
+    seen = records(sca("rollout", *act, stdin=given, env=settings).stdout)
+    from transformers import AutoTokenizer
+
+    with Sandbox(Limits()) as sandbox:
+        put = list(demonstrations(tasks, sandbox.describe, Prompts(own), Tally()))
+    learnt = list(examples(put, AutoTokenizer.from_pretrained(place / "made")))
+    assert checkpoint.metrics["tokens"] == sum(len(one.input_ids) for one in learnt)
+    for example, rollout in zip(learnt, seen, strict=True):
+        (segment,) = rollout.segments
+        prompt = segment.token_ids[: segment.loss_mask.index(1)]
+        assert list(example.input_ids[: list(example.loss_mask).index(1)]) == prompt
+
+
+def test_rollouts_or_tasks_lead_to_the_same_model(place: Path, sca: Sca) -> None:
+    """`sca train` on tasks is `sca train` on the rollouts it makes of them: the same examples and the same weights."""
+    fit = ("--base", "base", "--threads", 1, "--seed", 3)
+    act = ("-m", "transformers:base,threads=1", "-k", 2, "--max-tokens", 8, "--turns", 1, "--rollouts", "kept.jsonl")
+    two = sca("train", "tasks.jsonl", *fit, *act, "--save", "two")
+    one = sca("train", "kept.jsonl", *fit, "--save", "one")
+    assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
+    assert b"4 examples of 8 rollouts (left out: 4 of tasks that every attempt solved)\n" in one.stderr
+    assert (place / "one/model.safetensors").read_bytes() == (place / "two/model.safetensors").read_bytes()
+    (first,), (second,) = records(one.stdout), records(two.stdout)
+    assert (first.algorithm, first.data, first.metrics) == ("rft", second.data, second.metrics)
+    assert (first.metrics["examples"], first.metrics["solved"]) == (4, 4)
+
+
+def test_a_control_arm_takes_as_many_steps(place: Path, sca: Sca) -> None:
+    """Balanced or shuffled, both are said in the record and on stderr."""
+    fit = ("train", "tasks.jsonl", "--on", "solutions", "--balance", "calls", "--batch-size", 2, "--base", "base")
+    real = sca(*fit, "--threads", 1, "--save", "real")
+    shuffled = sca(*fit, "--threads", 1, "--save", "shuffled", "--control", "shuffled-solutions")
+    (one,), (other,) = records(real.stdout), records(shuffled.stdout)
+    assert one.metrics["balance"] == {"1": [4, 4]}
+    assert b"sca train: balanced by calls: 1: 4 \xe2\x86\x92 4\n" in real.stderr
+    assert (other.control, other.metrics["drawn_from"]) == ("shuffled-solutions", 4)
+    assert b"control shuffled-solutions: 4 examples drawn from 4\n" in shuffled.stderr
+    assert one.metrics["steps"] == other.metrics["steps"] == 4
+    assert (place / "real/model.safetensors").read_bytes() != (place / "shuffled/model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory where `--on both` ran to its end."""
+    place = tmp_path_factory.mktemp("whole")
+    (place / "base").symlink_to(base)
+    (place / "tasks.jsonl").write_bytes(b"".join(encode(task(word)) + b"\n" for word in WORDS))
+    subprocess.run(
+        [BIN / "sca", *BOTH.split()], cwd=place, env=environment(), check=True, capture_output=True, timeout=120
+    )
+    return place / "made"
+
+
+def test_both_learns_from_solutions_and_then_from_its_own_attempts(whole: Path) -> None:
+    """The record leads back to the first stage; its model made the attempts with the options of --model."""
+    final, first = (decode((path / "sca-checkpoint.json").read_bytes()) for path in (whole, whole / "solutions"))
+    assert (final.algorithm, final.path, final.base_model) == ("solutions+rft", "made", "made/solutions")
+    assert (first.algorithm, first.path, first.base_model) == ("solutions", "made/solutions", "base")
+    rollouts = records((whole / "rollouts.jsonl").read_bytes())
+    assert {one.made_by.model for one in rollouts} == {"transformers:made/solutions,threads=1"}
+    assert final.parents == [first.id, *(one.id for one in rollouts)]
+    assert {path.name for path in whole.iterdir()} >= {"config.json", "model.safetensors", "solutions"}
+    assert not [*whole.glob("*.work"), *whole.glob("rft*"), *whole.glob("*/*.work")]
+
+
+def test_both_goes_on_where_it_was_killed(place: Path, sca: Sca, whole: Path) -> None:
+    """Killed in each of its stages in turn, it ends with the same weights, rollouts and record."""
+    for sign in ("solutions.work/run.json", "rollouts.jsonl.journal", "rft.work/run.json"):
+        with subprocess.Popen(
+            [BIN / "sca", *BOTH.split(), "--resume"],
+            cwd=place,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            while not (place / "made" / sign).exists():
+                assert process.poll() is None
+                time.sleep(0.002)
+            os.killpg(process.pid, signal.SIGKILL)
+    ended = sca(*BOTH.split(), "--resume")
+    assert ended.returncode == 0, ended.stderr.decode()
+    for name in ("model.safetensors", "sca-checkpoint.json", "rollouts.jsonl", "solutions/model.safetensors"):
+        assert (place / "made" / name).read_bytes() == (whole / name).read_bytes(), name
+    assert ended.stdout == (whole / "sca-checkpoint.json").read_bytes() + b"\n"
+
+
+def test_a_move_into_place_that_was_killed_is_ended(place: Path, sca: Sca, whole: Path) -> None:
+    """The last stage was finished, and some of its files were moved: nothing is trained again."""
+    shutil.copytree(whole, place / "made")
+    (place / "made/rft").mkdir()
+    for name in ("model.safetensors", "config.json", "sca-checkpoint.json"):
+        (place / "made" / name).rename(place / "made/rft" / name)
+    ended = sca(*BOTH.split(), "--resume")
+    assert ended.stdout == (whole / "sca-checkpoint.json").read_bytes() + b"\n", ended.stderr.decode()
+    assert {path.name for path in (place / "made").iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_without_a_success_the_model_after_the_solutions_is_the_result(place: Path, sca: Sca) -> None:
+    """It is said, the record tells what the model is, and --resume gives the record again."""
+    hopeless = task("drawer", evaluate="def evaluate():\n    return False")
+    (place / "tasks.jsonl").write_bytes(encode(hopeless) + b"\n")
+    ended = sca(*BOTH.split())
+    assert b"the model after the solutions is the result" in ended.stderr
+    (checkpoint,) = records(ended.stdout)
+    assert (checkpoint.algorithm, checkpoint.path, checkpoint.base_model) == ("solutions", "made", "base")
+    weights = [(place / "made" / where / "model.safetensors").read_bytes() for where in (".", "solutions")]
+    assert weights[0] == weights[1]
+    assert sca(*BOTH.split(), "--resume").stdout == ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--on solutions --actions json", "--on solutions and --actions json exclude each other"),
+        ("--on both --actions text", "--on both and --actions text exclude each other"),
+        ("--on both --control one-call-only", "--control and --on both exclude each other"),
+        ("--control shuffled-solutions", "--control shuffled-solutions needs --on solutions"),
+        ("--on solutions --control random-rollouts", "--control random-rollouts needs --on rollouts"),
+        ("--on solutions --rollouts kept", "--on solutions makes no rollouts to keep"),
+        ("--on both --save a,b", "--save a,b: the model in it could not be named"),
+    ],
+)
+def test_options_that_do_not_go_together_are_told_apart(
+    capsys: pytest.CaptureFixture[str], options: str, said: str
+) -> None:
+    """With exit code 2, before anything is looked for."""
+    assert app.run(["train", "nowhere.jsonl", "--base", "nowhere", "--save", "made", *options.split()]) == 2
+    assert f"sca train: {said}" in capsys.readouterr().err
+
+
+def test_an_unverified_task_is_sent_through_verify(place: Path, sca: Sca) -> None:
+    """Exit code 3, the task's id, and the pipe that cures it; nothing is made."""
+    unproven = task("drawer", verdict=None)
+    ended = sca("train", "--on", "solutions", "--base", "base", "--save", "made", stdin=encode(unproven) + b"\n")
+    assert ended.returncode == 3
+    assert ended.stderr.decode().splitlines() == [
+        f"sca train: task {unproven.id} has no verdict: nothing proves its solution",
+        "hint: sca verify tasks.jsonl | sca train --on solutions --save DIR",
+    ]
+    assert not (place / "made").exists()
