@@ -85,7 +85,7 @@ def beside_the_paper(found: Sequence[Comparison]) -> Iterator[str]:
     for one in found:
         low, high = one.paper or (0, 0)
         stated = "" if one.paper is None else f"{low:g}" if low == high else f"{low:g} to {high:g}"
-        ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
+        ratio = "" if one.ratio is None else f"{one.ratio:.3f}"
         hours = f"{one.stage.gpu_s / 3600:>9.2f} {one.stage.alone_gpu_s / 3600:>10.1f}"
         yield f"{one.env:<13} {one.phase:<11} {hours} {stated:>10} {ratio:>6}"
     for phase in dict.fromkeys(one.phase for one in found):
@@ -111,7 +111,7 @@ def _why(phase: str, apart: Sequence[Comparison]) -> str:
     single = "" if phase == "training" else f"; one conversation at a time makes {_range(alone)}"
     return (
         f"\n{phase}: for these tokens the paper's hours mean {_range(stated)} tokens a second and GPU, ours mean "
-        f"{_range(ours)}{single}.\n  The paper does not say {_UNKNOWN[phase]}, or what kept its GPUs waiting."
+        f"{_range(ours)}{single}.\n  Not known of the paper: {_UNKNOWN[phase]}, and what kept its GPUs waiting."
     )
 
 
@@ -138,7 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"Lengths by {how}; {options.gpus} A100-80G; {YIELD:.1%} of candidates kept, {PASSES[8]:.0%} of attempts pass "
         f"({PASSES[70]:.0%} of a 70B teacher's). Nothing was started.\n",
         *rows(stages),
-        f"\n{whole:.1f} GPU hours, {whole / options.gpus:.1f} h if all {options.gpus} are busy (training uses one).\n",
+        f"\n{whole:.1f} GPU hours, {whole / options.gpus:.1f} h if all {options.gpus} are busy (training uses one): "
+        "loading, the jail and sca itself, one process, come on top.\n",
         *beside_the_paper(comparisons(stages)),
     ]
     print("\n".join(lines))

@@ -19,6 +19,8 @@ YIELD = 0.052
 
 # Of 40 explorations and 484 rollouts made with `sca` (Calculation, a 0.5B model): examples/experiments/RESULTS.md
 EXPLORE_REPLY = 148
+STUCK = 0.5
+"""Of the attempts that do not pass, those that run to the limit of turns: 168 of 340."""
 SEGMENT_BYTES = 11.6
 """Of a rollout's record for each token in its segments: id, mask, log-probability."""
 TEXT_BYTES = 4.4
@@ -45,7 +47,10 @@ class Made:
 
     env: str
     records: float
+    passed_tokens: float = 0
+    """Of one that passed."""
     tokens: float = 0
+    """Of one, passed or not."""
     passes: float = 0
 
 
@@ -64,6 +69,28 @@ class Stage:
     disk: float = 0
     paper: bool = False
     """The paper states hours for this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a task."""
+
+    agent: Work
+    user: Work
+    passed: float
+    """Tokens of the whole conversation, where it passed."""
+    mean: float
+    """The same over all attempts."""
+
+
+def _episode(size: Lengths, turns: float, said: float) -> Attempt:
+    """Return an attempt of so many turns, `said` of them in words to a customer."""
+    acts = turns - said
+    reply = (acts * (FENCE + PROSE + size.call) + said * WORDS) / turns
+    heard = (acts * size.observed + said * USER_WORDS) / turns
+    user = conversation(size.user, said + 1, USER_WORDS, WORDS) if said else Work()
+    whole = size.agent.tokens + turns * (reply + heard)
+    return Attempt(conversation(size.agent, turns, reply, heard), user, whole, whole)
 
 
 @dataclass(slots=True)
@@ -143,32 +170,38 @@ class Pricing:
         disk = kept.records * (self.measured(made.env).task_bytes + VERDICT_BYTES)
         return Stage(made.env, "generation", "", disk=disk)
 
-    def _attempts(self, command: "Command", env: str) -> tuple[Work, Work, float]:
-        """Return the agent's and the customer's work in one attempt, and how long the conversation gets."""
+    def _attempt(self, command: "Command", env: str, model: str) -> "Attempt":
+        """Return the mean attempt of a model: those that go well, and those that run to the limit of turns."""
         size = self.measured(env)
         talks = size.customer and "--direct" not in command.options
-        code = FENCE + PROSE + size.call
-        acts = min(size.calls + 1, command.number("--turns", DEFAULTS["rollout"]) if not talks else 30)
+        limit = command.number("--user-turns", 30) if talks else command.number("--turns", DEFAULTS["rollout"])
         said = TALK_TURNS if talks else 0
-        turns = acts + said
-        reply, heard = (acts * code + said * WORDS) / turns, (acts * size.observed + said * USER_WORDS) / turns
-        agent = conversation(size.agent, turns, reply, heard)
-        user = conversation(size.user, said + 1, USER_WORDS, WORDS) if talks else Work()
-        return agent, user, size.agent.tokens + turns * (reply + heard)
+        needed = min(limit, size.calls + 1 + said)
+        stuck = STUCK * (1 - nearest(PASSES, billions(model)))
+        short, long = (_episode(size, turns, turns * said / needed) for turns in (needed, limit))
+        return Attempt(
+            short.agent * (1 - stuck) + long.agent * stuck,
+            short.user * (1 - stuck) + long.user * stuck,
+            short.passed,
+            short.passed * (1 - stuck) + long.passed * stuck,
+        )
 
     def _rollout(self, command: "Command") -> Stage:
         tasks, model = self._input(command), command.text("--model")
         n = tasks.records * command.number("-k", 4)
         size = self.measured(tasks.env)
-        agent, user, length = self._attempts(command, tasks.env)
+        attempt = self._attempt(command, tasks.env, model)
+        agent, length = attempt.agent, attempt.mean
         row = self._served(agent * n, model, command)
-        others = [(user, command.text("--user-model", model))]
+        others = [(attempt.user, command.text("--user-model", model))]
         if judge := command.text("--judge", ""):
             asked = size.judge + min(length - size.agent.tokens, 8000 / 3.6)
             others.append((conversation(Prompt(asked, asked), 1, JUDGE_REPLY, 0), judge))
         for work, name in others:
             row = added(row, self._served(work * n, name, command))
-        self.files[command.text("-o")] = Made(tasks.env, n, length, nearest(PASSES, billions(model)))
+        self.files[command.text("-o")] = Made(
+            tasks.env, n, attempt.passed, attempt.mean, nearest(PASSES, billions(model))
+        )
         ids = 0 if ",token_ids=false" in model else agent.read + agent.written
         a_record = size.task_bytes + VERDICT_BYTES + size.calls * CALL_BYTES + ids * SEGMENT_BYTES + length * TEXT_BYTES
         own = not judge and nearest(PASSES, billions(model)) == PASSES[8]
@@ -177,8 +210,9 @@ class Pricing:
     def _train(self, command: "Command") -> Stage:
         rollouts = self._input(command)
         name = command.text("--student", command.text("--base", ""))
-        share = 1.0 if "--keep-failures" in command.options else rollouts.passes
-        tokens = rollouts.records * share * rollouts.tokens * command.number("--epochs", 2)
+        passed = rollouts.passes * rollouts.passed_tokens
+        learnt = rollouts.tokens if "--keep-failures" in command.options else passed
+        tokens = rollouts.records * learnt * command.number("--epochs", 2)
         seconds = train_seconds(name, tokens)
         disk, own = 2e9 * billions(name), command.verb == "train"
         return Stage(rollouts.env, "training", "", tokens, 0, seconds, seconds, disk, paper=own)
@@ -190,12 +224,12 @@ class Pricing:
         n = tasks * command.number("-k", 4)
         row = Stage(where, "evaluation", "", paper=True)
         models = command.options.get("--compare") or [command.text("--model")]
-        agent, user, length = self._attempts(command, where)
         for model in models:
-            row = added(row, self._served(agent * n, model, command))
-            row = added(row, self._served(user * n, command.text("--user-model", model), command))
-            ids = (agent.read + agent.written) * SEGMENT_BYTES
-            row = replace(row, disk=row.disk + n * (ids + length * TEXT_BYTES + self.measured(where).task_bytes))
+            attempt = self._attempt(command, where, model)
+            row = added(row, self._served(attempt.agent * n, model, command))
+            row = added(row, self._served(attempt.user * n, command.text("--user-model", model), command))
+            ids = (attempt.agent.read + attempt.agent.written) * SEGMENT_BYTES
+            row = replace(row, disk=row.disk + n * (ids + attempt.mean * TEXT_BYTES + self.measured(where).task_bytes))
         return row
 
 

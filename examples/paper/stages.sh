@@ -60,8 +60,7 @@ serve() {
     mkdir -p "$run"
     CUDA_VISIBLE_DEVICES=$devices "$@" >"$run/vllm-$port.log" 2>&1 &
     servers="$servers $!"
-    until python -c 'import sys, urllib.request as url; url.urlopen(sys.argv[1])' "http://localhost:$port/health" 2>/dev/null
-    do
+    until python -c "import urllib.request as url; url.urlopen('http://localhost:$port/health')" 2>/dev/null; do
         kill -0 $! 2>/dev/null || { echo "$0: vLLM has ended; $run/vllm-$port.log says why" >&2; exit 4; }
         sleep 5
     done
