@@ -12,6 +12,7 @@
 #
 # SCA_ENV=NAME (calculation)       SCA_RUN=DIR (runs/distill-1.5b)     SCA_CANDIDATES=N  candidate tasks (200)
 # SCA_SAMPLES=K  the teacher's attempts at each task (4)               SCA_EVAL=N        held-out tasks (all)
+# SCA_METHOD=NAME        how tasks are made (solution-first)
 # SCA_BASE=DIR_OR_NAME   the student's weights, where SCA_MODEL does not end in them (options, a server)
 set -eu
 cd "$(dirname -- "$0")/../.."
@@ -29,9 +30,10 @@ mkdir -p "$run"
 unless_empty() { "$@" || [ $? -eq 1 ]; }
 
 sca explore --env "$env" --model "$model" -n "$((n / 5 + 1))" -o "$run/explorations.jsonl" --resume
-unless_empty sca challenge --method solution-first -n "$n" --all --model "$model" \
+unless_empty sca challenge --method "${SCA_METHOD:-solution-first}" -n "$n" --all --model "$model" \
     "$run/explorations.jsonl" -o "$run/candidates.jsonl" --resume
 unless_empty sca verify "$run/candidates.jsonl" -o "$run/tasks.jsonl" --resume
+[ -s "$run/tasks.jsonl" ] || { echo "$0: no task was kept; a larger model or more candidates may do" >&2; exit 1; }
 unless_empty sca rollout "$run/tasks.jsonl" -k "${SCA_SAMPLES:-4}" --model "$teacher" -o "$run/teacher.jsonl" --resume
 
 # compared NAME MODEL: a model beside the student as it was.

@@ -7,7 +7,8 @@
 #
 # Prints for the paper's filter, all proofs, all but one, and --strict: tasks kept, and of them the share mislabelled
 # (most of the auditor's attempts come to one outcome, which the check refuses) and unsolved; $SCA_RUN/by-eye.txt holds
-# drawn tasks to read. Then held-out scores of the model trained on what the paper's filter keeps and on what all proofs keep.
+# drawn tasks to read. Then held-out scores of the model trained on what the paper's filter keeps, and on what all proofs
+# keep, each beside the model as it was.
 # On two CPU cores about four hours as it stands, one of them the audit (600 attempts of a 1.5B model).
 #
 # SCA_ENV=NAME (calculation)    SCA_RUN=DIR (runs/filter-stages)    SCA_CANDIDATES=N (200)
@@ -40,6 +41,7 @@ for filter in $filters; do
     unless_empty sca verify -q ${option:+"$option"} "$run/candidates.jsonl" -o "$run/kept-$filter.jsonl" --resume
     set -- "$@" "$filter=$run/kept-$filter.jsonl"
 done
+[ -s "$run/kept-paper.jsonl" ] || { echo "$0: no task was kept; a larger model or more candidates may do" >&2; exit 1; }
 unless_empty sca verify --paper --all --agree "$auditor" --attempts "${SCA_ATTEMPTS:-5}" "$run/kept-paper.jsonl" \
     -o "$run/audited.jsonl" --resume
 python examples/experiments/audit.py "$run/audited.jsonl" "$@" --draw "${SCA_DRAW:-20}" >"$run/by-eye.txt"

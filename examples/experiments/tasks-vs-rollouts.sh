@@ -11,7 +11,8 @@
 #
 # SCA_ENV='A B'    trained on (two families of calculation)     SCA_OTHER='C D'  measured on too (its other two)
 # SCA_RUN=DIR      (runs/tasks-vs-rollouts)                     SCA_TASKS=FILE   verified tasks, in place of making them
-# SCA_CANDIDATES=N (200)   SCA_SAMPLES=K (4)   SCA_FACTOR=F (4)  SCA_EVAL=N  held-out tasks (all)
+# SCA_CANDIDATES=N (200)   SCA_METHOD=NAME (solution-first)   SCA_SAMPLES=K (4)   SCA_FACTOR=F (4)
+# SCA_EVAL=N       held-out tasks (all)
 # SCA_BASE=DIR_OR_NAME   weights to train, where the model does not say where they are (a server)
 set -eu
 cd "$(dirname -- "$0")/../.."
@@ -32,10 +33,11 @@ learnt() { if [ -f "$run/$1/config.json" ]; then echo "transformers:$run/$1"; el
 tasks=${SCA_TASKS:-$run/tasks.jsonl}
 if [ -z "${SCA_TASKS:-}" ]; then
     SCA_ENV=$envs sca explore --model "$model" -n "$((n / 5 + 1))" -o "$run/explorations.jsonl" --resume
-    unless_empty sca challenge --method solution-first -n "$n" --all --model "$model" \
+    unless_empty sca challenge --method "${SCA_METHOD:-solution-first}" -n "$n" --all --model "$model" \
         "$run/explorations.jsonl" -o "$run/candidates.jsonl" --resume
     unless_empty sca verify "$run/candidates.jsonl" -o "$tasks" --resume
 fi
+[ -s "$tasks" ] || { echo "$0: no task was kept; a larger model or more candidates may do" >&2; exit 1; }
 awk -v f="$factor" 'NR % f == 1 || f == 1' "$tasks" >"$run/few.jsonl"
 
 unless_empty sca rollout "$tasks" -k "$k" --model "$model" -o "$run/more-tasks.jsonl" --resume
