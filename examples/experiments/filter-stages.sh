@@ -1,0 +1,59 @@
+#!/bin/sh
+# What the stages of the filter are worth: each proof beyond the paper's filter is switched off once, and a stronger
+# model audits what is then kept. Run it again: it goes on where it stopped.
+#
+#   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct \
+#   SCA_AUDITOR=transformers:Qwen/Qwen2.5-Coder-1.5B-Instruct sh examples/experiments/filter-stages.sh
+#
+# Prints for the paper's filter, all proofs, all but one, and --strict: tasks kept, and of them the share mislabelled
+# (most of the auditor's attempts come to one outcome, which the check refuses) and unsolved; $SCA_RUN/by-eye.txt holds
+# drawn tasks to read. Then held-out scores of the model trained on what the paper's filter keeps, and on what all proofs
+# keep, each beside the model as it was.
+# On two CPU cores about four hours as it stands, one of them the audit (600 attempts of a 1.5B model).
+#
+# SCA_ENV=NAME (calculation)    SCA_RUN=DIR (runs/filter-stages)    SCA_CANDIDATES=N (200)
+# SCA_METHOD=NAME (solution-first)
+# SCA_ATTEMPTS=N  the auditor's at each task (5)    SCA_DRAW=N  tasks to read (20)
+# SCA_SAMPLES=K   the model's at each task (4)      SCA_EVAL=N  held-out tasks (all)
+# SCA_BASE=DIR_OR_NAME   weights to train, where the model does not say where they are (a server)
+set -eu
+cd "$(dirname -- "$0")/../.."
+model=${SCA_MODEL:?"name a model, as in SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct"}
+auditor=${SCA_AUDITOR:?"name a stronger model, as in SCA_AUDITOR=transformers:Qwen/Qwen2.5-Coder-1.5B-Instruct"}
+env=${SCA_ENV:-calculation}
+run=${SCA_RUN:-runs/filter-stages}
+n=${SCA_CANDIDATES:-200}
+unset SCA_ENV SCA_MODEL
+mkdir -p "$run"
+
+# Exit code 1 says "ran but produced nothing", which is a result; anything else stops here.
+unless_empty() { "$@" || [ $? -eq 1 ]; }
+
+sca explore --env "$env" --model "$model" -n "$((n / 5 + 1))" -o "$run/explorations.jsonl" --resume
+unless_empty sca challenge --method "${SCA_METHOD:-solution-first}" -n "$n" --all --model "$model" \
+    "$run/explorations.jsonl" -o "$run/candidates.jsonl" --resume
+
+# The filters. What the paper's keeps is audited once; all others keep some of it.
+filters='paper all strict no-no-op no-random no-wrong no-deterministic no-tools no-leak no-duplicate'
+set --
+for filter in $filters; do
+    case $filter in all) option= ;; *) option=--$filter ;; esac
+    unless_empty sca verify -q ${option:+"$option"} "$run/candidates.jsonl" -o "$run/kept-$filter.jsonl" --resume
+    set -- "$@" "$filter=$run/kept-$filter.jsonl"
+done
+[ -s "$run/kept-paper.jsonl" ] || { echo "$0: no task was kept; a larger model or more candidates may do" >&2; exit 1; }
+unless_empty sca verify --paper --all --agree "$auditor" --attempts "${SCA_ATTEMPTS:-5}" "$run/kept-paper.jsonl" \
+    -o "$run/audited.jsonl" --resume
+python examples/experiments/audit.py "$run/audited.jsonl" "$@" --draw "${SCA_DRAW:-20}" >"$run/by-eye.txt"
+
+# What the difference is worth in training: the same attempts, less those at tasks that the proofs turn down.
+unless_empty sca rollout "$run/kept-paper.jsonl" -k "${SCA_SAMPLES:-4}" --model "$model" -o "$run/paper.jsonl" --resume
+python examples/experiments/arms.py of "$run/kept-all.jsonl" "$run/paper.jsonl" >"$run/all.jsonl"
+for arm in paper all; do
+    unless_empty sca train "$run/$arm.jsonl" --model "$model" ${SCA_BASE:+--base "$SCA_BASE"} --save "$run/$arm" \
+        -o "$run/$arm-checkpoint.jsonl" --resume
+    if [ -f "$run/$arm/config.json" ]; then learnt=transformers:$run/$arm; else learnt=$model; fi
+    sca eval --env "$env" -k 4 ${SCA_EVAL:+-n "$SCA_EVAL"} --against "$run/paper.jsonl" --compare "$model" "$learnt" \
+        --rollouts "$run/$arm-eval.jsonl" --resume -o "$run/$arm-scores.jsonl"
+done
+sca report "$run" -o "$run/report.html"
