@@ -318,8 +318,9 @@ class Checkpoint(Record, tag_field="kind", tag="checkpoint", kw_only=True):
     data: list[str] = []
     """Ids of the rollouts trained on, or of the tasks whose solutions were."""
     metrics: dict[str, JSON] = {}
-    """Examples, tokens, steps, losses (`losses`: one a step); `solved`, the examples left out because every attempt at their task passed;
-    `balance`, group → examples before and after balancing; `drawn_from`, the examples a control arm was drawn from."""
+    """Examples, tokens, steps, losses (`losses`: one a step); `solved`, the examples left out because every attempt at
+    their task passed; `balance`, group → examples before and after balancing; `drawn_from`, the examples a control
+    arm was drawn from."""
 
 
 class Interval(_Part):
