@@ -26,8 +26,8 @@ from sca_cli.commands.training import (
     trained_before,
     write_checkpoint,
 )
-from sca_cli.errors import ExitCode, UsageError
-from sca_cli.records import Rollout, Task
+from sca_cli.errors import ExitCode, RecordError, UsageError
+from sca_cli.records import Checkpoint, Rollout, Task
 from sca_cli.streams import Output
 from sca_cli.training.data import Tally
 from sca_cli.training.selection import Rules
@@ -78,6 +78,15 @@ class Choosing:
             show_default=False,
         ),
     ] = None
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like",
+            metavar="FILE",
+            help="With --control: as many examples as the checkpoint in FILE was trained on.",
+            show_default="as many as without the control",
+        ),
+    ] = None
 
     def fail_if_at_odds(self, attempting: Attempting) -> None:
         """Check, before any work, that the options go together.
@@ -96,6 +105,21 @@ class Choosing:
         wanted = {"shuffled-solutions": "solutions", "random-rollouts": "rollouts"}.get(self.control or "", self.on)
         if wanted != self.on:
             raise UsageError(f"--control {self.control} needs --on {wanted}")
+        if self.like and not self.control:
+            raise UsageError("--like says how large a control arm is", "give --control too")
+
+    def wanted(self) -> int | None:
+        """Return the examples of the checkpoint that `--like` names.
+
+        Raises:
+            RecordError: it holds no checkpoint, or one that does not say.
+        """
+        if self.like is None:
+            return None
+        for checkpoint in streams.read([self.like], Checkpoint):
+            if isinstance(number := checkpoint.metrics.get("examples"), int):
+                return number
+        raise RecordError(f"{self.like} holds no checkpoint that says how many examples it was trained on")
 
 
 def base_of(model: str | None, base: str | None) -> str:
@@ -165,6 +189,7 @@ def command(
         max_per_task=recipe.max_per_task,
         balance=choosing.balance,
         control=choosing.control,
+        wanted=choosing.wanted(),
         seed=running.seed,
     )
     prompt = "" if choosing.on == "rollouts" else roller.prompts.fingerprint()

@@ -39,6 +39,8 @@ class Rules:
     max_per_task: int | None = None
     balance: Balance = "none"
     control: Control | None = None
+    wanted: int | None = None
+    """Examples of a control arm; None: as many as the selection that it controls has."""
     seed: int = 0
 
 
@@ -68,7 +70,8 @@ def select(rollouts: Iterable[Rollout], tokenizer: Any, rules: Rules, tally: Tal
     if rules.control is None:
         return _selected(rollouts, tokenizer, rules, tally)
     everything = list(rollouts)
-    wanted = len(_selected(everything, tokenizer, rules, tally).examples)
+    controlled = _selected(everything, tokenizer, rules, tally)
+    wanted = len(controlled.examples) if rules.wanted is None else rules.wanted
     if rules.control == "random-rollouts":
         rules = replace(rules, keep_failures=True, keep_solved=True)
     elif rules.control == "one-call-only":
