@@ -228,9 +228,8 @@ def command(
             if place:
                 scores[-1].against, scores[-1].difference = names[0], paired_difference(tallies[1], tallies[0])
             scores[-1].overlap = overlap_of(shared, tallies[-1], tallies[0] if place else None)
-            sink.write(name, [scores[-1]])
             say(table(scores[-1:]), quiet=quiet)
-    return _finish([], sink, quiet)
+    return _written(scores, sink)
 
 
 def _gold_score(suite: Suite, fanout: Fanout, noop: float | None, shared: Shared | None, quiet: bool) -> Score:
@@ -287,9 +286,14 @@ class _kept_rollouts:
 
 
 def _finish(scores: list[Score], sink: Output, quiet: bool) -> ExitCode:
+    if scores:
+        say(table(scores), quiet=quiet)
+    return _written(scores, sink)
+
+
+def _written(scores: list[Score], sink: Output) -> ExitCode:
+    """Write all scores at the end: one alone would be an unfinished run in the way of `--resume`."""
     for score in scores:
         sink.write(score.model, [score])
     sink.close(complete=True)
-    if scores:
-        say(table(scores), quiet=quiet)
     return exit_code(sink.kept)
