@@ -12,13 +12,13 @@ from lengths import Prompt
 PEAK_FLOPS = 312e12
 """bfloat16, dense."""
 MEMORY_BYTES, MEMORY_BYTES_S = 80e9, 2.039e12
-# Shares of it that engines reach
+# Shares of it that engines reach: assumed, not measured here
 PREFILL_SHARE = 0.5
-"""Of PEAK_FLOPS while reading: large matrix products; what vLLM's own figures for 8B on A100 come to, rounded down."""
+"""Of PEAK_FLOPS while reading: large matrix products."""
 DECODE_SHARE = 0.6
 """Of MEMORY_BYTES_S while writing: every step reads all weights and the keys and values of the whole batch."""
 TRAIN_SHARE = 0.35
-"""Of PEAK_FLOPS while training; 0.3 to 0.5 is what is published for models of this size on one node."""
+"""Of PEAK_FLOPS while training."""
 USED_MEMORY = 0.9
 """vLLM's default share."""
 

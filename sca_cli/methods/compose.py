@@ -356,7 +356,7 @@ async def _instruction(workshop: Workshop, composed: Composed, seed: int, replie
             most=INSTRUCTION_TOKENS,
             call=in_words.call(composed.steps, place),
             meaning=composer.first_sentence(step.tool.description) + ".",
-            values=", ".join(map(str, [*_facts(step), *in_words.references(composed.steps, place)])) or "nothing",
+            values=", ".join(map(str, [*_facts(step), *in_words.mentioned(composed.steps, place)])) or "nothing",
             request=workshop.request(composed.world) if alone else "",
         )
         for place, step in enumerate(composed.steps)

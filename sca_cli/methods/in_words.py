@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from sca_cli.methods import composer
+from sca_cli.methods import composer, fits
 from sca_cli.methods.composer import Argument, Literal, Step
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
@@ -22,7 +22,20 @@ def call(steps: Sequence[Step], place: int) -> str:
 
 
 def references(steps: Sequence[Step], place: int) -> list[str]:
-    """Return how a step names the results that it takes: each must stand in its sentence."""
+    """Return how a step names the results that it takes: each must stand in its sentence.
+
+    The result of the step before goes without saying where it is all that a step takes, and one of a fixed number of
+    arguments: after "decode it", "reverse the text" is clear, and "find the smallest of 3 and 4" is not.
+    """
+    step = steps[place]
+    names = mentioned(steps, place)
+    taken = [parameter for parameter, _, _ in step.uses()]
+    clear = names == ["that result"] and taken[0] != fits.variadic(step.tool)
+    return [] if clear else names
+
+
+def mentioned(steps: Sequence[Step], place: int) -> list[str]:
+    """Return how a step names the results that it takes, those that go without saying included."""
     return [_reference(steps, use.step, place) for _, _, use in steps[place].uses()]
 
 
