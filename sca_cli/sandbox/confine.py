@@ -11,15 +11,16 @@ kernel in the calls that are left.
 """
 
 import ctypes
-import functools
-import mmap
 import os
-import resource
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _SECCOMP_MODE_FILTER = 2
+_CPU, _FSIZE, _CORE, _OPEN_FILES, _AS = 0, 1, 4, 7, 9  # RLIMIT_…, the same on both machines
+_INFINITY = (1 << 64) - 1
+_PAGE = 4096
 _SIGKILL = 9
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -155,25 +156,50 @@ class _FilterProgram(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
+class _Limit(ctypes.Structure):
+    _fields_ = (("soft", ctypes.c_uint64), ("hard", ctypes.c_uint64))
+
+
+# Not `resource` and `mmap`: each module that is a library makes every fork dearer.
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_MAP_FAILED = ctypes.c_void_p(-1).value
+_MAP_PRIVATE_ANONYMOUS = 0x22
+
+type _Step = Callable[[], int | None]
+"""Something a process does to itself; what it returns is 0 or None if it succeeded."""
+
+
+def _limit(kind: int, soft: int, hard: int) -> _Step:
+    return partial(_libc.setrlimit, kind, ctypes.byref(_Limit(soft, hard)))
+
+
+def _hard_limit(kind: int) -> int:
+    found = _Limit()
+    _libc.getrlimit(kind, ctypes.byref(found))
+    return int(found.hard)
+
+
 def _address_space() -> int:
     """Return how many bytes this process has mapped; there is no /proc to ask.
 
     The kernel refuses a mapping that would pass RLIMIT_AS, so the limit at which it begins to refuse is the
     answer.
     """
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    hard = _hard_limit(_AS)
     low, high = 0, 1 << 40
-    try:
-        while high - low > mmap.PAGESIZE:
-            middle = (low + high) // 2
-            resource.setrlimit(resource.RLIMIT_AS, (middle, hard))
-            try:
-                mmap.mmap(-1, mmap.PAGESIZE).close()
-                high = middle
-            except (OSError, MemoryError):
-                low = middle
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    while high - low > _PAGE:
+        middle = (low + high) // 2
+        _limit(_AS, middle, hard)()
+        place = _libc.mmap(None, _PAGE, 0, _MAP_PRIVATE_ANONYMOUS, -1, 0)
+        _limit(_AS, hard, hard)()
+        if place == _MAP_FAILED:
+            low = middle
+        else:
+            _libc.munmap(place, _PAGE)
+            high = middle
     return high
 
 
@@ -184,20 +210,13 @@ class Confinement:
     """How often the zygote looks for children that have ended, if not only when it is asked."""
 
     def __init__(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
         self._filters = [_FilterProgram(len(text) // 8, text) for text in build_filters(os.uname().machine)]
-        of_zygote, of_child = (
-            functools.partial(libc.prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(each))
-            for each in self._filters
+        self._of_zygote, self._of_child = (
+            partial(_libc.prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(each)) for each in self._filters
         )
-        no_core, no_new_privileges = ((_PR_SET_DUMPABLE, 0, 0, 0, 0), (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        self._sealing = (
-            functools.partial(libc.prctl, *no_core), functools.partial(libc.prctl, *no_new_privileges), of_zygote
-        )  # fmt: skip
-        self._steps = (functools.partial(libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), of_child)
         self._base = _address_space()
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        self.last_fd = most if most != resource.RLIM_INFINITY else 1 << 20
+        most = _hard_limit(_OPEN_FILES)
+        self.last_fd = most if most != _INFINITY else 1 << 20
         """No descriptor is above."""
 
     def seal(self) -> None:
@@ -207,32 +226,50 @@ class Confinement:
         Raises:
             OSError: the kernel refused.
         """
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        self._take(self._sealing)
+        no_core, no_new_privileges = ((_PR_SET_DUMPABLE, 0, 0, 0, 0), (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        self._take((
+            _limit(_CORE, 0, 0), _limit(_FSIZE, 0, 0), partial(_libc.prctl, *no_core),
+            partial(_libc.prctl, *no_new_privileges), self._of_zygote,
+        ))  # fmt: skip
 
-    def apply(self, first_closed: int, memory_mb: int, cpu_s: int) -> None:
-        """Confine this process for good.
+    def prepare(self, first_closed: int, memory_mb: int, cpu_s: int) -> None:
+        """Work out in the zygote what `apply` will do.
 
         Args:
             first_closed: descriptors from this number on are closed.
             memory_mb: MiB of address space on top of what the zygote has mapped.
             cpu_s: CPU seconds until SIGXCPU; SIGKILL follows a second later.
+        """
+        room = self._base + (memory_mb << 20)
+        self._steps: tuple[_Step, ...] = (
+            partial(os.closerange, first_closed, self.last_fd),
+            _limit(_AS, room, room),
+            _limit(_CPU, cpu_s, cpu_s + 1),
+            _limit(_OPEN_FILES, _NOFILE, _NOFILE),
+            partial(_libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0),
+            self._of_child,
+        )
+
+    def apply(self) -> None:
+        """Confine this process for good.
 
         Raises:
             OSError: the kernel refused; nothing hostile may run.
         """
-        os.closerange(first_closed, self.last_fd)
-        room = self._base + (memory_mb << 20)
-        resource.setrlimit(resource.RLIMIT_AS, (room, room))
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (_NOFILE, _NOFILE))
         self._take(self._steps)
 
-    def _take(self, steps: Sequence[Callable[[], int]]) -> None:
+    def _take(self, steps: Iterable[_Step]) -> None:
         for step in steps:
             if step():
                 raise OSError(ctypes.get_errno(), "cannot confine")
 
     def ended(self, living: Iterable[int]) -> None:
         """Clean up after a child that has been reaped; here it can have left nothing."""
+
+
+class Rehearsal(Confinement):
+    """A confinement that does nothing in the same way, for a zygote that goes through a child's life."""
+
+    def __init__(self) -> None:
+        ask = partial(_libc.getrlimit, _CPU, ctypes.byref(_Limit()))
+        self._steps = (partial(os.closerange, 1 << 20, 1 << 20), ask)

@@ -28,11 +28,15 @@ class Free(Confinement):
         """Have orphans fall to this process, and not to init, so that `ended` finds them."""
         self._prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-    def apply(self, first_closed: int, memory_mb: int, cpu_s: int) -> None:  # noqa: ARG002  limits are the jail's
-        """Die with the zygote, keep the session's orphans in its family, close descriptors from a number on."""
+    def prepare(self, first_closed: int, memory_mb: int, cpu_s: int) -> None:  # noqa: ARG002  limits are the jail's
+        """Note from which number on descriptors are closed."""
+        self._first_closed = first_closed
+
+    def apply(self) -> None:
+        """Die with the zygote, keep the session's orphans in its family, close descriptors."""
         self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         self.seal()
-        os.closerange(first_closed, self.last_fd)
+        os.closerange(self._first_closed, self.last_fd)
 
     def ended(self, living: Iterable[int]) -> None:
         """Kill and reap all descendants of this process but its living sessions and what is theirs.

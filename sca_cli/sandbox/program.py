@@ -18,13 +18,17 @@ import types
 from typing import Any
 
 from sca_cli.sandbox import wire
-from sca_cli.sandbox.confine import Confinement
-from sca_cli.sandbox.zygote import LINK, await_start, send_fds
+from sca_cli.sandbox.confine import Confinement, Rehearsal
+from sca_cli.sandbox.zygote import LINK, await_start
 
 _ORDER_BYTES = 1 << 26
 _MESSAGE_CHARS = 4000
 _TRACE_LINES = 12
 _REHEARSALS = 40
+_REHEARSED: dict[str, dict[str, Any]] = {
+    "program": {"code": "x = [tool(n, key=str(n)) for n in (1, 2)]\nprint(end='')\nfinal_answer({'x': x[0]})"},
+    "check": {"source": "def evaluate(answer):\n    return answer['x'] == tool(1)", "answer": {"x": 1}},
+}
 _VARARGS = 0x04  # inspect.CO_VARARGS
 
 
@@ -92,13 +96,17 @@ class Programs:
         main.__dict__.update({tool["name"]: _stub(tool) for tool in value}, ToolError=ToolError)
         self._mains[key] = main
 
+    def needs(self) -> tuple[int, int, int]:
+        """Return what its children are left with."""
+        return LINK + 1, self._memory_mb, self._cpu_s
+
     def live(self, job: _socket.socket, confinement: Confinement) -> None:
         """Serve `program KEY` (with link and output) or `check KEY` (with link)."""
         with contextlib.suppress(EOFError):
             (kind, key), channel = await_start(job, (LINK, 1))
             if kind == "program":
                 os.dup2(1, 2)
-            confinement.apply(LINK + 1, self._memory_mb, self._cpu_s)
+            confinement.apply()
             main = sys.modules["__main__"] = self._mains[key]
             (self._take_turns if kind == "program" else _check)(channel, main.__dict__)
 
@@ -118,30 +126,26 @@ class Programs:
         job.send(head[:-1].encode() + b',"answer":' + answer.text + b"}")
 
     def _rehearse(self) -> None:
-        """Go through turns and checks before the first fork.
+        """Go through the lives of programs and checks before the first fork.
 
         The interpreter fills caches and adapts its bytecode as code runs: done here that is shared, done in a
         child each write copies a page.
         """
-        orders = (
-            {"code": "x = [tool(n, key=str(n)) for n in (1, 2)]\nprint(end='')\nfinal_answer({'x': x[0]})"},
-            {"source": "def evaluate(answer):\n    return answer['x'] == tool(1)", "answer": {"x": 1}},
-        )
-        ours, theirs = _socket.socketpair()
-        far, near = _socket.socketpair()
+        main = sys.modules["__main__"]
         for _ in range(_REHEARSALS):
-            send_fds(ours, wire.frame(b"program key"), [far.fileno()])
-            _link.fd, (_, job) = near.fileno(), await_start(theirs, ())
-            namespace = {"tool": _stub({"name": "tool", "signature": "", "description": ""})}
-            answer = _Answer()
-            namespace["final_answer"] = answer.final_answer
-            for order in orders:
-                ours.sendall(wire.frame(wire.dumps(order)))
-            far.sendall(wire.frame(b'["result",1]') * 3)
-            self._take_turn(job, 1, namespace, answer)
-            _check(job, namespace)
-            ours.recv(wire.CHUNK)
-            far.recv(wire.CHUNK)
+            self.learn("rehearsal", [{"name": "tool", "signature": "", "description": ""}])
+            for kind, order in _REHEARSED.items():
+                self._rehearse_life(kind, order)
+        del self._mains["rehearsal"]
+        sys.modules["__main__"] = main
+
+    def _rehearse_life(self, kind: str, order: dict[str, Any]) -> None:
+        (ours, theirs), (far, near) = _socket.socketpair(), _socket.socketpair()
+        _link.fd = near.fileno()
+        far.sendall(wire.frame(b'["result",1]') * 2)
+        ours.sendall(wire.frame(f"{kind} rehearsal".encode()) + wire.frame(wire.dumps(order)))
+        ours.shutdown(_socket.SHUT_WR)
+        self.live(theirs, Rehearsal())
         for end in (ours, theirs, far, near):
             end.close()
         _link.fd = LINK

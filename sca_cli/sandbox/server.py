@@ -174,13 +174,17 @@ class Worlds:
     def learn(self, key: str, value: Any) -> None:
         """Take nothing in: a world knows all it needs."""
 
+    def needs(self) -> tuple[int, int, int]:
+        """Return what its children are left with."""
+        return CHECK_LINK + 1, self._order["memory_mb"], self._order["cpu_s"] * _WORLD_CPU
+
     def live(self, job: _socket.socket, confinement: Confinement) -> None:
         """Serve `world SEED` (with the program's link and the check's) until the host closes the job."""
         try:
             (_, seed), channel = await_start(job, (LINK, CHECK_LINK))
         except EOFError:
             return
-        confinement.apply(CHECK_LINK + 1, self._order["memory_mb"], self._order["cpu_s"] * _WORLD_CPU)
+        confinement.apply()
         if "random" in sys.modules:  # the environment's doing; its forks shall see the same numbers everywhere
             sys.modules["random"].seed(0)
         _Service(self._environment, self._tools, self._order, channel, (LINK, CHECK_LINK)).serve(int(seed))

@@ -36,6 +36,14 @@ _PRELOADED = (
     "operator", "random", "re", "string", "time", "typing",
 )  # fmt: skip
 """What most programs import. Each page a module fills makes every fork dearer: the rest is read on demand."""
+_libc = ctypes.CDLL(None)
+_libc.malloc.restype = _libc.sbrk.restype = ctypes.c_size_t
+ctypes.pythonapi.PyObject_Malloc.restype = ctypes.c_size_t
+ctypes.pythonapi.PyObject_Malloc.argtypes = _libc.malloc.argtypes = (ctypes.c_size_t,)
+_libc.sbrk.argtypes = (ctypes.c_ssize_t,)
+_SIZES = (*(1 << bits for bits in range(16, 10, -1)), *range(1032, 0, -16))  # of places in a heap
+_POOL_BYTES = 1 << 14
+_FRESH = 4  # places in use in a pool that is new; this function's own numbers take some
 _ENDS = 1000  # kept of children whose host never asked
 
 
@@ -44,6 +52,9 @@ class Role(Protocol):
 
     def learn(self, key: str, value: Any) -> None:
         """Take in something that all later children need."""
+
+    def needs(self) -> tuple[int, int, int]:
+        """Return what its children are left with, as the arguments of `Confinement.prepare`."""
 
     def live(self, job: _socket.socket, confinement: Confinement) -> None:
         """Run in a fresh fork, which ends when this returns.
@@ -67,9 +78,9 @@ def main() -> None:
     for fd in (1, 2):
         os.dup2(0, fd)
     send_blob(control, b"ready", ready)
+    confinement.prepare(*role.needs())
     confinement.seal()
-    _share()
-    ctypes.CDLL(None).malloc_trim(0)
+    _settle()
     _Nursery(control, role, confinement).serve()
     confinement.ended(())
 
@@ -88,6 +99,12 @@ def _control(fd: int) -> _socket.socket:
     for number in (JOB, LINK, CHECK_LINK):
         os.dup2(0, number, inheritable=False)
     return _socket.socket(fileno=moved)
+
+
+def _settle() -> None:
+    """Make the forks that follow cheap."""
+    _share()
+    _start_afresh()
 
 
 def _share() -> None:
@@ -119,6 +136,23 @@ def _share() -> None:
         for item in found:
             if count(id(item)).value < 1 << 30:
                 count(id(item)).value = immortal
+
+
+def _start_afresh() -> None:
+    """Use up the free places of the heaps, so that what a child allocates lies side by side on few pages.
+
+    A child copies each page on which it is given a place, and places that were freed here are scattered.
+    """
+    if sys.getallocatedblocks():  # Python has a heap of its own for small objects, in pools of one size each
+        take, count = ctypes.pythonapi.PyObject_Malloc, ctypes.c_uint32.from_address
+        for size in _SIZES:
+            while size <= 512 and count(take(size) & -_POOL_BYTES).value > _FRESH:
+                pass  # once a pool is new, the others of this size are full
+    _libc.malloc_trim(0)
+    end = _libc.sbrk(4096)
+    for size in _SIZES:
+        while _libc.malloc(size) < end:
+            pass
 
 
 def _role(order: dict[str, Any]) -> tuple[Role, Any]:
@@ -229,7 +263,7 @@ class _Nursery:
                 self._fork(int(value))
             elif word == "learn":
                 self._role.learn(value, read_blob(fds[0]))
-                _share()
+                _settle()
             else:
                 self._reap()
                 self._control.send(self._ends.pop(int(value), b"null"))

@@ -40,7 +40,7 @@ def forked(ledger: Ledger, program: str, evaluate: str, confine: Any) -> bool:
     if not (pid := os.fork()):
         try:
             os.dup2(theirs.fileno(), 3)
-            confine.apply(4, 512, 5)
+            confine.apply()
             os.write(3, b"T" if verdict(ledger, program, evaluate) else b"F")
         finally:
             os._exit(0)
@@ -61,6 +61,7 @@ def main() -> None:
         from sca_cli.sandbox.confine import Confinement
 
         confine = Confinement()
+        confine.prepare(4, 512, 5)
         confine.seal()
         gc.collect()
         gc.freeze()
