@@ -24,6 +24,7 @@ from sca_cli.sandbox.session import Session
 _PROGRAM_START_S = 30.0
 _WORLD_START_S = 120.0  # an environment may load its data when it is constructed
 _ZYGOTES = max(1, len(os.sched_getaffinity(0)) // 4)  # of one kind; one forks for about four cores
+_ENVIRONMENTS = 16  # that have zygotes; beyond, those that were not used for longest are ended, unless in use
 _CHILDREN = 50_000  # then a zygote is replaced: what has grown in it, and fragments, goes
 
 
@@ -46,7 +47,7 @@ class Sandbox:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._lock = threading.Lock()
-        self._slots: dict[str, _Slot] = {}
+        self._slots: dict[str, _Slot] = {}  # the last used last
 
     def __enter__(self) -> "Sandbox":
         return self
@@ -84,7 +85,7 @@ class Sandbox:
             spawn_world=lambda fds: world.spawn(f"world {seed}", fds),
             spawn_program=lambda kind, fds, order: self._spawn_program(twin, kind, world, fds, order),
             isolated=world.zygote().ready["isolated"],
-            start_s=_WORLD_START_S if plugins.environment_entry(env).outside else 0,
+            start_s=_WORLD_START_S if world.outside else 0,
         )
 
     def spares(self) -> list[int]:
@@ -105,10 +106,23 @@ class Sandbox:
         key = str(env)
         with self._lock:
             if key not in self._slots:
-                self._slots[key] = _Slot(f"env{len(self._slots)}", lambda: self._start_world(env, entry))
-            return self._slots[key]
+                self._slots[key] = _Slot(
+                    f"env{len(self._slots)}", lambda: self._start_world(env, entry), outside=entry.outside
+                )
+            slot = self._slots[key] = self._slots.pop(key)
+            return slot
+
+    def _make_room(self) -> None:
+        """End the zygotes of environments that were not used for long; they start again when they are needed."""
+        with self._lock:
+            started = [slot for slot in self._slots.values() if slot.name and slot.is_started()]
+        surplus = len(started) + 1 - _ENVIRONMENTS
+        for slot in started:
+            if surplus > 0:
+                surplus -= slot.rest()
 
     def _start_world(self, env: EnvSpec, entry: plugins.Entry) -> jail.Zygote:
+        self._make_room()
         path = _import_path(entry.target)
         order: dict[str, Any] = {"role": "world", "target": entry.target, "options": env.options, "path": path}
         order["outside"] = entry.outside
@@ -145,8 +159,9 @@ class _Slot:
     A zygote that has had many children is replaced too, and ended when the last of its sessions is.
     """
 
-    def __init__(self, name: str, start: Callable[[], jail.Zygote]) -> None:
+    def __init__(self, name: str, start: Callable[[], jail.Zygote], *, outside: bool = False) -> None:
         self.name = name
+        self.outside = outside
         self._start = start
         self._lock = threading.Lock()
         self._zygotes: list[jail.Zygote] = []
@@ -168,6 +183,24 @@ class _Slot:
         for zygote in [zygote for zygote in self._retired if not (zygote.alive() and zygote.in_use())]:
             zygote.close()
             self._retired.remove(zygote)
+
+    def is_started(self) -> bool:
+        """Tell whether it has a zygote."""
+        return bool(self._zygotes)
+
+    def rest(self) -> bool:
+        """End its zygotes, unless one has a session or somebody is asking for one. Tell whether that was done."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if any(zygote.in_use() for zygote in self._zygotes):
+                return False
+            for zygote in self._zygotes:
+                zygote.close()
+            self._zygotes = []
+            return True
+        finally:
+            self._lock.release()
 
     def spawn(
         self,

@@ -134,7 +134,12 @@ WEAK: dict[str, tuple[str, str, str, str]] = {
     "kernel": ("confine", "_ERRNO | _EPERM)]", "_ALLOW)]", "was reached by"),
     "network": ("confine", "_ERRNO | _EPERM)]", "_ALLOW)]", "are not refused"),
     "processes": ("confine", "_ERRNO | _EPERM)]", "_ALLOW)]", "not refused"),
-    "descriptors": ("confine", "os.closerange, first_closed, self.last_fd)", "lambda: os.dup2(os.open('/', 0), 9) * 0)", "open"),
+    "descriptors": (
+        "confine",
+        "os.closerange, first_closed, self.last_fd)",
+        "lambda: os.dup2(os.open('/', 0), 9) * 0)",
+        "open",
+    ),
     "memory": ("confine", "_limit(_AS, room, room)", "_limit(_CORE, 0, 0)", "instead of the limit"),
     "cpu": ("confine", "_limit(_CPU, cpu_s, cpu_s + 1)", "_limit(_CORE, 0, 0)", "'timeout' instead"),
     "calls": ("server", "> self._most_calls", "> 10000000", "instead of the limit 'calls'"),

@@ -482,3 +482,17 @@ def test_many_cores_get_many_zygotes(shop: EnvSpec, monkeypatch: pytest.MonkeyPa
             with slot._zygotes[0]._lock if slot else contextlib.nullcontext():
                 sandbox.session(shop, 1).close()
         assert len(zygotes(sandbox)) == 2
+
+
+def test_environments_that_were_not_used_for_long_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many have a process; those with sessions stay, and one that is needed again starts again."""
+    monkeypatch.setattr(world, "_ENVIRONMENTS", 2)
+    families = ("message_decoder", "dna_sequencer", "trade_calculator", "travel_itinerary")
+    envs = [EnvSpec(name="calculation", options={"family": family}) for family in families]
+    with Sandbox() as sandbox, sandbox.session(envs[0], 1) as busy:
+        for env in (envs[1], envs[2], envs[3], envs[1]):
+            with sandbox.session(env, 1) as session:
+                assert session.evaluate("def evaluate():\n    return True").outcome == "pass"
+        started = [name for name, slot in sandbox._slots.items() if slot.name and slot.is_started()]
+        assert started == [str(envs[0]), str(envs[1])]
+        assert busy.call("string_length", ["four"]).result == 4
