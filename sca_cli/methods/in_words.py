@@ -24,13 +24,14 @@ def call(steps: Sequence[Step], place: int) -> str:
 def references(steps: Sequence[Step], place: int) -> list[str]:
     """Return how a step names the results that it takes: each must stand in its sentence.
 
-    The result of the step before goes without saying where it is all that a step takes, and one of a fixed number of
-    arguments: after "decode it", "reverse the text" is clear, and "find the smallest of 3 and 4" is not.
+    The result of the step before goes without saying where it is all that a step takes, and its first argument, of
+    a fixed number: after "decode it", "reverse the text" is clear, and "find the smallest of 3 and 4" is not.
     """
     step = steps[place]
     names = mentioned(steps, place)
     taken = [parameter for parameter, _, _ in step.uses()]
-    clear = names == ["that result"] and taken[0] != fits.variadic(step.tool)
+    first = next(iter(step.tool.parameters["properties"]))
+    clear = names == ["that result"] and taken == [first] and first != fits.variadic(step.tool)
     return [] if clear else names
 
 
