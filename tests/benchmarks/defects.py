@@ -1,13 +1,14 @@
 """Which planted defects `sca verify` finds, by class, and which good tasks it turns down.
 
-    python tests/benchmarks/defects.py [--sets first,fresh] [--classes vacuous,leaking,…] [--timeout SECONDS]
+    python tests/benchmarks/defects.py [--sets first,fresh] [--classes vacuous,leaking,…] [--modes default,strict]
+        [--keep FILE] [--timeout SECONDS]
 
 The tasks are those of `tests/defects`: the first set, which the proofs were written beside, and the fresh one in
-`fresh/`, written without a look at them. Each class is a stream of its own through `sca verify --all`, since a defective
-task shares its solution with the good one it was made from; the duplicates come after all good tasks. Where verify has
-`--strict`, everything is done a second time with it. `reported` counts verdicts that say more than stage and checks,
-`rejected` those that did not pass, `found` those that are either. Tables, the good tasks against which something was
-found and the defects that were missed on stderr, one JSON object on stdout.
+`fresh/`, written without a look at them. Each class is a stream of its own through `sca verify --all`, since a
+defective task shares its solution with the good one it was made from; the duplicates come after all good tasks, and
+elsewhere nobody asks for them. Everything is done a second time with `--strict`. `reported` counts verdicts that say
+more than stage and checks, `rejected` those that did not pass, `found` those that are either. Tables, the good tasks
+against which something was found and the defects that were missed on stderr, one JSON object on stdout.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any
 SCA = str(Path(sys.prefix) / "bin" / "sca")
 DEFECTS = Path(__file__).parents[1] / "defects"
 SETS = {"first": DEFECTS, "fresh": DEFECTS / "fresh"}
+MODES: dict[str, list[str]] = {"default": [], "strict": ["--strict"]}
 CORE = {"passed", "stage", "checks"}
 """What a verdict of the paper's filter holds; anything else in it is a finding."""
 
@@ -34,17 +36,20 @@ def tasks(path: Path) -> list[Task]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def verified(records: list[Task], options: list[str], timeout: float) -> list[Task]:
+def verified(records: list[Task], given: list[str], options: argparse.Namespace) -> list[Task]:
     """Return what `sca verify --all` makes of records, in their order."""
     path = os.pathsep.join(filter(None, [str(DEFECTS / "site"), os.environ.get("PYTHONPATH", "")]))
     ended = subprocess.run(
-        [SCA, "verify", "--all", "-q", *options],
+        [SCA, "verify", "--all", "-q", *given],
         input="".join(json.dumps(record) + "\n" for record in records).encode(),
-        stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}, timeout=timeout, check=False,
+        stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}, timeout=options.timeout, check=False,
     )  # fmt: skip
     written = [json.loads(line) for line in ended.stdout.splitlines()]
     if [task["extra"] for task in written] != [record["extra"] for record in records]:
         raise SystemExit(f"sca verify: exit code {ended.returncode}, {len(written)} of {len(records)} tasks came out")
+    if options.keep:
+        with options.keep.open("ab") as kept:
+            kept.write(ended.stdout)
     return written
 
 
@@ -83,19 +88,19 @@ def figures(written: list[Task]) -> dict[str, Any]:
     }
 
 
-def measure(folder: Path, classes: list[str], options: list[str], timeout: float) -> dict[str, Any]:
+def measure(folder: Path, classes: list[str], given: list[str], options: argparse.Namespace) -> dict[str, Any]:
     """Verify the good tasks of a set, then each class, and return the figures of all."""
     good, planted = tasks(folder / "good.jsonl"), tasks(folder / "planted.jsonl")
-    _say(" ".join([folder.name + ":", "sca verify", *options]))
+    _say(" ".join([folder.name + ":", "sca verify", *given]))
     _say(f"  {'':16} tasks  rejected  of decidable  reported  found  of decidable  at")
-    good_written = verified(good, options, timeout)
+    good_written = verified(good, given, options)
     found: dict[str, Any] = {"good": figures(good_written)}
     _say_row("good", found["good"])
     all_written: list[Task] = []
     for kind in classes:
-        before = good if kind == "duplicated" else []
+        before, more = (good, []) if kind == "duplicated" else ([], ["--no-duplicate"])
         defective = [task for task in planted if task["extra"]["defect"] == kind]
-        written = verified([*before, *defective], options, timeout)[len(before) :]
+        written = verified([*before, *defective], [*given, *more], options)[len(before) :]
         all_written += written
         found[kind] = figures(written)
         _say_row(kind, found[kind])
@@ -129,13 +134,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--classes", default=",".join(known))
+    parser.add_argument("--modes", default="default,strict")
+    parser.add_argument("--keep", type=Path, help="append the verified records to this file")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds for one stream")
     options = parser.parse_args()
-    usage = subprocess.run([SCA, "verify", "--help"], capture_output=True, text=True, check=True).stdout
-    modes: dict[str, list[str]] = {"default": []} | ({"strict": ["--strict"]} if "--strict" in usage else {})
     classes = options.classes.split(",")
     found = {
-        name: {mode: measure(SETS[name], classes, given, options.timeout) for mode, given in modes.items()}
+        name: {mode: measure(SETS[name], classes, MODES[mode], options) for mode in options.modes.split(",")}
         for name in options.sets.split(",")
     }
     print(json.dumps({"benchmark": "defects"} | found))

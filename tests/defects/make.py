@@ -3,8 +3,8 @@
     python tests/defects/make.py
 
 The set that the proofs were written beside lies here; `fresh/` holds one whose cards were written by somebody who had
-read the definitions and no proof. A card is a good task; its variants are that task with a defect planted. Each line of a card starts with a mark, and
-what follows without a mark belongs to the line above:
+read the definitions and no proof. A card is a good task; its variants are that task with a defect planted. Each line
+of a card starts with a mark, and what follows without a mark belongs to the line above:
 
     == NAME ENV [SEED]      a good task              ^^ NAME                 goes on with a card of another file
     @ CLASS | WHY           a variant of it          @ … | undecidable       no program can tell, only a reader
@@ -63,7 +63,9 @@ def cards(folder: Path = HERE) -> tuple[list[Card], list[tuple[Card, Card]]]:
     good: dict[str, Card] = {}
     planted: list[tuple[Card, Card]] = []
     named: Card | None = None
-    files = sorted((folder / "cards").glob("*.txt"), key=lambda path: (not path.read_text().startswith("=="), path.name))
+    files = sorted(
+        (folder / "cards").glob("*.txt"), key=lambda path: (not path.read_text().startswith("=="), path.name)
+    )
     for path in files:
         for mark, text in _parts(path.read_text()):
             if mark == "==":
