@@ -164,6 +164,19 @@ CASES = {
         "the instruction holds the answer Ann1",
         rejects=False,
     ),
+    "spelled out": Case(
+        "leak",
+        made(instruction="Add 3 and 40, which should be forty-three."),
+        made(instruction="Add 3 and 40, which should be forty or so."),
+        "the instruction holds the answer 43",
+    ),
+    "digit told": Case(
+        "leak",
+        made("return answer == 7", "final_answer(add(3, 4))", instruction="Add 3 and 4; give a number, e.g. 7."),
+        made("return answer == 7", "final_answer(add(3, 4))", instruction="Add 3 and 4 for 7 children."),
+        "the instruction hints at the answer 7",
+        rejects=False,
+    ),
     "check's secret": Case(
         "literals",
         made("return answer == 43 and get_user('user_1')['name'] != 'Zed99'"),
