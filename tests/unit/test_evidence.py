@@ -177,6 +177,18 @@ CASES = {
         "the instruction hints at the answer 7",
         rejects=False,
     ),
+    "words to say": Case(
+        "literals",
+        made(
+            f"{RENAMED} and answer != ''",
+            f"{RENAME}; final_answer('It is done.')",
+            ["pass"] * 3,
+            "Rename user_1 to Eve.",
+        ),
+        made(RENAMED, f"{RENAME}; final_answer('It is done.')", NOT_RENAMED, "Rename user_1 to Eve."),
+        "the solution needs 'It is done.', which nobody told",
+        rejects=False,
+    ),
     "check's secret": Case(
         "literals",
         made("return answer == 43 and get_user('user_1')['name'] != 'Zed99'"),
