@@ -5,6 +5,7 @@ Text only; nothing is run here.
 
 import ast
 import copy
+import re
 from collections.abc import Iterator
 
 from sca_cli import facts, source
@@ -15,6 +16,11 @@ _GUARDS = {"isinstance", "hasattr", "callable", "type", "len"}
 
 _FREE_NUMBERS = {-1, 0, 1, 2}
 """Numbers that code needs without anybody having told them."""
+
+_SYNTAX = re.compile(r"\\.|\[[^\]]*\]|\(\?\w*|\{[\d,]*\}")
+"""What stands for itself in no regular expression: escapes, sets of characters, heads of groups, counts."""
+
+_FIELD = re.compile(r"%[-+ 0#]*\d*(?:\.\d+)?[a-z]")
 
 
 def weakened(program: str) -> Iterator[tuple[str, str]]:
@@ -82,7 +88,8 @@ def demanded(program: str) -> list[JSON]:
     """Return the strings and numbers that a check or solution cannot know of itself.
 
     Left out are what every program may bring along: indices and keys, tolerances, digits to round to, 0, 1 and 2,
-    empty and one-character strings, the arguments of string methods that clean up.
+    empty and one-character strings, the arguments of string methods that clean up. Of a regular expression and of a
+    template for `%` only the words count.
 
     Raises:
         NotPython: it does not parse.
@@ -93,7 +100,11 @@ def demanded(program: str) -> list[JSON]:
             node.iter = ast.Constant(None)  # an alphabet
         elif isinstance(node, ast.Compare) and any(_is_length(side) for side in [node.left, *node.comparators]):
             node.comparators = [side for side in node.comparators if not isinstance(side, ast.Constant)]
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and _is_text(node.left):
+            node.left = _in_words(node.left, _FIELD)
         elif isinstance(node, ast.Call):
+            if _is_of_re(node.func) and node.args and _is_text(node.args[0]):
+                node.args[0] = _in_words(node.args[0], _SYNTAX)
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if name in {"round", "range", "get", "strip", "replace", "split", "join", "isclose", "getattr", "pop"}:
                 node.args = [
@@ -102,6 +113,21 @@ def demanded(program: str) -> list[JSON]:
                 ]
                 node.keywords = []
     return [value for value in source.literals(tree) if not _is_free(value)]
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _is_of_re(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "re"
+
+
+def _in_words(node: ast.expr, without: re.Pattern[str]) -> ast.expr:
+    """Return a tuple of the words of three letters or more that are left of a text."""
+    assert isinstance(node, ast.Constant) and isinstance(node.value, str)
+    words = re.findall(r"[^\W\d_]{3,}", without.sub(" ", node.value))
+    return ast.Tuple([ast.Constant(word) for word in words], ast.Load())
 
 
 def _is_length(node: ast.expr) -> bool:

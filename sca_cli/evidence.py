@@ -159,6 +159,9 @@ def deterministic(trial: Trial) -> Iterator[Finding]:
             ):
                 yield Finding("deterministic", f"run again, {name} comes out differently: {check.outcome}")
                 return
+    for name, tree in trees.items():
+        if source.orders_a_set(tree):
+            yield Finding("deterministic", f"the {name} reads the order of a set", rejects=False)
 
 
 def tools_used(trial: Trial) -> Iterator[Finding]:
@@ -198,16 +201,27 @@ def no_leak(trial: Trial) -> Iterator[Finding]:
         if re.search(rf"\b{re.escape(tool.name)}\(", instruction):
             yield Finding("leak", f"the instruction holds a call of {tool.name}()")
             return
-    texts = facts.texts(trial.solution.answer)
+    answer = trial.solution.answer
+    figures = facts.in_figures(instruction)
+    if isinstance(answer, int) and not isinstance(answer, bool) and _hinted(figures, answer):
+        yield Finding("leak", f"the instruction hints at the answer {answer}", rejects=False)
+        return
+    texts = facts.texts(answer)
     brought = {facts.plain(text) for text in _brought(trial)}
     if not texts or any(facts.plain(text) in brought for text in texts):
         return
-    if all(facts.mentions(instruction, text) for text in texts):
+    if all(facts.mentions(f"{instruction} {figures}", text) for text in texts):
         # Where one of several things is asked for, all of them have to be named.
         given = not re.search(_CHOICE, instruction, re.IGNORECASE) or re.search(
             rf"\b({_HINTS})\b", instruction, re.IGNORECASE
         )
         yield Finding("leak", f"the instruction holds the answer {', '.join(texts)[:100]}", rejects=bool(given))
+
+
+def _hinted(told: str, answer: int) -> bool:
+    """Tell whether a single digit is named as the answer: others have too many uses."""
+    near = rf"\b(?:{_HINTS}|e\.g\.|for example|says?|there are)[^.?!]{{0,30}}(?<![\w.])"
+    return 0 <= answer < 10 and re.search(rf"{near}{answer}(?![\w.]\d)\b", told, re.IGNORECASE) is not None
 
 
 def _brought(trial: Trial) -> Iterator[str]:
@@ -231,7 +245,9 @@ def literals_known(trial: Trial) -> Iterator[Finding]:
             yield Finding("literals", f"the check needs {value!r}, which nobody told", rejects=False)
     given = [list(probes.leaves([call.args, call.kwargs])) for call in trial.calls]
     after: dict[int, facts.Known] = {}  # how many calls → what is known then
-    for value in conditions.demanded(trial.task.solution):
+    heard = source.takes_argument(trial.task.evaluate, "evaluate")
+    solution = trial.task.solution if heard else source.without_answer(trial.task.solution)
+    for value in conditions.demanded(solution):
         # A tool's result that repeats what it was given tells nothing.
         count = next((place for place, values in enumerate(given) if value in values), len(given))
         if count not in after:

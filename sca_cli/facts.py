@@ -15,6 +15,35 @@ _WORDS = {
 }  # fmt: skip
 
 
+_UNITS = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_SMALL = {word: n for n, word in enumerate(_UNITS)} | {word: 10 * n for n, word in enumerate(_TENS, start=2)}
+_LARGE = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
+_SPELLED = re.compile(
+    rf"\b(?:a )?(?:{'|'.join([*_SMALL, *_LARGE])})(?:(?:[ -]| and )(?:{'|'.join([*_SMALL, *_LARGE])}))*\b",
+    re.IGNORECASE,
+)
+
+
+def in_figures(text: str) -> str:
+    """Return a text with the numbers that it spells out in figures: "two hundred and four" → "204"."""
+    return _SPELLED.sub(lambda found: str(_value(found[0].lower())), text)
+
+
+def _value(spelled: str) -> int:
+    total = part = 0
+    for word in re.findall(r"[a-z]+", spelled):
+        if word in _SMALL:
+            part += _SMALL[word]
+        elif word in _LARGE:
+            part = max(part, 1) * _LARGE[word]
+            total, part = (total + part, 0) if part >= 1000 else (total, part)
+    return total + part
+
+
 def plain(text: str) -> str:
     """Return a text in lower case, with blanks and commas alike."""
     return re.sub(r"[\s,$]+", " ", text).strip().lower()

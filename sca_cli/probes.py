@@ -3,7 +3,7 @@
 import math
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sca_cli import facts
@@ -78,7 +78,7 @@ def with_answer(program: str, answer: JSON) -> str:
     return f"def final_answer(_, give=final_answer):\n    give({answer!r})\n\n{program}"
 
 
-def other_answers(answer: JSON, calls: Iterable[Observation], drawn: random.Random) -> list[JSON]:
+def other_answers(answer: JSON, calls: Sequence[Observation], drawn: random.Random) -> list[JSON]:
     """Return answers that are not the right one and could be taken for it.
 
     Args:
@@ -91,7 +91,7 @@ def other_answers(answer: JSON, calls: Iterable[Observation], drawn: random.Rand
     others = [another(answer, drawn, near=True)]
     if isinstance(answer, list):
         others += [[], [*answer, another(answer[-1] if answer else "x", drawn, near=True)]]
-        others += [answer[:-1], answer[1:]] if len(answer) > 1 else []
+        others += [answer[:-1], answer[1:], answer[::-1]] if len(answer) > 1 else []
         for place in range(len(answer)) if len(answer) <= _PARTS else ():
             others.append([*answer[:place], another(answer[place], drawn, near=False), *answer[place + 1 :]])
     elif isinstance(answer, dict):
@@ -101,10 +101,27 @@ def other_answers(answer: JSON, calls: Iterable[Observation], drawn: random.Rand
     else:
         beside = [value for call in calls for value in leaves(call.result) if _alike(value, answer)]
         drawn.shuffle(beside)
-        others += beside[:_BESIDE]
+        # What stands under the same key is the likeliest to be taken for it.
+        keys = {key for call in calls for key, value in _keyed(call.result) if value == answer}
+        same = {value for call in calls for key, value in _keyed(call.result) if key in keys}
+        others += sorted(beside, key=lambda value: value not in same)[:_BESIDE]
+        if isinstance(answer, int | float):
+            others += [other for other in (-answer, answer + 1, answer - 1) if not facts.alike(other, answer)]
         if isinstance(answer, str) and len(answer.split()) > 2:
             others.append(" ".join(reversed(answer.split())))
     return [other for other in others if other != answer]
+
+
+def _keyed(value: JSON, key: str = "") -> Iterator[tuple[str, str | int | float]]:
+    """Yield the texts and numbers inside lists and objects, each with the key it stands under."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _keyed(part, name)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _keyed(part, key)
+    elif value is not None:
+        yield key, value
 
 
 def leaves(value: JSON) -> Iterator[JSON]:

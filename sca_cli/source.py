@@ -54,6 +54,19 @@ def _bits(value: object) -> int:
     return value.bit_length() if isinstance(value, int) else 0
 
 
+def without_answer(program: str) -> str:
+    """Return a program that answers with nothing: `final_answer(None)` in place of whatever it says.
+
+    Raises:
+        NotPython: it does not parse.
+    """
+    tree = parse(program)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "final_answer":
+            node.args = [ast.Constant(None)]
+    return ast.unparse(tree)
+
+
 def literals(tree: ast.Module) -> list[JSON]:
     """Return the numbers and strings a program brings along, in order, without indices, booleans and docstrings."""
     finder = _Literals()
@@ -265,6 +278,39 @@ def _touched(block: ast.AST) -> Iterator[str]:
             yield from _bound(node)
         elif isinstance(node, ast.Call):
             yield from _bound(node.func)
+
+
+def orders_a_set(tree: ast.Module) -> bool:
+    """Tell whether a program makes a sequence of a set, whose order is chance, and uses more than its members."""
+    sets = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and _is_set(node.value, set())
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    harmless = {
+        id(part)
+        for call in _calls(tree)
+        if _called(call) in {"sorted", "len", "sum", "min", "max", "set", "any", "all"}
+        for part in call.args
+    }
+    return any(
+        _called(call) in {"list", "tuple", "iter", "join"} and _is_set(call.args[0], sets)
+        for call in _calls(tree)
+        if call.args and id(call) not in harmless
+    )
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _is_set(node: ast.expr, names: set[str]) -> bool:
+    if isinstance(node, ast.Name):
+        return node.id in names
+    is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"set", "frozenset"}
+    return is_call or isinstance(node, ast.Set | ast.SetComp)
 
 
 def takes_argument(program: str, name: str) -> bool:

@@ -1,11 +1,14 @@
 """Which planted defects `sca verify` finds, by class, and which good tasks it turns down.
 
-    python tests/benchmarks/defects.py [--classes vacuous,leaking,…] [--timeout SECONDS]
+    python tests/benchmarks/defects.py [--sets first,fresh] [--classes vacuous,leaking,…] [--modes default,strict]
+        [--keep FILE] [--timeout SECONDS]
 
-The tasks are those of `tests/defects`. Each class is a stream of its own through `sca verify --all`, since a defective
-task shares its solution with the good one it was made from; the duplicates come after all good tasks. Where verify has
-`--strict`, everything is done a second time with it. `reported` counts verdicts that say more than stage and checks,
-`rejected` those that did not pass. Tables and the good tasks that fell on stderr, one JSON object on stdout.
+The tasks are those of `tests/defects`: the first set, which the proofs were written beside, and the fresh one in
+`fresh/`, written without a look at them. Each class is a stream of its own through `sca verify --all`, since a
+defective task shares its solution with the good one it was made from; the duplicates come after all good tasks, and
+elsewhere nobody asks for them. Everything is done a second time with `--strict`. `reported` counts verdicts that say
+more than stage and checks, `rejected` those that did not pass, `found` those that are either. Tables, the good tasks
+against which something was found and the defects that were missed on stderr, one JSON object on stdout.
 """
 
 import argparse
@@ -14,75 +17,111 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 SCA = str(Path(sys.prefix) / "bin" / "sca")
 DEFECTS = Path(__file__).parents[1] / "defects"
+SETS = {"first": DEFECTS, "fresh": DEFECTS / "fresh"}
+MODES: dict[str, list[str]] = {"default": [], "strict": ["--strict"]}
 CORE = {"passed", "stage", "checks"}
 """What a verdict of the paper's filter holds; anything else in it is a finding."""
 
 Task = dict[str, Any]
 
 
-def tasks(name: str) -> list[Task]:
+def tasks(path: Path) -> list[Task]:
     """Return the records of a file."""
-    return [json.loads(line) for line in (DEFECTS / name).read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def verified(records: list[Task], options: list[str], timeout: float) -> list[Task]:
+def verified(records: list[Task], given: list[str], options: argparse.Namespace) -> list[Task]:
     """Return what `sca verify --all` makes of records, in their order."""
     path = os.pathsep.join(filter(None, [str(DEFECTS / "site"), os.environ.get("PYTHONPATH", "")]))
     ended = subprocess.run(
-        [SCA, "verify", "--all", "-q", *options],
+        [SCA, "verify", "--all", "-q", *given],
         input="".join(json.dumps(record) + "\n" for record in records).encode(),
-        stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}, timeout=timeout, check=False,
+        stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}, timeout=options.timeout, check=False,
     )  # fmt: skip
     written = [json.loads(line) for line in ended.stdout.splitlines()]
     if [task["extra"] for task in written] != [record["extra"] for record in records]:
         raise SystemExit(f"sca verify: exit code {ended.returncode}, {len(written)} of {len(records)} tasks came out")
+    if options.keep:
+        with options.keep.open("ab") as kept:
+            kept.write(ended.stdout)
     return written
+
+
+def is_rejected(task: Task) -> bool:
+    """Whether a verified task was turned down."""
+    return not task["verdict"]["passed"]
+
+
+def is_reported(task: Task) -> bool:
+    """Whether something was found against a verified task, be it turned down or not."""
+    return any(task["verdict"][key] for key in task["verdict"].keys() - CORE)
+
+
+def is_found(task: Task) -> bool:
+    """Whether a verified task was turned down or reported."""
+    return is_rejected(task) or is_reported(task)
+
+
+def _share(written: list[Task], is_so: Callable[[Task], bool]) -> float:
+    return round(sum(map(is_so, written)) / len(written), 4) if written else 0.0
 
 
 def figures(written: list[Task]) -> dict[str, Any]:
     """Return how many of the tasks were rejected or reported, and at which stages."""
-    rejected = [task for task in written if not task["verdict"]["passed"]]
-    reported = [task for task in written if any(task["verdict"][key] for key in task["verdict"].keys() - CORE)]
     decidable = [task for task in written if task["extra"].get("decidable", True)]
-    found = [task for task in decidable if not task["verdict"]["passed"]]
+    stages = Counter(task["verdict"]["stage"] for task in written if is_rejected(task))
     return {
         "tasks": len(written),
-        "rejected_share": round(len(rejected) / len(written), 4),
-        "rejected_share_of_decidable": round(len(found) / len(decidable), 4),
-        "reported_share": round(len(reported) / len(written), 4),
-        "stages": dict(Counter(task["verdict"]["stage"] for task in rejected).most_common()),
+        "decidable": len(decidable),
+        "rejected_share": _share(written, is_rejected),
+        "rejected_share_of_decidable": _share(decidable, is_rejected),
+        "reported_share": _share(written, is_reported),
+        "found_share": _share(written, is_found),
+        "found_share_of_decidable": _share(decidable, is_found),
+        "stages": dict(stages.most_common()),
     }
 
 
-def measure(classes: list[str], options: list[str], timeout: float) -> dict[str, Any]:
-    """Verify the good tasks, then each class, and return the figures of all."""
-    good, planted = tasks("good.jsonl"), tasks("planted.jsonl")
-    title = " ".join(["sca verify", *options])
-    written = verified(good, options, timeout)
-    found: dict[str, Any] = {"good": figures(written)}
-    _say(f"{title}\n  {'':16} tasks  rejected  of decidable  reported  at")
+def measure(folder: Path, classes: list[str], given: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Verify the good tasks of a set, then each class, and return the figures of all."""
+    good, planted = tasks(folder / "good.jsonl"), tasks(folder / "planted.jsonl")
+    _say(" ".join([folder.name + ":", "sca verify", *given]))
+    _say(f"  {'':16} tasks  rejected  of decidable  reported  found  of decidable  at")
+    good_written = verified(good, given, options)
+    found: dict[str, Any] = {"good": figures(good_written)}
     _say_row("good", found["good"])
+    all_written: list[Task] = []
     for kind in classes:
-        before = good if kind == "duplicated" else []
+        before, more = (good, []) if kind == "duplicated" else ([], ["--no-duplicate"])
         defective = [task for task in planted if task["extra"]["defect"] == kind]
-        found[kind] = figures(verified([*before, *defective], options, timeout)[len(before) :])
+        written = verified([*before, *defective], [*given, *more], options)[len(before) :]
+        all_written += written
+        found[kind] = figures(written)
         _say_row(kind, found[kind])
-    for task in written:
-        if not task["verdict"]["passed"]:
-            _say(f"  good task turned down at '{task['verdict']['stage']}': {task['extra']['card']} {task['id']}")
+    found["all"] = figures(all_written)
+    _say_row("all", found["all"])
+    for task in filter(is_found, good_written):
+        _say(f"  good task found at '{task['verdict']['stage']}': {task['extra']['card']} {task['id']}")
+    for task in all_written:
+        if not is_found(task):
+            _say(f"  missed: {task['extra']['defect']} {task['extra']['card']} {task['id']} ({task['extra']['why']})")
     return found
 
 
 def _say_row(name: str, row: dict[str, Any]) -> None:
     stages = ", ".join(f"{stage} {count}" for stage, count in row["stages"].items())
-    shares = (row["rejected_share"], row["rejected_share_of_decidable"], row["reported_share"])
-    rejected, decidable, reported = (f"{share:.1%}" for share in shares)
-    _say(f"  {name:16} {row['tasks']:5} {rejected:>9} {decidable:>13} {reported:>9}  {stages}")
+    shares = ("rejected_share", "rejected_share_of_decidable", "reported_share", "found_share")
+    rejected, rejected_of, reported, found = (f"{row[share]:.1%}" for share in shares)
+    _say(
+        f"  {name:16} {row['tasks']:5} {rejected:>9} {rejected_of:>13} {reported:>9} {found:>6}"
+        f" {row['found_share_of_decidable']:>13.1%}  {stages}"
+    )
 
 
 def _say(text: str) -> None:
@@ -91,14 +130,19 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Measure and print."""
-    known = list(dict.fromkeys(task["extra"]["defect"] for task in tasks("planted.jsonl")))
+    known = list(dict.fromkeys(task["extra"]["defect"] for task in tasks(DEFECTS / "planted.jsonl")))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--classes", default=",".join(known))
+    parser.add_argument("--modes", default="default,strict")
+    parser.add_argument("--keep", type=Path, help="append the verified records to this file")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds for one stream")
     options = parser.parse_args()
-    usage = subprocess.run([SCA, "verify", "--help"], capture_output=True, text=True, check=True).stdout
-    modes: dict[str, list[str]] = {"default": []} | ({"strict": ["--strict"]} if "--strict" in usage else {})
-    found = {name: measure(options.classes.split(","), given, options.timeout) for name, given in modes.items()}
+    classes = options.classes.split(",")
+    found = {
+        name: {mode: measure(SETS[name], classes, MODES[mode], options) for mode in options.modes.split(",")}
+        for name in options.sets.split(",")
+    }
     print(json.dumps({"benchmark": "defects"} | found))
 
 

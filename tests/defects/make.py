@@ -2,8 +2,9 @@
 
     python tests/defects/make.py
 
-A card is a good task; its variants are that task with a defect planted. Each line of a card starts with a mark, and
-what follows without a mark belongs to the line above:
+The set that the proofs were written beside lies here; `fresh/` holds one whose cards were written by somebody who had
+read the definitions and no proof. A card is a good task; its variants are that task with a defect planted. Each line
+of a card starts with a mark, and what follows without a mark belongs to the line above:
 
     == NAME ENV [SEED]      a good task              ^^ NAME                 goes on with a card of another file
     @ CLASS | WHY           a variant of it          @ … | undecidable       no program can tell, only a reader
@@ -57,12 +58,14 @@ class Card:
     """Its failure cases are not those of the card it was copied from."""
 
 
-def cards() -> tuple[list[Card], list[tuple[Card, Card]]]:
-    """Return the good cards, and the variants, each with the good card it was made from."""
+def cards(folder: Path = HERE) -> tuple[list[Card], list[tuple[Card, Card]]]:
+    """Return the good cards of a set, and the variants, each with the good card it was made from."""
     good: dict[str, Card] = {}
     planted: list[tuple[Card, Card]] = []
     named: Card | None = None
-    files = sorted((HERE / "cards").glob("*.txt"), key=lambda path: (not path.read_text().startswith("=="), path.name))
+    files = sorted(
+        (folder / "cards").glob("*.txt"), key=lambda path: (not path.read_text().startswith("=="), path.name)
+    )
     for path in files:
         for mark, text in _parts(path.read_text()):
             if mark == "==":
@@ -138,14 +141,20 @@ class _Answered(Exception):
 def tools(env: str, seed: int) -> dict[str, Callable[..., Any]]:
     """Return the tools of a fresh world."""
     from defect_worlds import Bank, Warehouse
+    from sca_airline.environment import Airline
     from sca_calculation.environment import Calculation
+    from sca_retail.environment import Retail
+    from sca_web_browsing.environment import WebBrowsing
 
     from sca_cli.interfaces import tools_of
 
+    worlds: dict[str, Any] = {
+        "calculation": Calculation, "warehouse": Warehouse, "bank": Bank, "retail": Retail, "airline": Airline,
+        "web_browsing": WebBrowsing,
+    }  # fmt: skip
+
     name, _, option = env.partition(":")
-    world = {"calculation": Calculation, "warehouse": Warehouse, "bank": Bank}[name](
-        **dict([option.split("=")] if option else [])
-    )
+    world = worlds[name](**dict([option.split("=")] if option else []))
     world.reset(seed)
     return {name: method for name, (_, method) in tools_of(world).items()}
 
@@ -231,13 +240,13 @@ def record(card: Card, good: Card) -> dict[str, Any]:
     }
 
 
-def files() -> dict[str, bytes]:
-    """Return what stands in `good.jsonl` and in `planted.jsonl`."""
+def files(folder: Path = HERE) -> dict[str, bytes]:
+    """Return what stands in `good.jsonl` and in `planted.jsonl` of a set."""
     import msgspec
 
     from sca_cli.records import decode, encode, sealed
 
-    good, planted = cards()
+    good, planted = cards(folder)
     pairs = {"good.jsonl": [(card, card) for card in good], "planted.jsonl": planted}
     pairs["planted.jsonl"].sort(key=lambda pair: CLASSES.index(pair[0].extra["defect"]))
     return {
@@ -247,10 +256,11 @@ def files() -> dict[str, bytes]:
 
 
 def main() -> None:
-    """Write both files."""
-    for name, text in files().items():
-        (HERE / name).write_bytes(text)
-        print(f"{name}: {text.count(b'\n')} tasks", file=sys.stderr)
+    """Write both files of both sets."""
+    for folder in (HERE, HERE / "fresh"):
+        for name, text in files(folder).items():
+            (folder / name).write_bytes(text)
+            print(f"{folder / name}: {text.count(b'\n')} tasks", file=sys.stderr)
 
 
 sys.path.insert(0, str(SITE))

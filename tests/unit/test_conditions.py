@@ -109,6 +109,8 @@ def test_variants_parse_and_differ(check: str) -> None:
         ("isinstance(answer, int) and lookup('user_9')", ["user_9"]),
         ("sum(1 for c in 'abcdefgh' if c in answer) > 0", []),
         ("math.isclose(answer, 3.5, rel_tol=0.2)", []),
+        (r"re.match(r'^(?:Total )?[a-z]+: (\d{2,5}) euros', answer)", ["Total", "euros"]),
+        ("answer == '2025-09-%02d' % day", []),
     ],
 )
 def test_demanded_is_what_a_check_cannot_know_of_itself(program: str, values: list[Any]) -> None:

@@ -20,6 +20,8 @@ from defect_worlds import sca_register_environments  # noqa: E402  as above
 
 GOOD = list(streams.read([str(DEFECTS / "good.jsonl")], Task))
 PLANTED = list(streams.read([str(DEFECTS / "planted.jsonl")], Task))
+FRESH_GOOD = list(streams.read([str(DEFECTS / "fresh" / "good.jsonl")], Task))
+FRESH_PLANTED = list(streams.read([str(DEFECTS / "fresh" / "planted.jsonl")], Task))
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +36,23 @@ def opened() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def test_the_files_are_what_the_cards_say() -> None:
+@pytest.mark.parametrize("folder", [DEFECTS, DEFECTS / "fresh"], ids=["first", "fresh"])
+def test_the_files_are_what_the_cards_say(folder: Path) -> None:
     """`make.py` writes the very bytes that are kept here."""
-    assert {name: (DEFECTS / name).read_bytes() for name in make.files()} == make.files()
+    assert {name: (folder / name).read_bytes() for name in make.files(folder)} == make.files(folder)
 
 
-def test_there_are_enough_of_each_class() -> None:
-    """A hundred good tasks, 25 of each class, no task twice, and a reason given with every defect."""
-    counts = Counter(task.extra["defect"] for task in PLANTED)
+@pytest.mark.parametrize(
+    ("good", "planted", "of_each"), [(GOOD, PLANTED, 25), (FRESH_GOOD, FRESH_PLANTED, 30)], ids=["first", "fresh"]
+)
+def test_there_are_enough_of_each_class(good: list[Task], planted: list[Task], of_each: int) -> None:
+    """A hundred good tasks, enough of each class, no task twice, and a reason given with every defect."""
+    counts = Counter(task.extra["defect"] for task in planted)
     assert set(counts) == set(make.CLASSES)
-    assert min(counts.values()) >= 25
-    assert len(GOOD) >= 100
-    assert len({task.id for task in GOOD + PLANTED}) == len(GOOD + PLANTED)
-    assert all(task.extra["why"] for task in PLANTED)
+    assert min(counts.values()) >= of_each
+    assert len(good) >= 100
+    assert len({task.id for task in good + planted}) == len(good + planted)
+    assert all(task.extra["why"] for task in planted)
 
 
 def proven(sandbox: Sandbox, task: Task) -> bool:
@@ -68,3 +74,11 @@ def test_the_papers_filters_see_no_defect(opened: Sandbox, kind: str) -> None:
         passed = list(pool.map(lambda task: proven(opened, task), tasks))
     wrong = [task.extra["card"] for task, kept in zip(tasks, passed, strict=True) if kept == (kind in make.NOT_PROVEN)]
     assert wrong == []
+
+
+@pytest.mark.sandbox
+def test_the_fresh_good_tasks_pass_the_papers_filters(opened: Sandbox) -> None:
+    """Their solutions do what they should, and their failure cases do not."""
+    with ThreadPoolExecutor(4) as pool:
+        passed = list(pool.map(lambda task: proven(opened, task), FRESH_GOOD))
+    assert [task.extra["card"] for task, kept in zip(FRESH_GOOD, passed, strict=True) if not kept] == []

@@ -37,15 +37,27 @@ FIRST = verified("a = add(3, 4)\nfinal_answer(a)", [3, 4])
         (verified("x = 9\na = add(3, 4)\nfinal_answer(a)", [3, 4]), "calls"),
         (verified("a = add(3, 4)\nfinal_answer(a)", [3, 4], seed=2), "calls"),
         (verified("a = add(5, 6)\nfinal_answer(a)", [5, 6]), "values"),
-        (verified("final_answer(add(3, 4))", [3, 4]), None),
-        (verified("a = add(3, 4)\nfinal_answer(a + 1)", [3, 4]), None),
+        (verified("final_answer(add(3, 4))", [3, 4]), "same calls"),
+        (verified("a = add(3, 4)\nfinal_answer(len(a))", [3, 4]), "same calls"),
+        (verified("a = add(3, 4)\nfinal_answer(a + 1)", [3, 4]), "same calls"),
         (verified("a = add(3, 4)\nfinal_answer(a)", [3, 4], env="kiosk"), None),
         (verified("a = add('3', 4)\nfinal_answer(a)", ["3", 4]), None),
     ],
-    ids=["itself", "wording", "unused step", "seed", "values", "layout of steps", "more", "environment", "type"],
+    ids=[
+        "itself",
+        "wording",
+        "unused step",
+        "seed",
+        "values",
+        "layout of steps",
+        "other function",
+        "more",
+        "environment",
+        "type",
+    ],
 )
 def test_a_duplicate_does_the_same_whatever_it_is_called(task: Task, found: str | None) -> None:
-    """The same calls reject it, the same program with other values is reported, anything else is new."""
+    """The same program with the same calls rejects it, one of the two is reported, anything else is new."""
     known = Known()
     known.add(FIRST)
     findings = known.compare(task)
@@ -97,3 +109,12 @@ def test_masking_keeps_what_a_program_does(one: str, other: str) -> None:
 def test_what_does_not_parse_stays_as_it_is() -> None:
     """Without a tree there is nothing to mask."""
     assert masked("final_answer(") == "final_answer("
+
+
+def test_functions_and_their_arguments_are_names_too() -> None:
+    """A program whose own functions are called otherwise does the same."""
+    known = Known()
+    known.add(verified("def both(x, y):\n    return add(x, y)\na = both(3, 4)\nfinal_answer(a)", [3, 4]))
+    again = verified("def total(one, two):\n    return add(one, two)\nb = total(3, 4)\nfinal_answer(b)", [3, 4])
+    (finding,) = known.compare(again)
+    assert finding.rejects

@@ -164,6 +164,31 @@ CASES = {
         "the instruction holds the answer Ann1",
         rejects=False,
     ),
+    "spelled out": Case(
+        "leak",
+        made(instruction="Add 3 and 40, which should be forty-three."),
+        made(instruction="Add 3 and 40, which should be forty or so."),
+        "the instruction holds the answer 43",
+    ),
+    "digit told": Case(
+        "leak",
+        made("return answer == 7", "final_answer(add(3, 4))", instruction="Add 3 and 4; give a number, e.g. 7."),
+        made("return answer == 7", "final_answer(add(3, 4))", instruction="Add 3 and 4 for 7 children."),
+        "the instruction hints at the answer 7",
+        rejects=False,
+    ),
+    "words to say": Case(
+        "literals",
+        made(
+            f"{RENAMED} and answer != ''",
+            f"{RENAME}; final_answer('It is done.')",
+            ["pass"] * 3,
+            "Rename user_1 to Eve.",
+        ),
+        made(RENAMED, f"{RENAME}; final_answer('It is done.')", NOT_RENAMED, "Rename user_1 to Eve."),
+        "the solution needs 'It is done.', which nobody told",
+        rejects=False,
+    ),
     "check's secret": Case(
         "literals",
         made("return answer == 43 and get_user('user_1')['name'] != 'Zed99'"),

@@ -165,3 +165,19 @@ def test_what_a_model_wrote_cannot_break_the_look_at_it() -> None:
     assert not known.holds(10**400) and not known.holds(-(10**400))
     assert not known.holds("2025-13-12") and not known.holds("2025-00-12")
     assert facts.alike(10**400, 10**400) and not facts.alike(10**400, 12)
+
+
+@pytest.mark.parametrize(
+    ("text", "figures"),
+    [
+        ("It is two hundred and four.", "It is 204."),
+        ("a thousand?", "1000?"),
+        ("six ewes and eight rams", "6 ewes and 8 rams"),
+        ("Twenty-five hundred", "2500"),
+        ("three thousand and twelve", "3012"),
+        ("a weight of tens", "a weight of tens"),
+    ],
+)
+def test_numbers_in_words_are_read(text: str, figures: str) -> None:
+    """What is spelled out is put in figures, and nothing else is touched."""
+    assert facts.in_figures(text) == figures

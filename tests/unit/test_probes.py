@@ -168,3 +168,21 @@ def test_an_answer_beyond_the_floats_has_others_too() -> None:
         for near in (False, True):
             other = probes.another(answer, random.Random(0), near=near)
             assert other != answer and type(other) is type(answer)
+
+
+def test_other_answers_turn_the_right_one_round() -> None:
+    """A list backwards, a number with the other sign and the one next to it stand among the others."""
+    drawn = random.Random(1)
+    assert ["c", "b", "a"] in probes.other_answers(["a", "b", "c"], [], drawn)
+    assert {-13, 12, 14} <= set(probes.other_answers(13, [], drawn))
+    assert 1001 not in probes.other_answers(1000, [], drawn)
+
+
+def test_what_stands_under_the_same_key_is_tried_first() -> None:
+    """The other hotels of a list are tried before its cities and features."""
+    hotels = [
+        {"name": name, "city": f"City of {name}", "has": [f"{name} gym", f"{name} pool"]}
+        for name in ("Anchor", "Beacon", "Cliff", "Dune", "Elm")
+    ]
+    others = probes.other_answers("Cliff", [Observation(tool="hotels", result=hotels)], random.Random(1))
+    assert {"Anchor", "Beacon", "Dune", "Elm"} <= set(others)

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca_cli.source import MAX_CHARS, MAX_DEPTH, NotPython, depends, literals, mutants, parse, takes_argument
+from sca_cli.source import (
+    MAX_CHARS,
+    MAX_DEPTH,
+    NotPython,
+    depends,
+    literals,
+    mutants,
+    orders_a_set,
+    parse,
+    takes_argument,
+    without_answer,
+)  # fmt: skip
 
 PROGRAM = """\
 price = convert_currency(120.5, 2)
@@ -254,3 +265,24 @@ def test_what_is_not_python_depends_on_nothing_that_could_be_told() -> None:
         depends("final_answer(", {"look"})
     with pytest.raises(NotPython):
         takes_argument("def evaluate(:", "evaluate")
+
+
+@pytest.mark.parametrize(
+    ("program", "ordered"),
+    [
+        ("list({1, 2})[0]", True),
+        ("names = {n for n in rows}\n', '.join(names)", True),
+        ("next(iter(set(rows)))", True),
+        ("sorted(list(set(rows)))", False),
+        ("len(list(set(rows)))", False),
+        ("list(rows)", False),
+    ],
+)
+def test_a_sequence_made_of_a_set_is_seen(program: str, ordered: bool) -> None:
+    """The order of a set is chance, unless it is sorted or only counted."""
+    assert orders_a_set(parse(program)) is ordered
+
+
+def test_a_program_without_its_answer_calls_the_same_tools() -> None:
+    """Only what is said is gone."""
+    assert without_answer("cancel('order_1')\nfinal_answer('It is done.')") == "cancel('order_1')\nfinal_answer(None)"
