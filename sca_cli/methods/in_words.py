@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from sca_cli.methods import composer
-from sca_cli.methods.composer import Argument, Literal, Step
+from sca_cli.methods.steps import Argument, Literal, Step, call_text
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
-_KEYS = re.compile(r"\['([^']*)'\]|\[(\d+)\]")
+_KEYS = re.compile(r"""\[('[^']*'|"[^"]*")\]|\[(\d+)\]""")
 
 
 def call(steps: Sequence[Step], place: int) -> str:
@@ -18,7 +17,7 @@ def call(steps: Sequence[Step], place: int) -> str:
             return repr(argument.value)
         return _accessed(argument.access, _reference(steps, argument.step, place))
 
-    return composer.call(steps[place], text, named=True)
+    return call_text(steps[place], text, named=True)
 
 
 def references(steps: Sequence[Step], place: int) -> list[str]:
@@ -47,5 +46,5 @@ def _accessed(access: str, reference: str) -> str:
 
 
 def _keys(access: str) -> str:
-    words = [repr(key) if key else _ORDINALS[int(index)] for key, index in _KEYS.findall(access)]
+    words = [key or _ORDINALS[int(index)] for key, index in _KEYS.findall(access)]
     return " of the ".join(reversed(words))
