@@ -6,8 +6,8 @@ shares by number of calls, and cover the ordered pairs of tools (an addition to 
 1. `Plan` draws programs of 1 … K calls (`composer`), runs each in the jail for its outcome, and drops those that are
    refused, change nothing, end in a trivial answer, or have a step that makes no difference.
 2. `evaluate` is filled from what was observed: the answer, or what the read tools show to have changed.
-3. The failure cases are wrong branches (`wrong_branches`): an intermediate result answered, a step left out, arguments swapped, another
-   value.
+3. The failure cases are wrong branches (`wrong_branches`): an intermediate result answered, a step left out, arguments
+   swapped, another value.
 4. `make` has the model write the instruction: a question for a single call, else a sentence for each, in order. Of
    several, one is taken that names every value and no other figure, says which result it goes on from, and gives away
    neither the answer nor a tool. Whole questions for several calls mostly left a step out with a 0.5B model.

@@ -10,7 +10,6 @@ from sca_cli.methods.material import Material
 from sca_cli.methods.steps import Literal, Step, copied, program
 from sca_cli.records import Exploration
 
-
 SHORTENED = ("intermediate", "left out")
 """Kinds of program that a check must refuse: where one passes, the step that is missing made no difference."""
 
