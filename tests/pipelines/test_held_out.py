@@ -36,6 +36,10 @@ RULES: list[dict[str, Any]] = [
         "replies": ["Please lend Dune to Ada. What does Ada hold then?"],
     },
     {"when": "Three wrong ones:$", "replies": ["\n".join(map(code, WRONG))]},
+    {
+        "when": "Must be named: ",
+        "replies": ["Lend Dune to Ada, or look at the copies that are left and tell the loans of Ada."],
+    },
     {"when": "Propose a task", "replies": ["<instruction>I am Ada. Please lend me Dune.</instruction>"]},
     {"when": "evaluation.function", "anywhere": True, "replies": [TASK]},
     {"when": "lend (me )?Dune", "replies": [code(LEND)]},
