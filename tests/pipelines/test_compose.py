@@ -1,4 +1,4 @@
-"""`sca challenge --method compose` in real pipes: explorations → programs → words → verified tasks, and what goes wrong."""
+"""`sca challenge --method compose` in real pipes: explorations → programs → words → verified tasks."""
 
 import json
 import subprocess
@@ -14,13 +14,20 @@ from sca_cli.records import EnvSpec, Exploration, Observation, Record, encode
 pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("no_strays")]
 
 DECODER = EnvSpec(name="calculation", options={"family": "message_decoder"})
+DNA = EnvSpec(name="calculation", options={"family": "dna_sequencer"})
+GENES = [
+    Observation(tool="transcribe_dna_to_mrna", args=["ATGGCC"], result="AUGGCC"),
+    Observation(tool="reverse_transcribe_mrna_to_dna", args=["AUGCAU"], result="ATGCAT"),
+    Observation(tool="translate_mrna_to_amino_acid", args=["AUGCAU"], result="MH"),
+]
 WORDS = ("drawer", "stressed")
 REVERSED = [Observation(tool="reverse_string", args=[word], result=word[::-1]) for word in WORDS]
 MEASURED = [Observation(tool="string_length", args=[word], result=len(word)) for word in WORDS]
 
 WITH_VALUES = (
     "Take that result, the first result or the texts drawer, stressed, drawerdrawer, drawerstressed, stresseddrawer or "
-    "stressedstressed; reverse them, tell their length, convert or decode them, or find the minimum or the maximum."
+    "stressedstressed; reverse them, tell their length, convert or decode them, or find the minimum or the maximum. "
+    "The sequences ATGGCC, ATGGCCATGGCC, AUGCAU and AUGCAUAUGCAU are to be transcribed or translated."
 )
 """Says more than any sentence has to, but no figure, no tool and no result."""
 
@@ -49,9 +56,10 @@ def compose(sca, *arguments: object, **options: Any) -> Any:
     return sca("challenge", "--method", "compose", *arguments, **options)
 
 
-def test_from_explorations_to_tasks_and_on_from_tasks(sca, tmp_path: Path, explored: Path, settings) -> None:
+def test_from_explorations_to_tasks_and_on_from_tasks(sca, tmp_path: Path, settings) -> None:
     """Candidates of one and two calls verify; the tasks that were kept are material for more."""
-    ended = compose(sca, explored, "-n", 6, "--calls", 2, env=settings)
+    explored = write(tmp_path / "genes", Exploration(env=DNA, observations=GENES))
+    ended = compose(sca, explored, "-n", 10, "--calls", 2, env=settings)
     candidates = [json.loads(line) for line in ended.stdout.splitlines()]
     assert ended.returncode == 0, ended.stderr
     assert {task["calls"] for task in candidates} == {1, 2}
@@ -65,8 +73,8 @@ def test_from_explorations_to_tasks_and_on_from_tasks(sca, tmp_path: Path, explo
     kept = sca("verify", stdin=ended.stdout)
     assert kept.stdout.count(b"\n") >= 2
     (tmp_path / "tasks").write_bytes(kept.stdout)
-    again = compose(sca, "tasks", "-n", 2, "--seed", 1, env=settings)
-    assert again.returncode == 0, again.stderr
+    again = compose(sca, "tasks", "-n", 2, "--seed", 1, "--all", env=settings)
+    assert again.stdout.count(b"\n") == 2, again.stderr
     ids = {json.loads(line)["id"] for line in kept.stdout.splitlines()}
     assert all(set(json.loads(line)["parents"]) <= ids for line in again.stdout.splitlines())
     unproven = compose(sca, stdin=ended.stdout, env=settings)
@@ -108,14 +116,13 @@ def test_nothing_to_compose_of_is_code_1(sca, tmp_path: Path, settings) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        (encode(Exploration(env=EnvSpec(name="nowhere"), observations=REVERSED)), None, "no environment 'nowhere'"),
+        (encode(Exploration(env=EnvSpec(name="nowhere"), observations=REVERSED)), 4, "unknown environment 'nowhere'"),
         (encode(Exploration(env=DECODER, observations=REVERSED))[:-20], 3, "stdin:1: "),
     ],
 )
-def test_bad_input_is_told_in_a_line(sca, settings, line: bytes, code: int | None, said: str) -> None:
+def test_bad_input_is_told_in_a_line(sca, settings, line: bytes, code: int, said: str) -> None:
     """An environment that nobody has, and half a line."""
     ended = compose(sca, stdin=line + b"\n", env=settings)
-    assert ended.returncode == (code or ended.returncode)
-    assert ended.returncode in (2, 3, 4)
+    assert (ended.returncode, ended.stdout) == (code, b"")
     assert said in ended.stderr.decode()
     assert b"Traceback" not in ended.stderr

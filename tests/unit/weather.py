@@ -36,7 +36,7 @@ class Weather(Environment):
     @tool(writes=True)
     def rename(self, station: str, name: str) -> str:
         """Give a station another name."""
-        return name
+        return f"{station}, now {name}"
 
     @tool(writes=True)
     def close(self, station: str) -> bool:
