@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,25 @@ def test_every_step_of_a_long_program_must_make_a_difference(sandbox: Sandbox, t
     steps.append(step(tools["divide"], a=Use(steps[-1]), b=3))
     with pytest.raises(Dropped, match="a step makes no difference"):
         ran(sandbox, tools, steps)
+
+
+def test_an_order_cancelled_in_the_retail_shop_is_checked_by_its_state(sandbox: Sandbox) -> None:
+    """What was cancelled, and why, goes into the check; wrong branches fail it."""
+    env = EnvSpec(name="retail")
+    with sandbox.session(env, 0) as session:
+        order = re.findall(r"order (#W\d+)", session.first_observation())[0]
+        seen = [
+            session.call("get_order_details", [order]),
+            session.call("cancel_pending_order", [order, "no longer needed"]),
+        ]
+    assert not any(call.error for call in seen)
+    material = Material(env, sandbox.describe(env).tools)
+    material.add(Exploration(id="e2", env=env, seed=0, observations=seen))
+    cancel = step(material.tools["cancel_pending_order"], order_id=order, reason="no longer needed")
+    made = _ran(sandbox, material, material.worlds[0], [cancel], random.Random(0))
+    assert f"look(get_order_details('{order}'), 'status') == 'cancelled'" in made.evaluate
+    assert len(made.wrong) == 3
+    assert checks.verify(sandbox, task_of(made)).stage == "kept"
 
 
 # ---------------------------------------------------------------- the plan
