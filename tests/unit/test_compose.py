@@ -156,6 +156,8 @@ def test_an_order_cancelled_in_the_retail_shop_is_checked_by_its_state(sandbox: 
     assert not any(call.error for call in seen)
     material = Material(env, sandbox.describe(env).tools)
     material.add(Exploration(id="e2", env=env, seed=0, observations=seen))
+    mistake = Observation(tool="cancel_pending_order", args=[order, "ordered by mistake"], result={}, writes=True)
+    material.add(Exploration(id="e3", env=env, seed=0, observations=[mistake]))
     cancel = step(material.tools["cancel_pending_order"], order_id=order, reason="no longer needed")
     made = _ran(sandbox, material, material.worlds[0], [cancel], random.Random(0))
     assert f"look(get_order_details('{order}'), 'status') == 'cancelled'" in made.evaluate
