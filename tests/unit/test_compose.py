@@ -156,10 +156,11 @@ def test_an_order_cancelled_in_the_retail_shop_is_checked_by_its_state(sandbox: 
     assert not any(call.error for call in seen)
     material = Material(env, sandbox.describe(env).tools)
     material.add(Exploration(id="e2", env=env, seed=0, observations=seen))
-    mistake = Observation(tool="cancel_pending_order", args=[order, "ordered by mistake"], result={}, writes=True)
-    material.add(Exploration(id="e3", env=env, seed=0, observations=[mistake]))
+    mistake = [order, "ordered by mistake"]
+    called = Observation(tool="cancel_pending_order", args=mistake, result={}, writes=True)
+    material.add(Exploration(id="e3", env=env, seed=0, observations=[called]))
     cancel = step(material.tools["cancel_pending_order"], order_id=order, reason="no longer needed")
-    made = _ran(sandbox, material, material.worlds[0], [cancel], random.Random(0))
+    made = _ran(sandbox, material, material.worlds[0], [cancel], random.Random(2))
     assert f"look(get_order_details('{order}'), 'status') == 'cancelled'" in made.evaluate
     assert len(made.wrong) == 3
     assert checks.verify(sandbox, task_of(made)).stage == "kept"
