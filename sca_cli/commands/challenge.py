@@ -27,6 +27,7 @@ from sca_cli.errors import ExitCode, ModelError, UsageError, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling
 from sca_cli.methods import Method, Workshop, cat, compose, pae, rejected, solution_first
+from sca_cli.methods.plan import Composed, Plan
 from sca_cli.prompts import Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Task, content_id
 from sca_cli.sandbox import Limits, Sandbox
@@ -51,7 +52,7 @@ _METHODS: dict[MethodName, Method[Any]] = {
     MethodName.PAE: pae.make,
 }
 
-type Subject = Exploration | compose.Composed
+type Subject = Exploration | Composed
 """What one candidate is made from."""
 
 CANDIDATES_PER_EXPLORATION = 5
@@ -110,7 +111,7 @@ def run(
 
 
 def _world(subject: Subject) -> Exploration:
-    return subject.world if isinstance(subject, compose.Composed) else subject
+    return subject.world if isinstance(subject, Composed) else subject
 
 
 def _identity(item: tuple[int, Subject]) -> str:
@@ -234,7 +235,7 @@ def command(
         reasons: Counter[str] = Counter()
         subjects: Iterable[tuple[int, Subject]]
         if method is MethodName.COMPOSE:
-            plan = compose.Plan(sandbox, calls, cover, seed)
+            plan = Plan(sandbox, calls, cover, seed)
             read = plan.read(explorations)
             subjects = plan.programs(count or read)
         else:
@@ -271,10 +272,12 @@ def _summary(made: int, reasons: Counter[str], method: MethodName) -> str:
     return "\n".join(lines)
 
 
-def _composition(plan: compose.Plan, cover: int) -> str:
+def _composition(plan: Plan, cover: int) -> str:
     """Return what was drawn and dropped before a model was asked, and which pairs of tools occur."""
     lines = [f"sca challenge --method compose: {plan.dropped.total()} programs drawn came to nothing"]
     lines += [f"  {number:5d}  {reason[:100]}" for reason, number in plan.dropped.most_common(12)]
+    if plan.unproven:
+        lines.append(f"  {plan.unproven} tasks were left out: sca verify did not keep them")
     for env, (fitting, occurring, covered) in plan.coverage().items():
         told = f"{occurring} of {fitting} pairs of tools that fit occur, {covered} in {cover} programs or more"
         lines.append(f"  {env}: {told}")

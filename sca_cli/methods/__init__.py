@@ -61,6 +61,10 @@ type Method[S] = Callable[[Workshop, S, int], Awaitable[Task]]
 candidate that came to nothing; its `extra` holds the model's reply."""
 
 
+class Dropped(ValueError):
+    """The candidate came to nothing; the message says why."""
+
+
 def rejected(exploration: Exploration, method: str, reason: str, reply: str) -> Task:
     """Return a candidate that came to nothing, with the model's reply kept."""
     return Task(

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from sca_cli.methods import composer, fits
-from sca_cli.methods.composer import Argument, Literal, Step
+from sca_cli.methods import fits
+from sca_cli.methods.steps import Argument, Literal, Step, call_text
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
-_KEYS = re.compile(r"\['([^']*)'\]|\[(\d+)\]")
+_KEYS = re.compile(r"""\[('[^']*'|"[^"]*")\]|\[(\d+)\]""")
 
 
 def call(steps: Sequence[Step], place: int) -> str:
@@ -18,21 +18,22 @@ def call(steps: Sequence[Step], place: int) -> str:
             return repr(argument.value)
         return _accessed(argument.access, _reference(steps, argument.step, place))
 
-    return composer.call(steps[place], text, named=True)
+    return call_text(steps[place], text, named=True)
 
 
 def references(steps: Sequence[Step], place: int) -> list[str]:
-    """Return how a step names the results that it takes: each must stand in its sentence.
+    """Return the words by which a step names the results that it takes: each must stand in its sentence.
 
     The result of the step before goes without saying where it is all that a step takes, and its first argument, of
     a fixed number: after "decode it", "reverse the text" is clear, and "find the smallest of 3 and 4" is not.
     """
     step = steps[place]
+    uses = list(step.uses())
+    keys = [key.strip("'\"") for _, _, use in uses for key, _ in _KEYS.findall(use.access) if key]
+    first = next(iter(step.tool.parameters["properties"]), "")
+    alone = [parameter for parameter, _, _ in uses] == [first] and first != fits.variadic(step.tool)
     names = mentioned(steps, place)
-    taken = [parameter for parameter, _, _ in step.uses()]
-    first = next(iter(step.tool.parameters["properties"]))
-    clear = names == ["that result"] and taken == [first] and first != fits.variadic(step.tool)
-    return [] if clear else names
+    return keys if alone and names == ["that result"] else [*names, *keys]
 
 
 def mentioned(steps: Sequence[Step], place: int) -> list[str]:
@@ -61,5 +62,5 @@ def _accessed(access: str, reference: str) -> str:
 
 
 def _keys(access: str) -> str:
-    words = [repr(key) if key else _ORDINALS[int(index)] for key, index in _KEYS.findall(access)]
+    words = [key or _ORDINALS[int(index)] for key, index in _KEYS.findall(access)]
     return " of the ".join(reversed(words))

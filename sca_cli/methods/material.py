@@ -111,8 +111,13 @@ class Material:
         return self._known
 
 
+def proven(task: Task) -> bool:
+    """Whether `sca verify` kept the task."""
+    return bool(task.error is None and task.verdict and task.verdict.passed and task.verdict.checks)
+
+
 def _calls_of(task: Task) -> list[Observation]:
-    return task.verdict.checks[0].calls if task.verdict and task.verdict.passed and task.verdict.checks else []
+    return task.verdict.checks[0].calls if task.verdict and proven(task) else []
 
 
 def _key(call: Observation) -> str:

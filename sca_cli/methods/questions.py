@@ -5,7 +5,6 @@ from collections.abc import Iterable
 
 from sca_cli import source
 from sca_cli.interfaces import Tool
-from sca_cli.methods.composer import first_sentence
 from sca_cli.records import JSON
 
 FACTS_TO_CHOOSE_FROM = 3
@@ -26,6 +25,11 @@ _HOLLOW = {
 
 class NotWorthAsking(ValueError):
     """A question for this answer would be none; the message says why."""
+
+
+def written(reply: str) -> str:
+    """Return what a reply says, without the blanks and quotation marks around it."""
+    return reply.strip().strip('"').strip()
 
 
 def worth_asking(answer: JSON, program: str) -> JSON:
@@ -102,6 +106,11 @@ def step_problem(text: str, call: str, facts: list[JSON], references: Iterable[s
     if not _stems(f"{tool.name.replace('_', ' ')} {first_sentence(tool.description)}") & _stems(text):
         return f"does not ask for {tool.name}"
     return ""
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a documentation, on one line, without its end."""
+    return re.split(r"[.:](?:\s|$)|\n\n", text.strip())[0].replace("\n", " ")
 
 
 def _stems(text: str) -> set[str]:

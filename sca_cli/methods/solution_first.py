@@ -21,10 +21,10 @@ from itertools import islice
 from sca_cli import chat, source
 from sca_cli.checks import FAILURE_CASES, run_check
 from sca_cli.interfaces import Tool
-from sca_cli.methods import Workshop, fits, rejected
+from sca_cli.methods import Dropped, Workshop, fits, rejected
 from sca_cli.methods.cat import shown_observations
 from sca_cli.methods.observed import NothingObserved, answer_check, state_check
-from sca_cli.methods.questions import NotWorthAsking, instruction_problem, worth_asking
+from sca_cli.methods.questions import NotWorthAsking, instruction_problem, worth_asking, written
 from sca_cli.records import JSON, Exploration, Observation, Task
 
 PROGRAM_CANDIDATES = 3
@@ -33,10 +33,6 @@ PROGRAM_TOKENS, INSTRUCTION_TOKENS, FAILURES_TOKENS = 160, 160, 320
 MAX_CHAIN = 3
 
 _MUTANTS_TRIED = 12
-
-
-class Dropped(ValueError):
-    """The candidate came to nothing; the message says why."""
 
 
 async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
@@ -194,7 +190,7 @@ async def _instruction(workshop: Workshop, exploration: Exploration, program: st
     )
     problems = []
     for completion in completions:
-        text = completion.text.strip().strip('"').strip()
+        text = written(completion.text)
         problem = instruction_problem(text, facts, ran.answer, [tool.name for tool in workshop.tools])
         if not problem:
             return text

@@ -23,6 +23,9 @@ _IN_ACCESS, _IN_OPEN = 0x1, 0x20
 
 LEND = "lend('Ada', 'Dune')\nfinal_answer(loans_of('Ada'))"
 WRONG = ["final_answer([])", "lend('Cleo', 'Dune')\nfinal_answer([])", "lend('Ada', 'Emma')\nfinal_answer([])"]
+LOOK = """print([copies_left(title) for title in ('Dune', 'Emma', 'Ivanhoe', 'Ulysses')])
+print(loans_of('Ada'), loans_of('Ben'), loans_of('Cleo'))
+print(lend('Ada', 'Dune'), lend('Cleo', 'Emma'), loans_of('Ada'))"""
 TASK = (
     "<instruction>I am Ada. Please lend me Dune.</instruction>"
     "<evaluation_function>\ndef evaluate():\n    return loans_of('Ada') == ['Dune']\n</evaluation_function>"
@@ -36,10 +39,12 @@ RULES: list[dict[str, Any]] = [
         "replies": ["Please lend Dune to Ada. What does Ada hold then?"],
     },
     {"when": "Three wrong ones:$", "replies": ["\n".join(map(code, WRONG))]},
+    {"when": "Must be named: ", "replies": ["How many copies of Dune are left on the shelf?"]},
+    {"when": "copies of Dune are left", "replies": [code("final_answer(copies_left('Dune'))")]},
     {"when": "Propose a task", "replies": ["<instruction>I am Ada. Please lend me Dune.</instruction>"]},
     {"when": "evaluation.function", "anywhere": True, "replies": [TASK]},
     {"when": "lend (me )?Dune", "replies": [code(LEND)]},
-    {"replies": [code("print(copies_left('Dune'), loans_of('Ada'))")]},
+    {"replies": [code(LOOK)]},
 ]
 """Replies for every stage and every method of `challenge`; a method that asks in other words needs its own rule."""
 

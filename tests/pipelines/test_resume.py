@@ -206,3 +206,29 @@ def test_a_run_that_a_bad_line_ended_goes_on_once_it_is_mended(tmp_path: Path, c
     (tmp_path / "candidates").write_bytes(good)
     ended = finished(tmp_path, [*line, "-o", "out", "--resume"])
     assert (ended.returncode, contents(tmp_path, "out", "fallen")) == (0, expected)
+
+
+def test_a_comparison_killed_at_the_second_model_goes_on(tmp_path: Path, script) -> None:
+    """kill -9 while B is at work: --resume ends with the bytes of a run that nobody disturbs."""
+    quick = {"SCA_MODEL": script(*rules()), "SCA_ENV": ENV, "OMP_NUM_THREADS": "1"}
+    line = "sca explore -n 4 -q > explorations; sca challenge explorations -n 6 -q > tasks"
+    subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment(quick), check=True, timeout=60)
+    models = [script(*rules(), name="a"), script(*rules(), name="b", delay_s=0.2)]
+    compare = [str(BIN / "sca"), "eval", "tasks", "-k", "2", "-q", "--concurrency", "1", "--compare", *models]
+    names = ["rollouts", "rollouts.b", "scores"]
+    calm = ["calm", "calm.b", "calm.scores"]
+    ended = finished(tmp_path, [*compare, "--rollouts", calm[0], "-o", calm[2]])
+    assert ended.returncode == 0, ended.stderr
+    expected = contents(tmp_path, *calm)
+    resumed = [*compare, "--rollouts", names[0], "--resume", "-o", names[2]]
+    with subprocess.Popen(
+        resumed, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, env=environment()
+    ) as process:
+        while process.poll() is None and not contents(tmp_path, names[1])[0]:
+            time.sleep(0.005)
+        assert process.poll() is None, "it ended before it could be killed"
+        process.kill()
+    assert 0 < contents(tmp_path, names[1])[0].count(b"\n") < expected[1].count(b"\n")
+    ended = finished(tmp_path, resumed)
+    assert ended.returncode == 0, ended.stderr
+    assert contents(tmp_path, *names) == expected

@@ -1,0 +1,220 @@
+"""What `compose` makes tasks of: programs drawn, run in the jail, and kept with their check and failure cases."""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from sca_cli.checks import FAILURE_CASES, run_check
+from sca_cli.errors import RecordError, WorldError
+from sca_cli.methods import Dropped, composer
+from sca_cli.methods.composer import Coverage, Unfit
+from sca_cli.methods.links import Link, links, parts
+from sca_cli.methods.material import Material, proven, short
+from sca_cli.methods.observed import NothingObserved, answer_check, state_check
+from sca_cli.methods.questions import NotWorthAsking, worth_asking
+from sca_cli.methods.steps import Step, program
+from sca_cli.methods.wrong_branches import SHORTENED, wrong_branches
+from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
+from sca_cli.sandbox import Run, Sandbox
+
+DRAWS = 60
+"""Programs drawn for one candidate before it is given up."""
+
+_SHORT_ANSWER = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A program that ran, and the check made from what it did."""
+
+    world: Exploration
+    """Where it ran."""
+    steps: list[Step]
+    answer: str
+    """What it answers; @ stands for the last step's result."""
+    result: JSON
+    calls: list[Observation]
+    evaluate: str
+    wrong: list[tuple[str, str]]
+    """(what is wrong, program) of the failure cases."""
+
+    @property
+    def program(self) -> str:
+        """The solution."""
+        return program(self.steps, answer=self.answer)
+
+
+class Plan:
+    """Draws programs, in equal shares by environment and number of calls.
+
+    Args:
+        sandbox: where they are run.
+        sizes: largest number of calls.
+        cover: programs in which every pair of tools is to occur before all are drawn alike.
+        seed: everything drawn depends on it.
+    """
+
+    def __init__(self, sandbox: Sandbox, sizes: int, cover: int, seed: int) -> None:
+        self.dropped: Counter[str] = Counter()
+        """Reason → programs drawn that came to nothing."""
+        self._sandbox, self._sizes, self._cover, self._seed = sandbox, sizes, cover, seed
+        self._materials: dict[str, Material] = {}
+        self._ways: dict[str, list[Link]] = {}
+        self._coverage: dict[str, Coverage] = defaultdict(lambda: Coverage(cover))
+        self._seen: set[str] = set()
+        self.unproven = 0
+        """Tasks that were read and left out, because `sca verify` did not keep them."""
+
+    def read(self, records: Iterable[Exploration | Task]) -> int:
+        """Take in what was seen to work; return how many records there were.
+
+        Raises:
+            RecordError: a task is held out for evaluation.
+            SandboxError, MissingError, PluginError: an environment cannot be had.
+        """
+        number = 0
+        for record in records:
+            if isinstance(record, Task) and record.split == "eval":
+                raise RecordError(
+                    f"task {record.id} is held out for evaluation",
+                    "programs composed of its calls would make every later score worthless",
+                )
+            if isinstance(record, Task) and not proven(record):
+                self.unproven += 1
+            elif record.error is None:
+                self._material(record.env).add(record)
+                number += 1
+        for material in self._materials.values():
+            self._look_at_results(material)
+        self._ways = {name: links(material) for name, material in self._materials.items()}
+        return number
+
+    def _material(self, env: EnvSpec) -> Material:
+        if str(env) not in self._materials:
+            self._materials[str(env)] = Material(env, self._sandbox.describe(env).tools)
+        return self._materials[str(env)]
+
+    def _look_at_results(self, material: Material) -> None:
+        """Make calls again whose results no record holds: a task's calls say only what was asked."""
+        for world in material.worlds:
+            lacking = [call for call in world.observations if not call.writes and not material.results(call.tool)]
+            if lacking:
+                with self._sandbox.session(world.env, world.seed) as session:
+                    for call in lacking:
+                        try:
+                            call.result = session.call(call.tool, call.args, call.kwargs).result
+                        except WorldError:
+                            break
+
+    def programs(self, count: int) -> Iterator[tuple[int, Composed]]:
+        """Yield (place, program); a place for which none is found is left out and counted."""
+        materials = list(self._materials.values())
+        for place in range(count if materials else 0):
+            material = materials[place % len(materials)]
+            size = 1 + (place // len(materials)) % self._sizes
+            draw = random.Random(f"{self._seed} {material.env} {place}")
+            for _ in range(DRAWS):
+                try:
+                    yield place, self._one(material, size, draw)
+                    break
+                except (Unfit, Dropped) as problem:
+                    self.dropped[str(problem)] += 1
+            else:
+                self.dropped[f"no program of {size} call(s) found"] += 1
+
+    def _one(self, material: Material, size: int, draw: random.Random) -> Composed:
+        name = str(material.env)
+        world = draw.choice(material.worlds)
+        coverage = self._coverage[name]
+        steps = composer.composed(material, self._ways[name], world, size, coverage, draw)
+        text = f"{name}\n{program(steps)}"
+        if text in self._seen:
+            raise Dropped("drawn before")
+        self._seen.add(text)
+        made = _ran(self._sandbox, material, world, steps, draw)
+        coverage.add(steps)
+        return made
+
+    def coverage(self) -> dict[str, tuple[int, int, int]]:
+        """Return environment → (pairs that fit by type, pairs that occur, pairs that occur as often as wanted)."""
+        told = {}
+        for name, ways in self._ways.items():
+            fitting = {link.pair for link in ways}
+            times = [self._coverage[name].pairs[pair] for pair in fitting]
+            told[name] = (len(fitting), sum(map(bool, times)), sum(number >= self._cover for number in times))
+        return told
+
+
+def _ran(sandbox: Sandbox, material: Material, world: Exploration, steps: list[Step], draw: random.Random) -> Composed:
+    """Run a program and make its check and its failure cases.
+
+    Raises:
+        Dropped: it is worth nothing.
+    """
+    writes = any(step.tool.writes for step in steps)
+    if writes and not steps[-1].tool.writes:
+        raise Dropped("reads after it wrote")
+    with sandbox.session(world.env, world.seed) as session:
+        run = session.run(program(steps))
+        _refuse_failed(run)
+        answer, result = _projected(run.answer, draw)
+        text = program(steps, answer=answer)
+        try:
+            if writes:
+                evaluate = state_check(sandbox, session, world, run.calls)
+            else:
+                evaluate = answer_check(worth_asking(result, text))
+        except (NothingObserved, NotWorthAsking) as error:
+            raise Dropped(str(error)) from error
+    made = Composed(world, steps, answer, result, run.calls, evaluate, [])
+    return replace(made, wrong=_failing(sandbox, material, made, draw))
+
+
+def _refuse_failed(run: Run) -> None:
+    if any(call.error for call in run.calls):
+        raise Dropped("a tool refused")
+    if not run.ok:
+        raise Dropped(f"it raises: {run.reason}")
+
+
+def _projected(result: JSON, draw: random.Random) -> tuple[str, JSON]:
+    """Return what is answered: the result, or, of one too long for an answer, a part."""
+    if len(repr(result)) <= _SHORT_ANSWER:
+        return "@", result
+    leaves = [(access, value) for access, value in parts(result) if not isinstance(value, dict | list)]
+    leaves = [(access, value) for access, value in leaves if value is not None and short(value)]
+    if not leaves:
+        raise Dropped("the answer is too long")
+    return draw.choice(leaves)
+
+
+def _failing(sandbox: Sandbox, material: Material, made: Composed, draw: random.Random) -> list[tuple[str, str]]:
+    """Return three wrong programs that the check refuses, of as many kinds as there are.
+
+    Raises:
+        Dropped: a step makes no difference, or there are not three.
+    """
+    task = Task(env=made.world.env, seed=made.world.seed, instruction="", evaluate=made.evaluate, solution=made.program)
+    found: dict[str, str] = {}
+    for kind, text in wrong_branches(made.steps, made.answer, material, made.world, draw):
+        enough = kind not in SHORTENED and sum(known == kind for known in found.values()) == FAILURE_CASES
+        if enough or text in found or text == made.program:
+            continue
+        outcome = run_check(sandbox, task, text, kind).outcome
+        if outcome == "pass" and kind in SHORTENED:
+            raise Dropped("a step makes no difference")
+        if outcome == "fail":
+            found[text] = kind
+    if len(found) < FAILURE_CASES:
+        raise Dropped("fewer than three failure cases fail")
+    by_kind = sorted(found.items(), key=lambda pair: _place_in_kind(pair, found))
+    return [(kind, text) for text, kind in by_kind[:FAILURE_CASES]]
+
+
+def _place_in_kind(pair: tuple[str, str], found: dict[str, str]) -> int:
+    text, kind = pair
+    return [known for known in found if found[known] == kind].index(text)
+
+
+_SHORTENED = ("intermediate", "left out")

@@ -1,0 +1,96 @@
+"""Composed calls in words: what the model is shown, and which sentences will do."""
+
+import pytest
+from weather import TOOLS
+
+from sca_cli.methods import in_words
+from sca_cli.methods.questions import first_sentence, step_problem
+from sca_cli.methods.steps import Literal, Step, Use
+
+NEAR = Step(TOOLS["nearest"], {"city": [Literal("Bergen")]})
+REPORT = Step(TOOLS["report"], {"station": [Use(NEAR)], "day": [Literal(3)]})
+MOST = Step(TOOLS["largest"], {"numbers": [Use(REPORT, "@['rain']"), Literal(7), Use(NEAR)]})
+STEPS = [NEAR, REPORT, MOST]
+
+
+def test_calls_are_shown_with_names_and_references() -> None:
+    """The result before is `that result`, an earlier one has a number, and a part is named by its key."""
+    assert [in_words.call(STEPS, place) for place in range(3)] == [
+        "nearest(city='Bergen')",
+        "report(station=that result, day=3)",
+        "largest(the 'rain' of that result, 7, the first result)",
+    ]
+    assert [in_words.mentioned(STEPS, place) for place in range(3)] == [
+        [],
+        ["that result"],
+        ["that result", "the first result"],
+    ]
+
+
+def test_what_must_be_said() -> None:
+    """A first argument of a fixed number goes without saying; another one, one of many, or a part does not."""
+    assert [in_words.references(STEPS, place) for place in range(3)] == [
+        [],
+        [],
+        ["that result", "the first result", "rain"],
+    ]
+    second = Step(TOOLS["report"], {"station": [Literal("Bergen")], "day": [Use(NEAR)]})
+    assert in_words.references([NEAR, second], 1) == ["that result"]
+    part = Step(TOOLS["report"], {"station": [Use(REPORT, "@['station']")], "day": [Literal(1)]})
+    assert in_words.references([REPORT, part], 1) == ["station"]
+
+
+@pytest.mark.parametrize(
+    ("access", "said"),
+    [
+        ("@['rain']", "the 'rain' of that result"),
+        ("@['days'][0]", "the first of the 'days' of that result"),
+        ("@['days'][0]['rain']", "the 'rain' of the first of the 'days' of that result"),
+        ('@["it\'s"]', 'the "it\'s" of that result'),
+        ("*@", "all of that result"),
+        ("*[item['rain'] for item in @]", "every 'rain' of that result"),
+    ],
+)
+def test_parts_of_results_are_said(access: str, said: str) -> None:
+    """Keys from the inside out, whatever quotation marks they stand in."""
+    steps = [REPORT, Step(TOOLS["largest"], {"numbers": [Use(REPORT, access)]})]
+    assert in_words.call(steps, 1) == f"largest({said})"
+
+
+def test_a_part_of_the_last_result_is_asked_for() -> None:
+    """Where all of it is the answer, nothing is added."""
+    assert list(in_words.part("@['hours'][0]")) == ["Answer with the first of the 'hours' of that result."]
+    assert list(in_words.part("@")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("Get the report of that result for day 3.", ""),
+        ("Say what was measured at that result on day 3", ""),
+        ("Get the report of that result.", "leaves a fact out"),
+        ("Get the report of the station for day 3.", "leaves out what it goes on from"),
+        ("Get the report of that result for days 3 to 14.", "adds a figure"),
+        ("Get the report of that result for day 3 at 'noon'.", "adds a name"),
+        ("Get the report of that result for 'day' 3.", ""),
+        ("Get the report of that result.\nDay 3.", "more than a sentence"),
+        ("Take that result and 3 and go on.", "does not ask for report"),
+    ],
+)
+def test_sentences_are_judged(text: str, problem: str) -> None:
+    """A sentence has all facts and references of its call, nothing else, and a word of what the tool does."""
+    assert step_problem(text, in_words.call(STEPS, 1), [3], ["that result"], REPORT.tool) == problem
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("Find it. Always.", "Find it"),
+        ("Find it\nquickly: now", "Find it quickly"),
+        ("Of 2.5 metres\n\nArgs: none", "Of 2.5 metres"),
+        ("One word", "One word"),
+    ],
+)
+def test_the_first_sentence_is_found(text: str, first: str) -> None:
+    """It ends with a full stop, a colon or an empty line, but not within a number."""
+    assert first_sentence(text) == first
