@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sca_cli.errors import ExitCode, MissingError, ModelError, ScaError, UsageError
 from sca_cli.records import JSON
+from sca_cli.training.batching import AlikeFirst, alike
 from sca_cli.training.data import Example
 from sca_cli.training.packing import ATTENTION, Layout, common, layouts, surprise, tree_attention
 from sca_cli.training.work import fingerprint_of, last_checkpoint
@@ -369,6 +370,9 @@ def _trainer(
 
     class Trainer(SFTTrainer):
         """TRL's trainer; a step is a batch laid out in one or more forward passes."""
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:  # noqa: ARG002
+            return AlikeFirst(alike([example.input_ids for example in data]), options.batch_size, options.seed)
 
         def training_step(
             self,
