@@ -36,7 +36,7 @@ from sca_cli.records import (
 from sca_cli.report import places
 from sca_cli.report.gather import Gathered
 from sca_cli.report.markup import NOTHING
-from sca_cli.report.measured import arms
+from sca_cli.report.arms import arms
 from sca_cli.report.page import page
 from sca_cli.report.places import Place
 
