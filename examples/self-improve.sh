@@ -1,7 +1,7 @@
 #!/bin/sh
 # Self-improvement on composed tasks, start to end, with controls: explore, challenge, verify, train on the tasks' own
 # solutions, drop the tasks that the updated model reads differently, roll out, train again, evaluate. Leaves a report.
-# Each stage is a file in $SCA_RUN; run it again, and it goes on where it stopped.
+# Each stage is a file in $SCA_RUN; run it again, and it goes on where it stopped. Longer runs: experiments/README.md.
 #
 #   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/self-improve.sh     an hour a seed on two cores
 #
@@ -9,12 +9,10 @@
 # SCA_ENV=NAME (calculation)   SCA_RUN=DIR (runs/self-improve)   SCA_SEEDS='0 1 2' (0)   SCA_ROUNDS=N (1)
 # SCA_EXPLORATIONS=N (64)   SCA_CANDIDATES=N (240)   SCA_SAMPLES=K  attempts at each task (2)
 # SCA_EVAL=N  held-out tasks (all)   SCA_CONTROLS=''  leaves out the controls, which follow the last round
-# For eight hours see "Longer runs of self-improve.sh" in examples/experiments/RESULTS.md.
 set -eu
 model=${SCA_MODEL:?"name a model, as in SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct"}
 plugin=${model%%:*} options=${SCA_OPTIONS:+,$SCA_OPTIONS} env=${SCA_ENV:-calculation} run=${SCA_RUN:-runs/self-improve}
 unset SCA_ENV SCA_MODEL
-
 # Exit code 1 says "ran but produced nothing", which is a result; anything else stops here.
 unless_empty() { "$@" || [ $? -eq 1 ]; }
 needs() { [ -s "$1" ] || { echo "$0: $2; a larger model or more candidates may do" >&2; exit 1; }; }

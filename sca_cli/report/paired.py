@@ -90,7 +90,7 @@ def _difference(pairs: Sequence[tuple[Evaluated, Evaluated]], calls: str) -> Int
                 one, other = ours.tally(task), theirs.tally(task)
                 if one.judged and other.judged:
                     by_task.setdefault(task, []).append(pass_at(one, 1) - pass_at(other, 1))
-    values = [sum(each) / len(each) for _, each in sorted(by_task.items()) if len(each) == len(pairs)]
+    values = [sum(each) / len(each) for each in by_task.values() if len(each) == len(pairs)]
     return interval(values) if values else None
 
 

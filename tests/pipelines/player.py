@@ -26,30 +26,32 @@ class Player:
 
     Args:
         name: directory of a model.
+        manner: `mute` writes no question that will do; `stubborn` answers every task alike.
 
     Raises:
         MissingError: there is none.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, manner: str = "") -> None:
         if not (Path(name) / "config.json").exists():
             raise MissingError(f"no model in {name}")
+        self._manner = manner
 
     async def generate(
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling, tools: Sequence[Tool] = ()
     ) -> list[Completion]:
         """Reply to each conversation, see `Model.generate`."""
         del tools
-        return [_completion(messages, sampling.seed + index) for index, messages in enumerate(conversations)]
+        return [self._completion(messages, sampling.seed + index) for index, messages in enumerate(conversations)]
 
     async def close(self) -> None:
         """Do nothing: nothing is held."""
 
-
-def _completion(messages: Sequence[Message], seed: int) -> Completion:
-    asked = next(message.content for message in reversed(messages) if message.role == "user")
-    text = _reply(asked, seed)
-    return Completion(text=text, finish_reason="stop", prompt_tokens=len(asked), completion_tokens=len(text))
+    def _completion(self, messages: Sequence[Message], seed: int) -> Completion:
+        asked = next(message.content for message in reversed(messages) if message.role == "user")
+        seed = 0 if self._manner == "stubborn" else seed
+        text = "Well." if self._manner == "mute" and "Must be named:" in asked else _reply(asked, seed)
+        return Completion(text=text, finish_reason="stop", prompt_tokens=len(asked), completion_tokens=len(text))
 
 
 def _reply(asked: str, seed: int) -> str:

@@ -34,9 +34,9 @@ from sca_cli.records import (
     sealed,
 )
 from sca_cli.report import places
+from sca_cli.report.arms import arms
 from sca_cli.report.gather import Gathered
 from sca_cli.report.markup import NOTHING
-from sca_cli.report.arms import arms
 from sca_cli.report.page import page
 from sca_cli.report.places import Place
 
