@@ -102,7 +102,7 @@ def _table_of(found: Sequence[Arm], caption: str, of: Estimates, prefix: str) ->
     names = _names(found, of)
     if not names:
         return ""
-    rows = (row for arm in found for row in arm.rows(of, names))
+    rows = (list(arm.rows(of, names))[-1] for arm in found)  # of several seeds the mean: each stands further up
     head = [text(prefix + name).replace(":", ":<wbr>") for name in names]
     return table(["", *head], rows, caption=text(caption))
 

@@ -44,7 +44,7 @@ table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tab
 caption { text-align: left; padding: .25rem 0; font-weight: 600; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; } thead th { vertical-align: bottom; }
-th:first-child { text-align: left; overflow-wrap: anywhere; min-width: 7rem; } tbody th { font-weight: 400; }
+th:first-child { text-align: left; overflow-wrap: anywhere; min-width: 11rem; } tbody th { font-weight: 400; }
 table:has(td.words) th:nth-child(2) { text-align: left; }
 td.words { text-align: left; overflow-wrap: anywhere; min-width: 11rem; }
 .ci { color: var(--soft); font-size: .8rem; white-space: nowrap; }

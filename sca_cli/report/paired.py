@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from sca_cli.estimates import interval, pass_at
 from sca_cli.records import Interval, Overlap, SharedTasks
@@ -35,16 +36,17 @@ class _Pair:
 
 
 def differences(gathered: Gathered, found: Sequence[Arm], by_calls: Sequence[str]) -> str:
-    """Return a table of what arms differ by: each minus the baseline, the main arm's last round minus each control.
+    """Return a table of what arms differ by: the main arm's last round minus all others, the others minus the baseline.
 
     Args:
         found: the arms.
         by_calls: numbers of calls, as scores name them.
     """
-    bases = [arm for arm in found if arm.tone == "base"][:1]
+    base = [arm for arm in found if arm.tone == "base"][:1]
     last = [arm for arm in found if arm.tone == "main"][-1:]
-    against = [(arm, base) for base in bases for arm in found if arm.tone != "base"]
-    against += [(main, control) for main in last for control in found if control.tone == "other"]
+    controls = [arm for arm in found if arm.tone == "other"]
+    rest = [arm for arm in found if arm.tone != "base" and arm not in last]
+    against = [*product(last, [*base, *controls]), *product(rest, base)]
     pairs = [_pair(gathered, one, other) for one, other in against]
     rows = [row for pair in pairs for row in pair.rows(by_calls)]
     if not rows:
@@ -56,7 +58,7 @@ def differences(gathered: Gathered, found: Sequence[Arm], by_calls: Sequence[str
     ]
     told = note(
         "One arm minus another, attempts at the same tasks in pairs, 95&nbsp;% intervals (tasks resampled; of several "
-        "seeds the mean of each task)."
+        "seeds the mean of each task, so that the interval is for these seeds)."
     )
     return table(head, rows, caption="Differences of Pass@1") + told
 
@@ -130,6 +132,8 @@ def _overlap(overlap: Overlap) -> list[str]:
 
 
 def _without(part: SharedTasks) -> str:
+    if not part.tasks:
+        return number(0)
     told = [f"{number(part.tasks)} share", estimate(part.pass_at_1) if part.pass_at_1 else "none is left"]
     told += [points(part.difference)] if part.difference else []
     return "<br>".join(told)
