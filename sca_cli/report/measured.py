@@ -136,7 +136,7 @@ def learning(gathered: Gathered) -> str:
     named = [(_run_name(place), checkpoint) for place, checkpoint in trained]
     figures: list[str] = []
     for _, group in groupby(trained, lambda pair: (pair[0].arm, pair[0].round)):
-        every = [(_run_name(place), _losses(checkpoint)) for place, checkpoint in group]
+        every = [(f"{_run_name(place)}: {each.algorithm}", _losses(each)) for place, each in group]
         lines = [Curve(name, list(enumerate(losses, 1))) for name, losses in every if len(losses) > 1]
         figures += _figures("Training loss by step", lines, "step", "Training loss, nats a token.")
     return section("learning", "Learning", _rounds(gathered), *figures, _trainings(named))
