@@ -65,7 +65,7 @@ def recipe(settings: dict[str, str]) -> Callable[..., "subprocess.Popen[str]"]:
 
 def ended(process: "subprocess.Popen[str]", code: int = 0) -> str:
     """Wait for a recipe, prove its exit code and return what it said."""
-    said, _ = process.communicate(timeout=900)
+    said, _ = process.communicate(timeout=1800)
     assert process.returncode == code, said
     return said
 
@@ -155,13 +155,14 @@ def test_an_experiment_runs_to_its_report_and_once_more(
     model = settings["SCA_MODEL"]
     more = {
         "SCA_RUN": str(run),
+        "SCA_BASE": model.removeprefix("player:"),
         "SCA_AUDITOR": model,
         "SCA_TEACHER": model,
         "SCA_OTHER": TINY["SCA_ENV"],
         "SCA_FACTOR": "2",
     }
     ended(recipe(EXAMPLES / "experiments" / script, run, **more))
-    assert len(list(run.rglob("*.safetensors"))) == 2
+    assert len(list(run.rglob("model.safetensors"))) == 2
     for path in run.glob("*-scores.jsonl"):
         assert records(path)[1].difference is not None
     before = made(run)
