@@ -1,65 +1,60 @@
 #!/bin/sh
 # Self-improvement on composed tasks, start to end, with controls: explore, challenge, verify, train on the tasks' own
 # solutions, drop the tasks that the updated model reads differently, roll out, train again, evaluate. Leaves a report.
-# Run it again: it goes on where it stopped.
+# Each stage is a file in $SCA_RUN; run it again, and it goes on where it stopped. Longer runs: experiments/README.md.
 #
 #   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/self-improve.sh     an hour a seed on two cores
 #
-# SCA_MODEL=PLUGIN:NAME  challenger and learner; models of `transformers`   SCA_ENV=NAME  the environment (calculation)
-# SCA_RUN=DIR  where everything goes (runs/self-improve)  SCA_SEEDS='0 1 2'  (0)  SCA_ROUNDS=N  (1)
-# SCA_EXPLORATIONS=N (64)  SCA_CANDIDATES=N (240)  SCA_SAMPLES=K  attempts at each task (2)
-# SCA_EVAL=N  held-out tasks (all)  SCA_CONTROLS=''  leaves the controls out
-# SCA_OPTIONS=k=v,…  of the model, as in threads=1
+# SCA_MODEL=PLUGIN:NAME  challenger and learner, of a plugin that loads trained weights too   SCA_OPTIONS=k=v,…  of it
+# SCA_ENV=NAME (calculation)   SCA_RUN=DIR (runs/self-improve)   SCA_SEEDS='0 1 2' (0)   SCA_ROUNDS=N (1)
+# SCA_EXPLORATIONS=N (64)   SCA_CANDIDATES=N (240)   SCA_SAMPLES=K  attempts at each task (2)
+# SCA_EVAL=N  held-out tasks (all)   SCA_CONTROLS=''  leaves out the controls, which follow the last round
 set -eu
 model=${SCA_MODEL:?"name a model, as in SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct"}
-env=${SCA_ENV:-calculation}
-run=${SCA_RUN:-runs/self-improve}
-options=${SCA_OPTIONS:+,$SCA_OPTIONS}
-controls=${SCA_CONTROLS-shuffled-solutions one-call-only random-rollouts}
+plugin=${model%%:*} options=${SCA_OPTIONS:+,$SCA_OPTIONS} env=${SCA_ENV:-calculation} run=${SCA_RUN:-runs/self-improve}
 unset SCA_ENV SCA_MODEL
-
 # Exit code 1 says "ran but produced nothing", which is a result; anything else stops here.
-unless_empty() { "$@" || [ $? -eq 1 ]; }
+unless_empty() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
+needs() { [ -s "$1" ] || { echo "$0: $2; a larger model or more candidates may do" >&2; exit 1; }; }
 train() {
     base=$1 save=$2 && shift 2
-    sca train --base "$base" --save "$save" -o "$save.jsonl" --seed "$seed" --resume --balance calls --times "$@"
+    sca train --base "$base" --save "$save" -o "$save.jsonl" --seed "$seed" --resume --balance calls --times --on "$@"
 }
-evaluate() {
-    name=$1 && shift
-    sca eval --env "$env" -k 3 ${SCA_EVAL:+-n "$SCA_EVAL"} --seed "$seed" --rollouts "$name-eval.jsonl" --resume \
-        -o "$name-score.jsonl" --against "$tasks" --max-tokens 256 "$@"
+attempt() { sca rollout "$1" --model "$2" -k "$3" -o "$4" --direct --seed "$seed" --resume; }
+evaluate() { sca eval --env "$env" -k 3 ${SCA_EVAL:+-n "$SCA_EVAL"} --max-tokens 256 --seed "$seed" --resume "$@"; }
+compare() { # with the model as it was, whose attempts in $before are made once a seed
+    for file in eval.jsonl eval.jsonl.journal; do cp "$before-$file" "$1-$file"; done
+    evaluate --compare "$model$options" "$plugin:$1$options" --against "$here/known.jsonl" \
+        --rollouts "$1-eval.jsonl" -o "$1-score.jsonl"
 }
 
 for seed in ${SCA_SEEDS:-0}; do
-    learner=$model weights=${model#transformers:} tasks=
+    learner=$model before=$run/seed-$seed/before known= && mkdir -p "$run/seed-$seed"
+    evaluate --model "$model$options" --rollouts "$before-eval.jsonl" -o "$before-score.jsonl"
     for round in $(seq "${SCA_ROUNDS:-1}"); do
-        here=$run/seed-$seed/round-$round
-        mkdir -p "$here"
+        here=$run/seed-$seed/round-$round && mkdir -p "$here"
         sca explore --env "$env" --model "$learner$options" -n "${SCA_EXPLORATIONS:-64}" --seed "$seed$round" \
             -o "$here/explorations.jsonl" --resume
-        sca challenge --method compose --model "$learner$options" -n "${SCA_CANDIDATES:-240}" --all --seed "$seed$round" \
-            "$here/explorations.jsonl" $tasks -o "$here/candidates.jsonl" --resume
-        unless_empty sca verify "$here/candidates.jsonl" ${tasks:+--seen "$tasks"} -o "$here/tasks.jsonl" --resume
-        tasks=$here/tasks.jsonl
-        train "$weights" "$here/solutions" "$tasks" --on solutions
-        unless_empty sca verify "$tasks" --paper --attempts 3 --agree "transformers:$here/solutions$options" --seed "$seed" \
-            -o "$here/agreed.jsonl" --rejected "$here/disagreed.jsonl" --resume
-        unless_empty sca rollout "$here/agreed.jsonl" -k "${SCA_SAMPLES:-2}" --model "transformers:$here/solutions$options" \
-            --seed "$seed" --direct -o "$here/rollouts.jsonl" --resume
-        train "$here/solutions" "$here/trained" "$here/rollouts.jsonl" --on rollouts
-        weights=$here/trained learner=transformers:$here/trained
-        evaluate "$here/trained" --compare "$model$options" "$learner$options"
+        unless_empty sca challenge --method compose --model "$learner$options" -n "${SCA_CANDIDATES:-240}" --all \
+            --seed "$seed$round" "$here/explorations.jsonl" ${known:+"$known"} -o "$here/candidates.jsonl" --resume
+        unless_empty sca verify "$here/candidates.jsonl" ${known:+--seen "$known"} -o "$here/tasks.jsonl" --resume
+        needs "$here/tasks.jsonl" "round $round: no new task proved itself"
+        cat ${known:+"$known"} "$here/tasks.jsonl" >"$here/known.jsonl"
+        train "${learner#*:}" "$here/solutions" solutions "$here/tasks.jsonl"
+        unless_empty sca verify --paper --attempts 3 --agree "$plugin:$here/solutions$options" --seed "$seed" \
+            "$here/tasks.jsonl" -o "$here/agreed.jsonl" --rejected "$here/disagreed.jsonl" --resume
+        needs "$here/agreed.jsonl" "round $round: the updated model reads every task differently"
+        attempt "$here/agreed.jsonl" "$plugin:$here/solutions$options" "${SCA_SAMPLES:-2}" "$here/rollouts.jsonl"
+        train "$here/solutions" "$here/trained" rollouts "$here/rollouts.jsonl"
+        compare "$here/trained"
+        learner=$plugin:$here/trained known=$here/known.jsonl
     done
-    for control in $controls; do
-        arm=$run/seed-$seed/controls/$control
-        mkdir -p "$arm"
-        data=$tasks on=solutions
-        if [ "$control" = random-rollouts ]; then
-            data=$arm/rollouts.jsonl on=rollouts
-            unless_empty sca rollout "$tasks" -k 2 --direct --model "$model$options" --seed "$seed" -o "$data" --resume
-        fi
-        train "${model#transformers:}" "$arm/trained" "$data" --on $on --control "$control" --like "$here/solutions.jsonl"
-        evaluate "$arm/trained" --model "transformers:$arm/trained$options"
+    for control in ${SCA_CONTROLS-shuffled-solutions one-call-only random-rollouts}; do
+        arm=$run/seed-$seed/controls/$control on=solutions data=$here/tasks.jsonl && mkdir -p "$arm"
+        [ "$control" != random-rollouts ] || on=rollouts data=$arm/rollouts.jsonl
+        [ $on = solutions ] || attempt "$here/tasks.jsonl" "$model$options" 2 "$data"
+        unless_empty train "${model#*:}" "$arm/trained" $on "$data" --control "$control" --like "$here/solutions.jsonl"
+        [ ! -f "$arm/trained/config.json" ] || compare "$arm/trained"
     done
 done
 sca report "$run" -o "$run/report.html"

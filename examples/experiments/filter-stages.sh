@@ -27,7 +27,7 @@ unset SCA_ENV SCA_MODEL
 mkdir -p "$run"
 
 # Exit code 1 says "ran but produced nothing", which is a result; anything else stops here.
-unless_empty() { "$@" || [ $? -eq 1 ]; }
+unless_empty() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
 
 sca explore --env "$env" --model "$model" -n "$((n / 5 + 1))" -o "$run/explorations.jsonl" --resume
 unless_empty sca challenge --method "${SCA_METHOD:-solution-first}" -n "$n" --all --model "$model" \
@@ -52,8 +52,8 @@ python examples/experiments/arms.py of "$run/kept-all.jsonl" "$run/paper.jsonl" 
 for arm in paper all; do
     unless_empty sca train "$run/$arm.jsonl" --model "$model" ${SCA_BASE:+--base "$SCA_BASE"} --save "$run/$arm" \
         -o "$run/$arm-checkpoint.jsonl" --resume
-    if [ -f "$run/$arm/config.json" ]; then learnt=transformers:$run/$arm; else learnt=$model; fi
-    sca eval --env "$env" -k 4 ${SCA_EVAL:+-n "$SCA_EVAL"} --against "$run/paper.jsonl" --compare "$model" "$learnt" \
+    [ ! -f "$run/$arm/config.json" ] || sca eval --env "$env" -k 4 ${SCA_EVAL:+-n "$SCA_EVAL"} \
+        --against "$run/paper.jsonl" --compare "$model" "transformers:$run/$arm" \
         --rollouts "$run/$arm-eval.jsonl" --resume -o "$run/$arm-scores.jsonl"
 done
 sca report "$run" -o "$run/report.html"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from sca_cli.estimates import Tally
 from sca_cli.records import Exploration, Rollout, Score, Task, Usage, Verdict
 
 
@@ -69,6 +70,27 @@ class Agreed:
         self.unsolved += any(not finding.rejects for finding in found)
         self.attempts += verdict.agreement.attempts
         self.passed += verdict.agreement.passed
+
+
+@dataclass(slots=True)
+class Evaluated:
+    """What became of one model's attempts at held-out tasks, task by task."""
+
+    outcomes: dict[str, dict[int, str]] = field(default_factory=dict)
+    """Task → sample → outcome."""
+    calls: dict[str, int] = field(default_factory=dict)
+    """Task → calls that its solution makes."""
+
+    def add(self, rollout: Rollout) -> None:
+        """Take in one attempt; the same one again changes nothing."""
+        self.outcomes.setdefault(rollout.task.id, {})[rollout.sample] = rollout.outcome
+        if rollout.task.calls is not None:
+            self.calls[rollout.task.id] = rollout.task.calls
+
+    def tally(self, task: str) -> Tally:
+        """Return how many attempts at a task passed, of those that could be judged."""
+        found = Counter(self.outcomes[task].values())
+        return Tally(found["pass"], found["pass"] + found["fail"])
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from sca_cli import checks, streams
 from sca_cli.funnel import Funnel, method_of
 from sca_cli.records import AnyRecord, Checkpoint, Exploration, Record, Rollout, Score, Task, Verdict
 from sca_cli.report import places
-from sca_cli.report.counts import Agreed, Coverage, Spent, Walks
+from sca_cli.report.counts import Agreed, Coverage, Evaluated, Spent, Walks
 from sca_cli.report.draw import Draw
 from sca_cli.report.places import Place
 
@@ -53,6 +53,8 @@ class Gathered:
         """(arm, verb, model) → what was done."""
         self.scores: list[tuple[Place, Score]] = []
         self.checkpoints: list[tuple[Place, Checkpoint]] = []
+        self.evaluated: dict[tuple[str, int | None, str], Evaluated] = {}
+        """(arm, seed, model) → its attempts at held-out tasks."""
         self.draw = Draw(TASKS_TO_READ, seed)
         self._seen: set[bytes] = set()
         self._unproven: dict[bytes, tuple[str, str, str]] = {}
@@ -79,7 +81,7 @@ class Gathered:
                 case Task():
                     self._task(record, place.arm)
                 case Rollout():
-                    self._rollout(record, place.arm)
+                    self._rollout(record, place)
                 case Score():
                     self._score(record, place)
                 case Checkpoint():
@@ -139,12 +141,17 @@ class Gathered:
         for kept in {False, task.verdict.passed}:
             self.agreed.setdefault((arm, kept), Agreed()).add(task.verdict)
 
-    def _rollout(self, rollout: Rollout, arm: str) -> None:
+    def _rollout(self, rollout: Rollout, place: Place) -> None:
         self.envs.add(str(rollout.task.env))
-        self.draw.attempt(rollout)
+        command, model, _ = _maker(rollout)
+        arm = place.arm
+        if command == "eval":
+            self.evaluated.setdefault((arm, place.seed, model), Evaluated()).add(rollout)
+            arm = ""  # the baseline's attempts may stand beside every arm: they were made once
+        else:
+            self.draw.attempt(rollout)
         if not self._again("rollout", arm, rollout.id, _maker(rollout)):
-            command, model = _maker(rollout)[:2]
-            self.spent.setdefault((arm, command, model), Spent()).attempt(rollout)
+            self.spent.setdefault((place.arm, command, model), Spent()).attempt(rollout)
 
     def _score(self, score: Score, place: Place) -> None:
         if not self._again("score", place.arm, place.seed, place.round, score.id, _maker(score)):

@@ -1,20 +1,18 @@
 """The sections on what was learnt: scores of all arms side by side, and curves."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import count, groupby
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from sca_cli.facts import as_float
 from sca_cli.records import Checkpoint, Interval, Score
-from sca_cli.report import charts
+from sca_cli.report import charts, paired
+from sca_cli.report.arms import Arm, Estimates, arms, order
 from sca_cli.report.charts import Curve, Dots
 from sca_cli.report.gather import Gathered
 from sca_cli.report.markup import (
     NOTHING,
     cell,
-    estimate,
     figure,
     minutes,
     note,
@@ -26,83 +24,6 @@ from sca_cli.report.markup import (
     text,
 )
 from sca_cli.report.places import Place
-
-type Estimates = Callable[[Score], dict[str, Interval]]
-
-
-@dataclass(slots=True)
-class Arm:
-    """The scores of one arm, a score for each seed."""
-
-    label: str
-    tone: Literal["base", "main", "other"]
-    name: str
-    """The arm's own name, which its rounds share."""
-    round: int | None
-    scores: dict[int | None, Score] = field(default_factory=dict)
-
-    def rows(self, of: Estimates, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-        """Yield a row for each seed, and one for their mean where there are several."""
-        for seed, score in self.scores.items():
-            told = text(self.label) + (f", seed {seed}" if seed is not None else "")
-            found = of(score)
-            yield told, [cell(estimate(found[name]) if name in found else NOTHING) for name in names]
-        if len(self.scores) > 1:
-            means = [
-                self._mean([of(score)[name] for score in self.scores.values() if name in of(score)]) for name in names
-            ]
-            yield (
-                f"<strong>{text(self.label)}, mean of {len(self.scores)} seeds</strong>",
-                [cell(mean) for mean in means],
-            )
-
-    def _mean(self, found: list[Interval]) -> str:
-        if len(found) < len(self.scores):
-            return NOTHING
-        values = [each.value for each in found]
-        span = f'<span class="ci">{100 * min(values):.1f} to {100 * max(values):.1f}</span>'
-        return f"<strong>{share(sum(values) / len(values))}</strong> {span}"
-
-
-def arms(gathered: Gathered) -> list[Arm]:
-    """Return the arms that were scored: what the others are compared with, the main arm, its rounds, the controls."""
-    compared = {score.against for _, score in gathered.scores} - {""}
-    made: dict[tuple[int, str, int, int, str], Arm] = {}
-    baselines: set[tuple[int | None, str]] = set()
-    for place, score in sorted(gathered.scores, key=lambda pair: _order(pair[0])):
-        named = _name(place)
-        base = not score.against and (score.model in compared or named == "before")
-        if base and (place.seed, score.id) in baselines:
-            continue  # the same measurement, kept beside each arm that is compared with it
-        baselines |= {(place.seed, score.id)} if base else set()
-        tone: Literal["base", "main", "other"] = "base" if base else "other" if place.arm else "main"
-        name = named if named == "before" or not base else "baseline"
-        number_of_round = None if base else place.round
-        label = name if number_of_round is None else f"{name}, round {number_of_round}"
-        rank = (("base", "main", "other").index(tone), name, -1 if number_of_round is None else number_of_round)
-        for again, suffix in enumerate(_suffixes(score)):
-            arm = made.setdefault((*rank, again, suffix), Arm(label + suffix, tone, name + suffix, number_of_round))
-            if place.seed not in arm.scores:
-                arm.scores[place.seed] = score
-                break
-    return [arm for _, arm in sorted(made.items())]
-
-
-def _suffixes(score: Score) -> Iterator[str]:
-    """Yield what tells a score from others of its arm, round and seed: nothing, its model, a number."""
-    yield from ("", f" · {score.model}")
-    yield from (f" · {score.model} ({number})" for number in count(2))
-
-
-def _order(place: Place) -> tuple[str, int, int, str]:
-    return (place.arm, -1 if place.round is None else place.round, -1 if place.seed is None else place.seed, place.stem)
-
-
-def _name(place: Place) -> str:
-    """Return what an arm is called: its directory, and the file's name where that says more than `score`."""
-    stem = re.sub(r"^scores?(?:[-_.]|$)", "", place.stem)
-    return "/".join(filter(None, (place.arm or ("" if stem else "main"), stem)))
-
 
 # ---------------------------------------------------------------- scores
 
@@ -126,9 +47,11 @@ def scores(gathered: Gathered) -> str:
             ["Pass@1", "all tasks", *(f"{text(name)} {_calls(name)}" for name in by_calls), "minus baseline, points"],
             _with_differences(found, by_calls),
         ),
+        paired.differences(gathered, found, by_calls),
         _table_of(found, "Pass@k: at least one of k attempts passes", lambda score: score.pass_at, "Pass@"),
         _table_of(found, "pass^k: all of k attempts pass", lambda score: score.pass_hat, "pass^"),
         _table_of(found, "Pass@1 by environment", lambda score: score.by_env, ""),
+        paired.overlaps(found),
         _measured_on(found),
     )
 
@@ -179,7 +102,7 @@ def _table_of(found: Sequence[Arm], caption: str, of: Estimates, prefix: str) ->
     names = _names(found, of)
     if not names:
         return ""
-    rows = (row for arm in found for row in arm.rows(of, names))
+    rows = (list(arm.rows(of, names))[-1] for arm in found)  # of several seeds the mean: each stands further up
     head = [text(prefix + name).replace(":", ":<wbr>") for name in names]
     return table(["", *head], rows, caption=text(caption))
 
@@ -209,11 +132,11 @@ def _measured_on(found: Sequence[Arm]) -> str:
 
 def learning(gathered: Gathered) -> str:
     """Return the section on training: losses, and Pass@1 by round."""
-    trained = sorted(gathered.checkpoints, key=lambda pair: _order(pair[0]))
+    trained = sorted(gathered.checkpoints, key=lambda pair: order(pair[0]))
     named = [(_run_name(place), checkpoint) for place, checkpoint in trained]
     figures: list[str] = []
     for _, group in groupby(trained, lambda pair: (pair[0].arm, pair[0].round)):
-        every = [(_run_name(place), _losses(checkpoint)) for place, checkpoint in group]
+        every = [(f"{_run_name(place)}: {each.algorithm}", _losses(each)) for place, each in group]
         lines = [Curve(name, list(enumerate(losses, 1))) for name, losses in every if len(losses) > 1]
         figures += _figures("Training loss by step", lines, "step", "Training loss, nats a token.")
     return section("learning", "Learning", _rounds(gathered), *figures, _trainings(named))

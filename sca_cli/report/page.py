@@ -20,6 +20,9 @@ SECTIONS = {
 }
 """Identity → name in the list of contents, and what writes it; a section without records is empty."""
 
+_MOST_MODELS = 6
+"""So many models are named for a verb; tables name them all."""
+
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #5c6470; --line: #d9dde3; --paper: #fff; --block: #f4f6f8;
   --main: #1f5fbf; --other: #b4530a; --base: #6b7280; --third: #2b7a3d; --fourth: #7b3fa0; }
@@ -41,7 +44,7 @@ table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tab
 caption { text-align: left; padding: .25rem 0; font-weight: 600; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; } thead th { vertical-align: bottom; }
-th:first-child { text-align: left; overflow-wrap: anywhere; min-width: 7rem; } tbody th { font-weight: 400; }
+th:first-child { text-align: left; overflow-wrap: anywhere; min-width: 11rem; } tbody th { font-weight: 400; }
 table:has(td.words) th:nth-child(2) { text-align: left; }
 td.words { text-align: left; overflow-wrap: anywhere; min-width: 11rem; }
 .ci { color: var(--soft); font-size: .8rem; white-space: nowrap; }
@@ -115,7 +118,8 @@ def page(gathered: Gathered) -> str:
 def _about(gathered: Gathered) -> Iterator[tuple[str, str]]:
     yield "environments", ", ".join(sorted(gathered.envs))
     for verb, models in sorted(gathered.models.items()):
-        yield f"{verb} by", ", ".join(sorted(models))
+        more = f" and {len(models) - _MOST_MODELS} more" if len(models) > _MOST_MODELS else ""
+        yield f"{verb} by", ", ".join(sorted(models)[:_MOST_MODELS]) + more
     yield "seeds", ", ".join(map(str, sorted(gathered.seeds)))
     yield "sca", ", ".join(sorted(gathered.versions))
     counted = ", ".join(f"{number(count)} {kind}{'s' * (count != 1)}" for kind, count in sorted(gathered.kinds.items()))

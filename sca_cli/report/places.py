@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_ENDINGS = (".jsonl", ".jsonl.b")
+"""The second is what `eval --compare --rollouts FILE.jsonl` keeps of the second model."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -22,7 +25,8 @@ class Place:
 
 
 def found(inputs: Sequence[str]) -> Iterator[tuple[str, Place]]:
-    """Yield every file to read with its place: directories are searched for `*.jsonl`, in sorted order.
+    """Yield every file to read with its place: directories are searched for `*.jsonl` and `*.jsonl.b`, in sorted
+    order.
 
     Args:
         inputs: files, directories, `-` for standard input.
@@ -41,7 +45,7 @@ def _files(name: str) -> list[str]:
     if not os.path.isdir(name):  # noqa: PTH112  '-' is no path
         return [name]
     return sorted(
-        str(folder / file) for folder, _, files in Path(name).walk() for file in files if file.endswith(".jsonl")
+        str(folder / file) for folder, _, files in Path(name).walk() for file in files if file.endswith(_ENDINGS)
     )
 
 

@@ -1,6 +1,6 @@
 """The sections that are tables of counts: funnel, coverage, agreement, cost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sca_cli import checks
 from sca_cli.report.counts import Agreed, Coverage, Spent
@@ -180,9 +180,23 @@ def _agreed(found: Agreed) -> list[str]:
 def cost(gathered: Gathered) -> str:
     """Return the section on what was done and what it cost."""
     spent = dict(gathered.spent)
+    kept = {(seed, model) for _, seed, model in gathered.evaluated}
     for place, score in gathered.scores:
-        if (place.arm, "eval", score.model) not in gathered.spent:  # else the attempts themselves are there
+        if (place.seed, score.model) not in kept:  # else the attempts themselves are there
             spent.setdefault((place.arm, "eval", score.model), Spent()).score(score)
+    if not spent:
+        return ""
+    remark = (
+        "What each verb did: attempts (tasks, for <em>verify</em>), tokens, and the wall time of episodes and programs "
+        "where records were written with <code>--times</code>; work side by side is added up."
+    )
+    training = {key: found for key, found in spent.items() if key[1] != "eval"}
+    evaluation = {key: found for key, found in spent.items() if key[1] == "eval"}
+    tables = _costs("Tasks and attempts to train on", training), _costs("Evaluation on held-out tasks", evaluation)
+    return section("cost", "Cost", note(remark), *tables)
+
+
+def _costs(caption: str, spent: Mapping[tuple[str, str, str], Spent]) -> str:
     rows = [
         (
             text(f"{arm_name(arm)}: {command or 'unknown verb'}"),
@@ -190,15 +204,9 @@ def cost(gathered: Gathered) -> str:
         )
         for (arm, command, model), found in sorted(spent.items())
     ]
-    if not rows:
-        return ""
-    remark = (
-        "What each verb did: attempts (tasks, for <em>verify</em>), tokens, and the wall time of episodes and programs "
-        "where records were written with <code>--times</code>; work side by side is added up."
-    )
     head = ["", "model", "done", "pass", "fail", "invalid", "judged by a check", "by a model"]
     head += ["tokens read", "tokens sampled", "replies", "customer's tokens", "minutes"]
-    return section("cost", "Cost", note(remark), table(head, rows))
+    return table(head, rows, caption=caption) if rows else ""
 
 
 def _cost(found: Spent) -> list[str]:

@@ -25,8 +25,10 @@ from sca_cli.records import (
     MadeBy,
     Message,
     Observation,
+    Overlap,
     Rollout,
     Score,
+    SharedTasks,
     Task,
     Usage,
     Verdict,
@@ -34,9 +36,9 @@ from sca_cli.records import (
     sealed,
 )
 from sca_cli.report import places
+from sca_cli.report.arms import arms
 from sca_cli.report.gather import Gathered
 from sca_cli.report.markup import NOTHING
-from sca_cli.report.measured import arms
 from sca_cli.report.page import page
 from sca_cli.report.places import Place
 
@@ -218,7 +220,7 @@ def test_the_order_of_the_records_does_not_change_what_is_read_or_drawn() -> Non
 
 def test_a_place_tells_arm_seed_and_round(tmp_path: Path) -> None:
     """Directories are searched in order, a file named twice is read once, and places are below what all share."""
-    names = ["score.jsonl", "seed-1/score.jsonl", "controls/random/seed-0/round-2/score-b.jsonl", "notes.txt"]
+    names = ["score.jsonl", "seed-1/eval.jsonl.b", "controls/random/seed-0/round-2/score-b.jsonl", "notes.txt"]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -226,9 +228,9 @@ def test_a_place_tells_arm_seed_and_round(tmp_path: Path) -> None:
     assert found == [
         Place("controls/random", 0, 2, "score-b"),
         Place("", None, None, "score"),
-        Place("", 1, None, "score"),
+        Place("", 1, None, "eval.jsonl"),
     ]
-    two = places.found([str(tmp_path / "controls"), str(tmp_path / "seed-1" / "score.jsonl")])
+    two = places.found([str(tmp_path / "controls"), str(tmp_path / "seed-1" / "eval.jsonl.b")])
     assert [place.arm for _, place in two] == ["controls/random", ""]
     assert list(places.found(["-"])) == [("-", Place())]
 
@@ -348,6 +350,69 @@ def test_scores_of_one_place_are_told_apart() -> None:
     assert [arm.label for arm in arms(found)] == ["before", "after", "main", "main · b"]
     found.add([score("b", 0.3), score("b", 0.4)], Place(stem="scores"))
     assert [arm.label for arm in arms(found)][4:] == ["main · b (2)", "main · b (3)"]
+
+
+def attempted(model: str, *outcomes: str) -> list[Rollout]:
+    """Return two attempts at each of some held-out tasks, of 1, 2, 3 … calls: `pf` is a pass and a fail."""
+    return [
+        Rollout(
+            task=sealed(Task(env=ENV, instruction=f"held out {calls}", evaluate="e", calls=calls, split="eval")),
+            sample=sample,
+            outcome="pass" if letter == "p" else "fail",
+            made_by=MadeBy(command="eval", model=model, seed=sample),
+            answer=model,
+        )
+        for calls, letters in enumerate(outcomes, 1)
+        for sample, letter in enumerate(letters)
+    ]
+
+
+def test_arms_are_compared_in_pairs_where_their_attempts_are_there() -> None:
+    """Main minus baseline, main minus control, control minus baseline: of all tasks and by number of calls; the
+    attempts of the baseline count once, wherever they stand, and apart from those that were trained on.
+    """
+    found = Gathered(0)
+    base, main, control = attempted("base", "pf", "ff"), attempted("m", "pp", "pf"), attempted("c", "pf", "pf")
+    for records, value, place in ((main, 0.75, Place(stem="score")), (control, 0.5, Place("controls/x", stem="score"))):
+        model = "m" if records is main else "c"
+        levels = {"1": at(0.5), "2+": at(0.5)}
+        scores = [score("base", 0.25, by_calls=levels), score(model, value, "base", by_calls=levels)]
+        found.add(map(sealed, [*base, *records, *scores]), place)
+    found.add(
+        [sealed(Rollout(task=verified(1, "add"), outcome="pass", made_by=MadeBy(command="rollout", model="m")))],
+        Place(),
+    )
+    rows = {row[0]: row[1:] for row in read(page(found)).rows}
+    assert [each.partition(" ")[0] for each in rows["main minus baseline"]] == ["+50.0", "+50.0", "+50.0"]
+    assert [each.partition(" ")[0] for each in rows["main minus controls/x"]] == ["+25.0", "+50.0", "+0.0"]
+    assert [each.partition(" ")[0] for each in rows["controls/x minus baseline"]] == ["+25.0", "+0.0", "+50.0"]
+    evaluated = [row[:5] for row in read(page(found)).rows if row[0].endswith(": eval")]
+    assert evaluated == [
+        ["main: eval", "base", "4", "1", "3"],
+        ["main: eval", "m", "4", "3", "1"],
+        ["controls/x: eval", "c", "4", "2", "2"],
+    ]
+    assert rows["main: rollout"][:3] == ["m", "1", "1"]
+
+
+def test_attempts_that_are_not_those_scored_are_not_compared() -> None:
+    """A file of attempts of another measurement of the same model says nothing of this score."""
+    found = Gathered(0)
+    found.add(
+        map(sealed, [*attempted("base", "pf"), *attempted("m", "pp"), score("base", 0.5), score("m", 0.9, "base")]),
+        Place(),
+    )
+    assert "Differences of Pass@1" not in page(found)
+
+
+def test_the_overlap_with_what_was_trained_on_is_told() -> None:
+    """How many tasks share something, the score of the others and its difference; none shared is a nought."""
+    none = SharedTasks(tasks=0, pass_at_1=at(0.5))
+    calls = SharedTasks(tasks=4, pass_at_1=at(0.4), difference=Interval(value=0.1, low=-0.1, high=0.3))
+    overlap = Overlap(trained=7, same=1, instruction=none, program=SharedTasks(tasks=10), either=none, calls=calls)
+    shown = read(page(gathered(score("m", 0.5, overlap=overlap)))).rows
+    (row,) = [row[1:] for row in shown if row[:2] == ["main", "7"]]
+    assert row == ["7", "1", "0", "10 sharenone is left", "0", "4 share40.0 % [20.0, 70.0]+10.0 [-10.0, +30.0]"]
 
 
 def test_rounds_make_a_curve_that_begins_at_the_baseline() -> None:
