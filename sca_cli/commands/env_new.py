@@ -8,6 +8,7 @@ import typer
 
 import sca_cli
 from sca_cli import plugins
+from sca_cli.commands.shell import say
 from sca_cli.errors import UsageError
 
 _PACKAGE = Path(sca_cli.__file__).parent
@@ -62,13 +63,15 @@ def command(
         str, typer.Argument(metavar="NAME", help="What the environment is to be called.", show_default=False)
     ],
 ) -> None:
-    """Write a plugin package into ./NAME: an environment with tools, state, held-out tasks and tests.
+    """Write a plugin package into ./NAME, complete and tested.
 
     \b
     Example:
       sca env new bakery
 
-    It works as it is: install it with pip, try 'sca env test NAME', then put your own tools in place of its own.
+    An environment with tools, state, held-out tasks and tests. It works as it is: install it with pip, try
+    'sca env test NAME', then put your own tools in place of its own.
     """
     for path in run(name, Path(name)):
         print(path)
+    say(f"next: pip install -e ./{name}, then sca env test {name}", quiet=False)

@@ -17,4 +17,4 @@ def command(name: options.EnvArgument) -> None:
     with Sandbox(Limits()) as sandbox:
         for variant in plugins.expand_env(spec):
             tools, policy, _ = sandbox.describe(variant)
-            print(f"# {variant}\n\n{policy}\n\n{chat.tool_listing(tools)}\n")
+            print("\n\n".join(filter(None, [f"# {variant}", policy, chat.tool_listing(tools)])), end="\n\n")

@@ -27,7 +27,7 @@ from sca_cli.errors import ExitCode, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling, Tool
 from sca_cli.prompts import Prompts
-from sca_cli.records import EnvSpec, ErrorNote, Exploration, Message
+from sca_cli.records import EnvSpec, ErrorNote, Exploration, Message, sealed
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 
@@ -67,7 +67,7 @@ class Explorer:
                     exploration.error = ErrorNote(boundary="model", message=episode.problem)
         except WorldError as error:
             exploration.error = ErrorNote(boundary="world", message=error.message)
-        return exploration
+        return sealed(exploration)
 
     def _opening(self, policy: str, tools: list[Tool], focus: list[Tool]) -> list[Message]:
         names = ", ".join(tool.name for tool in focus)

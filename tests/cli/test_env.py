@@ -67,10 +67,11 @@ def test_the_environment_to_test_must_be_known(capfd) -> None:
 def test_new_writes_a_package_and_overwrites_nothing(capfd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files are named on stdout; a second time is refused, and what is there stays."""
     monkeypatch.chdir(tmp_path)
-    code, out, _ = ran(capfd, "env", "new", "corner_shop")
+    code, out, err = ran(capfd, "env", "new", "corner_shop")
     assert code == ExitCode.OK
     assert "corner_shop/sca_corner_shop/environment.py" in out.splitlines()
     assert all((tmp_path / line).is_file() for line in out.splitlines())
+    assert err == "next: pip install -e ./corner_shop, then sca env test corner_shop\n"
     texts = "".join((tmp_path / line).read_text() for line in out.splitlines())
     assert "class CornerShop(Environment)" in texts
     assert "library" not in texts.lower()
@@ -89,7 +90,6 @@ def test_a_python_file_is_shown_as_an_environment(capfd, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     code, out, _ = ran(capfd, "env", "show", "python:tools.py")
     assert code == ExitCode.OK
-    assert out.startswith(f"# python:target={tmp_path}/tools.py\n")
-    assert "double(x: int) -> int\n    Twice as much." in out
+    assert out == f"# python:target={tmp_path}/tools.py\n\ndouble(x: int) -> int\n    Twice as much.\n\n"
     monkeypatch.chdir("/")
     assert ran(capfd, "env", "show", out.split()[1])[1] == out

@@ -109,10 +109,14 @@ def test_the_same_seed_gives_the_same_bytes_at_any_concurrency(shell) -> None:
     assert one.count("\n") >= 4
 
 
-def test_challenge_explores_by_itself(shell) -> None:
-    """Without explorations, `challenge --env` makes its own: `challenge | verify` is a whole pipe."""
-    ended = shell("sca challenge -n 10 | sca verify")
-    assert len(records(ended.stdout)) >= 2
+def test_challenge_explores_by_itself(shell, tmp_path: Path) -> None:
+    """Without explorations, `challenge --env` makes its own: `challenge | verify` is a whole pipe, and its tasks name
+    the explorations that `explore` would have made.
+    """
+    ended = shell("sca explore -n 2 > e; sca challenge -n 10 | sca verify")
+    tasks, explored = records(ended.stdout), records((tmp_path / "e").read_text())
+    assert len(tasks) >= 2
+    assert {parent for task in tasks for parent in task.parents} <= {exploration.id for exploration in explored}
     assert "10 replies are tasks" in ended.stderr
     assert re.search(r"^  failures +\d+ +\d+\.\d%$", ended.stderr, re.MULTILINE)
 

@@ -158,13 +158,15 @@ def test_a_judge_rewards_and_its_rewards_are_marked(shell) -> None:
 
 @pytest.mark.parametrize("reply", ["I cannot tell.", "Status: perhaps", ""])
 def test_a_judge_that_says_neither_is_invalid(shell, script, reply: str) -> None:
-    """Where the judge's reply cannot be read there is no reward, neither 0 nor 1."""
+    """Where the judge's reply cannot be read there is no reward, neither 0 nor 1, and people are told."""
     judge = shlex.quote(script({"replies": [reply]}, name="judge"))
-    (rollout, *_) = rollouts_in(shell(f"sca challenge --method pae -n 6 | sca rollout -k 1 --judge {judge}").stdout)
+    ended = shell(f"sca challenge --method pae -n 6 | sca rollout -k 1 --judge {judge}")
+    (rollout, *more) = rollouts_in(ended.stdout)
     assert (rollout.outcome, rollout.reward, rollout.reason) == ("invalid", None, "judge")
     assert rollout.judged_by
     assert rollout.error is not None
     assert rollout.error.message == "judge: the reply says neither success nor failure"
+    assert f"\n{1 + len(more):7d}  {rollout.error.message}\n" in ended.stderr
 
 
 def test_a_judge_whose_engine_fails_is_invalid(shell, script) -> None:
