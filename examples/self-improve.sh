@@ -3,7 +3,7 @@
 # solutions, drop the tasks that the updated model reads differently, roll out, train again, evaluate. Leaves a report.
 # Each stage is a file in $SCA_RUN; run it again, and it goes on where it stopped. Longer runs: experiments/README.md.
 #
-#   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/self-improve.sh     an hour a seed on two cores
+#   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/self-improve.sh     hours on two cores; not timed whole yet
 #
 # SCA_MODEL=PLUGIN:NAME  challenger and learner, of a plugin that loads trained weights too   SCA_OPTIONS=k=v,…  of it
 # SCA_ENV=NAME (calculation)   SCA_RUN=DIR (runs/self-improve)   SCA_SEEDS='0 1 2' (0)   SCA_ROUNDS=N (1)
