@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from conftest import environment
 
-from sca_cli.agent import Actor
+from sca_cli.agent import opening_messages
 from sca_cli.interfaces import Sampling
 from sca_cli.methods import Workshop, cat
 from sca_cli.prompts import Prompts
@@ -200,8 +200,7 @@ def test_prompts_are_as_long_as_those_that_commands_use(module, sandbox) -> None
     measured = module("lengths").lengths("web_browsing", lambda text: float(len(text)))
     spec = EnvSpec(name="web_browsing")
     place = sandbox.describe(spec)
-    actor = Actor(Listener(), Sampling())
-    agent = "\n".join(message.content for message in actor.opening(place.policy, place.tools, ""))
+    agent = "\n".join(message.content for message in opening_messages(Prompts(), "code", place, ""))
     # less than a held-out instruction has
     assert 0 < measured.agent.tokens - len(agent) < 200
     workshop = Workshop(Listener(), Sampling(), Prompts(), sandbox, place.tools, place.policy)
