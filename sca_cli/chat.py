@@ -97,9 +97,9 @@ def _number_or_text(text: str) -> JSON:
 
 def positional(tool: Tool, arguments: dict[str, JSON]) -> tuple[list[JSON], dict[str, JSON]]:
     """Split named JSON arguments into positional and named ones: a `*args` parameter arrives as an array."""
-    star = re.search(r"\*(\w+):", tool.signature)
-    if star and isinstance(values := arguments.get(star[1]), list):
-        named = {key: value for key, value in arguments.items() if key != star[1]}
+    star = tool.variadic()
+    if star and isinstance(values := arguments.get(star), list):
+        named = {key: value for key, value in arguments.items() if key != star}
         leading = [named.pop(name) for name in tool.parameters["properties"] if name in named]
         return [*leading, *values], named
     return [], arguments

@@ -75,9 +75,8 @@ def keys(task: Task) -> dict[str, set[bytes]]:
     was verified and what it calls by its text are both keys: a loop makes them differ, and not every task has both.
     """
     program = masked(task.solution)
-    checks = task.verdict.checks if task.verdict else []
-    sequences = [[call.tool for call in check.calls] for check in checks if check.name == "solution"]
-    sequences.append(_tools_called(task.solution))
+    made = (task.verdict and task.verdict.solution_calls()) or []
+    sequences = [[call.tool for call in made], _tools_called(task.solution)]
     return {
         "instruction": {_digest(normalised(task.instruction))},
         "program": {_digest(program)} if _tools_called(program) else set(),

@@ -47,7 +47,7 @@ class Known:
 
 
 def _keys(task: Task) -> tuple[bytes, bytes, bytes]:
-    calls = task.verdict.checks[0].calls if task.verdict and task.verdict.checks else []
+    calls = (task.verdict and task.verdict.solution_calls()) or []
     shape = [str(task.env), masked(task.solution)]
     asked = [call.asked() for call in calls]
     return _digest(shape), _digest([*shape, asked]), _digest([str(task.env), asked])

@@ -37,6 +37,11 @@ class Tool:
     writes: bool = False
     """It can change the environment's state; refused to `evaluate`."""
 
+    def variadic(self) -> str:
+        """Return the parameter that takes any number of arguments, or ""."""
+        star = re.search(r"\*(\w+):", self.signature)
+        return star[1] if star else ""
+
 
 @overload
 def tool[F: Callable[..., Any]](function: F) -> F: ...

@@ -2,7 +2,6 @@
 
 import math
 import random
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,8 +36,7 @@ def random_program(tools: Sequence[Tool], answer: JSON, seed: int) -> str:
     text = _ATTEMPT
     for tool in drawn.choices(tools, k=_CALLS) if tools else []:
         arguments = {name: _value(schema, drawn) for name, schema in tool.parameters["properties"].items()}
-        star = re.search(r"\*(\w+):", tool.signature)
-        spread = arguments.pop(star[1]) if star else []
+        spread = arguments.pop(tool.variadic(), [])
         given = [*(["*" + repr(spread)] if spread else []), *(f"{name}={value!r}" for name, value in arguments.items())]
         text += f"attempt({', '.join([tool.name, *given])})\n"
     if answer is not None:

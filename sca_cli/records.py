@@ -183,6 +183,10 @@ class Verdict(_Part):
     agreement: Agreement | None = None
     """Attempts at the instruction, with `--agree`."""
 
+    def solution_calls(self) -> list[Observation] | None:
+        """Return the calls that the solution made; None: it was not run."""
+        return next((check.calls for check in self.checks if check.name == "solution"), None)
+
 
 class Segment(_Part):
     """Tokens of consecutive turns exactly as the engine saw and sampled them, three lists of one length."""

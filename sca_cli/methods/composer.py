@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sca_cli.interfaces import Tool
-from sca_cli.methods import fits
 from sca_cli.methods.links import Link
 from sca_cli.methods.material import Material, short
 from sca_cli.methods.steps import Argument, Literal, Step, Use, pairs
@@ -104,7 +103,7 @@ def _step(material: Material, tool: Tool, world: Exploration, draw: random.Rando
     given = material.arguments(tool, world, draw)
     if not all(short(value) for value in given.values()):
         raise Unfit("a value too long for a question")
-    star = fits.variadic(tool)
+    star = tool.variadic()
     return Step(
         tool,
         {name: [Literal(part) for part in (value if name == star else [value])] for name, value in given.items()},
@@ -121,7 +120,7 @@ def _feed(step: Step, link: Link, source: Step, draw: random.Random) -> None:
         return
     use = Use(source, link.access)
     given = step.arguments.get(link.parameter, [])
-    if link.parameter != fits.variadic(step.tool) or link.access.startswith("*"):
+    if link.parameter != step.tool.variadic() or link.access.startswith("*"):
         if any(isinstance(argument, Use) for argument in given):
             raise Unfit("nothing fits")  # the step whose result stood there would be for nothing
         step.arguments[link.parameter] = [use]

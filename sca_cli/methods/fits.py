@@ -21,13 +21,7 @@ def takes(tool: Tool, parameter: str, returned: str) -> bool:
 def element(tool: Tool, parameter: str) -> dict[str, JSON]:
     """Return the JSON Schema of one argument: of `*numbers: float`, that of a number."""
     schema: dict[str, JSON] = tool.parameters["properties"][parameter]
-    return schema["items"] if parameter == variadic(tool) else schema
-
-
-def variadic(tool: Tool) -> str:
-    """Return the parameter that takes any number of arguments, or ""."""
-    star = re.search(r"\*(\w+):", tool.signature)
-    return star[1] if star else ""
+    return schema["items"] if parameter == tool.variadic() else schema
 
 
 def _fits(schema: dict[str, JSON], returned: str) -> bool:

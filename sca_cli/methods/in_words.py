@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from sca_cli.methods import fits
 from sca_cli.methods.steps import Argument, Literal, Step, call_text
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
@@ -31,7 +30,7 @@ def references(steps: Sequence[Step], place: int) -> list[str]:
     uses = list(step.uses())
     keys = [key.strip("'\"") for _, _, use in uses for key, _ in _KEYS.findall(use.access) if key]
     first = next(iter(step.tool.parameters["properties"]), "")
-    alone = [parameter for parameter, _, _ in uses] == [first] and first != fits.variadic(step.tool)
+    alone = [parameter for parameter, _, _ in uses] == [first] and first != step.tool.variadic()
     names = mentioned(steps, place)
     return keys if alone and names == ["that result"] else [*names, *keys]
 

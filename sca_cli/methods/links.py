@@ -56,7 +56,7 @@ def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Ite
     for access, value in accesses.items():
         if fits.holds(schema, value) and short(value):
             yield Link(first.name, second.name, parameter, access, weight=8 if str(value) in seen else 1)
-    if parameter == fits.variadic(second):
+    if parameter == second.variadic():
         for result in material.results(first.name)[:1]:
             for access, values in _spreads(result):
                 if len(values) > 1 and all(fits.holds(schema, value) for value in values):

@@ -70,12 +70,12 @@ class Material:
         known = bound(tool, draw.choice(seen)) if seen else {}
         given: dict[str, JSON] = {}
         for name in tool.parameters["properties"]:
-            if name in known or name in tool.parameters["required"] or name == fits.variadic(tool):
+            if name in known or name in tool.parameters["required"] or name == tool.variadic():
                 given[name] = self._value(tool, name, known, draw)
         return given
 
     def _value(self, tool: Tool, name: str, known: dict[str, JSON], draw: random.Random) -> JSON:
-        if name == fits.variadic(tool):
+        if name == tool.variadic():
             many = known.get(name) or [self._like(tool, name, draw) for _ in range(draw.randint(2, 4))]
             return [_varied(part, draw) for part in many]
         if name not in known or draw.random() < 0.5:
@@ -105,7 +105,7 @@ class Material:
                 for tool in self.tools.values()
                 for call in self.calls(tool.name)
                 for parameter, value in [*bound(tool, call).items(), ("", call.result)]
-                for part in (value if parameter == fits.variadic(tool) and isinstance(value, list) else [value])
+                for part in (value if parameter == tool.variadic() and isinstance(value, list) else [value])
                 if short(part)
             ]
         return self._known
@@ -117,7 +117,7 @@ def proven(task: Task) -> bool:
 
 
 def _calls_of(task: Task) -> list[Observation]:
-    return task.verdict.checks[0].calls if task.verdict and proven(task) else []
+    return (task.verdict and proven(task) and task.verdict.solution_calls()) or []
 
 
 def _key(call: Observation) -> str:
@@ -133,7 +133,7 @@ def bound(tool: Tool, call: Observation) -> dict[str, JSON]:
     given: dict[str, JSON] = {}
     rest = list(call.args)
     for name in tool.parameters["properties"]:
-        if name == fits.variadic(tool):
+        if name == tool.variadic():
             given[name], rest = rest, []
         elif rest:
             given[name] = rest.pop(0)

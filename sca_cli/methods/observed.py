@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 from sca_cli.errors import WorldError
+from sca_cli.methods.questions import worth_asking
 from sca_cli.records import JSON, Exploration, Observation
 from sca_cli.sandbox import Sandbox, Session
 
@@ -46,6 +47,26 @@ _MAX_CONDITIONS = 8
 
 class NothingObserved(ValueError):
     """A writing program changed nothing that the read tools show."""
+
+
+def check_of(
+    sandbox: Sandbox, session: Session, exploration: Exploration, calls: list[Observation], answer: JSON, program: str
+) -> str:
+    """Return an `evaluate` for what a program did: of what it changed where it wrote, else of its answer.
+
+    Args:
+        session: the world after the program.
+        calls: those of the program.
+        answer: what it answered.
+        program: its text; what stands in it is no answer to be asked for.
+
+    Raises:
+        NothingObserved: it wrote, and no reading call shows a change.
+        NotWorthAsking: the answer is none to be asked for.
+    """
+    if any(call.writes for call in calls):
+        return state_check(sandbox, session, exploration, calls)
+    return answer_check(worth_asking(answer, program))
 
 
 def answer_check(expected: JSON) -> str:

@@ -11,8 +11,8 @@ from sca_cli.methods import Dropped, composer
 from sca_cli.methods.composer import Coverage, Unfit
 from sca_cli.methods.links import Link, links, parts
 from sca_cli.methods.material import Material, proven, short
-from sca_cli.methods.observed import NothingObserved, answer_check, state_check
-from sca_cli.methods.questions import NotWorthAsking, worth_asking
+from sca_cli.methods.observed import NothingObserved, check_of
+from sca_cli.methods.questions import NotWorthAsking
 from sca_cli.methods.steps import Step, program
 from sca_cli.methods.wrong_branches import SHORTENED, wrong_branches
 from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
@@ -161,10 +161,7 @@ def _ran(sandbox: Sandbox, material: Material, world: Exploration, steps: list[S
         answer, result = _projected(run.answer, draw)
         text = program(steps, answer=answer)
         try:
-            if writes:
-                evaluate = state_check(sandbox, session, world, run.calls)
-            else:
-                evaluate = answer_check(worth_asking(result, text))
+            evaluate = check_of(sandbox, session, world, run.calls, result, text)
         except (NothingObserved, NotWorthAsking) as error:
             raise Dropped(str(error)) from error
     made = Composed(world, steps, answer, result, run.calls, evaluate, [])
@@ -196,25 +193,19 @@ def _failing(sandbox: Sandbox, material: Material, made: Composed, draw: random.
         Dropped: a step makes no difference, or there are not three.
     """
     task = Task(env=made.world.env, seed=made.world.seed, instruction="", evaluate=made.evaluate, solution=made.program)
-    found: dict[str, str] = {}
+    found: dict[str, tuple[int, str]] = {}  # program → how many of its kind came before it, kind
+    of_kind: Counter[str] = Counter()
     for kind, text in wrong_branches(made.steps, made.answer, material, made.world, draw):
-        enough = kind not in SHORTENED and sum(known == kind for known in found.values()) == FAILURE_CASES
+        enough = kind not in SHORTENED and of_kind[kind] == FAILURE_CASES
         if enough or text in found or text == made.program:
             continue
         outcome = run_check(sandbox, task, text, kind).outcome
         if outcome == "pass" and kind in SHORTENED:
             raise Dropped("a step makes no difference")
         if outcome == "fail":
-            found[text] = kind
+            found[text] = (of_kind[kind], kind)
+            of_kind[kind] += 1
     if len(found) < FAILURE_CASES:
         raise Dropped("fewer than three failure cases fail")
-    by_kind = sorted(found.items(), key=lambda pair: _place_in_kind(pair, found))
-    return [(kind, text) for text, kind in by_kind[:FAILURE_CASES]]
-
-
-def _place_in_kind(pair: tuple[str, str], found: dict[str, str]) -> int:
-    text, kind = pair
-    return [known for known in found if found[known] == kind].index(text)
-
-
-_SHORTENED = ("intermediate", "left out")
+    chosen = sorted(found, key=lambda text: found[text][0])[:FAILURE_CASES]
+    return [(found[text][1], text) for text in chosen]

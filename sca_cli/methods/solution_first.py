@@ -23,8 +23,8 @@ from sca_cli.checks import FAILURE_CASES, run_check
 from sca_cli.interfaces import Tool
 from sca_cli.methods import Dropped, Workshop, fits, rejected
 from sca_cli.methods.cat import shown_observations
-from sca_cli.methods.observed import NothingObserved, answer_check, state_check
-from sca_cli.methods.questions import NotWorthAsking, instruction_problem, worth_asking, written
+from sca_cli.methods.observed import NothingObserved, check_of
+from sca_cli.methods.questions import NotWorthAsking, instruction_problem, written
 from sca_cli.records import JSON, Exploration, Observation, Task
 
 PROGRAM_CANDIDATES = 3
@@ -99,7 +99,7 @@ def skeleton(chain: list[Tool]) -> str:
             (name for name in tool.parameters["properties"] if fits.takes(tool, name, chain[place - 2].returns)), None
         )
         arguments = [f"step{place - 1}" if name == taken else "..." for name in tool.parameters["properties"]]
-        if "*" in tool.signature:
+        if tool.variadic():
             arguments += ["..."]
         steps.append(f"step{place} = {tool.name}({', '.join(arguments)})")
     return "\n".join([*steps, f"final_answer(step{len(chain)})"])
@@ -163,10 +163,7 @@ def _run(workshop: Workshop, exploration: Exploration, program: str) -> _Ran:
         if not run.calls:
             raise Dropped("program: calls no tool")
         try:
-            if any(call.writes for call in run.calls):
-                evaluate = state_check(workshop.sandbox, session, exploration, run.calls)
-            else:
-                evaluate = answer_check(worth_asking(run.answer, program))
+            evaluate = check_of(workshop.sandbox, session, exploration, run.calls, run.answer, program)
         except (NothingObserved, NotWorthAsking) as error:
             raise Dropped(f"program: {error}") from error
     return _Ran(run.answer, run.calls, evaluate)

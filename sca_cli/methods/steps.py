@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from sca_cli.interfaces import Tool
-from sca_cli.methods import fits
 from sca_cli.records import JSON
 
 
@@ -98,6 +97,6 @@ def call_text(step: Step, text: Callable[[Argument], str], *, named: bool = Fals
         if name not in step.arguments:
             named = True  # an optional one is left out: those after it need their names
             continue
-        star = name == fits.variadic(step.tool)
+        star = name == step.tool.variadic()
         arguments += [f"{name}={text(a)}" if named and not star else text(a) for a in step.arguments[name]]
     return f"{step.tool.name}({', '.join(arguments)})"

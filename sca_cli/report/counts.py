@@ -41,7 +41,7 @@ class Coverage:
 
     def add(self, verdict: Verdict) -> None:
         """Count one verified task."""
-        names = [call.tool for call in verdict.checks[0].calls] if verdict.checks else []
+        names = [call.tool for call in verdict.solution_calls() or []]
         self.tasks += 1
         self.tools.update(set(names))
         self.pairs.update(pairwise(names))

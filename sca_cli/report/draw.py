@@ -84,9 +84,8 @@ def cut(text: str) -> str:
 
 
 def _calls(task: Task) -> int:
-    if task.verdict and task.verdict.checks:
-        return len(task.verdict.checks[0].calls)
-    return task.calls or 0
+    made = task.verdict.solution_calls() if task.verdict else None
+    return (task.calls or 0) if made is None else len(made)
 
 
 def _reading(task: Task) -> Reading:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sca_cli.errors import RecordError, UsageError
-from sca_cli.records import Observation, Outcome, Rollout, Segment, Task, content_id
+from sca_cli.records import Outcome, Rollout, Segment, content_id
 from sca_cli.training.rendering import Tokens, rendered
 
 
@@ -158,15 +158,10 @@ def _selected(rollout: Rollout, keep_failures: bool, tally: Tally) -> bool:
 
 def _demands(rollout: Rollout) -> tuple[int, frozenset[str]]:
     """Return the calls and the tools that the task takes: its proven solution's, else those of the attempt."""
-    calls = proven_calls(rollout.task)
+    verdict = rollout.task.verdict
+    calls = verdict.solution_calls() if verdict else None
     made = rollout.calls if calls is None else calls
     return len(made) if rollout.task.calls is None else rollout.task.calls, frozenset(call.tool for call in made)
-
-
-def proven_calls(task: Task) -> list[Observation] | None:
-    """Return the calls that the solution made when it was verified; None: it was not."""
-    checks = task.verdict.checks if task.verdict else []
-    return next((check.calls for check in checks if check.name == "solution"), None)
 
 
 def _sequences(rollout: Rollout, tokenizer: Any, use_segments: bool, tally: Tally) -> Iterable[Tokens]:

@@ -13,7 +13,7 @@ from sca_cli.errors import RecordError
 from sca_cli.prompts import Prompts
 from sca_cli.records import EnvSpec, Message, Rollout, Task, Usage
 from sca_cli.sandbox import Description
-from sca_cli.training.data import Tally, proven_calls
+from sca_cli.training.data import Tally
 
 
 def proven_tasks(records: Iterable[Task | Rollout], tally: Tally) -> Iterator[Task]:
@@ -63,7 +63,7 @@ def demonstrations(
             id=task.id,
             task=task,
             messages=[*opening, Message(role="assistant", content=reply)],
-            calls=proven_calls(task) or [],
+            calls=(task.verdict and task.verdict.solution_calls()) or [],
             outcome="pass",
             usage=Usage(turns=1),
         )
