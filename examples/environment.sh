@@ -1,10 +1,13 @@
-# Sourced by quickstart.sh and tests/run.sh: makes a Python environment with sca in it, cheaply if it is there already.
+# Sourced by the scripts here and by tests/run.sh. Makes a Python environment with sca in it, cheaply if it is there.
 #
 #   sca_environment DIR REQUIREMENT...    sets $PATH so that `sca` and `python` are those of DIR
+#   unless_empty COMMAND...               goes on after exit code 1, which says "ran but produced nothing": a result
 #
 # Needs sh and a Python >= 3.12 (named by $PYTHON, or on the PATH, or one that pyenv or uv keeps).
 
 sca_say() { printf '%s\n' "$*" >&2; }
+
+unless_empty() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
 
 # Print the first Python >= 3.12 that really starts: a pyenv shim may be on the PATH and start nothing.
 sca_python() {

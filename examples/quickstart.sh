@@ -32,9 +32,6 @@ else
 fi
 printf '%s' "$model" >"$run/model"
 
-# Exit code 1 says "ran but produced nothing", which is a result; anything else stops here.
-unless_empty() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
-
 sca explore --env "$env" --model "$model" -n "$((candidates / 5 + 1))" -o "$run/explorations.jsonl" --resume
 sca challenge --method solution-first -n "$candidates" --all --model "$model" \
     "$run/explorations.jsonl" -o "$run/candidates.jsonl" --resume

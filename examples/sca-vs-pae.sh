@@ -19,8 +19,7 @@ k=${SCA_SAMPLES:-4}
 unset SCA_ENV
 mkdir -p "$run/sca" "$run/pae"
 
-# Exit code 1 says "ran but produced nothing", which is a result; anything else stops here.
-unless_empty() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
+. "$(dirname -- "$0")/environment.sh"
 
 # The arm's model: the trained one, or the one it began with where no attempt was fit to be learnt from.
 learnt() { if [ -f "$run/$1/trained/config.json" ]; then echo "transformers:$run/$1/trained"; else echo "$model"; fi; }

@@ -13,8 +13,7 @@ set -eu
 model=${SCA_MODEL:?"name a model, as in SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct"}
 plugin=${model%%:*} options=${SCA_OPTIONS:+,$SCA_OPTIONS} env=${SCA_ENV:-calculation} run=${SCA_RUN:-runs/self-improve}
 unset SCA_ENV SCA_MODEL
-# Exit code 1 says "ran but produced nothing", which is a result; anything else stops here.
-unless_empty() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
+. "$(dirname -- "$0")/environment.sh"
 needs() { [ -s "$1" ] || { echo "$0: $2; a larger model or more candidates may do" >&2; exit 1; }; }
 train() {
     base=$1 save=$2 && shift 2

@@ -26,8 +26,7 @@ n=${SCA_CANDIDATES:-200}
 unset SCA_ENV SCA_MODEL
 mkdir -p "$run"
 
-# Exit code 1 says "ran but produced nothing", which is a result; anything else stops here.
-unless_empty() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
+. examples/environment.sh
 
 sca explore --env "$env" --model "$model" -n "$((n / 5 + 1))" -o "$run/explorations.jsonl" --resume
 unless_empty sca challenge --method "${SCA_METHOD:-solution-first}" -n "$n" --all --model "$model" \

@@ -26,8 +26,7 @@ others=${SCA_OTHER:-calculation:family=dna_sequencer calculation:family=travel_i
 unset SCA_MODEL
 mkdir -p "$run"
 
-# Exit code 1 says "ran but produced nothing", which is a result; anything else stops here.
-unless_empty() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
+. examples/environment.sh
 learnt() { if [ -f "$run/$1/config.json" ]; then echo "transformers:$run/$1"; else echo "$model"; fi; }
 
 tasks=${SCA_TASKS:-$run/tasks.jsonl}

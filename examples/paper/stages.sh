@@ -39,9 +39,11 @@ unset SCA_ENV SCA_MODEL
 export CUDA_VISIBLE_DEVICES=0 # of training; servers get their own
 [ "$gpus" -ge 2 ] || { echo "$0: SCA_GPUS=$gpus: two models are served side by side" >&2; exit 2; }
 
-# Run one stage, or print it. Exit code 1 says "ran but produced nothing", which is a result; anything else stops here.
+. examples/environment.sh
+
+# Run one stage, or print it.
 stage() {
-    if [ "$listing" ]; then printf '%s\n' "$*"; else "$@" || [ $? -eq 1 ]; fi
+    if [ "$listing" ]; then printf '%s\n' "$*"; else unless_empty "$@"; fi
 }
 
 # first N FILE OUT: the first N records of a file.
