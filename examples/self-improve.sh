@@ -7,7 +7,7 @@
 #
 # SCA_MODEL=PLUGIN:NAME  challenger and learner, of a plugin that loads trained weights too   SCA_OPTIONS=k=v,…  of it
 # SCA_ENV=NAME (calculation)   SCA_RUN=DIR (runs/self-improve)   SCA_SEEDS='0 1 2' (0)   SCA_ROUNDS=N (1)
-# SCA_EXPLORATIONS=N (64)   SCA_CANDIDATES=N (240)   SCA_SAMPLES=K  attempts at each task (2)
+# SCA_EXPLORATIONS=N (64)   SCA_CANDIDATES=N (320)   SCA_CALLS=K  of a program at most (4)   SCA_SAMPLES=K  attempts (2)
 # SCA_EVAL=N  held-out tasks (all)   SCA_CONTROLS=''  leaves out the controls, which follow the last round
 set -eu
 model=${SCA_MODEL:?"name a model, as in SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct"}
@@ -34,8 +34,8 @@ for seed in ${SCA_SEEDS:-0}; do
         here=$run/seed-$seed/round-$round && mkdir -p "$here"
         sca explore --env "$env" --model "$learner$options" -n "${SCA_EXPLORATIONS:-64}" --seed "$seed$round" \
             -o "$here/explorations.jsonl" --resume
-        unless_empty sca challenge --method compose --model "$learner$options" -n "${SCA_CANDIDATES:-240}" --all \
-            --seed "$seed$round" "$here/explorations.jsonl" ${known:+"$known"} -o "$here/candidates.jsonl" --resume
+        unless_empty sca challenge --method compose --calls "${SCA_CALLS:-4}" -n "${SCA_CANDIDATES:-320}" --all \
+            --model "$learner$options" --seed "$seed$round" "$here/explorations.jsonl" ${known:+"$known"} -o "$here/candidates.jsonl" --resume
         unless_empty sca verify "$here/candidates.jsonl" ${known:+--seen "$known"} -o "$here/tasks.jsonl" --resume
         needs "$here/tasks.jsonl" "round $round: no new task proved itself"
         cat ${known:+"$known"} "$here/tasks.jsonl" >"$here/known.jsonl"

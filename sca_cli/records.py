@@ -275,6 +275,13 @@ class Task(Record, tag_field="kind", tag="task", kw_only=True):
     verdict: Verdict | None = None
     """What `sca verify` found; absent before."""
 
+    @property
+    def kept(self) -> bool | None:
+        """Whether `sca verify` kept it; None where nobody has verified it."""
+        if self.error is not None:
+            return False
+        return self.verdict.passed if self.verdict else None
+
 
 class Rollout(Record, tag_field="kind", tag="rollout", kw_only=True):
     """One attempt at a task."""

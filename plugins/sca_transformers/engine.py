@@ -2,7 +2,9 @@
 
 A step drops cancelled rows, admits waiting ones into free slots, and runs the model once over all rows. A
 newcomer's prompt is computed only beyond the longest prefix that a running or a finished row already holds;
-among newcomers that share a prefix nobody holds yet, one goes first and the others copy from it.
+among newcomers that share a prefix nobody holds yet, one goes first and the others copy from it. The last token
+of a prompt runs with everybody's next token: the vocabulary's matrix, which costs as much for one row as for
+eight, is multiplied once a step.
 
 The same rows in the same order give the same tokens. Which rows run beside each other depends on when
 requests arrive, and matrix products of another batch size round differently: in bfloat16 a near tie may
@@ -158,13 +160,12 @@ class Engine:
                 self._reuse(slot, row)
             for start, end in self._groups(first):
                 self._prefill(start, end)
-            for slot in reversed(range(first, len(self._running))):
-                self._settle(slot)
 
     def _next_wave(self) -> list[Row]:
         """Take the rows to be computed together: none that could copy from another one of them instead."""
         wave: list[Row] = []
         deferred: list[Row] = []
+        new: dict[int, int] = {}  # row → tokens that nobody holds
         room = self._batch - len(self._running)
         while self._waiting and len(wave) < room:
             row = self._waiting.popleft()
@@ -176,8 +177,9 @@ class Engine:
             )
             later = any(common_prefix(row.prompt, other.prompt) >= held + _WORTH_WAITING for other in wave)
             (deferred if later else wave).append(row)
+            new[id(row)] = len(row.prompt) - held
         self._waiting.extendleft(reversed(deferred))
-        return sorted(wave, key=lambda row: len(row.prompt))
+        return sorted(wave, key=lambda row: new[id(row)])
 
     def _reuse(self, slot: int, row: Row) -> None:
         """Copy the longest prefix that anybody holds into the row's slot."""
@@ -186,22 +188,23 @@ class Engine:
             ((common_prefix(row.prompt, other.prompt[: other.length]), n) for n, other in enumerate(self._running)),
             default=(0, 0),
         )
-        row.length = min(max(held, beside), len(row.prompt) - 1)  # the last token must run: it gives the logits
+        row.length = min(max(held, beside), len(row.prompt) - 1)  # the last token runs in the next step
         if held > beside:
             self._cache.put(slot, taken, row.length)
         elif row.length:
             self._cache.copy(source, slot, row.length)
 
     def _groups(self, first: int) -> list[tuple[int, int]]:
-        """Return ranges of new slots whose padded size fits in one forward pass."""
+        """Return ranges of new slots whose padded size fits in one forward pass, and is half padding at most."""
         groups: list[tuple[int, int]] = []
         start = first
         while start < len(self._running):
-            end, longest = start, 0
+            end, longest, filled = start, 0, 0
             while end < len(self._running):
                 row = self._running[end]
-                longest = max(longest, len(row.prompt) - row.length)
-                if end > start and longest * (end + 1 - start) > self._prefill_tokens:
+                longest = max(longest, len(row.prompt) - 1 - row.length)
+                filled += len(row.prompt) - 1 - row.length
+                if end > start and longest * (end + 1 - start) > min(self._prefill_tokens, 2 * filled):
                     break
                 end += 1
             groups.append((start, end))
@@ -209,66 +212,64 @@ class Engine:
         return groups
 
     def _prefill(self, start: int, end: int) -> None:
-        """Compute the prompts of consecutive slots and sample each row's first token.
+        """Compute the prompts of consecutive slots up to their last tokens.
 
-        Rows end together (padding stands on the left), so that the last position gives the logits of all of
-        them; padding writes to the scratch column.
+        Rows end together: padding stands on the left and writes to the scratch column.
         """
         rows = self._running[start:end]
-        longest = max(len(row.prompt) - row.length for row in rows)
+        longest = max(len(row.prompt) - 1 - row.length for row in rows)
         tokens = np.zeros((len(rows), longest), dtype=np.int64)
         positions = np.full((len(rows), longest), -1, dtype=np.int64)
         for index, row in enumerate(rows):
-            new = len(row.prompt) - row.length
-            tokens[index, longest - new :] = row.prompt[row.length :]
-            positions[index, longest - new :] = np.arange(row.length, len(row.prompt))
+            new = len(row.prompt) - 1 - row.length
+            tokens[index, longest - new :] = row.prompt[row.length : -1]
+            positions[index, longest - new :] = np.arange(row.length, len(row.prompt) - 1)
         piece = max(1, self._prefill_tokens // len(rows))
         for at in range(0, longest, piece):
-            logits = self._forward(start, tokens[:, at : at + piece], positions[:, at : at + piece])
+            self._forward(self._model.base_model, start, tokens[:, at : at + piece], positions[:, at : at + piece])
         for row in rows:
-            row.length = len(row.prompt)
-        self._extend(rows, logits)
+            row.length = len(row.prompt) - 1
 
     # ------------------------------------------------------------ decoding
 
     def _decode(self) -> None:
         rows = self._running
         self._cache.reserve(len(rows), max(row.length for row in rows) + 1)
-        tokens = np.array([[row.tokens[-1]] for row in rows])
+        tokens = np.array([[(row.tokens or row.prompt)[-1]] for row in rows])
         positions = np.array([[row.length] for row in rows])
-        logits = self._forward(0, tokens, positions)
+        output = self._forward(self._model, 0, tokens, positions, logits_to_keep=1)
         for row in rows:
             row.length += 1
-        self._extend(rows, logits)
+        self._extend(rows, output.logits[:, -1])
         for slot in reversed(range(len(rows))):
             self._settle(slot)
 
-    def _forward(self, first: int, tokens: Any, positions: Any) -> torch.Tensor:
-        """Run the model over rows in consecutive slots.
+    def _forward(self, model: Any, first: int, tokens: Any, positions: Any, **given: int) -> Any:
+        """Run the model, or its body without the vocabulary's matrix, over rows in consecutive slots.
 
         Args:
+            model: which.
             first: slot of the first row.
             tokens: (rows, n) token ids.
             positions: (rows, n); -1 is padding.
+            given: further arguments of the model.
 
         Returns:
-            Logits after the last token, (rows, vocabulary).
+            What the model returns.
         """
         device = self._model.device
         width = int(positions.max()) + 1
         columns = torch.from_numpy(np.where(positions < 0, self._cache.scratch, positions)).to(device)
         at = torch.from_numpy(np.maximum(positions, 0)).to(device)
         self._cache.aim(first, columns, width)
-        output = self._model(
+        return model(
             input_ids=torch.from_numpy(tokens).to(device),
             attention_mask=causal_mask(at, width),
             position_ids=at,
             past_key_values=self._cache,
             use_cache=True,
-            logits_to_keep=1,
+            **given,
         )
-        logits: torch.Tensor = output.logits[:, -1]
-        return logits
 
     def _extend(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         tokens, logprobs = choose(logits, [row.dice for row in rows])

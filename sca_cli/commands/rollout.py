@@ -140,7 +140,7 @@ def attempt_name(item: tuple[Task, int]) -> str:
 
 def worth_attempting(tasks: Iterable[Task]) -> Iterator[Task]:
     """Leave out tasks that `verify` turned down, or that could not be read."""
-    return (task for task in tasks if task.error is None and (task.verdict is None or task.verdict.passed))
+    return (task for task in tasks if task.kept is not False)
 
 
 def command(

@@ -16,18 +16,19 @@ shares by number of calls, and cover the ordered pairs of tools (an addition to 
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from sca_cli import source
 from sca_cli.methods import Dropped, Workshop, in_words, rejected
 from sca_cli.methods.plan import Composed
 from sca_cli.methods.questions import first_sentence, instruction_problem, step_problem, written
-from sca_cli.methods.steps import Step, pairs, program
-from sca_cli.records import JSON, Task
+from sca_cli.methods.steps import pairs, program
+from sca_cli.records import Task
 
 INSTRUCTION_CANDIDATES = 6
-"""Of the question of a single call, or of the sentence of each of several."""
+"""At most, of the question of a single call, or of the sentence of each of several."""
+ASKED_AT_ONCE = 2
+"""As many are asked for until one will do: the first or second mostly does."""
 INSTRUCTION_TOKENS = 96
 
 
@@ -62,50 +63,51 @@ async def _instruction(workshop: Workshop, composed: Composed, seed: int, replie
     Raises:
         Dropped: what the model wrote will not do; it is in `replies`.
     """
-    alone = len(composed.steps) == 1
-    asked = [
-        workshop.ask(
+    places = range(len(composed.steps))
+    asked = await asyncio.gather(*(_sentence(workshop, composed, place, seed) for place in places))
+    for texts, _ in asked:
+        replies += texts
+    for _, problem in asked:
+        if problem:
+            raise Dropped(f"instruction: {problem}")
+    return " ".join([*(texts[-1] for texts, _ in asked), *in_words.part(composed.answer)])
+
+
+async def _sentence(workshop: Workshop, composed: Composed, place: int, seed: int) -> tuple[list[str], str]:
+    """Ask for a text that says what a step does, all of it and nothing else, until one does.
+
+    Returns:
+        The texts, the one that will do last; what is wrong with most of them, or "".
+    """
+    steps, step = composed.steps, composed.steps[place]
+    alone = len(steps) == 1
+    facts = source.literals(source.parse(program([step.alone()])))
+    names = [tool.name for tool in workshop.tools]
+    texts: list[str] = []
+    problems: Counter[str] = Counter()
+    while len(texts) < INSTRUCTION_CANDIDATES:
+        completions = await workshop.ask(
             "compose-question" if alone else "compose-step",
-            seed + INSTRUCTION_CANDIDATES * place,
-            count=INSTRUCTION_CANDIDATES,
+            seed + INSTRUCTION_CANDIDATES * place + len(texts),
+            count=ASKED_AT_ONCE,
             most=INSTRUCTION_TOKENS,
-            call=in_words.call(composed.steps, place),
+            call=in_words.call(steps, place),
             meaning=first_sentence(step.tool.description) + ".",
-            values=", ".join(map(str, [*_facts(step), *in_words.mentioned(composed.steps, place)])) or "nothing",
+            values=", ".join(map(str, [*facts, *in_words.mentioned(steps, place)])) or "nothing",
             request=workshop.request(composed.world) if alone else "",
         )
-        for place, step in enumerate(composed.steps)
-    ]
-    sentences = []
-    for place, completions in enumerate(await asyncio.gather(*asked)):
-        texts = [written(completion.text) for completion in completions]
-        replies += texts
-        sentences.append(_sentence(texts, composed, place, [tool.name for tool in workshop.tools]))
-    return " ".join([*sentences, *in_words.part(composed.answer)])
-
-
-def _sentence(texts: Sequence[str], composed: Composed, place: int, tools: list[str]) -> str:
-    """Return the first text that asks for what a step does, for all of it and nothing else.
-
-    Raises:
-        Dropped: none does.
-    """
-    step = composed.steps[place]
-    facts, call = _facts(step), in_words.call(composed.steps, place)
-    references = in_words.references(composed.steps, place)
-    problems = []
-    for text in texts:
-        problem = step_problem(text, call, facts, references, step.tool)
-        problem = problem or instruction_problem(text, facts, composed.result, tools)
-        if not problem:
-            whole = text if text[-1] in ".?!" else f"{text}."
-            return re.sub("['\"]((?:that|the \\w+) result)['\"]", r"\1", whole)
-        problems.append(problem)
-    raise Dropped(f"instruction: {Counter(problems).most_common(1)[0][0]}")
-
-
-def _facts(step: Step) -> list[JSON]:
-    return source.literals(source.parse(program([step.alone()])))
+        for text in (written(completion.text) for completion in completions):
+            problem = step_problem(
+                text, in_words.call(steps, place), facts, in_words.references(steps, place), step.tool
+            )
+            problem = problem or instruction_problem(text, facts, composed.result, names)
+            texts.append(text)
+            if not problem:
+                whole = text if text[-1] in ".?!" else f"{text}."
+                texts[-1] = re.sub("['\"]((?:that|the \\w+) result)['\"]", r"\1", whole)
+                return texts, ""
+            problems[problem] += 1
+    return texts, problems.most_common(1)[0][0]
 
 
 def _origin(composed: Composed) -> dict[str, Any]:

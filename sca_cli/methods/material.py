@@ -111,13 +111,8 @@ class Material:
         return self._known
 
 
-def proven(task: Task) -> bool:
-    """Whether `sca verify` kept the task."""
-    return bool(task.error is None and task.verdict and task.verdict.passed and task.verdict.checks)
-
-
 def _calls_of(task: Task) -> list[Observation]:
-    return (task.verdict and proven(task) and task.verdict.solution_calls()) or []
+    return (task.kept and task.verdict and task.verdict.solution_calls()) or []
 
 
 def _key(call: Observation) -> str:

@@ -10,7 +10,7 @@ from sca_cli.errors import RecordError, WorldError
 from sca_cli.methods import Dropped, composer
 from sca_cli.methods.composer import Coverage, Unfit
 from sca_cli.methods.links import Link, links, parts
-from sca_cli.methods.material import Material, proven, short
+from sca_cli.methods.material import Material, short
 from sca_cli.methods.observed import NothingObserved, check_of
 from sca_cli.methods.questions import NotWorthAsking
 from sca_cli.methods.steps import Step, program
@@ -80,7 +80,7 @@ class Plan:
                     f"task {record.id} is held out for evaluation",
                     "programs composed of its calls would make every later score worthless",
                 )
-            if isinstance(record, Task) and not proven(record):
+            if isinstance(record, Task) and not record.kept:
                 self.unproven += 1
             elif record.error is None:
                 self._material(record.env).add(record)

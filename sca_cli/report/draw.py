@@ -52,7 +52,7 @@ class Draw:
 
     def offer(self, task: Task) -> Reading | None:
         """Take in a task, if it is verified and among those of lowest rank; return what is kept of it."""
-        if not task.verdict or not task.verdict.passed:
+        if not task.kept:
             return None
         stratum = self._strata.setdefault(min(_calls(task), MOST_CALLS), {})
         rank = hashlib.sha256(f"{self._seed}:{task.id}".encode()).digest()

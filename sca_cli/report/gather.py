@@ -118,7 +118,7 @@ class Gathered:
         self.envs.add(str(task.env))
         self.draw.offer(task)
         candidate = _digest("task", arm, task.id, _maker(task), task.error is not None)
-        if task.verdict is None and task.error is None:
+        if task.kept is None:
             if candidate not in self._seen and task.split == "train":
                 self._unproven[candidate] = (arm, task.env.name, method_of(task))
             return

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from sca_cli.errors import PluginError, ToolError, UsageError
+from sca_cli.errors import MissingError, PluginError, ToolError, UsageError
 from sca_cli.interfaces import Environment, Tool, tool
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.audit import refuse_evaluators
@@ -63,8 +63,10 @@ def build(target: str, options: dict[str, str]) -> Environment:
         if "unexpected keyword argument" in str(error):
             raise UsageError(str(error)) from error
         raise
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{type(error).__name__}: {error}") from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise MissingError(str(error)) from error
     if not isinstance(environment, Environment):
         raise PluginError(f"it is a {type(environment).__name__}, not a sca_cli.Environment")
     refuse_evaluators(environment)

@@ -28,16 +28,16 @@ def proven_tasks(records: Iterable[Task | Rollout], tally: Tally) -> Iterator[Ta
         if task.id in seen:
             continue
         seen.add(task.id)
-        if task.error is None and task.verdict is None:
+        if task.kept is None:
             raise RecordError(
                 f"task {task.id} has no verdict: nothing proves its solution",
                 "sca verify tasks.jsonl | sca train --on solutions --save DIR",
             )
-        if task.error is not None or task.verdict is None or not task.verdict.passed:
+        if task.kept:
+            yield task
+        else:
             tally.read += 1
             tally.unproven += 1
-        else:
-            yield task
 
 
 def demonstrations(

@@ -221,7 +221,7 @@ def test_output_that_is_kept_whole_is_found(patient: Any, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Guest, "drain", drain)
     limits = Limits(wall_s=3.0)
-    with pytest.raises(Failed, match="instead of the limit 'output'"):
+    with pytest.raises(Failed, match="limit 'output'"):
         probes.output(patient(limits))
     with pytest.raises(Failed, match="it grew by"):
         probes.flat(patient(limits))

@@ -83,7 +83,7 @@ def reference(directory: Path, prompt_ids: list[int], new_tokens: int) -> list[i
 def tokens_run(model: TransformersModel) -> list[int]:
     """Return a list that grows by the number of tokens (padding included) of each forward pass."""
     sizes: list[int] = []
-    network = model._engine._model
+    network = model._engine._model.base_model
     network.register_forward_pre_hook(lambda _, __, kwargs: sizes.append(kwargs["input_ids"].numel()), with_kwargs=True)
     return sizes
 

@@ -15,7 +15,7 @@ from sca_retail.environment import Retail
 from sca_retail.variation import STATUSES
 
 from sca_cli import ToolError
-from sca_cli.errors import UsageError
+from sca_cli.errors import MissingError
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, decode
 from sca_cli.sandbox import Sandbox
@@ -534,7 +534,7 @@ def test_a_world_reads_the_directory_that_an_option_names(sandbox: Sandbox, tmp_
     with sandbox.session(env, 0) as session:
         assert session.state() == records()
         assert session.call("find_user_id_by_email", ["ada.moss@example.com"]).result == "u1"
-    with pytest.raises(UsageError, match="no such directory"):
+    with pytest.raises(MissingError, match="no such directory"):
         sandbox.describe(EnvSpec(name="retail", options={"data": str(tmp_path / "nowhere")}))
 
 
