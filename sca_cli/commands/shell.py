@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -151,8 +152,14 @@ def say(text: str, *, quiet: bool) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+_TOLD_EVERY_S = 60.0
+"""Time between two lines of progress in a log."""
+
+
 class Meter:
-    """Progress on standard error: rate, time left, yield so far. Only on a terminal, and not with `--quiet`.
+    """Progress on standard error, but not with `--quiet`: rate, time left, yield so far.
+
+    Where standard error is no terminal, it is a line a minute.
 
     Args:
         verb: what is shown at the left.
@@ -161,10 +168,11 @@ class Meter:
 
     def __init__(self, verb: str, total: int | None, *, quiet: bool) -> None:
         self._verb, self._total = verb, total
-        self._shown = not quiet and sys.stderr.isatty()
+        self._quiet, self._shown = quiet, not quiet and sys.stderr.isatty()
+        self._told = time.monotonic()
         self._progress: Progress | None = None
         self._task: Any = None
-        self.inputs = self.kept = 0
+        self.inputs = self.kept = self._before = 0
 
     def __enter__(self) -> "Meter":
         if self._shown:
@@ -201,6 +209,7 @@ class Meter:
 
     def begin_at(self, finished: int) -> None:
         """Count inputs that an earlier run finished."""
+        self._before = finished
         if self._progress is not None and finished:
             self._progress.update(self._task, completed=finished)
 
@@ -208,7 +217,10 @@ class Meter:
         """Count one input and what it gave."""
         self.inputs += 1
         self.kept += kept
-        if self._progress is not None:
+        if self._progress is None:
+            of = "" if self._total is None else f" of {self._total}"
+            self._tell(f"{self._before + self.inputs}{of}, kept {self.kept} ({self.kept / self.inputs:.0%})")
+        else:
             speed = self._progress.tasks[0].speed
             self._progress.update(
                 self._task,
@@ -219,5 +231,12 @@ class Meter:
 
     def status(self, text: str) -> None:
         """Show what is being done now, where there is no count."""
-        if self._progress is not None:
+        if self._progress is None:
+            self._tell(text)
+        else:
             self._progress.update(self._task, description=f"sca {self._verb}: {text}")
+
+    def _tell(self, text: str) -> None:
+        if time.monotonic() - self._told >= _TOLD_EVERY_S:
+            say(f"sca {self._verb}: {text}", quiet=self._quiet)
+            self._told = time.monotonic()
