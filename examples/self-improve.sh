@@ -1,13 +1,13 @@
 #!/bin/sh
 # Self-improvement on composed tasks, start to end, with controls: explore, challenge, verify, train on the tasks' own
-# solutions, drop the tasks that the updated model reads differently, roll out, train again, evaluate. Leaves a report.
+# solutions, roll out, drop the tasks that the updated model reads differently, train again, evaluate. Leaves a report.
 # Each stage is a file in $SCA_RUN; run it again, and it goes on where it stopped. Longer runs: experiments/README.md.
 #
 #   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/self-improve.sh     hours on two cores; not timed whole yet
 #
 # SCA_MODEL=PLUGIN:NAME  challenger and learner, of a plugin that loads trained weights too   SCA_OPTIONS=k=v,…  of it
 # SCA_ENV=NAME (calculation)   SCA_RUN=DIR (runs/self-improve)   SCA_SEEDS='0 1 2' (0)   SCA_ROUNDS=N (1)
-# SCA_EXPLORATIONS=N (64)   SCA_CANDIDATES=N (320)   SCA_CALLS=K  of a program at most (4)   SCA_SAMPLES=K  attempts (2)
+# SCA_EXPLORATIONS=N (64)   SCA_CANDIDATES=N (320)   SCA_CALLS=K  of a program at most (4)   SCA_SAMPLES=K  attempts (3)
 # SCA_EVAL=N  held-out tasks (all)   SCA_CONTROLS=''  leaves out the controls, which follow the last round
 set -eu
 model=${SCA_MODEL:?"name a model, as in SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct"}
@@ -19,7 +19,6 @@ train() {
     base=$1 save=$2 && shift 2
     sca train --base "$base" --save "$save" -o "$save.jsonl" --seed "$seed" --resume --balance calls --times --on "$@"
 }
-attempt() { sca rollout "$1" --model "$2" -k "$3" -o "$4" --direct --seed "$seed" --resume; }
 evaluate() { sca eval --env "$env" -k 3 ${SCA_EVAL:+-n "$SCA_EVAL"} --max-tokens 256 --seed "$seed" --resume "$@"; }
 compare() { # with the model as it was, whose attempts in $before are made once a seed
     for file in eval.jsonl eval.jsonl.journal; do cp "$before-$file" "$1-$file"; done
@@ -35,15 +34,16 @@ for seed in ${SCA_SEEDS:-0}; do
         sca explore --env "$env" --model "$learner$options" -n "${SCA_EXPLORATIONS:-64}" --seed "$seed$round" \
             -o "$here/explorations.jsonl" --resume
         unless_empty sca challenge --method compose --calls "${SCA_CALLS:-4}" -n "${SCA_CANDIDATES:-320}" --all \
-            --model "$learner$options" --seed "$seed$round" "$here/explorations.jsonl" ${known:+"$known"} -o "$here/candidates.jsonl" --resume
+            --model "$learner$options" --seed "$seed$round" "$here/explorations.jsonl" ${known:+"$known"} \
+            -o "$here/candidates.jsonl" --resume
         unless_empty sca verify "$here/candidates.jsonl" ${known:+--seen "$known"} -o "$here/tasks.jsonl" --resume
         needs "$here/tasks.jsonl" "round $round: no new task proved itself"
         cat ${known:+"$known"} "$here/tasks.jsonl" >"$here/known.jsonl"
         train "${learner#*:}" "$here/solutions" solutions "$here/tasks.jsonl"
-        unless_empty sca verify --paper --attempts 3 --agree "$plugin:$here/solutions$options" --seed "$seed" \
-            "$here/tasks.jsonl" -o "$here/agreed.jsonl" --rejected "$here/disagreed.jsonl" --resume
+        unless_empty sca verify --paper --agree "$plugin:$here/solutions$options" --attempts "${SCA_SAMPLES:-3}" \
+            --seed "$seed" "$here/tasks.jsonl" -o "$here/agreed.jsonl" --rejected "$here/disagreed.jsonl" \
+            --rollouts "$here/rollouts.jsonl" --resume
         needs "$here/agreed.jsonl" "round $round: the updated model reads every task differently"
-        attempt "$here/agreed.jsonl" "$plugin:$here/solutions$options" "${SCA_SAMPLES:-2}" "$here/rollouts.jsonl"
         train "$here/solutions" "$here/trained" rollouts "$here/rollouts.jsonl"
         compare "$here/trained"
         learner=$plugin:$here/trained known=$here/known.jsonl
@@ -51,7 +51,8 @@ for seed in ${SCA_SEEDS:-0}; do
     for control in ${SCA_CONTROLS-shuffled-solutions one-call-only random-rollouts}; do
         arm=$run/seed-$seed/controls/$control on=solutions data=$here/tasks.jsonl && mkdir -p "$arm"
         [ "$control" != random-rollouts ] || on=rollouts data=$arm/rollouts.jsonl
-        [ $on = solutions ] || attempt "$here/tasks.jsonl" "$model$options" 2 "$data"
+        [ $on = solutions ] ||
+            sca rollout "$here/tasks.jsonl" --model "$model$options" -k 2 --direct --seed "$seed" -o "$data" --resume
         unless_empty train "${model#*:}" "$arm/trained" $on "$data" --control "$control" --like "$here/solutions.jsonl"
         [ ! -f "$arm/trained/config.json" ] || compare "$arm/trained"
     done

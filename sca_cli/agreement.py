@@ -21,11 +21,11 @@ def agreement(rollouts: Sequence[Rollout]) -> tuple[Agreement, list[Finding]]:
     nobody solves is not called hard but unsolved.
     """
     judged = [rollout for rollout in rollouts if rollout.outcome != "invalid"]
-    outcomes = {rollout.id: _outcome(rollout) for rollout in judged if _came_to_something(rollout)}
+    outcomes = {rollout.sample: _outcome(rollout) for rollout in judged if _came_to_something(rollout)}
     passed = sum(rollout.outcome == "pass" for rollout in judged)
     found = Agreement(attempts=len(judged), passed=passed)
     for outcome, count in Counter(outcomes.values()).most_common(1):
-        same = [rollout for rollout in judged if outcomes.get(rollout.id) == outcome]
+        same = [rollout for rollout in judged if outcomes.get(rollout.sample) == outcome]
         found.majority, found.answer = count, same[0].answer
         if 2 * count > len(outcomes) and count > 1 and all(rollout.outcome == "fail" for rollout in same):
             message = (

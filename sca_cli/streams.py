@@ -13,9 +13,10 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -225,12 +226,13 @@ class _WholeLines(io.RawIOBase):
 
 
 class Output:
-    """Where a command writes: kept records, rejected records, and the journal of finished inputs.
+    """Where a command writes: kept records, records beside them, and the journal of finished inputs.
 
     Args:
         path: a file, or `-` for standard output.
         rejected: a file for records that were turned down, or None.
-        inputs: the files that are read; neither of the two may be one of them.
+        rollouts: a file for the attempts that were made on the way, or None.
+        inputs: the files that are read; what is written may be none of them.
         resume: go on where the journal of `path` ends.
         settings: everything that decides what is written; a run can only be resumed with the same settings.
 
@@ -240,25 +242,38 @@ class Output:
     """
 
     def __init__(
-        self, path: str, *, rejected: str | None, resume: bool, settings: dict[str, Any], inputs: Iterable[str] = ()
+        self,
+        path: str,
+        *,
+        rejected: str | None,
+        rollouts: str | None = None,
+        resume: bool,
+        settings: dict[str, Any],
+        inputs: Iterable[str] = (),
     ) -> None:
-        for name in filter(None, (path, rejected)):
+        files = {
+            option: name for option, name in (("-o", path), ("--rejected", rejected), ("--rollouts", rollouts)) if name
+        }
+        for name in files.values():
             _refuse_overwriting(name, inputs)
         journalled = path != "-" and (os.path.isfile(path) or not os.path.exists(path))  # noqa: PTH110, PTH113  not /dev/full, not a named pipe
         if resume and not journalled:
             raise UsageError("--resume needs -o FILE", "the output file is the progress")
-        if rejected is not None and rejected == path:
-            raise UsageError("-o and --rejected name the same file")
+        for (one, name), (other, same) in combinations(files.items(), 2):
+            if name == same:
+                raise UsageError(f"{one} and {other} name the same file")
         self._files = ExitStack()
-        names = [path] if rejected is None else [path, rejected]
-        self._journal = _Journal(names, settings, resume) if journalled else None
+        self._journal = _Journal(files, settings, resume) if journalled else None
         self.begun_at = self.finished = self._journal.finished if self._journal else 0
         """Inputs that an earlier run finished; they are not done again."""
-        offsets = self._journal.offsets if self._journal and self._journal.offsets else [0] * len(names)
+        offsets = self._journal.offsets if self._journal and self._journal.offsets else [0] * len(files)
         self.kept = _lines_within(path, offsets[0])
         """Records in `path`, those of an earlier run included."""
-        self._raw = [self._open(name, offset) for name, offset in zip(names, offsets, strict=True)]
-        self._writers = [jsonlines.Writer(raw, dumps=msgspec.json.encode, flush=True) for raw in self._raw]  # type: ignore[arg-type]
+        self._raw = [self._open(name, offset) for name, offset in zip(files.values(), offsets, strict=True)]
+        self._writers = {
+            option: jsonlines.Writer(raw, dumps=msgspec.json.encode, flush=True)  # type: ignore[arg-type]
+            for option, raw in zip(files, self._raw, strict=True)
+        }
 
     def _open(self, name: str, offset: int) -> _WholeLines:
         if name == "-":
@@ -296,14 +311,14 @@ class Output:
             )
         return iterator
 
-    def write(self, identity: str, kept: Iterable[Record], rejected: Iterable[Record] = ()) -> None:
+    def write(
+        self, identity: str, kept: Sequence[Record], rejected: Sequence[Record] = (), rollouts: Sequence[Record] = ()
+    ) -> None:
         """Write what came of one input, then note that it is finished."""
-        for record in kept:
-            self._writers[0].write(sealed(record))
-            self.kept += 1
-        if len(self._writers) > 1:
-            for record in rejected:
-                self._writers[1].write(sealed(record))
+        self.kept += len(kept)
+        for option, records in (("-o", kept), ("--rejected", rejected), ("--rollouts", rollouts)):
+            for record in records if option in self._writers else ():
+                self._writers[option].write(sealed(record))
         if self._journal:
             self.finished += 1
             self._journal.note(self.finished, identity, [raw.tell() if raw.seekable_file else 0 for raw in self._raw])
@@ -353,13 +368,13 @@ class _Journal:
     """`FILE.journal` beside an output file: a line of settings, then a line for every finished input.
 
     Args:
-        names: the output file, and the file of rejected records if there is one.
+        files: option → file: the output, and what is written beside it.
         settings: as `Output`.
         resume: as `Output`.
     """
 
-    def __init__(self, names: list[str], settings: dict[str, Any], resume: bool) -> None:
-        output = Path(names[0])
+    def __init__(self, files: dict[str, str], settings: dict[str, Any], resume: bool) -> None:
+        output = Path(files["-o"])
         self._path = output.with_name(output.name + ".journal")
         self._descriptor = -1
         self.finished, self.last, self.offsets = 0, "", list[int]()
@@ -371,7 +386,7 @@ class _Journal:
                 changed = sorted(k for k in settings | begun["settings"] if settings.get(k) != begun["settings"].get(k))
                 raise UsageError(f"--resume: {output} was begun with other settings: {', '.join(changed)}")
             if len(lines) > 1:
-                self._go_on(lines[1:], names)
+                self._go_on(lines[1:], begun.get("files", list(files)), files)
         elif lines and output.exists() and output.stat().st_size and not self._is_complete(lines):
             raise UsageError(
                 f"{output} holds an unfinished run", f"go on with --resume, or remove {output} and {self._path.name}"
@@ -380,7 +395,7 @@ class _Journal:
             raise UsageError(
                 f"--resume: {output} has no journal", f"{self._path.name} is missing; remove {output} to begin again"
             )
-        self._head = msgspec.json.encode({"fingerprint": fingerprint, "settings": settings})
+        self._head = msgspec.json.encode({"fingerprint": fingerprint, "settings": settings, "files": list(files)})
         self._rewrite(complete=False)
 
     def _read(self) -> list[bytes]:
@@ -390,13 +405,14 @@ class _Journal:
             return []
         return whole.splitlines()
 
-    def _go_on(self, lines: list[bytes], names: list[str]) -> None:
+    def _go_on(self, lines: list[bytes], begun: list[str], files: dict[str, str]) -> None:
         """Take up the last progress whose output is all there: a machine that went down may have lost the rest."""
+        names = list(files.values())
+        for option in sorted({*begun} ^ {*files}):
+            raise UsageError(f"--resume: {names[0]} was begun {'with' if option in begun else 'without'} {option}")
         sizes = [os.path.getsize(name) if os.path.exists(name) else 0 for name in names]  # noqa: PTH110, PTH202  '-' is no path
         for line in reversed(lines):
             progress = msgspec.json.decode(line, type=_Progress)
-            if len(progress.offsets) != len(names):
-                raise UsageError(f"--resume: {names[0]} was begun {'without' if len(names) > 1 else 'with'} --rejected")
             if all(offset <= size for offset, size in zip(progress.offsets, sizes, strict=True)):
                 self.finished, self.last, self.offsets = progress.finished, progress.last, progress.offsets
                 return

@@ -33,6 +33,8 @@ class Done:
     """Names the input, so that `--resume` can tell that it is the same."""
     kept: list[Record] = field(default_factory=list)
     rejected: list[Record] = field(default_factory=list)
+    rollouts: list[Record] = field(default_factory=list)
+    """Attempts that were made on the way."""
 
 
 def sandbox_width() -> int:
@@ -133,7 +135,7 @@ def pump[T](
     try:
         for done in fanout.ordered(output.remaining(items, identify), work):
             settle(done)
-            output.write(done.identity, done.kept, done.rejected)
+            output.write(done.identity, done.kept, done.rejected, done.rollouts)
             meter.advance(len(done.kept))
             yield done
         complete = True

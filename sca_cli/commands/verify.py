@@ -29,11 +29,11 @@ from sca_cli.commands.shell import (
 )
 from sca_cli.doctor import layers
 from sca_cli.duplicates import Known
-from sca_cli.errors import ExitCode
+from sca_cli.errors import ExitCode, UsageError
 from sca_cli.fanout import Fanout
 from sca_cli.funnel import Funnel
 from sca_cli.interfaces import Sampling
-from sca_cli.records import Task, Verdict, sealed
+from sca_cli.records import Rollout, Task, Verdict
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 
@@ -52,21 +52,22 @@ class Proofs:
     strict: bool = False
     attempts: Attempts | None = None
 
-    async def verdict(self, sandbox: Sandbox, task: Task) -> Verdict:
-        """Prove one task.
+    async def verdict(self, sandbox: Sandbox, task: Task) -> tuple[Verdict, list[Rollout]]:
+        """Prove one task; return the attempts at it too.
 
         Raises:
             SandboxError, MissingError, PluginError: as `checks.verify`.
         """
         verdict = await asyncio.to_thread(checks.verify, sandbox, task, self.stages, strict=self.strict)
+        rollouts: list[Rollout] = []
         if verdict.passed and self.attempts:
             samples = range(self.attempts.samples)
             rollouts = await asyncio.gather(*(self.attempts.attempt(task, sample) for sample in samples))
-            verdict.agreement, found = agreement([sealed(rollout) for rollout in rollouts])
+            verdict.agreement, found = agreement(rollouts)
             verdict.findings += found
             if any(finding.rejects or self.strict for finding in found):
                 checks.reject(verdict, "agreement")
-        return verdict
+        return verdict, rollouts
 
 
 def run(
@@ -97,13 +98,14 @@ def run(
 
     async def work(task: Task) -> Done:
         passed = False
+        rollouts: list[Rollout] = []
         if task.error is None:
-            task.verdict = await proofs.verdict(sandbox, task)
+            task.verdict, rollouts = await proofs.verdict(sandbox, task)
             passed = task.verdict.passed
             task.calls = len(task.verdict.checks[0].calls)
             if not times:
                 checks.without_times(task.verdict)
-        return Done(task.id, [task] if passed or keep_all else [], [] if passed else [task])
+        return Done(task.id, [task] if passed or keep_all else [], [] if passed else [task], [*rollouts])
 
     def settle(done: Done) -> None:
         for task in done.kept:
@@ -117,6 +119,8 @@ def run(
                 done.rejected.append(task)
             else:
                 known.add(task)
+        if done.rejected:
+            done.rollouts.clear()
         if done.rejected and not keep_all:
             done.kept.clear()
 
@@ -174,6 +178,15 @@ def command(
         ),
     ] = None,
     attempts: Annotated[int, typer.Option("--attempts", min=2, help="With --agree: attempts at each task.")] = 5,
+    rollouts: Annotated[
+        str | None,
+        typer.Option(
+            "--rollouts",
+            metavar="FILE",
+            help="With --agree: keep the attempts at tasks that pass in FILE, to train on.",
+            show_default=False,
+        ),
+    ] = None,
     seed: options.Seed = 0,
     check_seconds: options.CheckSeconds = 10.0,
     cpu_seconds: options.CpuSeconds = 5,
@@ -201,6 +214,8 @@ def command(
         "no-op": no_op, "random": random, "wrong": wrong, "deterministic": deterministic, "tools": tools,
         "conditions": conditions, "leak": leak, "literals": literals, "duplicate": duplicate,
     }  # fmt: skip
+    if rollouts and not agree:
+        raise UsageError("--rollouts needs --agree MODEL", "only then are there attempts to keep")
     stages = frozenset(name for name, on in switches.items() if on and not paper)
     limits = Limits(check_seconds, cpu_seconds, memory_mb, output_bytes, reply_bytes, tool_calls)
     settings = {
@@ -215,7 +230,8 @@ def command(
         "limits": msgspec.to_builtins(limits),
         "times": times,
     }
-    sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=[*paths, *(seen or [])])
+    read_from = [*paths, *(seen or [])]
+    sink = Output(output, rejected=rejected, rollouts=rollouts, resume=resume, settings=settings, inputs=read_from)
     shown = [
         name
         for name in checks.STAGES

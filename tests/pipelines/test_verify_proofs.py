@@ -10,7 +10,7 @@ from conftest import BIN, environment
 from loop_script import code
 
 from sca_cli import streams
-from sca_cli.records import EnvSpec, Task, encode
+from sca_cli.records import EnvSpec, Rollout, Task, encode
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("no_strays")]
 
@@ -171,8 +171,14 @@ def test_attempts_tell_a_mislabelled_task_and_an_unsolved_one(
         {"when": "word stressed", "replies": [code("final_answer('it is {seed}')")]},
     )
     line = ["verify", "candidates", "--agree", model, "--attempts", "3", "-o", "kept", "--rejected", "fell", "-q"]
-    ended = sca(*line, *(["--strict"] if strict else []))
+    ended = sca(*line, "--rollouts", "tried", *(["--strict"] if strict else []))
     assert ended.returncode == 0, ended.stderr
+    tried = [rollout for rollout in streams.read([str(tmp_path / "tried")], Rollout)]
+    assert [(rollout.task, rollout.sample) for rollout in tried] == [
+        (task, sample) for task in written(tmp_path / "kept") for sample in range(3)
+    ]
+    assert len({rollout.id for rollout in tried}) == len(tried)
+    assert {rollout.outcome for rollout in tried[:3]} == {"pass"}
     found = {task.id: task for name in ("kept", "fell") for task in written(tmp_path / name)}
     verdicts = [task.verdict for task in (found[each] for each in ids) if task.verdict]
     assert [verdict.stage for verdict in verdicts] == ["kept", "agreement", "agreement" if strict else "kept"]
@@ -189,3 +195,12 @@ def test_attempts_tell_a_mislabelled_task_and_an_unsolved_one(
         ["mislabelled: 3 of 3 attempts come to 'Reknits', which the check refuses"],
         ["unsolved: none of 3 attempts passes"],
     ]
+
+
+def test_attempts_to_keep_need_somebody_who_makes_them(sca, write, tmp_path: Path) -> None:
+    """--rollouts without --agree is a mistake, and nothing is written."""
+    write("candidates", [backwards("drawer")])
+    ended = sca("verify", "candidates", "--rollouts", "tried")
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert b"--rollouts needs --agree MODEL" in ended.stderr
+    assert not (tmp_path / "tried").exists()

@@ -359,6 +359,30 @@ def test_rejected_comes_and_goes_with_the_run(tmp_path: Path) -> None:
         opened(out, resume=True)
 
 
+def test_rollouts_stand_beside_what_is_kept(tmp_path: Path) -> None:
+    """Records made on the way have a file of their own, which is cut back with the others when a run goes on."""
+    out, tried = tmp_path / "out", tmp_path / "tried"
+
+    def open_both(*, resume: bool, rollouts: Path | None = tried) -> Output:
+        return Output(
+            str(out), rejected=None, rollouts=str(rollouts) if rollouts else None, resume=resume, settings=SETTINGS
+        )
+
+    output = open_both(resume=False)
+    output.write("0", [task(0)], [task(1)], [task(2), task(3)])
+    with tried.open("ab") as file:
+        file.write(LINE + b"\n")
+    with pytest.raises(UsageError, match="was begun with --rollouts"):
+        open_both(resume=True, rollouts=None)
+    again = open_both(resume=True)
+    again.write("1", [], [], [task(4)])
+    again.close(complete=True)
+    read = [[made.instruction for made in read_all(str(path))] for path in (out, tried)]
+    assert read == [["task 0 "], ["task 2 ", "task 3 ", "task 4 "]]
+    with pytest.raises(UsageError, match="-o and --rollouts name the same file"):
+        open_both(resume=False, rollouts=out)
+
+
 def test_another_input_is_refused(tmp_path: Path) -> None:
     """The last input done must be where it was; an input that is shorter or different is not that of
     the run.
