@@ -1,13 +1,13 @@
 #!/bin/sh
-# Self-improvement on composed tasks, start to end, with controls: explore, challenge, verify, train on the tasks' own
-# solutions, roll out, drop the tasks that the updated model reads differently, train again, evaluate. Leaves a report.
-# Each stage is a file in $SCA_RUN; run it again, and it goes on where it stopped. Longer runs: experiments/README.md.
+# Self-improvement on composed tasks, start to end, with controls: explore, challenge, verify, train on the solutions of
+# two thirds, attempt the others, which the updated model does not know by heart, and drop those that it reads otherwise,
+# train on what passed, evaluate. Leaves a report. Each stage is a file in $SCA_RUN; run again, it goes on where it stopped.
 #
 #   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/self-improve.sh     hours on two cores; not timed whole yet
 #
 # SCA_MODEL=PLUGIN:NAME  challenger and learner, of a plugin that loads trained weights too   SCA_OPTIONS=k=v,…  of it
 # SCA_ENV=NAME (calculation)   SCA_RUN=DIR (runs/self-improve)   SCA_SEEDS='0 1 2' (0)   SCA_ROUNDS=N (1)
-# SCA_EXPLORATIONS=N (64)   SCA_CANDIDATES=N (320)   SCA_CALLS=K  of a program at most (4)   SCA_SAMPLES=K  attempts (3)
+# SCA_EXPLORATIONS=N (64)   SCA_CANDIDATES=N (320)   SCA_CALLS=K  of a program at most (4)   SCA_SAMPLES=K  attempts (4)
 # SCA_EVAL=N  held-out tasks (all)   SCA_CONTROLS=''  leaves out the controls, which follow the last round
 set -eu
 model=${SCA_MODEL:?"name a model, as in SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct"}
@@ -39,9 +39,11 @@ for seed in ${SCA_SEEDS:-0}; do
         unless_empty sca verify "$here/candidates.jsonl" ${known:+--seen "$known"} -o "$here/tasks.jsonl" --resume
         needs "$here/tasks.jsonl" "round $round: no new task proved itself"
         cat ${known:+"$known"} "$here/tasks.jsonl" >"$here/known.jsonl"
-        train "${learner#*:}" "$here/solutions" solutions "$here/tasks.jsonl"
-        unless_empty sca verify --paper --agree "$plugin:$here/solutions$options" --attempts "${SCA_SAMPLES:-3}" \
-            --seed "$seed" "$here/tasks.jsonl" -o "$here/agreed.jsonl" --rejected "$here/disagreed.jsonl" \
+        awk -v at="$here" '{ print >(at (NR % 3 == 2 ? "/fresh.jsonl" : "/taught.jsonl")) }' "$here/tasks.jsonl"
+        needs "$here/fresh.jsonl" "round $round: one new task is not enough"
+        train "${learner#*:}" "$here/solutions" solutions "$here/taught.jsonl"
+        unless_empty sca verify --paper --agree "$plugin:$here/solutions$options" --attempts "${SCA_SAMPLES:-4}" \
+            --seed "$seed" "$here/fresh.jsonl" -o "$here/agreed.jsonl" --rejected "$here/disagreed.jsonl" \
             --rollouts "$here/rollouts.jsonl" --resume
         needs "$here/agreed.jsonl" "round $round: the updated model reads every task differently"
         train "$here/solutions" "$here/trained" rollouts "$here/rollouts.jsonl"
@@ -49,10 +51,10 @@ for seed in ${SCA_SEEDS:-0}; do
         learner=$plugin:$here/trained known=$here/known.jsonl
     done
     for control in ${SCA_CONTROLS-shuffled-solutions one-call-only random-rollouts}; do
-        arm=$run/seed-$seed/controls/$control on=solutions data=$here/tasks.jsonl && mkdir -p "$arm"
+        arm=$run/seed-$seed/controls/$control on=solutions data=$here/taught.jsonl && mkdir -p "$arm"
         [ "$control" != random-rollouts ] || on=rollouts data=$arm/rollouts.jsonl
         [ $on = solutions ] ||
-            sca rollout "$here/tasks.jsonl" --model "$model$options" -k 2 --direct --seed "$seed" -o "$data" --resume
+            sca rollout "$here/taught.jsonl" --model "$model$options" -k 2 --direct --seed "$seed" -o "$data" --resume
         unless_empty train "${model#*:}" "$arm/trained" $on "$data" --control "$control" --like "$here/solutions.jsonl"
         [ ! -f "$arm/trained/config.json" ] || compare "$arm/trained"
     done

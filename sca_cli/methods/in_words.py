@@ -1,11 +1,13 @@
 """Calls of a composed program as they are shown to the model that puts them into words."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from sca_cli.methods.steps import Argument, Literal, Step, call_text
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+_ASKED = ("What is {}?", "Find {}.", "I need {}.", "Work out {}.", "Tell me {}.")
 _KEYS = re.compile(r"""\[('[^']*'|"[^"]*")\]|\[(\d+)\]""")
 
 
@@ -20,11 +22,12 @@ def call(steps: Sequence[Step], place: int) -> str:
     return call_text(steps[place], text, named=True)
 
 
-def references(steps: Sequence[Step], place: int) -> list[str]:
+def references(steps: Sequence[Step], place: int, *, all_of_them: bool = False) -> list[str]:
     """Return the words by which a step names the results that it takes: each must stand in its sentence.
 
-    The result of the step before goes without saying where it is all that a step takes, and its first argument, of
-    a fixed number: after "decode it", "reverse the text" is clear, and "find the smallest of 3 and 4" is not.
+    The result of the step before goes without saying (but not where `all_of_them` are asked for) if it is all that a
+    step takes, and its first argument, of a fixed number: after "decode it", "reverse the text" is clear, and "find the
+    smallest of 3 and 4" is not.
     """
     step = steps[place]
     uses = list(step.uses())
@@ -32,12 +35,38 @@ def references(steps: Sequence[Step], place: int) -> list[str]:
     first = next(iter(step.tool.parameters["properties"]), "")
     alone = [parameter for parameter, _, _ in uses] == [first] and first != step.tool.variadic()
     names = mentioned(steps, place)
-    return keys if alone and names == ["that result"] else [*names, *keys]
+    goes_without_saying = alone and names == ["that result"] and not all_of_them
+    return keys if goes_without_saying else [*names, *keys]
 
 
 def mentioned(steps: Sequence[Step], place: int) -> list[str]:
     """Return how a step names the results that it takes, those that go without saying included."""
     return [_reference(steps, use.step, place) for _, _, use in steps[place].uses()]
+
+
+def can_be_nested(steps: Sequence[Step]) -> bool:
+    """Tell whether phrases that name the results can be put into each other: each goes into one later call only."""
+    used = Counter(id(use.step) for step in steps for _, _, use in step.uses())
+    return not any(step.tool.writes for step in steps) and all(used[id(step)] == 1 for step in steps[:-1])
+
+
+def nested(steps: Sequence[Step], phrases: Sequence[str], answer: str, seed: int) -> str:
+    """Return the question for the last result, each result named by the phrase for it in place of `that result`.
+
+    Args:
+        steps: of a program that `can_be_nested`.
+        phrases: what the result of each step is called; those of earlier steps stand in it by `_reference`.
+        answer: what is asked for; @ stands for the last result.
+        seed: draws how it is asked for.
+    """
+    whole: list[str] = []
+    for place, phrase in enumerate(phrases):
+        text = phrase
+        for _, _, use in steps[place].uses():
+            number = next(number for number, step in enumerate(steps) if step is use.step)
+            text = text.replace(_reference(steps, use.step, place), f"\0{number}\0")
+        whole.append(re.sub("\0(\\d+)\0", lambda found: whole[int(found[1])], text))
+    return _ASKED[seed % len(_ASKED)].format(_accessed(answer, whole[-1]))
 
 
 def part(answer: str) -> Iterator[str]:

@@ -108,6 +108,19 @@ def step_problem(text: str, call: str, facts: list[JSON], references: Iterable[s
     return ""
 
 
+def phrase_problem(text: str, call: str, facts: list[JSON], references: Iterable[str], tool: Tool) -> str:
+    """Say what is wrong with a phrase that is to name what a call returns, or return "".
+
+    The arguments are those of `step_problem`.
+    """
+    references = list(references)
+    if not re.match(r"(the|all) ", text) or text[-1] in ".?!:" or ". " in text:
+        return "is no noun phrase"
+    if any(text.count(reference) > 1 for reference in references):
+        return "says twice what it goes on from"
+    return step_problem(text, call, facts, references, tool)
+
+
 def first_sentence(text: str) -> str:
     """Return the first sentence of a documentation, on one line, without its end."""
     return re.split(r"[.:](?:\s|$)|\n\n", text.strip())[0].replace("\n", " ")

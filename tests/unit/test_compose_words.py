@@ -4,7 +4,7 @@ import pytest
 from weather import TOOLS
 
 from sca_cli.methods import in_words
-from sca_cli.methods.questions import first_sentence, step_problem
+from sca_cli.methods.questions import first_sentence, phrase_problem, step_problem
 from sca_cli.methods.steps import Literal, Step, Use
 
 NEAR = Step(TOOLS["nearest"], {"city": [Literal("Bergen")]})
@@ -80,6 +80,67 @@ def test_a_part_of_the_last_result_is_asked_for() -> None:
 def test_sentences_are_judged(text: str, problem: str) -> None:
     """A sentence has all facts and references of its call, nothing else, and a word of what the tool does."""
     assert step_problem(text, in_words.call(STEPS, 1), [3], ["that result"], REPORT.tool) == problem
+
+
+def test_phrases_are_put_into_each_other() -> None:
+    """Every result is named by what it is, the part that a step takes of it included."""
+    taken = Step(TOOLS["largest"], {"numbers": [Use(REPORT, "@['rain']"), Literal(7)]})
+    steps = [NEAR, REPORT, taken]
+    assert in_words.can_be_nested(steps)
+    phrases = [
+        "the station nearest to Bergen",
+        "the report of that result on day 3",
+        "the largest of 7 and the 'rain' of that result",
+    ]
+    assert in_words.nested(steps, phrases, "@", 0) == (
+        "What is the largest of 7 and the 'rain' of the report of the station nearest to Bergen on day 3?"
+    )
+    assert in_words.nested(steps[:2], phrases[:2], "@['rain']", 1) == (
+        "Find the 'rain' of the report of the station nearest to Bergen on day 3."
+    )
+
+
+def test_two_branches_come_together() -> None:
+    """`the first result` and `that result` are each put in their place, whatever stands in the other."""
+    voss = Step(TOOLS["nearest"], {"city": [Literal("Voss")]})
+    both = Step(TOOLS["largest"], {"numbers": [Use(NEAR), Use(voss)]})
+    phrases = [
+        "the station of that result street",
+        "the station of Voss",
+        "the larger of that result and the first result",
+    ]
+    assert in_words.nested([NEAR, voss, both], phrases, "@", 0) == (
+        "What is the larger of the station of Voss and the station of that result street?"
+    )
+
+
+def test_a_result_that_goes_into_two_calls_is_not_nested() -> None:
+    """Its phrase would have to stand in the question twice; calls that write have an order and no result."""
+    assert not in_words.can_be_nested(STEPS)
+    assert in_words.can_be_nested(STEPS[:2])
+    assert not in_words.can_be_nested(
+        [NEAR, Step(TOOLS["report"], {"station": [Literal("Voss")], "day": [Literal(3)]})]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("the report of that result for day 3", ""),
+        ("all of the report of that result for day 3", ""),
+        ("Report of that result for day 3", "is no noun phrase"),
+        ("the report of that result for day 3.", "is no noun phrase"),
+        ("the report is that result. It is of day 3", "is no noun phrase"),
+        ("the report of day 3 of that result, where that result is near", "says twice what it goes on from"),
+        ("the report of the station for day 3", "leaves out what it goes on from"),
+        ("the report of that result", "leaves a fact out"),
+        ("the", "is no noun phrase"),
+        ("", "is no noun phrase"),
+    ],
+)
+def test_phrases_are_judged(text: str, problem: str) -> None:
+    """A phrase can be put into another: it begins with an article, ends without a stop, and refers once."""
+    assert phrase_problem(text, in_words.call(STEPS, 1), [3], ["that result"], REPORT.tool) == problem
 
 
 @pytest.mark.parametrize(
