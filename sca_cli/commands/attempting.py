@@ -16,7 +16,7 @@ from sca_cli.commands.shell import MODEL_WIDTH, Meter, required_model, say, writ
 from sca_cli.errors import RecordError
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
-from sca_cli.prompts import Prompts
+from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Record, Rollout, Task
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
@@ -145,7 +145,7 @@ class Roller:
             "temperature": self.given.temperature,
             "top_p": self.given.top_p,
             "max_tokens": self.given.max_tokens,
-            "prompt": self.prompts.fingerprint(),
+            "prompt": self.prompts.fingerprint(*ATTEMPT),
             **self.talk.settings(),
         }
 

@@ -28,7 +28,7 @@ from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling
 from sca_cli.methods import Method, Workshop, cat, compose, pae, rejected, solution_first
 from sca_cli.methods.plan import Composed, Plan
-from sca_cli.prompts import Prompts
+from sca_cli.prompts import CHALLENGE, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Task, content_id
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
@@ -101,7 +101,7 @@ def run(
             task = rejected(exploration, method, error.message, "")
             task.error = ErrorNote(boundary=error.boundary, message=error.message)
         task.made_by = made_by(
-            "challenge", model=workshop_for.model_name, seed=seed, prompt=workshop_for.prompts.fingerprint()
+            "challenge", model=workshop_for.model_name, seed=seed, prompt=workshop_for.prompts.fingerprint(*CHALLENGE)
         )
         task.id = content_id(task)
         good = task.error is None
@@ -208,7 +208,7 @@ def command(
         "temperature": temperature,
         "top_p": top_p,
         "max_tokens": max_tokens,
-        "prompt": prompts.fingerprint(),
+        "prompt": prompts.fingerprint(*CHALLENGE),
         "all": keep_all,
     }
     sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=paths)

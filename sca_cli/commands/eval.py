@@ -37,7 +37,7 @@ from sca_cli.contamination import Shared
 from sca_cli.errors import ExitCode, UsageError
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
-from sca_cli.prompts import Prompts
+from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Rollout, Score, Task
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
@@ -206,7 +206,7 @@ def command(
                 "temperature": temperature,
                 "top_p": top_p,
                 "max_tokens": max_tokens,
-                "prompt": prompts.fingerprint(),
+                "prompt": prompts.fingerprint(*ATTEMPT),
                 **talk.settings(),
             } | ({"suite": suite} if suite else {})
             limits = EpisodeLimits(turns=turns, tokens=turns * max_tokens) if opened else EpisodeLimits(turns=turns)
@@ -222,7 +222,7 @@ def command(
                 attempts = eval_suite.judged_by(opened, attempts) if opened else attempts
                 tallies.append(run(tasks, attempts, output=kept, fanout=fanout, meter=meter, path=path))
             scores.append(score_of(tallies[-1], name, samples, noop))
-            scores[-1].made_by = made_by("eval", model=name, seed=seed, prompt=prompts.fingerprint())
+            scores[-1].made_by = made_by("eval", model=name, seed=seed, prompt=prompts.fingerprint(*ATTEMPT))
             if opened:
                 scores[-1].extra = opened.facts()
             if place:

@@ -26,7 +26,7 @@ from sca_cli.commands.shell import (
 from sca_cli.errors import ExitCode, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling, Tool
-from sca_cli.prompts import Prompts
+from sca_cli.prompts import EXPLORE, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Message, sealed
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
@@ -55,7 +55,7 @@ class Explorer:
         seed = derived_seed(self.seed, "explore", index)
         tools, policy, _ = self.sandbox.describe(env)
         focus = random.Random(seed).sample(tools, min(FOCUS_TOOLS, len(tools)))
-        made = made_by("explore", model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint())
+        made = made_by("explore", model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint(*EXPLORE))
         exploration = Exploration(env=env, seed=seed, made_by=made)
         try:
             with self.sandbox.session(env, seed) as session:
@@ -125,7 +125,7 @@ def command(
         "temperature": temperature,
         "top_p": top_p,
         "max_tokens": max_tokens,
-        "prompt": prompts.fingerprint(),
+        "prompt": prompts.fingerprint(*EXPLORE),
     }
     sink = Output(output, rejected=rejected, resume=resume, settings=settings)
     with (

@@ -30,7 +30,7 @@ from sca_cli.errors import ExitCode, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling
 from sca_cli.judge import Judge
-from sca_cli.prompts import Prompts
+from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import ErrorNote, Rollout, Task
 from sca_cli.sandbox import Description, Judgement, Limits, Sandbox, Session
 from sca_cli.streams import Output
@@ -74,7 +74,7 @@ class Attempts:
             SandboxError, MissingError, PluginError: the environment cannot be had.
         """
         seed = derived_seed(self.seed, "rollout", task.id, sample)
-        made = made_by(self.command, model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint())
+        made = made_by(self.command, model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint(*ATTEMPT))
         rollout = Rollout(task=task, sample=sample, made_by=made, parents=[task.id])
         if task.unverified and self.judge is None:
             rollout.error = ErrorNote(boundary="task", message=UNVERIFIED)
@@ -196,7 +196,7 @@ def command(
         "temperature": temperature,
         "top_p": top_p,
         "max_tokens": max_tokens,
-        "prompt": prompts.fingerprint(),
+        "prompt": prompts.fingerprint(*ATTEMPT),
         "times": times,
         **talk.settings(),
     }

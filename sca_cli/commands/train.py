@@ -27,6 +27,7 @@ from sca_cli.commands.training import (
     write_checkpoint,
 )
 from sca_cli.errors import ExitCode, RecordError, UsageError
+from sca_cli.prompts import ATTEMPT
 from sca_cli.records import Checkpoint, Rollout, Task
 from sca_cli.streams import Output
 from sca_cli.training.data import Tally
@@ -192,7 +193,7 @@ def command(
         wanted=choosing.wanted(),
         seed=running.seed,
     )
-    prompt = "" if choosing.on == "rollouts" else roller.prompts.fingerprint()
+    prompt = "" if choosing.on == "rollouts" else roller.prompts.fingerprint(*ATTEMPT)
     training = Training("train", load_tokenizer(weights), rules, recipe, running, model or "", prompt)
     records = refuse_eval(streams.read(paths, Task, Rollout), allow=running.allow_eval)
     tally = Tally()

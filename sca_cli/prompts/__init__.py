@@ -15,6 +15,11 @@ from string import Template
 from sca_cli.errors import UsageError
 from sca_cli.records import Message
 
+ATTEMPT = ("agent", "user", "judge")
+"""Kinds of prompts, by the beginning of their names, that an attempt at a task is made with."""
+CHALLENGE = ("challenge", "compose", "solution-first")
+EXPLORE = ("explore",)
+
 _MESSAGE = re.compile(
     r"^\[(system|user|assistant)\]\n(.*?)(?=^\[(?:system|user|assistant)\]$|\Z)", re.DOTALL | re.MULTILINE
 )
@@ -65,9 +70,9 @@ class Prompts:
             raise UsageError(f"prompt {name}.md holds no message", "a line [system], [user] or [assistant] begins one")
         return messages
 
-    def fingerprint(self) -> str:
-        """Return a hash over all prompt texts in force: 12 hex digits."""
-        texts = "\x00".join(_text(name, self.directory) for name in names())
+    def fingerprint(self, *kinds: str) -> str:
+        """Return a hash over the prompt texts in force of which the names begin with one of `kinds`: 12 hex digits."""
+        texts = "\x00".join(_text(name, self.directory) for name in names() if name.startswith(kinds))
         return hashlib.sha256(texts.encode()).hexdigest()[:12]
 
 

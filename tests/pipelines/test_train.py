@@ -14,7 +14,7 @@ from conftest import BIN, environment
 from tiny_model import save_model
 
 from sca_cli import app
-from sca_cli.prompts import Prompts
+from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Check, EnvSpec, Observation, Task, Verdict, decode, encode
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.training.data import Tally, examples
@@ -84,7 +84,7 @@ def test_what_is_trained_on_is_what_the_model_will_see(place: Path, sca: Sca, ou
     (checkpoint,) = records(trained.stdout)
     assert (checkpoint.algorithm, checkpoint.base_model, checkpoint.control) == ("solutions", "base", "")
     assert checkpoint.data == checkpoint.parents == [one.id for one in tasks]
-    assert checkpoint.made_by.prompt == Prompts(own).fingerprint()
+    assert checkpoint.made_by.prompt == Prompts(own).fingerprint(*ATTEMPT)
 
     act = ("--direct", "-m", "transformers:made,threads=1", "-k", 1, "--max-tokens", 4, "--turns", 1, "--prompt", own)
     seen = records(sca("rollout", *act, stdin=given, env=settings).stdout)

@@ -16,7 +16,7 @@ from sca_cli.methods import Workshop, cat, fits, solution_first
 from sca_cli.methods.observed import NothingObserved, answer_check, state_check
 from sca_cli.methods.questions import instruction_problem
 from sca_cli.methods.solution_first import draw_chain
-from sca_cli.prompts import Prompts, names
+from sca_cli.prompts import ATTEMPT, CHALLENGE, EXPLORE, Prompts, names
 from sca_cli.records import EnvSpec, Exploration, Observation, Task
 from sca_cli.sandbox import Sandbox
 
@@ -315,3 +315,14 @@ def test_chains_of_tools_fit_and_follow_from_the_seed(sandbox: Sandbox) -> None:
     assert {len(chain) for chain in chains} == {1, 2, 3}
     for chain in chains:
         assert all(fits.accepts(after, before.returns) for before, after in itertools.pairwise(chain))
+
+
+def test_a_changed_prompt_concerns_the_commands_that_use_it(tmp_path: Path) -> None:
+    """Attempts are the same attempts whatever tasks are asked for by; every prompt belongs to one kind."""
+    (tmp_path / "compose-step.md").write_text("[user]\n$call")
+    changed = [
+        Prompts().fingerprint(*kind) != Prompts(tmp_path).fingerprint(*kind) for kind in (ATTEMPT, CHALLENGE, EXPLORE)
+    ]
+    assert changed == [False, True, False]
+    kinds = [[kind for kind in (*ATTEMPT, *CHALLENGE, *EXPLORE) if name.startswith(kind)] for name in names()]
+    assert all(len(found) == 1 for found in kinds)
