@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sca_cli import checks, plugins
+from sca_cli import arguments, checks, plugins
 from sca_cli.errors import PluginError, WorldError
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, EnvSpec, Observation, Task
@@ -29,20 +29,6 @@ SESSIONS, OUTSIDE_SESSIONS = 64, 4
 """How many are open at once; fewer where every session is a server of its own."""
 
 _CALLS = 20
-_WORDS = ("", "a", "12", "Ann", "2024-01-31", "no such thing")
-_NUMBERS = (0, 1, 2, 3, 10, 250)
-_STRANGERS = ("text", 7, 1.5, True, None, ["text"], {"key": 1})
-_ODD = {
-    "string": ("", " ", "x" * 2000, "\0", "🙂", "'; DROP TABLE x", "../../etc/passwd", "{0.__class__}", "%s"),
-    "integer": (0, -1, 2**31, 10**30, -(10**30)),
-    "number": (0, -1.5, 1e308, -1e308, 5e-324, 10**30),
-    "array": ([],),
-    "object": ({}, {"": {}}),
-}
-_TYPES = {
-    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),),
-    "array": (list,), "object": (dict,),
-}  # fmt: skip
 
 
 class Broken(Exception):
@@ -51,16 +37,6 @@ class Broken(Exception):
 
 class Skipped(Exception):
     """There is nothing to check; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Material:
-    """What a state holds, to make arguments of."""
-
-    words: list[str]
-    numbers: list[Any]
-    records: dict[str, list[dict[str, JSON]]]
-    """Key → objects that have it: an order with its `order_id`."""
 
 
 @dataclass(slots=True)
@@ -138,17 +114,10 @@ def tools_are_described(subject: Subject) -> str:
         if unknown := set(required) - properties.keys():
             raise Broken(f"{tool.name}: required but not described: {', '.join(sorted(unknown))}")
         for name, schema in properties.items():
-            if not _is_schema(schema):
+            if not arguments.is_schema(schema):
                 raise Broken(f"{tool.name}: the schema of '{name}' is not made of type, items, enum and anyOf")
     writers = [tool.name for tool in subject.tools if tool.writes]
     return f"{len(subject.tools)} tools; {', '.join(writers) or 'none'} may change the state"
-
-
-def _is_schema(schema: Any) -> bool:
-    if not isinstance(schema, dict):
-        return False
-    inner = [*schema.get("anyOf", []), *([schema["items"]] if "items" in schema else [])]
-    return schema.get("type", "string") in _TYPES and all(map(_is_schema, inner))
 
 
 def tools_do_not_evaluate(subject: Subject) -> str:
@@ -261,7 +230,7 @@ def sessions_are_apart(subject: Subject) -> str:
     sessions = [subject.sandbox.session(subject.env, 0) for _ in range(count)]
     try:
         start = sessions[0].state()
-        material = _material(start)
+        material = arguments.material_of(start)
         plans = [_plan(subject, material, number, writes=number % 2 == 1) for number in range(count)]
         for step in range(_CALLS):
             for session, plan in zip(sessions, plans, strict=True):
@@ -287,7 +256,7 @@ def readers_change_nothing(subject: Subject) -> str:
     for tool in readers:
         with subject.sandbox.session(subject.env, 1) as session:
             before = session.state()
-            calls = list(_arguments(tool, _material(before), random.Random(1), _CALLS))
+            calls = list(arguments.fitting(tool, arguments.material_of(before), random.Random(1), _CALLS))
             _make(session, [(tool.name, kwargs) for kwargs in calls])
             changed = session.state() != before
         if changed:
@@ -295,12 +264,14 @@ def readers_change_nothing(subject: Subject) -> str:
     return f"{len(readers)} reading tools, {_CALLS} calls each"
 
 
-def _plan(subject: Subject, material: _Material, seed: int, *, writes: bool) -> list[tuple[str, dict[str, JSON]]]:
+def _plan(
+    subject: Subject, material: arguments.Material, seed: int, *, writes: bool
+) -> list[tuple[str, dict[str, JSON]]]:
     """Return calls with arguments that fit."""
     draw = random.Random(seed)
     tools = [tool for tool in subject.tools if writes or not tool.writes] or subject.tools
     chosen = [draw.choice(tools) for _ in range(_CALLS)]
-    return [(tool.name, kwargs) for tool in chosen for kwargs in _arguments(tool, material, draw, 1)]
+    return [(tool.name, kwargs) for tool in chosen for kwargs in arguments.fitting(tool, material, draw, 1)]
 
 
 def _make(session: Session, plan: list[tuple[str, dict[str, JSON]]]) -> None:
@@ -321,7 +292,7 @@ def bad_arguments_are_refused(subject: Subject) -> str:
     for tool in subject.tools:
         with subject.sandbox.session(subject.env, 2) as session:
             before = session.state()
-            calls = list(_misfits(tool, before))
+            calls = list(arguments.misfits(tool, before))
             count += len(calls)
             for kwargs in calls:
                 if not session.call(tool.name, (), kwargs).error:
@@ -337,7 +308,7 @@ def odd_arguments_are_survived(subject: Subject) -> str:
     count = 0
     before = subject.state(3)
     for tool in subject.tools:
-        for kwargs in _oddities(tool):
+        for kwargs in arguments.oddities(tool):
             count += 1
             with subject.sandbox.session(subject.env, 3) as session:
                 try:
@@ -367,91 +338,6 @@ def _call(tool: Tool, kwargs: dict[str, JSON]) -> str:
     return f"{tool.name}({', '.join(f'{name}={_shown(value)}' for name, value in kwargs.items())})"
 
 
-def _arguments(tool: Tool, material: _Material, draw: random.Random, count: int) -> Iterator[dict[str, JSON]]:
-    """Yield arguments that fit: mostly those of one record of the state, else words and numbers of it."""
-    properties, required = tool.parameters["properties"], tool.parameters.get("required", [])
-    for _ in range(count):
-        names = [name for name in properties if name in required or draw.random() < 0.5]
-        known = [name for name in names if name in material.records]
-        record = draw.choice(material.records[draw.choice(known)]) if known and draw.random() < 0.8 else {}
-        yield {
-            name: record[name]
-            if name in record and _fits(properties[name], record[name])
-            else _fitting(properties[name], draw, material.words, material.numbers)
-            for name in names
-        }
-
-
-def _material(state: JSON) -> _Material:
-    words, numbers, todo = dict.fromkeys(_WORDS), dict.fromkeys(_NUMBERS), [state]
-    records: dict[str, list[dict[str, JSON]]] = {}
-    while todo:
-        value = todo.pop()
-        if isinstance(value, dict):
-            words |= dict.fromkeys(value)
-            for key in value:
-                records.setdefault(key, []).append(value)
-            todo += value.values()
-        elif isinstance(value, list):
-            todo += value
-        elif isinstance(value, str):
-            words[value] = None
-        elif isinstance(value, int) and not isinstance(value, bool):
-            numbers[value] = None
-    return _Material(list(words), list(numbers), records)
-
-
-def _fitting(schema: dict[str, Any], draw: random.Random, words: list[str], numbers: list[Any]) -> JSON:
-    if "enum" in schema:
-        return draw.choice(schema["enum"])
-    if "anyOf" in schema:
-        return _fitting(draw.choice(schema["anyOf"]), draw, words, numbers)
-    match schema.get("type"):
-        case "array":
-            items = schema.get("items", {})
-            return [_fitting(items, draw, words, numbers) for _ in range(draw.randint(0, 3))]
-        case "object":
-            return {draw.choice(words): draw.choice(words)}
-        case "integer" | "number":
-            return draw.choice(numbers)
-        case "boolean":
-            return draw.random() < 0.5
-        case "null":
-            return None
-    return draw.choice(words)
-
-
-def _misfits(tool: Tool, state: JSON) -> Iterator[dict[str, JSON]]:
-    (fitting,) = _arguments(tool, _material(state), random.Random(2), 1)
-    properties = tool.parameters["properties"]
-    yield fitting | {"no_such_parameter": 1}
-    for name in tool.parameters.get("required", []):
-        yield {key: value for key, value in fitting.items() if key != name}
-    for name, schema in properties.items():
-        yield from (fitting | {name: value} for value in _STRANGERS if not _fits(schema, value))
-
-
-def _fits(schema: dict[str, Any], value: Any) -> bool:
-    if "enum" in schema:
-        return any(type(value) is type(item) and value == item for item in schema["enum"])
-    if "anyOf" in schema:
-        return any(_fits(option, value) for option in schema["anyOf"])
-    if "type" not in schema:
-        return True
-    inner = schema.get("items", {}) if isinstance(value, list) else {}
-    return type(value) in _TYPES[schema["type"]] and (not inner or all(_fits(inner, item) for item in value))
-
-
-def _oddities(tool: Tool) -> Iterator[dict[str, JSON]]:
-    draw = random.Random(3)
-    properties = tool.parameters["properties"]
-    for name, schema in properties.items():
-        for value in _ODD.get(schema.get("type", "string"), ()):
-            if "enum" not in schema and "anyOf" not in schema:
-                (fitting,) = _arguments(tool, _material({}), draw, 1)
-                yield fitting | {name: value}
-
-
 # ---------------------------------------------------------------- speed, tasks
 
 
@@ -461,7 +347,7 @@ def calls_are_fast(subject: Subject) -> str:
     subject.figures["reset"] = statistics.median(opened)
     for tool in subject.tools:
         with subject.sandbox.session(subject.env, 0) as session:
-            plan = list(_arguments(tool, _material(session.state()), random.Random(4), _CALLS))
+            plan = list(arguments.fitting(tool, arguments.material_of(session.state()), random.Random(4), _CALLS))
             taken = [_milliseconds(session.call, tool.name, (), kwargs) for kwargs in plan]
             subject.figures[tool.name] = statistics.median(taken)
     subject.figures = {name: round(value, 3) for name, value in subject.figures.items()}

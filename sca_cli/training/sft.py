@@ -11,7 +11,6 @@ is.
 import contextlib
 import json
 import math
-import os
 import shutil
 import sys
 import time
@@ -26,22 +25,11 @@ from sca_cli.records import JSON
 from sca_cli.training.batching import AlikeFirst, alike
 from sca_cli.training.data import Example
 from sca_cli.training.packing import ATTENTION, Layout, common, layouts, surprise, tree_attention
+from sca_cli.training.weights import device_of, dtype_of, load_model, write_model
 from sca_cli.training.work import fingerprint_of, last_checkpoint
 
 if TYPE_CHECKING:
     import torch
-
-
-TEXT_FILES = (
-    "tokenizer*",
-    "*.jinja",
-    "vocab.*",
-    "merges.txt",
-    "*_tokens*.json",
-    "*.tiktoken",
-    "generation_config.json",
-)
-"""What a model directory holds beside configuration and weights."""
 
 
 class NothingToTrain(ScaError):
@@ -100,22 +88,6 @@ def fail_if_in_the_way(out: Path, *, resume: bool) -> None:
         raise UsageError(f"{work} holds the checkpoints of a run that did not finish", "--resume, or remove it")
 
 
-def load_tokenizer(base_model: str) -> Any:
-    """Return the tokenizer of a model directory or hub name.
-
-    Raises:
-        MissingError: the train extra or the model is absent.
-    """
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise MissingError(f"training needs the package '{error.name}'", "pip install 'sca-cli[train]'") from error
-    try:
-        return AutoTokenizer.from_pretrained(base_model)
-    except (OSError, ValueError) as error:
-        raise MissingError(f"cannot load the tokenizer of {base_model}: {str(error).splitlines()[0]}") from error
-
-
 def train_sft(
     data: Iterable[Example],
     base_model: str,
@@ -164,7 +136,7 @@ def train_sft(
         with disable_input_dtype_casting(trainer.model):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-        _write_model(trainer.model, base_model, options, out)
+        write_model(trainer.model, base_model, _lora(options), out)
     shutil.rmtree(work)
     return {
         "examples": len(chosen),
@@ -226,52 +198,12 @@ def _quiet(options: SftOptions) -> Iterator[None]:
 # ---------------------------------------------------------------- the model
 
 
-def _device(options: SftOptions) -> str:
-    import torch
-
-    if options.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if options.device.startswith("cuda") and not torch.cuda.is_available():
-        raise MissingError("--device cuda: torch finds no GPU", "--device cpu")
-    return options.device
-
-
-def _dtype(options: SftOptions, device: str) -> "torch.dtype":
-    """Return the precision of the matrix products."""
-    import torch
-
-    if options.dtype != "auto":
-        return torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
-    if device != "cpu":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return torch.float32
-    # measured on a CPU with avx512_bf16: more than twice as fast as float32; emulated elsewhere, and slower
-    return torch.bfloat16 if flags & {"avx512_bf16", "amx_bf16", "bf16"} else torch.float32
-
-
-def _load(base_model: str, dtype: Any) -> Any:
-    """Load a model.
-
-    Raises:
-        MissingError: no such model, or not one that continues text.
-    """
-    from transformers import AutoModelForCausalLM
-
-    try:
-        return AutoModelForCausalLM.from_pretrained(base_model, dtype=dtype)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise MissingError(
-            f"cannot load base model '{base_model}': {reason}", "name a Hugging Face directory"
-        ) from error
-
-
 def _lora(options: SftOptions) -> Any:
+    """Return the configuration of the adapter to train; None: all weights are trained."""
     from peft import LoraConfig
 
+    if not options.lora_rank:
+        return None
     return LoraConfig(
         r=options.lora_rank, lora_alpha=options.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
     )
@@ -359,11 +291,11 @@ def _trainer(
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    device = _device(options)
-    dtype = _dtype(options, device)
+    device = device_of(options.device)
+    dtype = dtype_of(options.dtype, device)
     set_seed(options.seed)
     # all weights are trained in float32: a step of 1e-5 is lost in bfloat16
-    model = _load(base_model, dtype if options.lora_rank else torch.float32)
+    model = load_model(base_model, dtype if options.lora_rank else torch.float32)
     vocabulary = model.get_input_embeddings().num_embeddings
     if max(max(example.input_ids) for example in data) >= vocabulary:
         raise UsageError(
@@ -463,53 +395,9 @@ def _trainer(
         train_dataset=Dataset.from_dict({"example": list(range(len(data)))}),
         data_collator=collate,
         processing_class=AutoTokenizer.from_pretrained(base_model),
-        peft_config=_lora(options) if options.lora_rank else None,
+        peft_config=_lora(options),
         callbacks=[Report()],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.processing_class = None  # with it, the trainer would rewrite the end-of-turn ids of the model's config
     return trainer
-
-
-# ---------------------------------------------------------------- the result
-
-
-def _write_model(trained: Any, base_model: str, options: SftOptions, out: Path) -> None:
-    """Write the base model with what was learnt, in its own precision and with its own configuration.
-
-    The base is loaded once more: the one that was trained may have been rounded, and the trainer patched it.
-    """
-    import torch
-    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-    from transformers import AutoTokenizer
-
-    model = _load(base_model, "auto")
-    if options.lora_rank:
-        adapted = get_peft_model(model, _lora(options))
-        set_peft_model_state_dict(adapted, get_peft_model_state_dict(trained))
-        model = adapted.merge_and_unload()
-    else:
-        with torch.no_grad():
-            model.load_state_dict(trained.state_dict())
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    AutoTokenizer.from_pretrained(base_model).save_pretrained(partial)
-    # a tokenizer that was loaded and saved may be another one (transformers builds it from the model type):
-    # where the files are at hand they are taken as they are
-    for pattern in TEXT_FILES:
-        for path in Path(base_model).glob(pattern):
-            shutil.copyfile(path, partial / path.name)
-    for path in [*partial.iterdir(), partial]:
-        _sync(path)
-    partial.rename(out)
-    _sync(out.absolute().parent)
-
-
-def _sync(path: Path) -> None:
-    """Have the disk hold what was written."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -21,7 +21,7 @@ LEVELS: list[set[str]] = [
     {"hookspecs"},
     {"plugins"},  # the sandbox asks it what to import into a world
     {"prompts", "chat", "source", "sandbox", "estimates"},
-    {"facts", "duplicates", "sequence", "user"},
+    {"arguments", "facts", "duplicates", "sequence", "user"},
     {"conditions", "probes", "agreement", "contamination", "funnel"},
     {"evidence"},
     {"agent", "checks", "doctor", "judge"},

@@ -1,0 +1,133 @@
+"""A model's weights, tokenizer and precision: loaded to be trained, and written beside what belongs to them."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sca_cli.errors import MissingError
+
+if TYPE_CHECKING:
+    import torch
+
+TEXT_FILES = (
+    "tokenizer*",
+    "*.jinja",
+    "vocab.*",
+    "merges.txt",
+    "*_tokens*.json",
+    "*.tiktoken",
+    "generation_config.json",
+)
+"""What a model directory holds beside configuration and weights."""
+
+
+def load_tokenizer(base_model: str) -> Any:
+    """Return the tokenizer of a model directory or hub name.
+
+    Raises:
+        MissingError: the train extra or the model is absent.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise MissingError(f"training needs the package '{error.name}'", "pip install 'sca-cli[train]'") from error
+    try:
+        return AutoTokenizer.from_pretrained(base_model)
+    except (OSError, ValueError) as error:
+        raise MissingError(f"cannot load the tokenizer of {base_model}: {str(error).splitlines()[0]}") from error
+
+
+def device_of(wanted: str) -> str:
+    """Return the device that is meant: `auto` is a GPU where there is one.
+
+    Raises:
+        MissingError: a GPU is wanted and there is none.
+    """
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise MissingError("--device cuda: torch finds no GPU", "--device cpu")
+    return wanted
+
+
+def dtype_of(wanted: str, device: str) -> "torch.dtype":
+    """Return the precision of the matrix products: `auto` is bfloat16 where the hardware multiplies it."""
+    import torch
+
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    if device != "cpu":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return torch.float32
+    # measured on a CPU with avx512_bf16: more than twice as fast as float32; emulated elsewhere, and slower
+    return torch.bfloat16 if flags & {"avx512_bf16", "amx_bf16", "bf16"} else torch.float32
+
+
+def load_model(base_model: str, dtype: Any) -> Any:
+    """Load a model.
+
+    Raises:
+        MissingError: no such model, or not one that continues text.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(base_model, dtype=dtype)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise MissingError(
+            f"cannot load base model '{base_model}': {reason}", "name a Hugging Face directory"
+        ) from error
+
+
+def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
+    """Write the base model with what was learnt, in its own precision and with its own configuration.
+
+    The base is loaded once more: the one that was trained may have been rounded, and the trainer patched it.
+
+    Args:
+        trained: the model that was trained.
+        base_model: directory or name of the one it was made of.
+        adapter: configuration of the LoRA adapter that was trained; None: all weights were.
+        out: directory to make; it appears complete.
+    """
+    import torch
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+    from transformers import AutoTokenizer
+
+    model = load_model(base_model, "auto")
+    if adapter:
+        adapted = get_peft_model(model, adapter)
+        set_peft_model_state_dict(adapted, get_peft_model_state_dict(trained))
+        model = adapted.merge_and_unload()
+    else:
+        with torch.no_grad():
+            model.load_state_dict(trained.state_dict())
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    AutoTokenizer.from_pretrained(base_model).save_pretrained(partial)
+    # a tokenizer that was loaded and saved may be another one (transformers builds it from the model type):
+    # where the files are at hand they are taken as they are
+    for pattern in TEXT_FILES:
+        for path in Path(base_model).glob(pattern):
+            shutil.copyfile(path, partial / path.name)
+    for path in [*partial.iterdir(), partial]:
+        _sync(path)
+    partial.rename(out)
+    _sync(out.absolute().parent)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold what was written."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
