@@ -15,6 +15,9 @@ _INSTRUCTION_CHARS = (20, 800)
 _STATEMENT = r"(the|a|an|it|this|that|these|those|there|your|my|we|i|if|given|in|on|for|with)\b|\W*\d"
 """How a text without a question mark begins that states something; a request begins with a verb."""
 
+_PREDICATE = r"(?<!that)(?<!which)(?<!who)(?<!what) (is|are|was|were) "
+"""What a phrase has that says something of a thing instead of naming it."""
+
 _STEM = 4
 """Letters by which words are told alike: convert, conversion."""
 _HOLLOW = {
@@ -114,7 +117,7 @@ def phrase_problem(text: str, call: str, facts: list[JSON], references: Iterable
     The arguments are those of `step_problem`.
     """
     references = list(references)
-    if not re.match(r"(the|all) ", text) or text[-1] in ".?!:" or ". " in text:
+    if not re.match(r"(the|all) ", text) or text[-1] in ".?!:" or ". " in text or re.search(_PREDICATE, text):
         return "is no noun phrase"
     if any(text.count(reference) > 1 for reference in references):
         return "says twice what it goes on from"
