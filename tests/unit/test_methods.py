@@ -259,6 +259,7 @@ def test_solution_first_checks_the_state_where_the_program_writes(workshop, sand
         (code("final_answer(add(1, -1))"), "program: trivial answer"),
         (code("add(1)\nfinal_answer('' or echo(''))"), "program: trivial answer"),
         (code("final_answer(echo(12))"), "program: answer stands in the program"),
+        (code("final_answer(int(echo('12')))"), "program: answer stands in the program"),
         (code("final_answer(fill(1000))"), "program: answer too long"),
         (code("cancel_order('order_1')\nfinal_answer(1)"), "program: no change that the tools show"),
     ],
