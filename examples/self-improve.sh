@@ -43,7 +43,7 @@ for seed in ${SCA_SEEDS:-0}; do
         needs "$here/fresh.jsonl" "round $round: one new task is not enough"
         train "${learner#*:}" "$here/solutions" solutions "$here/taught.jsonl"
         unless_empty sca verify --paper --agree "$plugin:$here/solutions$options" --attempts "${SCA_SAMPLES:-4}" \
-            --seed "$seed" "$here/fresh.jsonl" -o "$here/agreed.jsonl" --rejected "$here/disagreed.jsonl" \
+            --max-tokens 256 --seed "$seed" "$here/fresh.jsonl" -o "$here/agreed.jsonl" --rejected "$here/disagreed.jsonl" \
             --rollouts "$here/rollouts.jsonl" --resume
         needs "$here/agreed.jsonl" "round $round: the updated model reads every task differently"
         train "$here/solutions" "$here/trained" rollouts "$here/rollouts.jsonl"

@@ -187,6 +187,9 @@ def command(
             show_default=False,
         ),
     ] = None,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", min=1, help="With --agree: tokens that a reply may have.")
+    ] = 384,
     seed: options.Seed = 0,
     check_seconds: options.CheckSeconds = 10.0,
     cpu_seconds: options.CpuSeconds = 5,
@@ -226,6 +229,7 @@ def command(
         "seen": seen or [],
         "agree": required_model(agree, "--agree") if agree else "",
         "attempts": attempts,
+        "max_tokens": max_tokens,
         "seed": seed,
         "limits": msgspec.to_builtins(limits),
         "times": times,
@@ -256,7 +260,14 @@ def command(
         trying = None
         if agree:
             engine = stack.enter_context(opened_model(agree, fanout))
-            trying = Attempts(Actor(engine, Sampling(temperature=0.7)), sandbox, agree, attempts, seed, "verify")
+            trying = Attempts(
+                Actor(engine, Sampling(temperature=0.7, max_tokens=max_tokens)),
+                sandbox,
+                agree,
+                attempts,
+                seed,
+                "verify",
+            )
         proofs = Proofs(stages, strict, trying)
         tasks = _in_sound_jail(streams.read(paths, Task), sandbox, funnel)
         for done in run(
