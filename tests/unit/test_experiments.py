@@ -3,12 +3,16 @@
 import importlib
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from conftest import environment
 
+from sca_cli import checks, plugins, streams
+from sca_cli.contamination import TrainedOn
 from sca_cli.records import Agreement, EnvSpec, Finding, Rollout, Task, Usage, Verdict, decode, encode
+from sca_cli.sandbox import Sandbox
 
 EXPERIMENTS = Path(__file__).parents[2] / "examples" / "experiments"
 
@@ -124,3 +128,39 @@ def test_a_script_says_what_it_needs(script: str, tmp_path: Path) -> None:
     assert ended.returncode == 2 and "SCA_MODEL" in ended.stderr
     assert not (tmp_path / "run").exists()
     assert len(path.read_text().splitlines()) <= 60
+
+
+# ---------------------------------------------------------------- the development tasks
+
+
+@pytest.fixture(scope="module")
+def development() -> list[Task]:
+    """Return the tasks that recipes are chosen by."""
+    return list(streams.read([str(EXPERIMENTS / "dev-calculation.jsonl")], Task))
+
+
+def test_development_tasks_are_balanced_and_never_trained_on(development: list[Task]) -> None:
+    """Of each family four of one call, of two, of three and of more, all marked as held out."""
+    groups = Counter((each.env.options["family"], min(each.calls or 0, 4)) for each in development)
+    assert len(groups) == 16
+    assert set(groups.values()) == {4}
+    assert {each.split for each in development} == {"eval"}
+
+
+def test_development_tasks_are_not_the_evaluation_set(development: list[Task]) -> None:
+    """No instruction of one set is in the other. (With six tools a family, short programs are alike.)"""
+    path = plugins.load_environment(EnvSpec(name="calculation")).eval_path()
+    held_out = TrainedOn()
+    for each in streams.read([str(path)], Task):
+        held_out.add(each)
+    shared = held_out.shared_by(development)
+    assert not shared.same | shared.instruction
+
+
+@pytest.mark.sandbox
+def test_development_tasks_hold(development: list[Task], sandbox: Sandbox) -> None:
+    """The solution passes with the calls it claims, each failure case fails."""
+    for each in development:
+        verdict = checks.verify(sandbox, each, frozenset())
+        assert verdict.passed, (each.instruction, verdict.stage)
+        assert len(verdict.solution_calls() or []) == each.calls, each.instruction
