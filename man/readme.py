@@ -22,7 +22,7 @@ _TREE = {
     "sca_cli/{agent,chat,user,judge}.py": "an episode: agent, actions, customer, judge",
     "sca_cli/{checks,evidence,agreement,duplicates}.py": "the funnel: the paper's filter and the proofs beyond",
     "sca_cli/{source,sequence,conditions,facts,probes}.py": "what the proofs read and try; nothing is run here",
-    "sca_cli/{estimates,funnel,contamination,conformance}.py": "pass@k; what was trained on; what environments promise",
+    "sca_cli/{estimates,funnel,contamination,conformance,arguments}.py": "pass@k; contamination; what plugins promise",
     "sca_cli/*/": "",
     "plugins/": "the environments and models that come with `sca`",
     "examples/": "two runs as scripts, experiments/RESULTS.md, a plugin",
