@@ -2,9 +2,7 @@
 # Self-improvement on composed tasks, start to end, with controls: explore, challenge, verify, train on the solutions of
 # two thirds, attempt the others, which the updated model does not know by heart, and drop those that it reads otherwise,
 # train on what passed, evaluate. Leaves a report. Each stage is a file in $SCA_RUN; run again, it goes on where it stopped.
-#
 #   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/self-improve.sh     90 minutes a seed on one core, without controls
-#
 # SCA_MODEL=PLUGIN:NAME  challenger and learner, of a plugin that loads trained weights too   SCA_OPTIONS=k=v,…  of it
 # SCA_ENV=NAME (calculation)   SCA_RUN=DIR (runs/self-improve)   SCA_SEEDS='0 1 2' (0)   SCA_ROUNDS=N (1)
 # SCA_EXPLORATIONS=N (64)   SCA_CANDIDATES=N (320)   SCA_CALLS=K  of a program at most (4)   SCA_SAMPLES=K  attempts (4)

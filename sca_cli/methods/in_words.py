@@ -63,8 +63,7 @@ def nested(steps: Sequence[Step], phrases: Sequence[str], answer: str, seed: int
     for place, phrase in enumerate(phrases):
         text = phrase
         for _, _, use in steps[place].uses():
-            number = next(number for number, step in enumerate(steps) if step is use.step)
-            text = text.replace(_reference(steps, use.step, place), f"\0{number}\0")
+            text = text.replace(_reference(steps, use.step, place), f"\0{steps.index(use.step)}\0")
         whole.append(re.sub("\0(\\d+)\0", lambda found: whole[int(found[1])], text))
     return _ASKED[seed % len(_ASKED)].format(_accessed(answer, whole[-1]))
 
@@ -76,7 +75,7 @@ def part(answer: str) -> Iterator[str]:
 
 
 def _reference(steps: Sequence[Step], used: Step, place: int) -> str:
-    number = next(number for number, step in enumerate(steps) if step is used)
+    number = steps.index(used)
     return "that result" if number == place - 1 else f"the {_ORDINALS[number]} result"
 
 
