@@ -9,10 +9,11 @@ shares by number of calls, and cover the ordered pairs of tools (an addition to 
 3. The failure cases are wrong branches (`wrong_branches`): an intermediate result answered, a step left out, arguments
    swapped, another value.
 4. `make` has the model write the instruction. For a single call that is a question. For several it is a sentence for
-   each, in order, or, three times of four, where each result goes into one later call only, a phrase that names what
-   each returns: the phrases are put into each other, and the question is nested as people's are. Of several texts one
-   is taken that names every value and no other figure, says which result it goes on from, and gives away neither the
-   answer nor a tool. Whole questions for several calls mostly left a step out with a 0.5B model.
+   each, in order, or, three times of four, where each result goes into one later call only and no more than two go one
+   into the other, a phrase that names what each returns: the phrases are put into each other, and the question is
+   nested as people's are. How results are put together without a tool (`operations`) has fixed words. Of several
+   texts one is taken that names every value and no other figure, says which result it goes on from, and gives away
+   neither the answer nor a tool. Whole questions for several calls mostly left a step out with a 0.5B model.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from typing import Any, Literal
 
 from sca_cli import source
 from sca_cli.methods import Dropped, Workshop, in_words, rejected
+from sca_cli.methods.operations import Operation
 from sca_cli.methods.plan import Composed
 from sca_cli.methods.questions import first_sentence, instruction_problem, phrase_problem, step_problem, written
 from sca_cli.methods.steps import pairs, program
@@ -33,6 +35,8 @@ INSTRUCTION_CANDIDATES = 6
 ASKED_AT_ONCE = 2
 """As many are asked for until one will do: the first or second mostly does."""
 INSTRUCTION_TOKENS = 96
+NESTED = 2
+"""Phrases are put into each other so deep: with three and more calls one in the other the question cannot be read."""
 
 type Form = Literal["question", "sentence", "phrase"]
 _PROMPTS: dict[Form, str] = {
@@ -79,10 +83,10 @@ async def _instruction(workshop: Workshop, composed: Composed, seed: int, replie
     Raises:
         Dropped: what the model wrote will not do; it is in `replies`.
     """
-    steps = composed.steps
-    if len(steps) == 1:
+    steps, part = composed.steps, in_words.part(composed.answer)
+    if len(steps) == 1 and not part:
         return (await _texts(workshop, composed, seed, replies, "question"))[0], "question"
-    if seed % 4 and in_words.can_be_nested(steps):
+    if seed % 4 and in_words.can_be_nested(steps) and in_words.depth(steps) <= NESTED:
         with contextlib.suppress(Dropped):
             phrases = await _texts(workshop, composed, seed, replies, "phrase")
             question = in_words.nested(steps, phrases, composed.answer, seed)
@@ -90,7 +94,7 @@ async def _instruction(workshop: Workshop, composed: Composed, seed: int, replie
             if not instruction_problem(question, facts, composed.result, _names(workshop)):
                 return question, "phrase"
     sentences = await _texts(workshop, composed, seed, replies, "sentence")
-    return " ".join([*sentences, *in_words.part(composed.answer)]), "sentence"
+    return " ".join([*sentences, *part]), "sentence"
 
 
 async def _texts(workshop: Workshop, composed: Composed, seed: int, replies: list[str], form: Form) -> list[str]:
@@ -116,6 +120,8 @@ async def _text(workshop: Workshop, composed: Composed, place: int, seed: int, f
         The texts, the one that will do last; what is wrong with most of them, or "".
     """
     steps, step = composed.steps, composed.steps[place]
+    if isinstance(step.tool, Operation):
+        return [in_words.operation(steps, place, seed)], ""
     call = in_words.call(steps, place)
     facts = source.literals(source.parse(program([step.alone()])))
     texts: list[str] = []
@@ -151,9 +157,10 @@ def _names(workshop: Workshop) -> list[str]:
 
 def _origin(composed: Composed, form: Form) -> dict[str, Any]:
     """Return what the machine composed and what the model wrote, for the record."""
+    operation = any(isinstance(step.tool, Operation) for step in composed.steps)
     return {
         "written_by": {
-            "instruction": _WRITTEN_BY[form],
+            "instruction": _WRITTEN_BY[form] + (", put together in fixed words" if operation else ""),
             "solution": "composed",
             "evaluate": "observed",
             "failure_cases": [kind for kind, _ in composed.wrong],

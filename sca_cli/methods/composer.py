@@ -85,21 +85,27 @@ def composed(
     """
     try:
         if size == 1:
-            return [_step(material, material.tools[coverage.draw_tool(list(material.tools), draw)], world, draw)]
+            return [step_of(material, material.tools[coverage.draw_tool(list(material.tools), draw)], world, draw)]
         if not ways:
             raise Unfit("no tool takes what another returns")
         link = coverage.draw(ways, draw)
-        first, second = (_step(material, material.tools[name], world, draw) for name in link.pair)
-        _feed(second, link, first, draw)
+        first, second = (step_of(material, material.tools[name], world, draw) for name in link.pair)
+        feed(second, link, first, draw)
         steps = [first, second]
         while len(steps) < size:
-            _grow(steps, material, ways, world, coverage, draw)
+            grow(steps, material, ways, world, coverage, draw)
     except IndexError as error:
         raise Unfit("a value is needed and none like it was seen") from error
     return steps
 
 
-def _step(material: Material, tool: Tool, world: Exploration, draw: random.Random) -> Step:
+def step_of(material: Material, tool: Tool, world: Exploration, draw: random.Random) -> Step:
+    """Draw a call of a tool, its arguments literals.
+
+    Raises:
+        Unfit: a value is too long for a question.
+        LookupError: a value is needed of which none like it was seen.
+    """
     given = material.arguments(tool, world, draw)
     if not all(short(value) for value in given.values()):
         raise Unfit("a value too long for a question")
@@ -110,7 +116,7 @@ def _step(material: Material, tool: Tool, world: Exploration, draw: random.Rando
     )
 
 
-def _feed(step: Step, link: Link, source: Step, draw: random.Random) -> None:
+def feed(step: Step, link: Link, source: Step, draw: random.Random) -> None:
     """Give a step the result of another in place of a literal.
 
     Raises:
@@ -131,7 +137,7 @@ def _feed(step: Step, link: Link, source: Step, draw: random.Random) -> None:
         step.arguments[link.parameter] = others
 
 
-def _grow(
+def grow(
     steps: list[Step],
     material: Material,
     ways: Sequence[Link],
@@ -152,8 +158,8 @@ def _grow(
         raise Unfit("nothing fits")
     link = coverage.draw(after if after and (not before or draw.random() < 0.6) else before, draw)
     if link in after:
-        new = _step(material, material.tools[link.second], world, draw)
-        _feed(new, link, steps[-1], draw)
+        new = step_of(material, material.tools[link.second], world, draw)
+        feed(new, link, steps[-1], draw)
         _combine(new, steps[:-1], ways, draw)
         steps.append(new)
         return
@@ -161,8 +167,8 @@ def _grow(
         place for place, step in enumerate(steps)
         if step.tool.name == link.second and _has_literal(step.arguments.get(link.parameter, []))
     )  # fmt: skip
-    new = _step(material, material.tools[link.first], world, draw)
-    _feed(steps[place], link, new, draw)
+    new = step_of(material, material.tools[link.first], world, draw)
+    feed(steps[place], link, new, draw)
     steps.insert(place, new)
 
 
@@ -181,4 +187,4 @@ def _combine(new: Step, earlier: Sequence[Step], ways: Sequence[Link], draw: ran
     ]
     if fitting and draw.random() < 0.5:
         link, step = draw.choice(fitting)
-        _feed(new, link, step, draw)
+        feed(new, link, step, draw)

@@ -2,8 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import cast
 
+from sca_cli.methods.operations import Operation
 from sca_cli.methods.steps import Argument, Literal, Step, call_text
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
@@ -50,28 +52,47 @@ def can_be_nested(steps: Sequence[Step]) -> bool:
     return not any(step.tool.writes for step in steps) and all(used[id(step)] == 1 for step in steps[:-1])
 
 
+def depth(steps: Sequence[Step]) -> int:
+    """Return of how many calls at most one goes into the next."""
+    deep: dict[int, int] = {}
+    for step in steps:
+        before = max((deep[id(use.step)] for _, _, use in step.uses()), default=0)
+        deep[id(step)] = before + (not isinstance(step.tool, Operation))
+    return max(deep.values())
+
+
+def operation(steps: Sequence[Step], place: int, seed: int) -> str:
+    """Return the sentence for a step that is an operation; `seed` draws one of several."""
+    step = steps[place]
+    results = [_accessed(use.access, _reference(steps, use.step, place)) for _, _, use in step.uses()]
+    return cast("Operation", step.tool).sentence(results, seed)
+
+
 def nested(steps: Sequence[Step], phrases: Sequence[str], answer: str, seed: int) -> str:
     """Return the question for the last result, each result named by the phrase for it in place of `that result`.
 
     Args:
         steps: of a program that `can_be_nested`.
-        phrases: what the result of each step is called; those of earlier steps stand in it by `_reference`.
+        phrases: what the result of each call is called; those of earlier steps stand in it by `_reference`. The one
+            for an operation does not matter.
         answer: what is asked for; @ stands for the last result.
         seed: draws how it is asked for.
     """
     whole: list[str] = []
-    for place, phrase in enumerate(phrases):
+    for place, (step, phrase) in enumerate(zip(steps, phrases, strict=True)):
+        if isinstance(step.tool, Operation):
+            results = [_accessed(use.access, whole[steps.index(use.step)]) for _, _, use in step.uses()]
+            return step.tool.question(results, seed)
         text = phrase
-        for _, _, use in steps[place].uses():
+        for _, _, use in step.uses():
             text = text.replace(_reference(steps, use.step, place), f"\0{steps.index(use.step)}\0")
         whole.append(re.sub("\0(\\d+)\0", lambda found: whole[int(found[1])], text))
     return _ASKED[seed % len(_ASKED)].format(_accessed(answer, whole[-1]))
 
 
-def part(answer: str) -> Iterator[str]:
-    """Yield a sentence that asks for a part of the last result, where not all of it is the answer."""
-    if answer != "@":
-        yield f"Answer with {_accessed(answer, 'that result')}."
+def part(answer: str) -> list[str]:
+    """Return a sentence that asks for a part of the last result, if not all of it is the answer."""
+    return [f"Answer with {_accessed(answer, 'that result')}."] if answer != "@" else []
 
 
 def _reference(steps: Sequence[Step], used: Step, place: int) -> str:

@@ -13,7 +13,7 @@ CALLS_KEPT = 300
 WORLDS_KEPT = 200
 _LITERAL_CHARS = 120
 _RESULTS_LOOKED_AT = 5
-_NAMED, _JOINED = 0.8, 0.25
+_NAMED, _JOINED, _RESPELT = 0.8, 0.25, 0.3
 
 
 class Material:
@@ -60,7 +60,8 @@ class Material:
         """Draw arguments for a tool from what was seen: a call that was made, some of its values drawn again.
 
         Numbers are drawn anew about as large as those seen, other values from those that this parameter, or one of
-        its type, was given. A `*args` parameter has a list.
+        its type, was given; for tools that only read, also texts of the words or letters of those. A `*args` parameter
+        has a list.
 
         Raises:
             LookupError: a value is needed of which none like it was seen.
@@ -78,9 +79,11 @@ class Material:
         if name == tool.variadic():
             many = known.get(name) or [self._like(tool, name, draw) for _ in range(draw.randint(2, 4))]
             return [_varied(part, draw) for part in many]
-        if name not in known or draw.random() < 0.5:
-            return _varied(self._like(tool, name, draw), draw)
-        return _varied(known[name], draw)
+        value = self._like(tool, name, draw) if name not in known or draw.random() < 0.5 else known[name]
+        if isinstance(value, str):
+            fixed = tool.writes or "enum" in fits.element(tool, name) or draw.random() >= _RESPELT
+            return value if fixed else _respelt(value, draw)
+        return _varied(value, draw)
 
     def _like(self, tool: Tool, name: str, draw: random.Random) -> JSON:
         """Draw a value seen for the parameter, wherever a tool has one of this name; else, and at times, of its type.
@@ -144,6 +147,13 @@ def _varied(value: JSON, draw: random.Random) -> JSON:
         return draw.randint(max(low, 1), max(high, 3)) if value > 0 else draw.randint(low, high)
     decimals = len(repr(value).partition(".")[2])
     return round(value * draw.uniform(0.5, 2), min(decimals, 2)) if decimals <= 6 else value
+
+
+def _respelt(text: str, draw: random.Random) -> str:
+    """Draw a text of the words of another, or of its letters if it has only one word."""
+    between = " " if " " in text else ""
+    parts = text.split(" ") if between else list(text)
+    return between.join(draw.choices(parts, k=draw.randint(3, 2 * len(parts)))) if len(parts) > 2 else text
 
 
 def short(value: JSON) -> bool:

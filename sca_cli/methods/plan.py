@@ -2,26 +2,32 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sca_cli.checks import FAILURE_CASES, run_check
 from sca_cli.errors import RecordError, WorldError
-from sca_cli.methods import Dropped, composer
+from sca_cli.methods import Dropped, alike, composer
 from sca_cli.methods.composer import Coverage, Unfit
 from sca_cli.methods.links import Link, links, parts
 from sca_cli.methods.material import Material, short
 from sca_cli.methods.observed import NothingObserved, check_of
+from sca_cli.methods.operations import Operation
 from sca_cli.methods.questions import NotWorthAsking
 from sca_cli.methods.steps import Step, program
 from sca_cli.methods.wrong_branches import SHORTENED, wrong_branches
 from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
 from sca_cli.sandbox import Run, Sandbox
 
-DRAWS = 60
-"""Programs drawn for one candidate before it is given up."""
+DRAWS = 100
+"""Programs drawn for one candidate before it is given up; the second half in the other way, if there are two."""
+
+ALIKE = 0.4
+"""Share of the places for programs of two and more calls that do alike with several values."""
 
 _SHORT_ANSWER = 120
+_PART = 0.5
+"""Share of the answers that have parts of which one is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +120,23 @@ class Plan:
             material = materials[place % len(materials)]
             size = 1 + (place // len(materials)) % self._sizes
             draw = random.Random(f"{self._seed} {material.env} {place}")
-            for _ in range(DRAWS):
+            ways = [composer.composed, alike.composed] if size > 1 else [composer.composed]
+            if draw.random() < ALIKE:
+                ways.reverse()
+            for drawn in range(DRAWS):
                 try:
-                    yield place, self._one(material, size, draw)
+                    yield place, self._one(material, size, ways[drawn * len(ways) // DRAWS], draw)
                     break
                 except (Unfit, Dropped) as problem:
                     self.dropped[str(problem)] += 1
             else:
                 self.dropped[f"no program of {size} call(s) found"] += 1
 
-    def _one(self, material: Material, size: int, draw: random.Random) -> Composed:
+    def _one(self, material: Material, size: int, way: Callable[..., list[Step]], draw: random.Random) -> Composed:
         name = str(material.env)
         world = draw.choice(material.worlds)
         coverage = self._coverage[name]
-        steps = composer.composed(material, self._ways[name], world, size, coverage, draw)
+        steps = way(material, self._ways[name], world, size, coverage, draw)
         text = f"{name}\n{program(steps)}"
         if text in self._seen:
             raise Dropped("drawn before")
@@ -158,7 +167,10 @@ def _ran(sandbox: Sandbox, material: Material, world: Exploration, steps: list[S
     with sandbox.session(world.env, world.seed) as session:
         run = session.run(program(steps))
         _refuse_failed(run)
+        _refuse_detours(run.calls)
         answer, result = _projected(run.answer, draw)
+        if isinstance(steps[-1].tool, Operation) and isinstance(result, int | float) and result < 0:
+            raise Dropped("a difference below zero")
         text = program(steps, answer=answer)
         try:
             evaluate = check_of(sandbox, session, world, run.calls, result, text)
@@ -175,12 +187,25 @@ def _refuse_failed(run: Run) -> None:
         raise Dropped(f"it raises: {run.reason}")
 
 
+def _refuse_detours(calls: Sequence[Observation]) -> None:
+    """Refuse calls that only lead back to a text that was there before, as where it is reversed twice."""
+    known: set[str] = set()
+    for call in (call for call in calls if not call.writes):
+        given = {value for value in [*call.args, *call.kwargs.values()] if isinstance(value, str)}
+        if isinstance(call.result, str) and call.result in known - given:
+            raise Dropped("leads back to what was there before")
+        known |= given | ({call.result} if isinstance(call.result, str) else set())
+
+
 def _projected(result: JSON, draw: random.Random) -> tuple[str, JSON]:
-    """Return what is answered: the result, or, of one too long for an answer, a part."""
-    if len(repr(result)) <= _SHORT_ANSWER:
+    """Return what is answered: the result, or a part of one that has parts or is too long."""
+    long = len(repr(result)) > _SHORT_ANSWER
+    if not long and (not isinstance(result, dict | list) or draw.random() >= _PART):
         return "@", result
     leaves = [(access, value) for access, value in parts(result) if not isinstance(value, dict | list)]
     leaves = [(access, value) for access, value in leaves if value is not None and short(value)]
+    if not leaves and not long:
+        return "@", result
     if not leaves:
         raise Dropped("the answer is too long")
     return draw.choice(leaves)

@@ -82,9 +82,15 @@ def _can_stand_in_text(answer: JSON) -> bool:
 
 def _stands_in(value: JSON, text: str) -> bool:
     if isinstance(value, str):
-        return value.strip().casefold() in text.casefold()
+        return bool(re.search(_whole(value.strip()), text, re.IGNORECASE))
     numbers = (number.replace(",", "") for number in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text))
     return any(abs(float(number)) == abs(value) for number in numbers)
+
+
+def _whole(value: str) -> str:
+    """Return a pattern for a text that is not a part of a longer word: 'C' does not stand in "Count"."""
+    before, after = (r"(?<!\w)" if value[:1].isalnum() else ""), (r"(?!\w)" if value[-1:].isalnum() else "")
+    return f"{before}{re.escape(value)}{after}"
 
 
 def step_problem(text: str, call: str, facts: list[JSON], references: Iterable[str], tool: Tool) -> str:
@@ -107,6 +113,8 @@ def step_problem(text: str, call: str, facts: list[JSON], references: Iterable[s
         return "adds a name"
     if "\n" in text:
         return "more than a sentence"
+    if text.count('"') % 2:
+        return "leaves a quotation open"
     if not _stems(f"{tool.name.replace('_', ' ')} {first_sentence(tool.description)}") & _stems(text):
         return f"does not ask for {tool.name}"
     return ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from sca_cli.interfaces import Tool
+from sca_cli.methods.operations import Operation
 from sca_cli.records import JSON
 
 
@@ -28,7 +29,7 @@ type Argument = Literal | Use
 
 @dataclass(eq=False, slots=True)
 class Step:
-    """One call. A `*args` parameter has a list of arguments."""
+    """One call, or an operation on results. A `*args` parameter has a list of arguments."""
 
     tool: Tool
     arguments: dict[str, list[Argument]] = field(default_factory=dict)
@@ -50,7 +51,8 @@ class Step:
 
 def pairs(steps: Sequence[Step]) -> set[tuple[str, str]]:
     """Return the ordered pairs of tools of which one's result goes into the other, or that write in turn."""
-    fed = {(use.step.tool.name, step.tool.name) for step in steps for _, _, use in step.uses()}
+    calls = [step for step in steps if not isinstance(step.tool, Operation)]
+    fed = {(use.step.tool.name, step.tool.name) for step in calls for _, _, use in step.uses()}
     writing = [step.tool.name for step in steps if step.tool.writes]
     return fed | set(pairwise(writing))
 
@@ -99,4 +101,6 @@ def call_text(step: Step, text: Callable[[Argument], str], *, named: bool = Fals
             continue
         star = name == step.tool.variadic()
         arguments += [f"{name}={text(a)}" if named and not star else text(a) for a in step.arguments[name]]
+    if isinstance(step.tool, Operation):
+        return step.tool.text(arguments)
     return f"{step.tool.name}({', '.join(arguments)})"

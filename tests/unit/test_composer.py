@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from weather import CALLS, TOOLS, material, walk
 
-from sca_cli.methods.composer import Coverage, Unfit, _feed, composed
+from sca_cli.methods.composer import Coverage, Unfit, feed, composed
 from sca_cli.methods.links import Link, links, parts
 from sca_cli.methods.material import Material
 from sca_cli.methods.steps import Literal, Step, Use, copied, pairs, program
@@ -122,7 +122,7 @@ def test_a_result_among_others_is_not_pushed_out_by_a_whole_one() -> None:
     first = step("nearest", city="Bergen")
     taking = Step(TOOLS["largest"], {"numbers": [Use(first), Literal(3)]})
     with pytest.raises(Unfit):
-        _feed(
+        feed(
             taking,
             Link("report", "largest", "numbers", "*@.values()"),
             step("report", station="Oslo"),
