@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from weather import CALLS, TOOLS, material, walk
 
-from sca_cli.methods.composer import Coverage, Unfit, feed, composed
+from sca_cli.methods.composer import Coverage, Unfit, composed, feed
 from sca_cli.methods.links import Link, links, parts
 from sca_cli.methods.material import Material
 from sca_cli.methods.steps import Literal, Step, Use, copied, pairs, program
