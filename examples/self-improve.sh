@@ -1,22 +1,18 @@
 #!/bin/sh
-# Self-improvement on composed tasks, start to end, with controls: explore, challenge, verify, train on the solutions of
-# two thirds, attempt the others, which the updated model does not know by heart, and drop those that it reads otherwise,
-# train on what passed, evaluate. Leaves a report. Each stage is a file in $SCA_RUN; run again, it goes on where it stopped.
-#   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/self-improve.sh     90 minutes a seed on one core, without controls
+# Self-improvement on composed tasks, with controls: explore, challenge, verify, train on the solutions, evaluate. In later
+# rounds the updated model writes new tasks, attempts them and drops those that it reads otherwise; all solutions, and then
+# the attempts that passed, are trained on again. Leaves a report. A stage is a file in $SCA_RUN; run again, it goes on where it stopped.
+#   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/self-improve.sh     70 minutes of one core a seed
 # SCA_MODEL=PLUGIN:NAME  challenger and learner, of a plugin that loads trained weights too   SCA_OPTIONS=k=v,…  of it
-# SCA_ENV=NAME (calculation)   SCA_RUN=DIR (runs/self-improve)   SCA_SEEDS='0 1 2' (0)   SCA_ROUNDS=N (1)
-# SCA_EXPLORATIONS=N (64)   SCA_CANDIDATES=N (320)   SCA_CALLS=K  of a program at most (4)   SCA_SAMPLES=K  attempts (4)
-# SCA_EVAL=N  held-out tasks (all)   SCA_CONTROLS=''  leaves out the controls, which follow the last round
+# SCA_ENV=NAME (calculation)   SCA_RUN=DIR (runs/self-improve)   SCA_SEEDS='0 1 2' (0)   SCA_ROUNDS=N (1)   SCA_EVAL=N (all)
+# SCA_EXPLORATIONS=N (64)   SCA_CANDIDATES=N (320)   SCA_CALLS=K  at most (4)   SCA_SAMPLES=K (3)   SCA_CONTROLS=''  none
 set -eu
 model=${SCA_MODEL:?"name a model, as in SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct"}
 plugin=${model%%:*} options=${SCA_OPTIONS:+,$SCA_OPTIONS} env=${SCA_ENV:-calculation} run=${SCA_RUN:-runs/self-improve}
 unset SCA_ENV SCA_MODEL
 . "$(dirname -- "$0")/environment.sh"
 needs() { [ -s "$1" ] || { echo "$0: $2; a larger model or more candidates may do" >&2; exit 1; }; }
-train() {
-    base=$1 save=$2 && shift 2
-    sca train --base "$base" --save "$save" -o "$save.jsonl" --seed "$seed" --resume --balance calls --times --on "$@"
-}
+train() { sca train --balance calls --seed "$seed" --resume --times -o "$1.jsonl" --save "$@"; }
 evaluate() { sca eval --env "$env" -k 3 ${SCA_EVAL:+-n "$SCA_EVAL"} --max-tokens 256 --seed "$seed" --resume "$@"; }
 compare() { # with the model as it was, whose attempts in $before are made once a seed
     for file in eval.jsonl eval.jsonl.journal; do cp "$before-$file" "$1-$file"; done
@@ -25,7 +21,7 @@ compare() { # with the model as it was, whose attempts in $before are made once 
 }
 
 for seed in ${SCA_SEEDS:-0}; do
-    learner=$model before=$run/seed-$seed/before known= && mkdir -p "$run/seed-$seed"
+    learner=$model before=$run/seed-$seed/before known= attempts= && mkdir -p "$run/seed-$seed"
     evaluate --model "$model$options" --rollouts "$before-eval.jsonl" -o "$before-score.jsonl"
     for round in $(seq "${SCA_ROUNDS:-1}"); do
         here=$run/seed-$seed/round-$round && mkdir -p "$here"
@@ -36,24 +32,27 @@ for seed in ${SCA_SEEDS:-0}; do
             -o "$here/candidates.jsonl" --resume
         unless_empty sca verify "$here/candidates.jsonl" ${known:+--seen "$known"} -o "$here/tasks.jsonl" --resume
         needs "$here/tasks.jsonl" "round $round: no new task proved itself"
-        cat ${known:+"$known"} "$here/tasks.jsonl" >"$here/known.jsonl"
-        awk -v at="$here" '{ print >(at (NR % 3 == 2 ? "/fresh.jsonl" : "/taught.jsonl")) }' "$here/tasks.jsonl"
-        needs "$here/fresh.jsonl" "round $round: one new task is not enough"
-        train "${learner#*:}" "$here/solutions" solutions "$here/taught.jsonl"
-        unless_empty sca verify --paper --agree "$plugin:$here/solutions$options" --attempts "${SCA_SAMPLES:-4}" \
-            --max-tokens 256 --seed "$seed" "$here/fresh.jsonl" -o "$here/agreed.jsonl" --rejected "$here/disagreed.jsonl" \
-            --rollouts "$here/rollouts.jsonl" --resume
-        needs "$here/agreed.jsonl" "round $round: the updated model reads every task differently"
-        train "$here/solutions" "$here/trained" rollouts "$here/rollouts.jsonl"
+        new=$here/tasks.jsonl taught=$here/trained
+        if [ -n "$known" ]; then
+            unless_empty sca verify --paper --agree "$learner$options" --attempts "${SCA_SAMPLES:-3}" --max-tokens 256 \
+                --seed "$seed" "$here/tasks.jsonl" -o "$here/agreed.jsonl" --rejected "$here/disagreed.jsonl" \
+                --rollouts "$here/rollouts.jsonl" --resume
+            needs "$here/agreed.jsonl" "round $round: the updated model reads every task differently"
+            cat ${attempts:+"$attempts"} "$here/rollouts.jsonl" >"$here/attempts.jsonl"
+            new=$here/agreed.jsonl attempts=$here/attempts.jsonl taught=$here/solutions
+        fi
+        cat ${known:+"$known"} "$new" >"$here/known.jsonl"
+        train "$taught" --base "${model#*:}" --on solutions "$here/known.jsonl"
+        [ -z "$attempts" ] || train "$here/trained" --base "$taught" "$attempts"
         compare "$here/trained"
         learner=$plugin:$here/trained known=$here/known.jsonl
     done
     for control in ${SCA_CONTROLS-shuffled-solutions one-call-only random-rollouts}; do
-        arm=$run/seed-$seed/controls/$control on=solutions data=$here/taught.jsonl && mkdir -p "$arm"
+        arm=$run/seed-$seed/controls/$control on=solutions data=$here/known.jsonl && mkdir -p "$arm"
         [ "$control" != random-rollouts ] || on=rollouts data=$arm/rollouts.jsonl
         [ $on = solutions ] ||
-            sca rollout "$here/taught.jsonl" --model "$model$options" -k 2 --direct --seed "$seed" -o "$data" --resume
-        unless_empty train "${model#*:}" "$arm/trained" $on "$data" --control "$control" --like "$here/solutions.jsonl"
+            sca rollout "$here/known.jsonl" --model "$model$options" -k 2 --direct --seed "$seed" -o "$data" --resume
+        unless_empty train "$arm/trained" --base "${model#*:}" --on $on "$data" --control "$control" --like "$taught.jsonl"
         [ ! -f "$arm/trained/config.json" ] || compare "$arm/trained"
     done
 done

@@ -81,12 +81,17 @@ def records(path: Path) -> list[Any]:
     return [decode(line) for line in path.read_bytes().splitlines()]
 
 
+def checkpoints(path: Path) -> list[Checkpoint]:
+    """Return the checkpoints in a file."""
+    return [record for record in records(path) if isinstance(record, Checkpoint)]
+
+
 @pytest.fixture(scope="module")
 def run(recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory of a self-improvement of one round with a control, killed in its first training."""
     place = tmp_path_factory.mktemp("self-improve") / "run"
     with recipe(SELF_IMPROVE, place, SCA_CONTROLS="random-rollouts") as process:
-        while not (place / "seed-0/round-1/solutions.work/run.json").exists():
+        while not (place / "seed-0/round-1/trained.work/run.json").exists():
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
@@ -95,14 +100,11 @@ def run(recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_round_of_self_improvement_is_compared_with_its_control(run: Path) -> None:
-    """Both trainings, the control with as many examples as the solutions, and scores of both against the baseline."""
+    """The control is trained on as many examples, and both are scored against the baseline."""
     here, control = run / "seed-0/round-1", run / "seed-0/controls/random-rollouts"
-    (solutions,), (trained,), (other,) = (
-        [record for record in records(path) if isinstance(record, Checkpoint)]
-        for path in (here / "solutions.jsonl", here / "trained.jsonl", control / "trained.jsonl")
-    )
-    assert (solutions.algorithm, trained.algorithm, other.control) == ("solutions", "rft", "random-rollouts")
-    assert other.metrics["examples"] == solutions.metrics["examples"]
+    (trained,), (other,) = (checkpoints(folder / "trained.jsonl") for folder in (here, control))
+    assert (trained.algorithm, other.algorithm, other.control) == ("solutions", "rft", "random-rollouts")
+    assert other.metrics["examples"] == trained.metrics["examples"]
     tasks = records(here / "tasks.jsonl")
     for folder in (here, control):
         before, after = (record for record in records(folder / "trained-score.jsonl") if isinstance(record, Score))
@@ -121,7 +123,7 @@ def test_run_again_nothing_is_done_again(recipe, run: Path) -> None:
 
 
 def test_a_second_round_goes_on_from_the_first(recipe, run: Path, tmp_path: Path) -> None:
-    """Its learner is what the first round trained, its tasks are new, and scores look at the tasks of both rounds."""
+    """The trained model writes new tasks and attempts them; what it agreed on and its attempts are trained on again."""
     place = tmp_path / "run"
     shutil.copytree(run, place)
     ended(recipe(SELF_IMPROVE, place, SCA_ROUNDS="2", SCA_CONTROLS=""))
@@ -129,20 +131,25 @@ def test_a_second_round_goes_on_from_the_first(recipe, run: Path, tmp_path: Path
     tasks: list[list[Task]] = [records(folder / "tasks.jsonl") for folder in (first, second)]
     assert not {task.solution for task in tasks[0]} & {task.solution for task in tasks[1]}
     assert {task.made_by.model for task in tasks[1] if task.made_by} == {"player:run/seed-0/round-1/trained"}
-    assert records(second / "known.jsonl") == [*tasks[0], *tasks[1]]
-    assert records(second / "trained-score.jsonl")[1].overlap.trained == len(tasks[0]) + len(tasks[1])
+    known = records(second / "known.jsonl")
+    assert known == [*tasks[0], *records(second / "agreed.jsonl")]
+    assert records(second / "trained-score.jsonl")[1].overlap.trained == len(known)
+    (solutions,), (trained,) = (checkpoints(second / name) for name in ("solutions.jsonl", "trained.jsonl"))
+    assert (solutions.algorithm, trained.algorithm) == ("solutions", "rft")
+    assert trained.base_model == solutions.path
+    assert {attempt.task.id for attempt in records(second / "rollouts.jsonl")} == {task.id for task in tasks[1]}
 
 
 @pytest.mark.parametrize(
-    ("manner", "said"),
+    ("manner", "rounds", "said"),
     [
-        ("mute", "round 1: no new task proved itself"),
-        ("stubborn", "round 1: the updated model reads every task differently"),
+        ("mute", "1", "round 1: no new task proved itself"),
+        ("stubborn", "2", "round 2: the updated model reads every task differently"),
     ],
 )
-def test_a_round_without_tasks_says_so(recipe, tmp_path: Path, manner: str, said: str) -> None:
+def test_a_round_without_tasks_says_so(recipe, tmp_path: Path, manner: str, rounds: str, said: str) -> None:
     """It ends the script with exit code 1, and one line is the last."""
-    told = ended(recipe(SELF_IMPROVE, tmp_path / "run", SCA_OPTIONS=f"manner={manner}"), code=1)
+    told = ended(recipe(SELF_IMPROVE, tmp_path / "run", SCA_OPTIONS=f"manner={manner}", SCA_ROUNDS=rounds), code=1)
     assert told.splitlines()[-1] == f"{SELF_IMPROVE}: {said}; a larger model or more candidates may do"
 
 

@@ -12,9 +12,9 @@ import pytest
 from sca_cli import checks, plugins
 from sca_cli.errors import RecordError
 from sca_cli.interfaces import Sampling, Tool
-from sca_cli.methods import Dropped, Workshop, compose
+from sca_cli.methods import Dropped, Workshop, compose, operations
 from sca_cli.methods.material import Material
-from sca_cli.methods.plan import Composed, Plan, _projected, _ran
+from sca_cli.methods.plan import Composed, Plan, _projected, _ran, _refuse_detours
 from sca_cli.methods.steps import Literal, Step, Use
 from sca_cli.prompts import Prompts
 from sca_cli.records import Check, EnvSpec, Exploration, Observation, Task, Verdict
@@ -89,12 +89,38 @@ def test_a_writing_program_is_judged_by_the_state(sandbox: Sandbox, tools: dict[
 
 
 def test_of_a_long_result_a_part_is_answered() -> None:
-    """A result too long for an answer is asked for one of its values; one of long values only for nothing."""
+    """A result too long for an answer is asked for one of its values, others at times; long values are no answer."""
     draw = random.Random(0)
     assert _projected({"name": "Ann3", "text": "x" * 130, "none": None}, draw) == ("@['name']", "Ann3")
-    assert _projected([1, 2], draw) == ("@", [1, 2])
+    assert {_projected([1, 2], draw)[0] for _ in range(50)} == {"@", "@[0]"}
+    assert _projected("word", draw) == ("@", "word")
+    assert _projected([], draw) == ("@", [])
     with pytest.raises(Dropped, match="the answer is too long"):
         _projected({"text": "x" * 130}, draw)
+
+
+def test_a_way_there_and_back_is_refused() -> None:
+    """A text that was there before is no result, but where the call took it itself, or writes."""
+    seen = [("reverse", "ab", "ba", False), ("first", "ba", "ba", False), ("write", "ba", "ba", True)]
+    calls = [Observation(tool=name, args=[given], result=made, writes=writes) for name, given, made, writes in seen]
+    _refuse_detours(calls)
+    with pytest.raises(Dropped, match="leads back to what was there before"):
+        _refuse_detours([*calls, Observation(tool="reverse", args=["ba"], result="ab")])
+
+
+def test_a_difference_is_asked_for_the_way_round_that_leaves_something(
+    sandbox: Sandbox, tools: dict[str, Tool]
+) -> None:
+    """What an operation makes of results is judged like any answer; it is no call, and below zero no question."""
+    more, less = step(tools["add"], numbers=[2.5, 4]), step(tools["add"], numbers=[1, 2])
+    difference = next(
+        tool for tool in (operations.drawn(float, 2, random.Random(seed)) for seed in range(9)) if " - " in tool.glue
+    )
+    made = ran(sandbox, tools, [more, less, step(difference, part1=Use(more), part2=Use(less))])
+    assert (made.result, len(made.calls)) == (3.5, 2)
+    assert checks.verify(sandbox, task_of(made), checks.evidence.STAGES).stage == "kept"
+    with pytest.raises(Dropped, match="a difference below zero"):
+        ran(sandbox, tools, [less, more, step(difference, part1=Use(less), part2=Use(more))])
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def test_a_part_of_the_last_result_is_asked_for() -> None:
         ("Get the report of that result for day 3 at 'noon'.", "adds a name"),
         ("Get the report of that result for 'day' 3.", ""),
         ("Get the report of that result.\nDay 3.", "more than a sentence"),
+        ('Get the report of "that result on day 3.', "leaves a quotation open"),
         ("Take that result and 3 and go on.", "does not ask for report"),
     ],
 )

@@ -65,6 +65,22 @@ def test_arguments_are_seen_ones_and_drawn_again() -> None:
     assert all(round(number, 2) == number for number in numbers)
 
 
+def test_texts_are_made_of_the_words_or_letters_of_others() -> None:
+    """For a tool that only reads; what writes gets texts that were seen, and so does a parameter with an enum."""
+    made = material(walk(*CALLS, Observation(tool="nearest", args=["Oslo City Hall"], result="x")))
+    cities = {given["city"] for given in drawn("nearest", made)}
+    assert any(set(city) <= set("Bergen") and city != "Bergen" for city in cities)
+    assert any(
+        set(city.split()) <= {"Oslo", "City", "Hall"} and city.split() != ["Oslo", "City", "Hall"] for city in cities
+    )
+    assert {given["station"] for given in drawn("close", material())} <= {
+        first + between + second
+        for first in ("Oslo", "Bergen Airport", "Blindern", "Bergen", "May", "x")
+        for between in ("", " ")
+        for second in ("", "Oslo", "Bergen Airport")
+    }
+
+
 @pytest.mark.parametrize("value", [0, -5, 7, 0.0, -2.5, 1e20, 1e-9, 3.14159265])
 def test_numbers_are_drawn_anew_about_as_large(value: float) -> None:
     """Sign and magnitude stay, and a whole number stays whole; truths and texts stay as they are."""

@@ -1,0 +1,135 @@
+"""Programs that do alike with several values, and operations that put results together without a tool."""
+
+import ast
+import random
+from collections import Counter
+
+import pytest
+from weather import CALLS, TOOLS, material, walk
+
+from sca_cli.methods import alike, in_words, operations
+from sca_cli.methods.composer import Coverage, Unfit
+from sca_cli.methods.links import links
+from sca_cli.methods.material import Material
+from sca_cli.methods.operations import Operation
+from sca_cli.methods.steps import Literal, Step, Use, pairs, program
+
+
+def programs(made: Material, size: int, count: int = 300) -> list[list[Step]]:
+    """Draw programs of a size; those that do not fit are left out."""
+    draw, coverage, ways = random.Random(0), Coverage(2), links(made)
+    found = []
+    for _ in range(count):
+        try:
+            found.append(alike.composed(made, ways, made.worlds[0], size, coverage, draw))
+        except Unfit:
+            continue
+    return found
+
+
+def calls(steps: list[Step]) -> list[Step]:
+    """Return the steps that are calls."""
+    return [step for step in steps if not isinstance(step.tool, Operation)]
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 6])
+def test_branches_come_together(size: int) -> None:
+    """As many calls as asked for, most with one tool twice or more, every result used; no branch writes."""
+    found = programs(material(), size)
+    assert len(found) > 20
+    for steps in found:
+        assert len(calls(steps)) == size
+        assert all(step in calls(steps) for step in steps[:-1])
+        assert not any(step.tool.writes for step in steps if size < 4)
+        used = {id(use.step) for step in steps for _, _, use in step.uses()}
+        assert used == {id(step) for step in steps[:-1]}
+        assert max(len(list(step.uses())) for step in steps) > 1
+        ast.parse(program(steps))
+    repeated = sum(max(Counter(step.tool.name for step in steps).values()) > 1 for steps in found)
+    assert repeated > len(found) / 2
+
+
+def test_results_are_put_together_by_calls_and_by_operations() -> None:
+    """Of three calls: two whose results a third takes, or three whose results are added up or written together."""
+    found = programs(material(), 3)
+    assert {len(calls(steps)) for steps in found if isinstance(steps[-1].tool, Operation)} == {3}
+    by_call = [steps for steps in found if not isinstance(steps[-1].tool, Operation)]
+    assert by_call and all(steps[-1].tool.name == "largest" for steps in by_call)
+
+
+def test_what_is_put_together_is_of_one_type() -> None:
+    """Numbers are added up, texts are written one after the other; of an object one part is taken."""
+    found = [steps for steps in programs(material(), 2) if isinstance(steps[-1].tool, Operation)]
+    for steps in found:
+        texts = steps[-1].tool.returns == "str"
+        for _, _, use in steps[-1].uses():
+            returns = use.step.tool.returns if use.access == "@" else {"@['station']": "str"}.get(use.access, "float")
+            assert use.access in ("@", "@['station']", "@['rain']", '@["it\'s"]', "@['hours'][0]")
+            assert texts == (returns == "str" or "it's" in use.access)
+    assert {steps[-1].tool.name for steps in found} == {
+        "sum of results",
+        "difference of results",
+        "results one after the other",
+    }
+
+
+def test_without_two_values_there_is_nothing_to_put_together() -> None:
+    """The same call twice is no program; nor is there one of five calls in equal branches where no call takes them."""
+    with pytest.raises(Unfit):
+        for _ in range(50):
+            made = material(walk(CALLS[0]))
+            alike.composed(made, links(made), made.worlds[0], 5, Coverage(2), random.Random(0))
+
+
+NEAR, VOSS = (Step(TOOLS["nearest"], {"city": [Literal(city)]}) for city in ("Bergen", "Voss"))
+RAIN, DRY = (Step(TOOLS["report"], {"station": [Use(step)], "day": [Literal(3)]}) for step in (NEAR, VOSS))
+
+
+def put_together(operation: Operation, *results: Use) -> Step:
+    """Return the step of an operation."""
+    return Step(operation, {name: [use] for name, use in zip(operation.parameters["properties"], results, strict=True)})
+
+
+def operation(taken: type, count: int, name: str, words: str = "") -> Operation:
+    """Draw until it is the one."""
+    draw = random.Random(0)
+    return next(
+        drawn
+        for drawn in (operations.drawn(taken, count, draw) for _ in range(100))
+        if drawn.name == name and words in drawn.sentences[0]
+    )
+
+
+def test_an_operation_is_no_call() -> None:
+    """It reads as Python, and its pairs are none of tools."""
+    taken = operation(float, 2, "difference of results")
+    steps = [NEAR, RAIN, VOSS, DRY, put_together(taken, Use(RAIN, "@['rain']"), Use(DRY, "@['rain']"))]
+    assert program(steps).splitlines()[-2:] == ["step5 = step2['rain'] - step4['rain']", "final_answer(step5)"]
+    assert pairs(steps) == {("nearest", "report")}
+    assert in_words.depth(steps) == 2
+
+
+def test_an_operation_has_fixed_words() -> None:
+    """As a sentence it names results by their place, as a question by phrases; the order is that of the program."""
+    taken = operation(float, 2, "difference of results")
+    steps = [NEAR, RAIN, VOSS, DRY, put_together(taken, Use(RAIN, "@['rain']"), Use(DRY, "@['rain']"))]
+    assert (
+        in_words.operation(steps, 4, 0) == "Take the 'rain' of that result away from the 'rain' of the second result."
+    )
+    assert in_words.can_be_nested(steps)
+    phrases = ["the station near Bergen", "the report of that result on day 3"]
+    assert in_words.nested(steps, [*phrases, "the station near Voss", phrases[1], ""], "@", 0) == (
+        "By how much is the 'rain' of the report of the station near Bergen on day 3 "
+        "larger than the 'rain' of the report of the station near Voss on day 3?"
+    )
+
+
+def test_texts_are_written_with_what_stands_between_them() -> None:
+    """Three of them, with a sign that the words name."""
+    taken = operation(str, 3, "results one after the other", "slash")
+    steps = [NEAR, VOSS, RAIN, put_together(taken, Use(NEAR), Use(VOSS), Use(RAIN, "@['station']"))]
+    assert "step4 = step1 + '/' + step2 + '/' + step3['station']" in program(steps)
+    assert in_words.operation(steps, 3, 0) == (
+        "Write the first result, the second result and the 'station' of that result one after the other, "
+        "with a slash '/' between them."
+    )
