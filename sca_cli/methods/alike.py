@@ -53,7 +53,7 @@ def composed(
             return [*steps, _combined(results, taken, draw)]
         steps.append(_call(material, ways, world, results, draw))
     except IndexError as error:
-        raise Unfit("nothing to put together, or a value is needed and none like it was seen") from error
+        raise Unfit("nothing to put together") from error
     while len(steps) < size:
         grow(steps, material, ways, world, coverage, draw)
     return steps

@@ -83,19 +83,16 @@ def composed(
     Raises:
         Unfit: no tool takes what another returns, or a value is needed and none like it was seen.
     """
-    try:
-        if size == 1:
-            return [step_of(material, material.tools[coverage.draw_tool(list(material.tools), draw)], world, draw)]
-        if not ways:
-            raise Unfit("no tool takes what another returns")
-        link = coverage.draw(ways, draw)
-        first, second = (step_of(material, material.tools[name], world, draw) for name in link.pair)
-        feed(second, link, first, draw)
-        steps = [first, second]
-        while len(steps) < size:
-            grow(steps, material, ways, world, coverage, draw)
-    except IndexError as error:
-        raise Unfit("a value is needed and none like it was seen") from error
+    if size == 1:
+        return [step_of(material, material.tools[coverage.draw_tool(list(material.tools), draw)], world, draw)]
+    if not ways:
+        raise Unfit("no tool takes what another returns")
+    link = coverage.draw(ways, draw)
+    first, second = (step_of(material, material.tools[name], world, draw) for name in link.pair)
+    feed(second, link, first, draw)
+    steps = [first, second]
+    while len(steps) < size:
+        grow(steps, material, ways, world, coverage, draw)
     return steps
 
 
@@ -103,10 +100,12 @@ def step_of(material: Material, tool: Tool, world: Exploration, draw: random.Ran
     """Draw a call of a tool, its arguments literals.
 
     Raises:
-        Unfit: a value is too long for a question.
-        LookupError: a value is needed of which none like it was seen.
+        Unfit: a value is too long for a question, or is needed and none like it was seen.
     """
-    given = material.arguments(tool, world, draw)
+    try:
+        given = material.arguments(tool, world, draw)
+    except LookupError as error:
+        raise Unfit("a value is needed and none like it was seen") from error
     if not all(short(value) for value in given.values()):
         raise Unfit("a value too long for a question")
     star = tool.variadic()

@@ -5,7 +5,7 @@ import random
 from collections import Counter
 
 import pytest
-from weather import CALLS, TOOLS, material, walk
+from weather import TOOLS, material, walk
 
 from sca_cli.methods import alike, in_words, operations
 from sca_cli.methods.composer import Coverage, Unfit
@@ -13,6 +13,7 @@ from sca_cli.methods.links import links
 from sca_cli.methods.material import Material
 from sca_cli.methods.operations import Operation
 from sca_cli.methods.steps import Literal, Step, Use, pairs, program
+from sca_cli.records import Observation
 
 
 def programs(made: Material, size: int, count: int = 300) -> list[list[Step]]:
@@ -73,12 +74,14 @@ def test_what_is_put_together_is_of_one_type() -> None:
     }
 
 
-def test_without_two_values_there_is_nothing_to_put_together() -> None:
-    """The same call twice is no program; nor is there one of five calls in equal branches where no call takes them."""
-    with pytest.raises(Unfit):
-        for _ in range(50):
-            made = material(walk(CALLS[0]))
-            alike.composed(made, links(made), made.worlds[0], 5, Coverage(2), random.Random(0))
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_what_cannot_be_put_together_is_said(size: int) -> None:
+    """There is one reading tool, and no result of it was seen that has parts."""
+    made = material(walk(Observation(tool="close", args=["Oslo"], writes=True)))
+    del made.tools["nearest"], made.tools["mean_rain"], made.tools["largest"]
+    for seed in range(20):
+        with pytest.raises(Unfit, match="nothing to put together"):
+            alike.composed(made, links(made), made.worlds[0], size, Coverage(2), random.Random(seed))
 
 
 NEAR, VOSS = (Step(TOOLS["nearest"], {"city": [Literal(city)]}) for city in ("Bergen", "Voss"))
