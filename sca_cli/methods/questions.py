@@ -12,7 +12,7 @@ FACTS_TO_CHOOSE_FROM = 3
 
 _MAX_ANSWER_CHARS = 300
 _INSTRUCTION_CHARS = (20, 800)
-_STATEMENT = r"(the|a|an|it|this|that|these|those|there|your|my|we|i|if|given|in|on|for|with)\b|\W*\d"
+_STATEMENT = r"(the|a|an|it|this|that|these|those|there|your|my|we|i|if|given|in|on|for|with|of|among)\b|\W*\d"
 """How a text without a question mark begins that states something; a request begins with a verb."""
 
 _PREDICATE = r"(?<!that)(?<!which)(?<!who)(?<!what) (is|are|was|were) "
@@ -83,8 +83,11 @@ def _can_stand_in_text(answer: JSON) -> bool:
 def _stands_in(value: JSON, text: str) -> bool:
     if isinstance(value, str):
         return bool(re.search(_whole(value.strip()), text, re.IGNORECASE))
-    numbers = (number.replace(",", "") for number in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text))
-    return any(abs(float(number)) == abs(value) for number in numbers)
+    return any(abs(number) == abs(value) for number in _numbers_in(text))
+
+
+def _numbers_in(text: str) -> list[float]:
+    return [float(number.replace(",", "")) for number in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)]
 
 
 def _whole(value: str) -> str:
@@ -99,11 +102,11 @@ def step_problem(text: str, call: str, facts: list[JSON], references: Iterable[s
     Args:
         text: the sentence.
         call: as it was shown to the model; what the text quotes must stand there.
-        facts: the call's literals: each must stand in the text, and no other figure may.
+        facts: the call's literals: each must stand in the text, numbers as often, and no other figure may.
         references: how it names the results that it takes: each must stand in the text.
         tool: one of the words of its name or of the first sentence of its documentation must stand in the text.
     """
-    if not all(_stands_in(fact, text) for fact in facts):
+    if _leaves_out(facts, text):
         return "leaves a fact out"
     if not all(reference in text for reference in references):
         return "leaves out what it goes on from"
@@ -118,6 +121,15 @@ def step_problem(text: str, call: str, facts: list[JSON], references: Iterable[s
     if not _stems(f"{tool.name.replace('_', ' ')} {first_sentence(tool.description)}") & _stems(text):
         return f"does not ask for {tool.name}"
     return ""
+
+
+def _leaves_out(facts: list[JSON], text: str) -> bool:
+    """Whether a fact does not stand in a text, or a number less often than among the facts."""
+    numbers = [abs(fact) for fact in facts if not isinstance(fact, str)]
+    said = [abs(number) for number in _numbers_in(text)]
+    return any(said.count(number) < numbers.count(number) for number in numbers) or not all(
+        _stands_in(fact, text) for fact in facts
+    )
 
 
 def phrase_problem(text: str, call: str, facts: list[JSON], references: Iterable[str], tool: Tool) -> str:

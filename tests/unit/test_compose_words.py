@@ -83,6 +83,14 @@ def test_sentences_are_judged(text: str, problem: str) -> None:
     assert step_problem(text, in_words.call(STEPS, 1), [3], ["that result"], REPORT.tool) == problem
 
 
+def test_a_number_is_named_as_often_as_it_is_given() -> None:
+    """A sum without one of its numbers is another sum."""
+    large = Step(TOOLS["largest"], {"numbers": [Literal(3), Literal(4), Literal(3)]})
+    shown = in_words.call([large], 0)
+    assert step_problem("Find the largest of 3, 4 and 3.", shown, [3, 4, 3], [], large.tool) == ""
+    assert step_problem("Find the largest of 3 and 4.", shown, [3, 4, 3], [], large.tool) == "leaves a fact out"
+
+
 def test_phrases_are_put_into_each_other() -> None:
     """Every result is named by what it is, the part that a step takes of it included."""
     taken = Step(TOOLS["largest"], {"numbers": [Use(REPORT, "@['rain']"), Literal(7)]})

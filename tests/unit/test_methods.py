@@ -298,6 +298,8 @@ def test_solution_first_needs_three_failure_cases(workshop) -> None:
         ("What do 1,200 and 2 make together? Answer in full.", [1200, 2], 1202, ""),
         ("It is -3.5 degrees; what is that in another unit?", [-3.5], 25.7, ""),
         ("Say the word HELLO backwards, if you please.", ["hello"], "olleh", ""),
+        ("Stay 3 nights and eat 3 meals: how much is it at 5 each?", [3, 5, 3, 5], 30, ""),
+        ("Among 5, 2 and 8, the smallest number is 2.", [5, 2, 8], 2, "asks nothing"),
         ("Count the nucleotides in a sequence, please.", ["C"], 1, "leaves a fact out"),
         ("Write (a, b) with ', ' and the sign '/' between them.", [", ", "/", "b"], "x", ""),
         ("Is there 1 thing here that is true, or is there none?", [], True, ""),
