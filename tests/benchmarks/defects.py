@@ -1,10 +1,11 @@
 """Which planted defects `sca verify` finds, by class, and which good tasks it turns down.
 
-    python tests/benchmarks/defects.py [--sets first,fresh] [--classes vacuous,leaking,…] [--modes default,strict]
+    python tests/benchmarks/defects.py [--sets first,fresh,third] [--classes vacuous,leaking,…] [--modes default,strict]
         [--keep FILE] [--timeout SECONDS]
 
-The tasks are those of `tests/defects`: the first set, which the proofs were written beside, and the fresh one in
-`fresh/`, written without a look at them. Each class is a stream of its own through `sca verify --all`, since a
+The tasks are those of `tests/defects`: the first set, which the proofs were written beside, the fresh one in
+`fresh/`, written without a look at them but looked at since, and a third in `third/`, written without a look at them
+either and in a world of its own. Each class is a stream of its own through `sca verify --all`, since a
 defective task shares its solution with the good one it was made from; the duplicates come after all good tasks, and
 elsewhere nobody asks for them. Everything is done a second time with `--strict`. `reported` counts verdicts that say
 more than stage and checks, `rejected` those that did not pass, `found` those that are either. Tables, the good tasks
@@ -23,7 +24,7 @@ from typing import Any
 
 SCA = str(Path(sys.prefix) / "bin" / "sca")
 DEFECTS = Path(__file__).parents[1] / "defects"
-SETS = {"first": DEFECTS, "fresh": DEFECTS / "fresh"}
+SETS = {"first": DEFECTS, "fresh": DEFECTS / "fresh", "third": DEFECTS / "third"}
 MODES: dict[str, list[str]] = {"default": [], "strict": ["--strict"]}
 CORE = {"passed", "stage", "checks"}
 """What a verdict of the paper's filter holds; anything else in it is a finding."""

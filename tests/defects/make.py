@@ -3,8 +3,9 @@
     python tests/defects/make.py
 
 The set that the proofs were written beside lies here; `fresh/` holds one whose cards were written by somebody who had
-read the definitions and no proof. A card is a good task; its variants are that task with a defect planted. Each line
-of a card starts with a mark, and what follows without a mark belongs to the line above:
+read the definitions and no proof, and `third/` another, written in the same way later. A card is a good task; its
+variants are that task with a defect planted. Each line of a card starts with a mark, and what follows without a mark
+belongs to the line above:
 
     == NAME ENV [SEED]      a good task              ^^ NAME                 goes on with a card of another file
     @ CLASS | WHY           a variant of it          @ … | undecidable       no program can tell, only a reader
@@ -145,12 +146,13 @@ def tools(env: str, seed: int) -> dict[str, Callable[..., Any]]:
     from sca_calculation.environment import Calculation
     from sca_retail.environment import Retail
     from sca_web_browsing.environment import WebBrowsing
+    from third_world import Marina
 
     from sca_cli.interfaces import tools_of
 
     worlds: dict[str, Any] = {
         "calculation": Calculation, "warehouse": Warehouse, "bank": Bank, "retail": Retail, "airline": Airline,
-        "web_browsing": WebBrowsing,
+        "web_browsing": WebBrowsing, "marina": Marina,
     }  # fmt: skip
 
     name, _, option = env.partition(":")
@@ -256,8 +258,8 @@ def files(folder: Path = HERE) -> dict[str, bytes]:
 
 
 def main() -> None:
-    """Write both files of both sets."""
-    for folder in (HERE, HERE / "fresh"):
+    """Write both files of each set."""
+    for folder in (HERE, HERE / "fresh", HERE / "third"):
         for name, text in files(folder).items():
             (folder / name).write_bytes(text)
             print(f"{folder / name}: {text.count(b'\n')} tasks", file=sys.stderr)
