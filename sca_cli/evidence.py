@@ -208,14 +208,20 @@ def no_leak(trial: Trial) -> Iterator[Finding]:
         return
     texts = facts.texts(answer)
     brought = {facts.plain(text) for text in _brought(trial)}
-    if not texts or any(facts.plain(text) in brought for text in texts):
+    if any(facts.plain(text) in brought for text in texts):
         return
-    if all(facts.mentions(f"{instruction} {figures}", text) for text in texts):
+    told = f"{instruction} {figures}"
+    listed = facts.lists(told, answer) and not facts.lists(
+        repr(source.literals(source.parse(trial.task.solution))), answer
+    )
+    if listed or (texts and all(facts.mentions(told, text) for text in texts)):
         # Where one of several things is asked for, all of them have to be named.
         given = not re.search(_CHOICE, instruction, re.IGNORECASE) or re.search(
             rf"\b({_HINTS})\b", instruction, re.IGNORECASE
         )
-        yield Finding("leak", f"the instruction holds the answer {', '.join(texts)[:100]}", rejects=bool(given))
+        yield Finding(
+            "leak", f"the instruction holds the answer {', '.join(texts or [repr(answer)])[:100]}", rejects=bool(given)
+        )
 
 
 def _hinted(told: str, answer: int) -> bool:

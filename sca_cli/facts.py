@@ -88,6 +88,16 @@ def mentions(told: str, text: str) -> bool:
     return any(abs(number - figure) < 0.005 for figure in numbers(told))
 
 
+def lists(told: str, value: JSON) -> bool:
+    """Tell whether a text names all parts of a list or an object one after the other, three or more, however short."""
+    if isinstance(value, dict):
+        value = [part for item in value.items() for part in item]
+    if not isinstance(value, list) or len(value) < 3 or not all(isinstance(part, str | int | float) for part in value):
+        return False
+    between = r"(?:\W+|\W+(?:and|or)\W+)"
+    return re.search(rf"(?<!\w){between.join(re.escape(str(part)) for part in value)}(?!\w)", told) is not None
+
+
 def alike(one: JSON, other: JSON) -> bool:
     """Tell whether two values say the same: numbers within 2 %, texts by their letters and digits."""
     match one, other:

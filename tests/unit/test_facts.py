@@ -181,3 +181,22 @@ def test_what_a_model_wrote_cannot_break_the_look_at_it() -> None:
 def test_numbers_in_words_are_read(text: str, figures: str) -> None:
     """What is spelled out is put in figures, and nothing else is touched."""
     assert facts.in_figures(text) == figures
+
+
+@pytest.mark.parametrize(
+    ("value", "told", "said"),
+    [
+        ({"A": 2, "C": 1, "T": 4}, "In the lab's notation: {'A': 2, 'C': 1, 'T': 4}.", True),
+        ([8, 9, 10], "I'd say 8, 9 and 10 o'clock.", True),
+        (["A5", "B1", "C2"], "Format: ['A5', 'B1', 'C2'].", True),
+        ([8, 9, 10], "From 6 to 18, at 2.5 or more, for 10 and 9 and 8.", False),
+        ([8, 9, 10], "I'd say 8, 9 and 100.", False),
+        ([8, 9], "8 and 9", False),
+        ([[8], 9, 10], "8, 9 and 10", False),
+        ("8, 9, 10", "8, 9, 10", False),
+        (None, "", False),
+    ],
+)
+def test_what_is_listed_is_found(value: Any, told: str, said: bool) -> None:
+    """All parts in their order, with nothing but signs and `and` between them; two of them may be chance."""
+    assert facts.lists(told, value) is said
