@@ -79,6 +79,7 @@ def jailed(state: str, mode: str) -> Iterator[Callable[[list[str]], list[bool]]]
     """Start a jail of one of the other designs; give what runs programs in it."""
     ours_end, theirs = socket.socketpair()
     config = jail._config(theirs.fileno(), [jail.PACKAGE_ROOT, str(HERE), state], 0)
+    config.envar = [given for given in config.envar if not given.startswith("PYTHONMALLOC=")]  # ours alone
     path = f"import sys; sys.path[:0] = [{jail.PACKAGE_ROOT!r}, {str(HERE)!r}]; sys.argv[1:1] = ['-']\n"
     code = path + "del sys.argv[1]; import weak_designs; weak_designs.main()"
     arguments = ["-sSPB", "-c", code, str(theirs.fileno()), state, mode]
