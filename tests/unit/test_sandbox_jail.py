@@ -9,7 +9,7 @@ import pytest
 
 from sca_cli.errors import MissingError, PluginError, SandboxError, UsageError
 from sca_cli.records import EnvSpec
-from sca_cli.sandbox import Sandbox
+from sca_cli.sandbox import Sandbox, jail
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +71,7 @@ import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from sca_cli import plugins
 from sca_cli.records import EnvSpec
-from sca_cli.sandbox import Sandbox
+from sca_cli.sandbox import Sandbox, jail
 plugins.registry().environments["shop"] = plugins.Entry("shop", "worlds:Shop", "", "", "tests")
 with Sandbox() as sandbox, sandbox.session(EnvSpec(name="shop"), 1) as session:
     code = "import os\\nset_name('user_1', 'Bob')\\nprint(os.getuid(), os.path.exists('/etc'))"
@@ -108,3 +108,28 @@ def test_it_works_without_privileges(become: str, tmp_path: Path) -> None:
         cwd="/",
     )
     assert done.stdout.split() == ["65534", "False", "pass"], done.stderr
+
+
+@pytest.mark.parametrize("place", ["{stdlib}/site-packages", "/venv/lib/python3.12/site-packages"])
+def test_packages_are_hidden_from_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str) -> None:
+    """What lies beside the standard library is covered by an empty directory; only files of ours are put on top."""
+    stdlib = tmp_path / "python3.12"
+    package = Path(f"{tmp_path}/{place.format(stdlib='python3.12')}")
+    for folder in (stdlib / "site-packages", stdlib / "dist-packages", package / "sca_cli", package / "sca_airline"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (package / "sca_cli" / "__init__.py").touch()
+    monkeypatch.setattr(jail, "_interpreter", lambda: [str(stdlib)])
+    monkeypatch.setattr(jail, "_LIBRARIES", ())
+    monkeypatch.setattr(jail, "PACKAGE_ROOT", str(package))
+    monkeypatch.setattr(jail.sys, "path", [str(stdlib), str(package)])
+    own = str(package / "sca_cli" / "__init__.py")
+    chosen = jail.visible([own])
+    assert [(path, hidden) for path, hidden in chosen if path.startswith(str(tmp_path))] == [
+        (str(stdlib), False),
+        (str(stdlib / "dist-packages"), True),
+        (str(stdlib / "site-packages"), True),
+        (own, False),
+    ]
+    # a world imports from there
+    assert (str(package), True) not in jail.visible([str(package)])
+    assert (own, False) not in jail.visible([str(package), own])
