@@ -147,9 +147,11 @@ def same_seed_same_state(subject: Subject) -> str:
 
 
 def different_seeds_different_states(subject: Subject) -> str:
-    """Seeds tell states apart; an environment without a state is told as such."""
+    """Seeds tell states apart; an environment without a state is told as such, and has no tool that writes."""
     states = [json.dumps(subject.state(seed), sort_keys=True) for seed in subject.seeds()]
     if set(states) == {"{}"}:
+        if any(tool.writes for tool in subject.tools) and not subject.is_outside():
+            raise Broken("it has tools that write, and `state()` shows nothing")
         raise Skipped("it has no state")
     distinct = len(set(states))
     seen = f"{len(states)} seeds give {distinct} different states"

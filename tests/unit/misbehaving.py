@@ -71,12 +71,21 @@ class Constant(Counter):
         super().reset(0)
 
 
-class Stateless(Counter):
+class Secretive(Counter):
     """Says nothing of its state."""
 
     def state(self) -> Any:
         """Return nothing."""
         return {}
+
+
+class Stateless(Environment):
+    """Keeps nothing."""
+
+    @tool
+    def double(self, number: int) -> int:
+        """Return twice the number."""
+        return 2 * number
 
 
 class Tuples(Counter):

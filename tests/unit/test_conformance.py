@@ -53,6 +53,7 @@ def test_an_environment_that_keeps_its_promises_passes() -> None:
         ("Clock", "same seed, same state", r"seed 0 gave two states: \$"),
         ("Dice", "same seed, same state", r"seed 0 gave two states: \$.die: 0"),
         ("Constant", "other seeds, other states", "8 seeds give 1 different states"),
+        ("Secretive", "other seeds, other states", r"it has tools that write, and `state\(\)` shows nothing"),
         ("Tuples", "state is plain data", r"JSON gives another state back: \$.pair: \(1, 2\), then \[1, 2\]"),
         ("Half", "state can be restored", r"seed 0: \$.a: 0, then 1"),
         ("Sneaky", "readers change nothing", r"peek\(name=.*\) changed \$.b: 10, then 11; mark it writes=True"),
