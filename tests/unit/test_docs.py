@@ -269,9 +269,9 @@ def test_readme_environment_works():
     (cls,) = [value for value in names.values() if isinstance(value, type) and Environment in value.__bases__]
     till = cls()
     till.reset(7)
-    ((tool, pay_out),) = tools_of(till).values()
-    assert tool.writes and tool.parameters["required"] == ["cents"]
-    assert pay_out(cents=7) == 1000
+    (counting, count), (paying, pay_out) = tools_of(till).values()
+    assert (counting.writes, paying.writes) == (False, True) and paying.parameters["required"] == ["cents"]
+    assert (count(), pay_out(cents=7), till.state()) == (1007, 1000, 1000)
     with pytest.raises(errors.ToolError):
         pay_out(cents=5000)
 
