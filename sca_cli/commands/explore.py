@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -138,16 +139,18 @@ def command(
             sandbox.describe(env_spec)  # one that does not start is told once, before any work
         actor = exploring_actor(engine, Sampling(temperature, top_p, max_tokens), prompts, turns)
         explorer = Explorer(envs, model_name, actor, sandbox, seed)
-        calls = failed = 0
+        calls = 0
+        failed: Counter[str] = Counter()
         for done in run(count, explorer, output=sink, fanout=fanout, meter=meter):
-            failed += len(done.rejected)
+            failed.update(record.error.message for record in done.rejected if record.error)
             for record in done.kept:
                 assert isinstance(record, Exploration)
                 calls += len(record.observations)
     say(
         f"sca explore: {sink.kept} explorations"
         + (f", {sink.begun_at} of them before" if sink.begun_at else f", {calls} tool calls seen")
-        + (f", {failed} failed" if failed else ""),
+        + (f", {failed.total()} failed" if failed else "")
+        + "".join(f"\n  {number:5d}  {reason[:100]}" for reason, number in failed.most_common(12)),
         quiet=quiet,
     )
     return exit_code(sink.kept)
