@@ -208,7 +208,7 @@ def files(patient: Patient) -> str:
     home = Path(os.environ.get("HOME", "/root"))
     secrets = ["/etc/shadow", "/etc/passwd", "/etc/hostname"]
     own = Path(os.__file__).parent  # the standard library
-    packages = [entry for entry in sys.path if Path(entry).is_dir() and Path(entry) not in (own, own / "lib-dynload")]
+    packages = [entry for entry in sys.path if entry.endswith("-packages")]
     packages += [str(own / "site-packages"), str(own / "dist-packages"), str(Path(__file__).parents[2])]
     saw = patient.ask(_FILES, home=str(home), secrets=secrets, packages=packages)
     for what in ("written", "read", "proc"):

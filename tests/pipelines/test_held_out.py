@@ -39,8 +39,13 @@ RULES: list[dict[str, Any]] = [
         "replies": ["Please lend Dune to Ada. What does Ada hold then?"],
     },
     {"when": "Three wrong ones:$", "replies": ["\n".join(map(code, WRONG))]},
-    {"when": "Must be named: ", "replies": ["How many copies of Dune are left on the shelf?"]},
-    {"when": "copies of Dune are left", "replies": [code("final_answer(copies_left('Dune'))")]},
+    {
+        "when": "Must be named: ",
+        "replies": [
+            "How many copies of Dune, Emma, Ivanhoe and Ulysses are left, and what did Ada, Ben and Cleo lend?"
+        ],
+    },
+    {"when": "copies of Dune, Emma", "replies": [code("final_answer(copies_left('Dune'))")]},
     {"when": "Propose a task", "replies": ["<instruction>I am Ada. Please lend me Dune.</instruction>"]},
     {"when": "evaluation.function", "anywhere": True, "replies": [TASK]},
     {"when": "lend (me )?Dune", "replies": [code(LEND)]},
@@ -123,7 +128,7 @@ def test_no_stage_that_makes_training_data_opens_it(run: Run, held_out: Watch, t
     """Explore, challenge by each method, verify and rollout leave the file shut, and know nothing of what it says."""
     for made, line in (
         ("explorations", "explore -e library -n 2"),
-        ("candidates", f"challenge explorations --method {method} -n 2"),
+        ("candidates", f"challenge explorations --method {method} -n 9"),
         ("own", f"challenge -e library --method {method} -n 1 --all"),
         ("verified", "verify candidates --all"),
         ("rollouts", "rollout candidates -k 1 --judge MODEL"),
