@@ -16,6 +16,7 @@ from sca_cli.commands.shell import (
     Meter,
     exit_code,
     made_by,
+    most_frequent,
     on_command_line,
     opened_model,
     pump,
@@ -268,14 +269,14 @@ def _unexplored(envs: list[EnvSpec], count: int, seed: int) -> Iterator[Explorat
 def _summary(made: int, reasons: Counter[str], method: MethodName) -> str:
     good = made - reasons.total()
     lines = [f"sca challenge --method {method}: {good} of {made} replies are tasks ({good / max(made, 1):.1%})"]
-    lines += [f"  {number:5d}  {reason[:100]}" for reason, number in reasons.most_common(12)]
+    lines += most_frequent(reasons)
     return "\n".join(lines)
 
 
 def _composition(plan: Plan, cover: int) -> str:
     """Return what was drawn and dropped before a model was asked, and which pairs of tools occur."""
     lines = [f"sca challenge --method compose: {plan.dropped.total()} programs drawn came to nothing"]
-    lines += [f"  {number:5d}  {reason[:100]}" for reason, number in plan.dropped.most_common(12)]
+    lines += most_frequent(plan.dropped)
     if plan.unproven:
         lines.append(f"  {plan.unproven} tasks were left out: sca verify did not keep them")
     for env, (fitting, occurring, covered) in plan.coverage().items():

@@ -18,6 +18,7 @@ from sca_cli.commands.shell import (
     Meter,
     exit_code,
     made_by,
+    most_frequent,
     opened_model,
     pump,
     required_envs,
@@ -150,7 +151,7 @@ def command(
         f"sca explore: {sink.kept} explorations"
         + (f", {sink.begun_at} of them before" if sink.begun_at else f", {calls} tool calls seen")
         + (f", {failed.total()} failed" if failed else "")
-        + "".join(f"\n  {number:5d}  {reason[:100]}" for reason, number in failed.most_common(12)),
+        + "".join(f"\n{line}" for line in most_frequent(failed)),
         quiet=quiet,
     )
     return exit_code(sink.kept)

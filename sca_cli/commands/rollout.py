@@ -19,6 +19,7 @@ from sca_cli.commands.shell import (
     Meter,
     exit_code,
     made_by,
+    most_frequent,
     opened_model,
     pump,
     required_inputs,
@@ -226,8 +227,8 @@ def command(
             errors.update(record.error.message for record in done.kept if record.error)
     say(summary("rollout", outcomes), quiet=quiet)
     refused = errors.pop(UNVERIFIED, 0)
-    for message, number in errors.most_common(_MOST_ERRORS):
-        say(f"  {number:5d}  {message[:100]}", quiet=quiet)
+    for line in most_frequent(errors, _MOST_ERRORS):
+        say(line, quiet=quiet)
     if refused:
         say(f"sca rollout: {refused} attempts were not made: {UNVERIFIED}", quiet=quiet)
         say("hint: --judge MODEL lets a model judge them", quiet=quiet)

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -146,6 +147,11 @@ def pump[T](
 def exit_code(kept: int) -> ExitCode:
     """Return the code of a run that came to its end: nothing kept is worth telling a shell."""
     return ExitCode.OK if kept else ExitCode.NOTHING
+
+
+def most_frequent(reasons: Counter[str], count: int = 12) -> list[str]:
+    """Return a line for each of the reasons that occur most, with how often."""
+    return [f"  {number:5d}  {reason[:100]}" for reason, number in reasons.most_common(count)]
 
 
 def say(text: str, *, quiet: bool) -> None:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 
 from sca_cli.methods import operations
-from sca_cli.methods.composer import Coverage, Unfit, feed, grow, step_of
+from sca_cli.methods.composer import Coverage, Unfit, grow, linked, step_of
 from sca_cli.methods.links import Link, parts
 from sca_cli.methods.material import Material
 from sca_cli.methods.steps import Step, Use, program
@@ -104,9 +104,7 @@ def _plain(value: object) -> bool:
 def _branch(material: Material, kind: _Kind, world: Exploration, draw: random.Random) -> list[Step]:
     if isinstance(kind, str):
         return [step_of(material, material.tools[kind], world, draw)]
-    first, second = (step_of(material, material.tools[name], world, draw) for name in kind.pair)
-    feed(second, kind, first, draw)
-    return [first, second]
+    return linked(material, kind, world, draw)
 
 
 def _combined(results: Sequence[Use], taken: type, draw: random.Random) -> Step:

@@ -87,10 +87,7 @@ def composed(
         return [step_of(material, material.tools[coverage.draw_tool(list(material.tools), draw)], world, draw)]
     if not ways:
         raise Unfit("no tool takes what another returns")
-    link = coverage.draw(ways, draw)
-    first, second = (step_of(material, material.tools[name], world, draw) for name in link.pair)
-    feed(second, link, first, draw)
-    steps = [first, second]
+    steps = linked(material, coverage.draw(ways, draw), world, draw)
     while len(steps) < size:
         grow(steps, material, ways, world, coverage, draw)
     return steps
@@ -113,6 +110,17 @@ def step_of(material: Material, tool: Tool, world: Exploration, draw: random.Ran
         tool,
         {name: [Literal(part) for part in (value if name == star else [value])] for name, value in given.items()},
     )
+
+
+def linked(material: Material, link: Link, world: Exploration, draw: random.Random) -> list[Step]:
+    """Draw the two calls of a link, the second of which takes what the first returns.
+
+    Raises:
+        Unfit: as `step_of`.
+    """
+    first, second = (step_of(material, material.tools[name], world, draw) for name in link.pair)
+    feed(second, link, first, draw)
+    return [first, second]
 
 
 def feed(step: Step, link: Link, source: Step, draw: random.Random) -> None:

@@ -5,11 +5,14 @@ calls does not count it, and no model is asked to put it into words.
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON
+
+_PLACE = re.compile(r"\{(\d?)\}")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Operation(Tool):
     @staticmethod
     def _said(ways: Sequence[str], words: Sequence[str], seed: int) -> str:
         listed = f"{', '.join(words[:-1])} and {words[-1]}"
-        return ways[seed % len(ways)].replace("{}", listed).format(*words)
+        way = ways[seed % len(ways)]
+        # not `format`: a model wrote the words, and may have put braces into them
+        return _PLACE.sub(lambda place: words[int(place[1])] if place[1] else listed, way)
 
 
 def _operation(

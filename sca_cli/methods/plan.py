@@ -204,11 +204,11 @@ def _projected(result: JSON, draw: random.Random) -> tuple[str, JSON]:
         return "@", result
     leaves = [(access, value) for access, value in parts(result) if not isinstance(value, dict | list)]
     leaves = [(access, value) for access, value in leaves if value is not None and short(value)]
-    if not leaves and not long:
-        return "@", result
-    if not leaves:
+    if leaves:
+        return draw.choice(leaves)
+    if long:
         raise Dropped("the answer is too long")
-    return draw.choice(leaves)
+    return "@", result
 
 
 def _failing(sandbox: Sandbox, material: Material, made: Composed, draw: random.Random) -> list[tuple[str, str]]:

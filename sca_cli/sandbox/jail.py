@@ -420,7 +420,7 @@ def visible(mounts: Iterable[str]) -> list[tuple[str, bool]]:
     shown = {str(Path(path).absolute()) for path in [*standard, *mounts] if path and Path(path).exists()} - {"/"}
     hidden = {path for top in shown for pattern in _PACKAGES for path in map(str, Path(top).glob(pattern))}
     hidden |= {str(Path(entry).absolute()) for entry in (*sys.path, PACKAGE_ROOT) if Path(entry).is_dir()}
-    hidden -= shown | {str(Path(os.__file__).parent), "/"} | {f"{Path(os.__file__).parent}/lib-dynload"}
+    hidden -= {*shown, "/", library := str(Path(os.__file__).parent), f"{library}/lib-dynload"}
     chosen = []
     for path in sorted(shown | hidden):
         outer = max((other for other in shown | hidden if path.startswith(f"{other}/")), key=len, default=None)

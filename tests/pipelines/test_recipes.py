@@ -137,7 +137,8 @@ def test_a_second_round_goes_on_from_the_first(recipe, run: Path, tmp_path: Path
     (solutions,), (trained,) = (checkpoints(second / name) for name in ("solutions.jsonl", "trained.jsonl"))
     assert (solutions.algorithm, trained.algorithm) == ("solutions", "rft")
     assert trained.base_model == solutions.path
-    assert {attempt.task.id for attempt in records(second / "rollouts.jsonl")} <= {task.id for task in tasks[1]}
+    attempted = {attempt.task.id for attempt in records(second / "rollouts.jsonl")}
+    assert {task.id for task in records(second / "agreed.jsonl")} <= attempted <= {task.id for task in tasks[1]}
 
 
 @pytest.mark.parametrize(

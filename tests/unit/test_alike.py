@@ -127,6 +127,14 @@ def test_an_operation_has_fixed_words() -> None:
     )
 
 
+def test_braces_in_a_phrase_are_only_braces() -> None:
+    """A model writes them; they are no places to fill in."""
+    taken = operation(float, 2, "sum of results")
+    assert taken.question(["the largest of {3, 4}", "the {x} of {0}"], 0) == (
+        "What is the sum of the largest of {3, 4} and the {x} of {0}?"
+    )
+
+
 def test_texts_are_written_with_what_stands_between_them() -> None:
     """Three of them, with a sign that the words name."""
     taken = operation(str, 3, "results one after the other", "slash")

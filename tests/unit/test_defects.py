@@ -45,16 +45,16 @@ def test_the_files_are_what_the_cards_say(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("good", "planted", "of_each"),
-    [(GOOD, PLANTED, 25), (FRESH_GOOD, FRESH_PLANTED, 30), (THIRD_GOOD, THIRD_PLANTED, 20)],
+    ("good", "planted", "enough", "of_each"),
+    [(GOOD, PLANTED, 100, 25), (FRESH_GOOD, FRESH_PLANTED, 100, 30), (THIRD_GOOD, THIRD_PLANTED, 60, 20)],
     ids=["first", "fresh", "third"],
 )
-def test_there_are_enough_of_each_class(good: list[Task], planted: list[Task], of_each: int) -> None:
-    """Sixty good tasks, enough of each class, no task twice, and a reason given with every defect."""
+def test_there_are_enough_of_each_class(good: list[Task], planted: list[Task], enough: int, of_each: int) -> None:
+    """Enough good tasks, enough of each class, no task twice, and a reason given with every defect."""
     counts = Counter(task.extra["defect"] for task in planted)
     assert set(counts) == set(make.CLASSES)
     assert min(counts.values()) >= of_each
-    assert len(good) >= 60
+    assert len(good) >= enough
     assert len({task.id for task in good + planted}) == len(good + planted)
     assert all(task.extra["why"] for task in planted)
 

@@ -71,7 +71,7 @@ import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from sca_cli import plugins
 from sca_cli.records import EnvSpec
-from sca_cli.sandbox import Sandbox, jail
+from sca_cli.sandbox import Sandbox
 plugins.registry().environments["shop"] = plugins.Entry("shop", "worlds:Shop", "", "", "tests")
 with Sandbox() as sandbox, sandbox.session(EnvSpec(name="shop"), 1) as session:
     code = "import os\\nset_name('user_1', 'Bob')\\nprint(os.getuid(), os.path.exists('/etc'))"
