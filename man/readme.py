@@ -25,7 +25,7 @@ _TREE = {
     "sca_cli/{estimates,funnel,contamination,conformance,arguments}.py": "pass@k; contamination; what plugins promise",
     "sca_cli/*/": "",
     "plugins/": "the environments and models that come with `sca`",
-    "examples/": "two runs as scripts, experiments/RESULTS.md, a plugin",
+    "examples/": "runs as scripts, experiments/RESULTS.md, the paper-scale run, a plugin",
     "man/": "the manual pages, and what fills in what is derived",
     "tests/": "run.sh runs them; benchmarks/ is run by hand",
 }

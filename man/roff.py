@@ -353,7 +353,7 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     awaited = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     # types that are written as strings are shown without their quotes
-    return re.sub(r"'([^']+)'", r"\1", f"{awaited}{node.name}({arguments}){returns}")
+    return re.sub(r"(?<=[:>] )'([^']+)'", r"\1", f"{awaited}{node.name}({arguments}){returns}")
 
 
 def hooks() -> None:

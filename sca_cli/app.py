@@ -111,7 +111,10 @@ def run(arguments: list[str] | None = None) -> int:
     name = f"sca {verb}".strip()
     try:
         plugins.add_commands(app)
-        return int(app(arguments, prog_name="sca", standalone_mode=False) or ExitCode.OK)
+        code = int(app(arguments, prog_name="sca", standalone_mode=False) or ExitCode.OK)
+        if code == ExitCode.INTERRUPTED:  # Typer makes an exit of Ctrl-C
+            raise KeyboardInterrupt
+        return code
     except SystemExit as leaving:
         # Typer leaves with 1 on a closed pipe; to us it is success
         if not isinstance(leaving.__context__, BrokenPipeError):
@@ -125,6 +128,7 @@ def run(arguments: list[str] | None = None) -> int:
         _tell_usage(error)
         return ExitCode.USAGE
     except KeyboardInterrupt:
+        _tell(name, "interrupted; what was written is whole", "a verb that has --resume goes on from its -o FILE")
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last boundary: whatever it is, it is a bug of ours
         traceback.print_exc()

@@ -31,7 +31,7 @@ Model = Annotated[
         "-m",
         metavar="PLUGIN:NAME[,k=v…]",
         envvar="SCA_MODEL",
-        help="Model plugin, model name and options, as in transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct.",
+        help="Model plugin, model name and options, as in transformers:./weights,threads=2.",
         show_default=False,
     ),
 ]

@@ -23,7 +23,7 @@ def run(inputs: Sequence[str], seed: int) -> Gathered:
         seed: of the draw of tasks to read.
 
     Raises:
-        RecordError: a line is not a record.
+        RecordError: a line is not a record, in a file that was named or begins with records.
         MissingError: a file cannot be read.
     """
     gathered = Gathered(seed)
@@ -58,6 +58,8 @@ def command(
     gathered = run(paths, seed)
     for where in gathered.halves:
         say(f"sca report: {where}: half a line at the end of the file is left out", quiet=quiet)
+    for what in gathered.foreign:
+        say(f"sca report: {what}: the file is left out", quiet=quiet)
     if not gathered.kinds:
         say("sca report: no records, nothing to report", quiet=quiet)
         return ExitCode.NOTHING

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sca_cli import checks, streams
+from sca_cli.errors import RecordError
 from sca_cli.funnel import Funnel, method_of
 from sca_cli.records import AnyRecord, Checkpoint, Exploration, Record, Rollout, Score, Task, Verdict
 from sca_cli.report import places
@@ -34,6 +35,8 @@ class Gathered:
         self.kinds: Counter[str] = Counter()
         self.halves: list[str] = []
         """Where the last line of a file was half a line."""
+        self.foreign: list[str] = []
+        """What is wrong with the first line of files that were found in a directory: they are left out."""
         self.envs: set[str] = set()
         self.models: dict[str, set[str]] = {}
         """Verb → models it was given."""
@@ -63,12 +66,19 @@ class Gathered:
         """Read files and directories.
 
         Raises:
-            RecordError: a line is not a record.
+            RecordError: a line is not a record, in a file that was named or begins with records.
             MissingError: a file cannot be read.
         """
         for path, place in places.found(inputs):
-            self.files += 1
-            self.add(streams.read([path], halves=self.halves), place)
+            before = self.kinds.total()
+            try:
+                self.add(streams.read([path], halves=self.halves), place)
+            except RecordError as error:
+                if path in inputs or self.kinds.total() > before:
+                    raise
+                self.foreign.append(error.message)
+            else:
+                self.files += 1
 
     def add(self, records: Iterable[AnyRecord], place: Place) -> None:
         """Count the records of one file."""

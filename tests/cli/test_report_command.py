@@ -48,6 +48,16 @@ def test_a_run_that_goes_on_can_be_looked_at(capfd, run_directory: Path) -> None
     assert "a half line at the end of 1 file, still being written" in out
 
 
+def test_other_files_of_a_directory_are_left_out(capfd, run_directory: Path) -> None:
+    """A file that begins with something else is told and left out, where it was not named itself."""
+    foreign = run_directory / "foreign.jsonl"
+    foreign.write_text('{"prompt": "hello"}\n')
+    code, _, err = report(capfd, run_directory)
+    assert (code, err.count("the file is left out")) == (0, 1)
+    assert f"{foreign}:1:" in err
+    assert report(capfd, foreign)[0] == ExitCode.RECORD
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
