@@ -14,13 +14,14 @@ from itertools import chain, islice
 
 from sca_cli import conditions, facts, probes, source
 from sca_cli.interfaces import Tool
-from sca_cli.records import Check, Finding, Observation, Task
+from sca_cli.records import JSON, Check, Finding, Observation, Task
 
 _RANDOM_PROGRAMS = 3
 _TWINS = 4
 """Other surroundings for a task that makes sets, whose order may decide; one is enough for the rest."""
 _MUTANTS = 12
 _WRONG_PROGRAMS = 10
+_ALTERED = 12
 _CHANCE = {
     "random", "time", "time_ns", "now", "today", "utcnow", "uuid1", "uuid4", "secrets", "id", "hash", "urandom",
     "getpid", "monotonic", "perf_counter", "process_time",
@@ -31,6 +32,9 @@ _HINTS = (
     "answer|result|correct|solution|output|should be|expect|namely|that is|which is|hint|believe|think|guess|confirm|"
     "about|approximately|already|seen|told|got|show|last time"
 )
+_HINTS_AT_SHORT = "e\\.g\\.|for example|says?|there are|counted|usually"
+_SHORT = 2
+_MARKS = ";/|%&+*=<>()[]{}#@_~^"
 _CHOICE = r"\b(which|whether|or|between|among|either|compare)\b"
 
 
@@ -129,6 +133,14 @@ def wrong_programs(trial: Trial) -> Iterator[Finding]:
         if check.outcome == "pass" and not _comes_to(check, trial.solution, judges_answers):
             yield Finding("wrong", f"the check accepts a changed solution: {program[:400]}")
             return
+    if not trial.reads:
+        return
+    own = [call.asked() for call in trial.calls]
+    for program, told in islice(probes.altered(trial.calls, trial.reads, answer, drawn), _ALTERED):
+        check = trial.run(program, "", 0, "")
+        if check.outcome == "pass" and any(call.changed() and call.asked() not in own for call in check.calls):
+            yield Finding("wrong", f"the check passes with another call as well: {told[:200]}", rejects=False)
+            return
 
 
 def _comes_to(check: Check, solution: Check, judges_answers: bool) -> bool:
@@ -203,31 +215,42 @@ def no_leak(trial: Trial) -> Iterator[Finding]:
             return
     answer = trial.solution.answer
     figures = facts.in_figures(instruction)
-    if isinstance(answer, int) and not isinstance(answer, bool) and _hinted(figures, answer):
-        yield Finding("leak", f"the instruction hints at the answer {answer}", rejects=False)
-        return
+    own = source.literals(source.parse(trial.task.solution))
     texts = facts.texts(answer)
     brought = {facts.plain(text) for text in _brought(trial)}
-    if any(facts.plain(text) in brought for text in texts):
-        return
     told = f"{instruction} {figures}"
-    listed = facts.lists(told, answer) and not facts.lists(
-        repr(source.literals(source.parse(trial.task.solution))), answer
-    )
-    if listed or (texts and all(facts.mentions(told, text) for text in texts)):
+    if looked_up := [text for text in _looked_up(trial, brought) if facts.mentions(told, text)]:
+        yield Finding("leak", f"the instruction holds {looked_up[0][:100]!r}, which the solution finds", rejects=False)
+    listed = facts.lists(told, answer) and not facts.lists(repr(own), answer)
+    is_brought = any(facts.plain(text) in brought for text in texts)
+    if listed or (texts and not is_brought and all(facts.mentions(told, text) for text in texts)):
         # Where one of several things is asked for, all of them have to be named.
         given = not re.search(_CHOICE, instruction, re.IGNORECASE) or re.search(
             rf"\b({_HINTS})\b", instruction, re.IGNORECASE
         )
         yield Finding(
-            "leak", f"the instruction holds the answer {', '.join(texts or [repr(answer)])[:100]}", rejects=bool(given)
+            "leak",
+            f"the instruction holds the answer {', '.join(texts or [repr(answer)])[:100]}",
+            rejects=bool(given) and not is_brought,
         )
+    elif answer not in own and _hinted(figures, answer):
+        yield Finding("leak", f"the instruction hints at the answer {answer}", rejects=False)
 
 
-def _hinted(told: str, answer: int) -> bool:
-    """Tell whether a single digit is named as the answer: others have too many uses."""
-    near = rf"\b(?:{_HINTS}|e\.g\.|for example|says?|there are)[^.?!]{{0,30}}(?<![\w.])"
-    return 0 <= answer < 10 and re.search(rf"{near}{answer}(?![\w.]\d)\b", told, re.IGNORECASE) is not None
+def _hinted(told: str, answer: JSON) -> bool:
+    """Tell whether a short text or number is named as the answer: others have too many uses."""
+    if not isinstance(answer, int | str) or isinstance(answer, bool):
+        return False
+    near = rf"\b(?:{_HINTS}|{_HINTS_AT_SHORT})[^.?!]{{0,30}}(?<![\w.])"
+    short = 0 < len(str(answer)) <= _SHORT
+    return short and re.search(rf"{near}{re.escape(str(answer))}(?![\w.]\d)\b", told, re.IGNORECASE) is not None
+
+
+def _looked_up(trial: Trial, brought: set[str]) -> Iterator[str]:
+    """Yield the texts that the solution had from the tools and changes something with."""
+    for call in trial.calls:
+        if call.changed():
+            yield from (text for text in facts.texts([call.args, call.kwargs]) if facts.plain(text) not in brought)
 
 
 def _brought(trial: Trial) -> Iterator[str]:
@@ -260,6 +283,9 @@ def literals_known(trial: Trial) -> Iterator[Finding]:
             after[count] = facts.Known(instruction, returned[:count], documented)
         if not after[count].holds(value):
             yield Finding("literals", f"the solution needs {value!r}, which nobody told", rejects=False)
+    if heard and isinstance(trial.solution.answer, str):
+        for mark in sorted(set(trial.solution.answer) & set(_MARKS) - set(f"{instruction} {returned}")):
+            yield Finding("literals", f"the answer needs {mark!r}, which nobody told", rejects=False)
 
 
 STAGES: dict[str, Callable[[Trial], Iterator[Finding]]] = {

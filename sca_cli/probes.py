@@ -13,6 +13,7 @@ _LETTERS = "bcdfghjklmnpqrstvwxz"
 _CALLS = 4
 _BESIDE = 4
 _PARTS = 4
+_INSTEAD = 3
 
 _ATTEMPT = """\
 def attempt(tool, *args, **kwargs):
@@ -63,6 +64,77 @@ def replays(calls: Sequence[Observation], tools: Sequence[Tool], answer: JSON) -
             yield _ATTEMPT + text + (f"final_answer({answer!r})\n" if answer is not None else "")
 
 
+def altered(
+    calls: Sequence[Observation], reads: Sequence[Observation], answer: JSON, drawn: random.Random
+) -> Iterator[tuple[str, str]]:
+    """Yield programs that make the same changes but one of them with another value, or make that one as well.
+
+    Args:
+        calls: the solution's.
+        reads: of which, as of the calls, the results are looked through for other values beside the solution's own.
+        answer: given at the end; None for no answer.
+        drawn: the source of chance.
+
+    Yields:
+        The program, and the call it makes that the solution does not.
+    """
+    made = [call for call in calls if call.changed()]
+    end = f"final_answer({answer!r})\n" if answer is not None else ""
+    for place, call in enumerate(made):
+        given: list[tuple[int | str, JSON]] = [*enumerate(call.args), *call.kwargs.items()]
+        for name, value in given:
+            for other in _instead_of(value, [*calls, *reads], drawn):
+                step = _with_argument(call, name, other)
+                instead = [*made[:place], step, *made[place + 1 :]]
+                told = "{}({})".format(*_arguments(step).split(", ", 1))
+                for steps in [instead, [*made, step]] if name == 0 else [instead]:
+                    yield _ATTEMPT + "".join(f"attempt({_arguments(each)})\n" for each in steps) + end, told
+
+
+def _with_argument(call: Observation, name: int | str, value: JSON) -> Observation:
+    args = [value if place == name else given for place, given in enumerate(call.args)]
+    kwargs = {key: value if key == name else given for key, given in call.kwargs.items()}
+    return Observation(tool=call.tool, args=args, kwargs=kwargs)
+
+
+def _instead_of(value: JSON, calls: Sequence[Observation], drawn: random.Random) -> list[JSON]:
+    """Return a few values that could be given in a value's place; of a list, one part is another."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int | float):
+        return [value + 1, value - 1]
+    if isinstance(value, list) and value:
+        return [[other, *value[1:]] for other in _instead_of(value[0], calls, drawn) if other not in value]
+    if not isinstance(value, str):
+        return []
+    beside = sorted({other for call in calls for other in _siblings(value, call.result)} - {value})
+    return drawn.sample(beside, min(_INSTEAD, len(beside)))
+
+
+def _siblings(text: str, value: JSON) -> Iterator[str]:
+    """Yield the texts that stand beside one: in the same list, under the same key of a list's objects, or as keys."""
+    if isinstance(value, dict) and text in value:
+        yield from value
+    if isinstance(value, list):
+        if text in value:
+            yield from (part for part in value if isinstance(part, str))
+        held = [item for part in value if isinstance(part, dict) for item in part.items()]
+        keys = {key for key, other in held if other == text}
+        yield from (other for key, other in held if key in keys and isinstance(other, str))
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _siblings(text, part)
+
+
+def _keys_beside(text: str, value: JSON) -> Iterator[str]:
+    """Yield the keys of the objects that have a text as a key."""
+    if isinstance(value, dict) and text in value:
+        yield from value
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _keys_beside(text, part)
+
+
 def _renamed(call: Observation, tool: str) -> Observation:
     return Observation(tool=tool, args=[*call.args, *call.kwargs.values()])
 
@@ -96,6 +168,7 @@ def other_answers(answer: JSON, calls: Sequence[Observation], drawn: random.Rand
         others += [{}]
         for key in answer if len(answer) <= _PARTS else ():
             others.append(answer | {key: another(answer[key], drawn, near=False)})
+            others.append({other: value for other, value in answer.items() if other != key})
     else:
         beside = [value for call in calls for value in leaves(call.result) if _alike(value, answer)]
         drawn.shuffle(beside)
@@ -103,6 +176,9 @@ def other_answers(answer: JSON, calls: Sequence[Observation], drawn: random.Rand
         keys = {key for call in calls for key, value in _keyed(call.result) if value == answer}
         same = {value for call in calls for key, value in _keyed(call.result) if key in keys}
         others += sorted(beside, key=lambda value: value not in same)[:_BESIDE]
+        if isinstance(answer, str):
+            keys = {key for call in calls for key in _keys_beside(answer, call.result) if _alike(key, answer)}
+            others += drawn.sample(sorted(keys), min(_INSTEAD, len(keys)))
         if isinstance(answer, int | float):
             others += [other for other in (-answer, answer + 1, answer - 1) if not facts.alike(other, answer)]
         if isinstance(answer, str) and len(answer.split()) > 2:

@@ -74,6 +74,15 @@ CASES = {
     "near number": Case(
         "wrong", made("return abs(answer - 43) < 5", failures=["final_answer(0)"] * 3), made(), "as well"
     ),
+    "somebody else": Case(
+        "wrong",
+        made(RENAMED, f"echo(['user_1', 'user_2']); {RENAME}", NOT_RENAMED),
+        made(
+            f"{RENAMED} and get_user('user_2')['name'] == 'Ann1'", f"echo(['user_1', 'user_2']); {RENAME}", NOT_RENAMED
+        ),
+        "the check passes with another call as well: set_name('user_2', 'Eve')",
+        rejects=False,
+    ),
     "any name": Case(
         "wrong",
         made("return get_user('user_1')['name'] != 'Ann1'", RENAME, ["pass"] * 3),

@@ -178,6 +178,32 @@ def test_other_answers_turn_the_right_one_round() -> None:
     assert 1001 not in probes.other_answers(1000, [], drawn)
 
 
+def test_a_part_left_out_and_another_key_are_answers_too() -> None:
+    """An object without one of its keys, and another key of an object that has the answer as a key."""
+    assert {"a": 1} in probes.other_answers({"a": 1, "b": 2}, [], random.Random(1))
+    calls = [Observation(tool="stock", result={"x-1": {"price": 3}, "y-2": {"price": 4}})]
+    assert "y-2" in probes.other_answers("x-1", calls, random.Random(1))
+
+
+def test_changes_are_made_with_other_values_and_as_well() -> None:
+    """Values of the same list, object or key take a value's place, and the call with another first one is added."""
+    seen = [
+        Observation(tool="look", result={"ids": ["a1", "b2"], "ways": {"card": 1, "cash": 2}}),
+        Observation(tool="people", result=[{"id": "p", "name": "Ann"}, {"id": "q", "name": "Ben"}]),
+    ]
+    pay = Observation(tool="pay", args=["a1", ["p"], 3], kwargs={"way": "card", "now": True}, writes=True)
+    programs = list(probes.altered([*seen, pay], [], None, random.Random(1)))
+    told = [call for _, call in programs]
+    assert told == [
+        "pay('b2', ['p'], 3, way='card', now=True)", "pay('b2', ['p'], 3, way='card', now=True)",
+        "pay('a1', ['q'], 3, way='card', now=True)",
+        "pay('a1', ['p'], 4, way='card', now=True)", "pay('a1', ['p'], 2, way='card', now=True)",
+        "pay('a1', ['p'], 3, way='cash', now=True)", "pay('a1', ['p'], 3, way='card', now=False)",
+    ]  # fmt: skip
+    assert [program.count("attempt(pay") for program, _ in programs] == [1, 2, 1, 1, 1, 1, 1]
+    assert list(probes.altered(seen, [], None, random.Random(1))) == []
+
+
 def test_what_stands_under_the_same_key_is_tried_first() -> None:
     """The other hotels of a list are tried before its cities and features."""
     hotels = [
