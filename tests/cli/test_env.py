@@ -54,7 +54,7 @@ def test_a_broken_promise_ends_with_1(capfd, name: str, check: str) -> None:
     assert {row["env"] for row in rows} == {name}
     assert rows[-1]["check"] == "held-out tasks hold"
     (latency,) = [row["figures"] for row in rows if row["check"] == "latency"]
-    assert {"reset", "count", "add"} <= latency.keys()
+    assert {"reset()", "count", "add"} <= latency.keys()
 
 
 def test_the_environment_to_test_must_be_known(capfd) -> None:
