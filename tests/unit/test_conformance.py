@@ -64,7 +64,7 @@ def test_calls_of_solutions_find_a_writing_tool_that_is_not_marked() -> None:
     is told of each reading tool how many calls succeeded.
     """
     env = EnvSpec(name="retail")
-    shipped = streams.read([str(plugins.import_target(plugins.environment_entry(env)).eval_path())], Task)
+    shipped = streams.read([str(plugins.eval_path(env))], Task)
     task = next(task for task in shipped if re.search("(?s)get_order_details.*cancel_pending", task.solution))
     with Sandbox(conformance.LIMITS) as sandbox:
         subject = Subject(sandbox, env, [task], sandbox.describe(env).tools)
