@@ -100,13 +100,17 @@ class Actor:
     user: User | None = None
     user_limits: EpisodeLimits = USER_LIMITS
 
-    async def attempt(self, session: Session, place: Description, instruction: str, seed: int) -> Episode:
+    async def attempt(
+        self, session: Session, place: Description, instruction: str, seed: int, *, wants_value: bool = False
+    ) -> Episode:
         """Let the model attempt a task: told the instruction, or by talking to a customer who was told.
 
         Args:
             session: a fresh world; the caller judges and closes it.
             place: its environment.
+            instruction: the task.
             seed: of all sampling.
+            wants_value: an answer is judged, see `act`.
 
         Raises:
             WorldError: the environment broke.
@@ -120,7 +124,7 @@ class Actor:
         except ModelError as error:
             return Episode([], stop="error", problem=error.message, usage=customer.usage)
         opening = opening_messages(self.prompts, self.actions, place, said, customer=True)
-        return await self.act(session, opening, place.tools, seed, customer=customer)
+        return await self.act(session, opening, place.tools, seed, customer=customer, wants_value=wants_value)
 
     async def act(
         self,
@@ -130,6 +134,7 @@ class Actor:
         seed: int,
         *,
         customer: Customer | None = None,
+        wants_value: bool = False,
         until: Callable[[Session], bool] = lambda _: False,
     ) -> Episode:
         """Let the model act in the session until it answers.
@@ -140,6 +145,7 @@ class Actor:
             tools: the session's tools.
             seed: of the sampling; turn i samples with a seed derived from it.
             customer: hears every turn without an action, and replies; it ends the episode with stop `user`.
+            wants_value: a model whose customer has left is asked in one more turn for the value that it told.
             until: asked after every turn that did not answer; True ends the episode with stop `acted`.
 
         Raises:
@@ -149,7 +155,10 @@ class Actor:
         limits = self.user_limits if customer else self.limits
         tracker = _Tokens()
         started = time.monotonic()
-        for turn in range(limits.turns):
+        closing = False
+        for turn in range(limits.turns + 1):
+            if turn == limits.turns and not closing:
+                break
             spare = limits.tokens - episode.usage.completion_tokens
             if spare <= 0 or time.monotonic() - started > limits.seconds:
                 episode.stop = "tokens" if spare <= 0 else "time"
@@ -168,11 +177,17 @@ class Actor:
             episode.usage.completion_tokens += completion.completion_tokens
             steps = {"code": self._step_by_code, "json": self._step_by_calls, "text": self._step_by_text}
             deed = await asyncio.to_thread(steps[self.actions], session, completion, episode, tools)
+            if closing:
+                break
             if deed == "answer":
                 episode.stop = "answer"
                 break
             if deed == "words":
                 await self._heard(episode, customer)
+            if episode.stop == "user" and wants_value:
+                closing = True
+                episode.messages[-1].content += f"\n\n{chat.CLOSING[self.actions]}"
+                continue
             if episode.stop in ("error", "user"):
                 break
             if until(session):

@@ -169,3 +169,11 @@ NO_CALL = Message(
     content="Your reply holds no tool call. Reply with a <tool_call> block; "
     "call final_answer when you have the answer.",
 )
+
+_VALUE = "The customer has left. If the customer asked for a value, give that value alone, as you told it"
+CLOSING = {
+    "code": f"{_VALUE}: reply with a ```python block that calls final_answer(value).",
+    "json": f"{_VALUE}: call final_answer.",
+    "text": f"{_VALUE}: reply with 'Answer: …'.",
+}
+"""Asks an agent whose customer has left for the answer that it owes, by how it acts."""

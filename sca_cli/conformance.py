@@ -9,9 +9,11 @@ import keyword
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, groupby
 from typing import Any, Literal
 
 from sca_cli import arguments, checks, plugins
@@ -29,6 +31,7 @@ SESSIONS, OUTSIDE_SESSIONS = 64, 4
 """How many are open at once; fewer where every session is a server of its own."""
 
 _CALLS = 20
+_SOLUTIONS = 3
 
 
 class Broken(Exception):
@@ -253,17 +256,42 @@ def sessions_are_apart(subject: Subject) -> str:
 
 
 def readers_change_nothing(subject: Subject) -> str:
-    """A tool that is not marked as writing leaves the state as it was."""
-    readers = [tool for tool in subject.tools if not tool.writes]
-    for tool in readers:
-        with subject.sandbox.session(subject.env, 1) as session:
-            before = session.state()
-            calls = list(arguments.fitting(tool, arguments.material_of(before), random.Random(1), _CALLS))
-            _make(session, [(tool.name, kwargs) for kwargs in calls])
-            changed = session.state() != before
+    """A tool that is not marked as writing leaves the state as it was: drawn calls, and those of held-out solutions."""
+    readers = {tool.name: tool for tool in subject.tools if not tool.writes}
+    made, succeeded = Counter[str](), Counter[str]()
+    for seed, calls in chain(_drawn(subject, readers.values()), _solved(subject, readers.keys())):
+        with subject.sandbox.session(subject.env, seed) as session:
+            changed = _change(session, calls, readers)
+            seen = [call for call in session.calls if call.tool in readers]
         if changed:
-            raise Broken(f"{_change(subject, 1, tool, calls)}; mark it writes=True")
-    return f"{len(readers)} reading tools, {_CALLS} calls each"
+            raise Broken(f"{_first_change(subject, seed, calls, readers)}; mark it writes=True")
+        made.update(call.tool for call in seen)
+        succeeded.update(call.tool for call in seen if not call.error)
+    shares = ", ".join(f"{name} {succeeded[name]} of {made[name]}" for name in readers)
+    return f"{len(readers)} reading tools; calls that succeeded: {shares or 'none'}"
+
+
+def _drawn(subject: Subject, tools: Iterable[Tool]) -> Iterator[tuple[int, list[Observation]]]:
+    """Yield seed and calls with arguments that fit, for one tool after another."""
+    material = arguments.material_of(subject.state(1))
+    for tool in tools:
+        drawn = arguments.fitting(tool, material, random.Random(1), _CALLS)
+        yield 1, [Observation(tool=tool.name, kwargs=kwargs) for kwargs in drawn]
+
+
+def _solved(subject: Subject, wanted: Collection[str]) -> Iterator[tuple[int, list[Observation]]]:
+    """Yield seed and calls of held-out solutions, of so many that each wanted tool succeeds in a few.
+
+    Drawn arguments hardly ever make a call that a tool with many rules carries out; a solution's do.
+    """
+    lacking = Counter(dict.fromkeys(wanted, _SOLUTIONS))
+    for task in subject.tasks:
+        with subject.sandbox.session(subject.env, task.seed) as session:
+            session.run(task.solution)
+        useful = {call.tool for call in session.calls if not call.error}
+        if any(lacking[name] > 0 for name in useful):
+            lacking.subtract(useful)
+            yield task.seed, session.calls
 
 
 def _plan(
@@ -298,10 +326,11 @@ def bad_arguments_are_refused(subject: Subject) -> str:
             count += len(calls)
             for kwargs in calls:
                 if not session.call(tool.name, (), kwargs).error:
-                    raise Broken(f"{_call(tool, kwargs)} was not refused")
+                    raise Broken(f"{_call(tool.name, kwargs)} was not refused")
             changed = session.state() != before
         if changed:
-            raise Broken(f"{_change(subject, 2, tool, calls)}, and was refused")
+            made = [Observation(tool=tool.name, kwargs=kwargs) for kwargs in calls]
+            raise Broken(f"{_first_change(subject, 2, made, [tool.name])}, and was refused")
     return f"{count} calls that do not fit"
 
 
@@ -317,36 +346,49 @@ def odd_arguments_are_survived(subject: Subject) -> str:
                     refused = session.call(tool.name, (), kwargs).error
                     after = session.state()
                 except WorldError as error:
-                    raise Broken(f"{_call(tool, kwargs)} is no refusal: {error.message}; raise ToolError") from error
+                    shown = _call(tool.name, kwargs)
+                    raise Broken(f"{shown} is no refusal: {error.message}; raise ToolError") from error
                 if refused and after != before:
-                    raise Broken(f"{_call(tool, kwargs)} was refused and changed {_difference(before, after)}")
+                    raise Broken(f"{_call(tool.name, kwargs)} was refused and changed {_difference(before, after)}")
             if subject.is_outside() and count >= OUTSIDE_SESSIONS:
                 return f"{count} calls with odd values"
     return f"{count} calls with odd values"
 
 
-def _change(subject: Subject, seed: int, tool: Tool, calls: Sequence[dict[str, JSON]]) -> str:
-    """Say which of the calls, made again in another session, changes the state first: reading it takes long."""
+def _change(session: Session, calls: Iterable[Observation], watched: Collection[str]) -> str:
+    """Make calls; say which run of watched tools' calls changed the state, or "": reading the state takes long."""
+    for is_watched, group in groupby(calls, key=lambda call: call.tool in watched):
+        run = list(group)
+        before = session.state() if is_watched else None
+        for call in run:
+            session.call(call.tool, call.args, call.kwargs)
+        if is_watched and (after := session.state()) != before:
+            return f"{_call(run[0].tool, run[0].kwargs, run[0].args)} changed {_difference(before, after)}"
+    return ""
+
+
+def _first_change(subject: Subject, seed: int, calls: Sequence[Observation], watched: Collection[str]) -> str:
+    """Say which of the calls, made again one by one in another session, changes the state first."""
     with subject.sandbox.session(subject.env, seed) as session:
-        before = session.state()
-        for kwargs in calls:
-            session.call(tool.name, (), kwargs)
-            if (after := session.state()) != before:
-                return f"{_call(tool, kwargs)} changed {_difference(before, after)}"
-    return f"{tool.name} changed the state, and not when its calls were made again"
+        changes = (_change(session, [call], watched) for call in calls)
+        return next(filter(None, changes), "the state changed, and not when the calls were made again")
 
 
-def _call(tool: Tool, kwargs: dict[str, JSON]) -> str:
-    return f"{tool.name}({', '.join(f'{name}={_shown(value)}' for name, value in kwargs.items())})"
+def _call(tool: str, kwargs: dict[str, JSON], args: Sequence[JSON] = ()) -> str:
+    return f"{tool}({', '.join([*map(_shown, args), *(f'{name}={_shown(value)}' for name, value in kwargs.items())])})"
 
 
 # ---------------------------------------------------------------- speed, tasks
 
 
 def calls_are_fast(subject: Subject) -> str:
-    """Tell how long a session takes to open and a call of each tool to return; nothing is too slow to pass."""
-    opened = [_milliseconds(subject.state, seed) for seed in subject.seeds()]
-    subject.figures["reset"] = statistics.median(opened)
+    """Tell how long `reset`, a session with its state, and a call of each tool take; nothing is too slow to pass."""
+    if not subject.is_outside():
+        environment = plugins.load_environment(subject.env)
+        taken = [_milliseconds(environment.reset, seed) for seed in subject.seeds()]
+        subject.figures["reset()"] = statistics.median(taken)
+    taken = [_milliseconds(subject.state, seed) for seed in subject.seeds()]
+    subject.figures["opening and reading the state"] = statistics.median(taken)
     for tool in subject.tools:
         with subject.sandbox.session(subject.env, 0) as session:
             plan = list(arguments.fitting(tool, arguments.material_of(session.state()), random.Random(4), _CALLS))

@@ -4,6 +4,8 @@ import difflib
 import importlib
 import importlib.metadata
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -179,15 +181,28 @@ def import_target(entry: Entry) -> Any:
 
     Raises:
         MissingError: a module is absent; names the command that installs it.
-        PluginError: the target does not exist.
+        PluginError: the target does not exist, or its module fails.
     """
     module, _, attribute = entry.target.partition(":")
+    with _blamed(entry, f"import {module}"):
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except ImportError as error:
+            raise _missing_extra(entry, error) from error
+        except AttributeError as error:
+            raise PluginError(f"plugin '{entry.plugin}': {entry.target} does not exist") from error
+
+
+@contextmanager
+def _blamed(entry: Entry, doing: str) -> Iterator[None]:
+    """Make what a plugin raises in a block an error that names it; errors of ours pass."""
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise _missing_extra(entry, error) from error
-    except AttributeError as error:
-        raise PluginError(f"plugin '{entry.plugin}': {entry.target} does not exist") from error
+        yield
+    except ScaError:
+        raise
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        raise PluginError(f"plugin '{entry.plugin}': {doing}: {told}") from error
 
 
 def _missing_extra(entry: Entry, error: ImportError) -> MissingError:
@@ -201,10 +216,11 @@ def load_environment(spec: EnvSpec) -> Environment:
     Raises:
         MissingError: unknown, or a package is absent.
         UsageError: an option it does not take.
-        PluginError: it is not an `Environment`.
+        PluginError: it fails, or is not an `Environment`.
     """
     entry = environment_entry(spec)
-    environment = _construct(entry, "environment", (), spec.options)
+    with _blamed(entry, f"environment '{spec.name}'"):
+        environment = _construct(entry, "environment", (), spec.options)
     if not isinstance(environment, Environment):
         raise PluginError(f"environment '{spec.name}' is a {type(environment).__name__}, not a sca_cli.Environment")
     return environment
@@ -212,18 +228,35 @@ def load_environment(spec: EnvSpec) -> Environment:
 
 def files_read(spec: EnvSpec) -> "list[Path]":
     """Return the files that an environment reads besides its package, see `Environment.reads`."""
-    factory = import_target(environment_entry(spec))
-    if not isinstance(factory, type) or not issubclass(factory, Environment):
-        return []
-    return factory.reads(spec.options)
+    read: list[Path] = _asked(spec, "reads", [], spec.options)
+    return read
 
 
 def expand_env(spec: EnvSpec) -> list[EnvSpec]:
     """Return the variants that a specification stands for, see `Environment.variants`."""
-    factory = import_target(environment_entry(spec))
+    return [
+        EnvSpec(name=spec.name, options=options) for options in _asked(spec, "variants", [spec.options], spec.options)
+    ]
+
+
+def eval_path(spec: EnvSpec) -> "Path | None":
+    """Return the held-out tasks that an environment ships with, see `Environment.eval_path`."""
+    path: Path | None = _asked(spec, "eval_path", None)
+    return path
+
+
+def _asked(spec: EnvSpec, method: str, default: Any, *args: Any) -> Any:
+    """Return what the class of an environment says; a factory that is no class says nothing.
+
+    Raises:
+        PluginError: it fails.
+    """
+    entry = environment_entry(spec)
+    factory = import_target(entry)
     if not isinstance(factory, type) or not issubclass(factory, Environment):
-        return [spec]
-    return [EnvSpec(name=spec.name, options=options) for options in factory.variants(spec.options)]
+        return default
+    with _blamed(entry, f"{method}() of environment '{spec.name}'"):
+        return getattr(factory, method)(*args)
 
 
 def load_model(text: str) -> Model:

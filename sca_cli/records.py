@@ -297,7 +297,7 @@ class Rollout(Record, tag_field="kind", tag="rollout", kw_only=True):
     calls: list[Observation] = []
     """Tool calls made, in order; results left out."""
     answer: JSON = None
-    """What the agent gave to `final_answer`; null where it gave nothing, whatever it said to a customer."""
+    """What the agent gave to `final_answer`; null where it gave nothing, whatever it said in words."""
     outcome: Outcome = "invalid"
     """What the check said of it, or the judge that `judged_by` names."""
     judged_by: str = ""
@@ -307,7 +307,8 @@ class Rollout(Record, tag_field="kind", tag="rollout", kw_only=True):
     reason: str = ""
     """Why it is invalid, or why the check could not say True."""
     stop: str = ""
-    """answer, user (the customer ended the conversation), turns, tokens, time, context, error."""
+    """answer, user (the customer ended the conversation; an answer was asked for after that), turns, tokens, time,
+    context, error."""
     user_model: str = ""
     """The model that played the customer; empty where the instruction went to the agent itself."""
     usage: Usage = msgspec.field(default_factory=Usage)

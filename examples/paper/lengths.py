@@ -97,7 +97,7 @@ def lengths(env: str, count: Callable[[str], float]) -> Lengths:
         ValueError: it ships no held-out tasks to measure.
     """
     spec = plugins.parse_env(env)
-    path = plugins.import_target(plugins.environment_entry(spec)).eval_path()
+    path = plugins.eval_path(spec)
     if path is None:
         raise ValueError(f"environment '{env}' ships no held-out tasks to measure")
     lines = path.read_bytes().splitlines()

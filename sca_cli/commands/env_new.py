@@ -1,5 +1,6 @@
 """`sca env new`: a plugin package to begin with, complete and tested."""
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Annotated
@@ -43,6 +44,8 @@ def run(name: str, folder: Path) -> list[Path]:
         raise UsageError(f"'{name}' is no name for an environment", "lower-case letters and digits, joined by _")
     if name in plugins.registry().environments:
         raise UsageError(f"there is an environment '{name}' already", "'sca env list' shows all")
+    if importlib.util.find_spec(f"sca_{name}"):
+        raise UsageError(f"'{name}' would be the package sca_{name}, which is there already", "choose another name")
     if folder.exists():
         raise UsageError(f"{folder} is there already", "name another, or move it away")
     written = []
@@ -69,8 +72,8 @@ def command(
     Example:
       sca env new bakery
 
-    An environment with tools, state, held-out tasks and tests. It works as it is: install it with pip, try
-    'sca env test NAME', then put your own tools in place of its own.
+    It is the same example under any name, a library's lending desk with tools, state, held-out tasks and tests, and
+    works as it is: install it with pip, try 'sca env test NAME', then put your own tools in place of its own.
     """
     for path in run(name, Path(name)):
         print(path)

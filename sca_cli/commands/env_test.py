@@ -10,7 +10,6 @@ import typer
 from sca_cli import conformance, plugins, streams
 from sca_cli.commands import options
 from sca_cli.errors import ExitCode
-from sca_cli.interfaces import Environment
 from sca_cli.records import EnvSpec, Task
 from sca_cli.sandbox import Sandbox
 
@@ -22,8 +21,7 @@ def run(env: EnvSpec) -> Iterator[conformance.Finding]:
 
 
 def _tasks(env: EnvSpec) -> Iterator[Task]:
-    factory = plugins.import_target(plugins.environment_entry(env))
-    path = factory.eval_path() if isinstance(factory, type) and issubclass(factory, Environment) else None
+    path = plugins.eval_path(env)
     return (task for task in streams.read([str(path)], Task) if task.env == env) if path else iter(())
 
 

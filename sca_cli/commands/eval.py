@@ -259,7 +259,7 @@ def _records(paths: list[str], env: list[str] | None) -> Iterator[Task | Rollout
 
 def _shipped(text: str) -> Iterator[Task]:
     spec = plugins.parse_env(text)
-    path = plugins.import_target(plugins.environment_entry(spec)).eval_path()
+    path = plugins.eval_path(spec)
     if path is None:
         raise UsageError(f"environment '{spec.name}' ships no evaluation tasks", "name a file of tasks, or a --suite")
     plugins.load_environment(spec)  # options it does not take are told, not found to match nothing

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sca_cli import checks, streams
+from sca_cli import checks, source, streams
 from sca_cli.agent import Actor, Episode, EpisodeLimits
 from sca_cli.commands import options
 from sca_cli.commands.acting import Talk, opened_actor
@@ -103,7 +103,9 @@ class Attempts:
 
     async def act(self, task: Task, session: Session, place: Description, seed: int) -> Episode:
         """Let the model act in a session of the task."""
-        return await self.actor.attempt(session, place, task.instruction, seed)
+        return await self.actor.attempt(
+            session, place, task.instruction, seed, wants_value=self.check is by_check and _takes_answer(task)
+        )
 
     def _record(self, rollout: Rollout, episode: Episode) -> None:
         rollout.messages, rollout.segments, rollout.answer = episode.messages, episode.segments, episode.answer
@@ -114,6 +116,13 @@ class Attempts:
             rollout.reason = "timeout"
         if not self.times:
             rollout.usage.seconds = None
+
+
+def _takes_answer(task: Task) -> bool:
+    try:
+        return source.takes_argument(task.evaluate, "evaluate")
+    except source.NotPython:
+        return False
 
 
 def _judge(rollout: Rollout, judgement: Judgement) -> None:

@@ -54,7 +54,7 @@ def test_a_broken_promise_ends_with_1(capfd, name: str, check: str) -> None:
     assert {row["env"] for row in rows} == {name}
     assert rows[-1]["check"] == "held-out tasks hold"
     (latency,) = [row["figures"] for row in rows if row["check"] == "latency"]
-    assert {"reset", "count", "add"} <= latency.keys()
+    assert {"reset()", "count", "add"} <= latency.keys()
 
 
 def test_the_environment_to_test_must_be_known(capfd) -> None:
@@ -73,13 +73,23 @@ def test_new_writes_a_package_and_overwrites_nothing(capfd, tmp_path: Path, monk
     assert all((tmp_path / line).is_file() for line in out.splitlines())
     assert err == "next: pip install -e ./corner_shop, then sca env test corner_shop\n"
     texts = "".join((tmp_path / line).read_text() for line in out.splitlines())
-    assert "class CornerShop(Environment)" in texts
+    assert "class CornerShopEnvironment(Environment)" in texts
     assert "library" not in texts.lower()
     (tmp_path / "corner_shop" / "README.md").write_text("mine")
     code, out, err = ran(capfd, "env", "new", "corner_shop")
     assert (code, out) == (ExitCode.USAGE, "")
     assert "corner_shop is there already" in err
     assert (tmp_path / "corner_shop" / "README.md").read_text() == "mine"
+
+
+def test_new_refuses_a_name_whose_package_is_there(capfd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program's own package and those of models are not to be taken for an environment's."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("cli", "scripted"):
+        code, out, err = ran(capfd, "env", "new", name)
+        assert (code, out) == (ExitCode.USAGE, "")
+        assert err.splitlines()[0] == f"sca env: '{name}' would be the package sca_{name}, which is there already"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.sandbox

@@ -67,6 +67,35 @@ def test_every_filter_names_what_it_expects(sca, script, verb: str, kind: str) -
     assert ended.stderr.decode() == f"sca {verb}: stdin:1: $.kind: 'checkpoint' where '{kind}' is expected\n"
 
 
+WORLD = "from pathlib import Path\nfrom sca_cli import Environment\nclass Broken(Environment):\n    pass\n"
+TASKS = "Broken.eval_path = classmethod(lambda cls: Path('/dev/null'))\n"
+BROKEN = {
+    "AttributeError": "Broken.eval_path = classmethod(lambda cls: cls.no_such)\n",
+    "ZeroDivisionError": TASKS + "Broken.variants = classmethod(lambda cls, options: 1 / 0)\n",
+    "KeyError": TASKS + "Broken.__init__ = lambda self: {}['x\\ny']\n",
+    "RuntimeError": "raise RuntimeError\n",
+}
+
+
+@pytest.mark.parametrize("command", [("env", "test", "broken"), ("eval", "-e", "broken", "-m", "scripted:none")])
+@pytest.mark.parametrize("error", BROKEN)
+def test_a_plugin_that_raises_is_named_in_one_line(
+    sca, outside: str, tmp_path: Path, error: str, command: tuple[str, ...]
+) -> None:
+    """Whatever its class or module raises: exit code 4 and a line with the plugin's name, or a check that failed."""
+    (tmp_path / "outside" / "broken.py").write_text(WORLD + BROKEN[error])
+    with (tmp_path / "outside" / "outside_shop.py").open("a") as file:
+        file.write("    register('broken', 'broken:Broken', help='')\n")
+    ended = sca(*command, env={"PYTHONPATH": outside})
+    told = ended.stderr.decode().splitlines()
+    if (command[0], error) == ("env", "KeyError"):
+        assert (ended.returncode, told) == (1, [])
+        assert "fail     a world starts " in ended.stdout.decode()
+    else:
+        assert (ended.returncode, len(told)) == (4, 1), told
+        assert told[0].startswith(f"sca {command[0]}: plugin 'shop': ") and f": {error}" in told[0]
+
+
 def test_a_bad_file_is_named_by_its_path(sca, tmp_path: Path) -> None:
     """The same for a file: its name stands where `stdin` stood."""
     (tmp_path / "bad.jsonl").write_bytes(b"\n\n{}\n")

@@ -54,6 +54,16 @@ def test_a_scripted_model_is_scored_by_the_state_it_leaves(sca, script, tmp_path
     assert b"doing nothing" in ended.stderr
 
 
+def test_words_to_a_customer_are_judged_as_in_taubench(sca, script, tmp_path: Path) -> None:
+    """What had to be said may be said in words: a suite asks for no answer once the customer has left."""
+    agent, user = script({"replies": ["That is 1,290.5 dollars"]}), script({"replies": ["Hi", "###STOP###"]}, name="u")
+    options = ("--model", agent, "--user-model", user, "--rollouts", "r")
+    ended = sca("eval", "--suite", f"taubench:{TAU_BENCH}", "-n", 2, "-k", 1, *options)
+    kept = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]
+    found = [(rollout["outcome"], rollout["stop"], rollout["usage"]["turns"]) for rollout in kept]
+    assert found == [("fail", "user", 1), ("pass", "user", 1)], ended.stderr
+
+
 @pytest.mark.parametrize(("oracle", "passed"), [("no", 0.5), ("yes", 0.75)])
 def test_text_actions_and_the_oracle(sca, script, oracle: str, passed: float) -> None:
     """Text and JSON actions get results; a wrong answer is final, or with the oracle told and tried again."""

@@ -1,4 +1,4 @@
-"""The first plugin of sca-plugins(7): its steps, done as they are written there."""
+"""The first plugin of sca-plugins(7) and the README: its steps, done as they are written there."""
 
 import json
 import os
@@ -40,11 +40,14 @@ final_answer("done")
 </failure_case>"""
 
 
-def steps() -> list[str]:
-    """Return the commands of the manual's section on a first plugin."""
-    page = (ROOT / "man" / "sca-plugins.7").read_text()
-    (block,) = re.findall(r"(?ms)^\.SH YOUR FIRST PLUGIN\n.*?^\.EX\n(.*?)^\.EE", page)
-    return [line.replace("\\-", "-") for line in block.splitlines()]
+def steps(file: str) -> list[str]:
+    """Return the commands of a first plugin: of the manual's section on it, or of the README's."""
+    block = {
+        "man/sca-plugins.7": r"(?ms)^\.SH YOUR FIRST PLUGIN\n.*?^\.EX\n(.*?)^\.EE",
+        "README.md": r"(?ms)^```sh\n(.*?)^```",
+    }[file]
+    (found,) = re.findall(block, (ROOT / file).read_text())
+    return [line.partition(" #")[0].strip().replace("\\-", "-") for line in found.splitlines()]
 
 
 @pytest.fixture
@@ -59,9 +62,10 @@ def processes(tmp_path: Path) -> dict[str, str]:
     return environment({"PYTHONPATH": path, "SCA_MODEL": f"scripted:{tmp_path}/script.jsonl"})
 
 
-def test_the_steps_of_the_manual_lead_to_tasks(tmp_path: Path, processes: dict[str, str]) -> None:
-    """Each line of the manual succeeds in turn; at the end there are verified tasks in the new environment."""
-    lines = steps()
+@pytest.mark.parametrize("file", ["man/sca-plugins.7", "README.md"])
+def test_the_steps_that_are_written_lead_to_tasks(tmp_path: Path, processes: dict[str, str], file: str) -> None:
+    """Each line succeeds in turn; at the end there are verified tasks in the new environment."""
+    lines = steps(file)
     assert [line.split()[:3] for line in lines[:2]] == [["sca", "env", "new"], ["pip", "install", "-e"]]
     for line in lines:
         if line.startswith("pip install -e "):
@@ -76,13 +80,16 @@ def test_the_steps_of_the_manual_lead_to_tasks(tmp_path: Path, processes: dict[s
     assert {task["env"]["name"] for task in tasks} == {"bakery"}
 
 
-def test_the_new_package_passes_its_own_tests(tmp_path: Path, processes: dict[str, str]) -> None:
-    """A name of several words too; pytest in the new directory passes as it is."""
-    subprocess.run(["sca", "env", "new", "corner_shop"], cwd=tmp_path, env=processes, check=True, capture_output=True)
-    install(tmp_path / "corner_shop", tmp_path / "site")
+@pytest.mark.parametrize("name", ["corner_shop", "path"])
+def test_the_new_package_passes_its_own_tests(tmp_path: Path, processes: dict[str, str], name: str) -> None:
+    """A name of several words too, and one that the template itself has for something else; pytest in the new
+    directory passes as it is.
+    """
+    subprocess.run(["sca", "env", "new", name], cwd=tmp_path, env=processes, check=True, capture_output=True)
+    install(tmp_path / name, tmp_path / "site")
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=tmp_path / "corner_shop", env=processes, capture_output=True, text=True, timeout=120, check=False,
+        cwd=tmp_path / name, env=processes, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout
     assert "3 passed" in ran.stdout

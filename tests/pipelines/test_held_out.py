@@ -172,8 +172,8 @@ def test_a_world_that_opens_it_is_seen(run: Run, library: Path, held_out: Watch)
     """An environment that reads its held-out tasks inside the jail, where it may, is found out by the watch."""
     with (library / "sca_library" / "environment.py").open("a") as file:
         file.write(
-            "\nclass Peeking(Library):\n    def reset(self, seed):\n"
-            "        self.eval_path().read_text()\n        super().reset(seed)\nLibrary = Peeking\n"
+            "\nclass Peeking(LibraryEnvironment):\n    def reset(self, seed):\n"
+            "        self.eval_path().read_text()\n        super().reset(seed)\nLibraryEnvironment = Peeking\n"
         )
     run("explore -e library -n 1")
     assert held_out.opened()

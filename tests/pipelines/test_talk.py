@@ -58,6 +58,37 @@ def test_a_customer_is_served(attempt) -> None:
         assert TASK.instruction not in json.dumps(rollout["messages"])
 
 
+ASKED = Task(
+    env=EnvSpec(name="counter"),
+    instruction="You want to know how much 19 and 23 are.",
+    evaluate="def evaluate(answer):\n    return answer == 42",
+)
+
+
+@pytest.mark.parametrize(
+    ("closing", "outcome"), [("final_answer(add(19, 23))", "pass"), ("print('41, 42 or 43')", "fail")]
+)
+def test_a_value_that_was_told_in_words_is_asked_for_when_the_customer_has_left(
+    sca: Sca, script, outside: str, closing: str, outcome: str
+) -> None:
+    """The check sees the one value that the agent gives then; a task whose check takes no answer has no such turn."""
+    rules = [
+        {"when": "The customer has left", "replies": [code(closing)]},
+        {"when": "user_1", "replies": [code("set_name('user_1', 'Eve')")]},
+        {"replies": ["It is 41, 42 or 43."]},
+    ]
+    user = script({"when": "19", "anywhere": True, "replies": ["How much are 19 and 23?", STOP]}, *[USER], name="user")
+    ended = sca(
+        *("rollout", "-k", "1", "-m", script(*rules, name="agent"), "--user-model", user),
+        stdin=encode(ASKED) + b"\n" + encode(TASK),
+        env={"PYTHONPATH": outside},
+    )
+    value, change = (json.loads(line) for line in ended.stdout.splitlines())
+    assert (value["outcome"], value["stop"], value["usage"]["turns"]) == (outcome, "user", 2)
+    assert value.get("answer") == {"pass": 42, "fail": None}[outcome]
+    assert (change["stop"], "has left" in json.dumps(change["messages"])) == ("user", False)
+
+
 def test_the_same_seed_gives_the_same_conversation(attempt) -> None:
     """Attempts differ from each other, and a run does not differ from its repetition, at any concurrency."""
     one, many = attempt("-k", "6", "--concurrency", "1"), attempt("-k", "6")

@@ -118,6 +118,15 @@ class Sneaky(Counter):
         return self.count(name)
 
 
+class Slow(Counter):
+    """Its state takes long to tell."""
+
+    def state(self) -> Any:
+        """Return the counters, after a while."""
+        time.sleep(0.02)
+        return super().state()
+
+
 class Forgiving(Counter):
     """A tool takes what its description does not have."""
 

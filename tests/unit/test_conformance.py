@@ -1,6 +1,7 @@
 """The conformance suite: each broken promise is found by the check it belongs to, and by no other without cause."""
 
 import re
+from dataclasses import replace
 
 import misbehaving
 import pytest
@@ -42,8 +43,40 @@ def test_an_environment_that_keeps_its_promises_passes() -> None:
     assert found["sessions are apart"].reason.startswith("64 at once, ")
     changed = int(found["sessions are apart"].reason.split(", ")[1].split()[0])
     assert 16 <= changed <= 32
-    assert set(found["latency"].figures) == {"reset", "count", "add"}
-    assert all(0 < figure < 10_000 for figure in found["latency"].figures.values())
+    assert found["readers change nothing"].reason.startswith("1 reading tools; calls that succeeded: count ")
+    assert found["readers change nothing"].reason.endswith(" of 20")
+    assert set(found["latency"].figures) == {"reset()", "opening and reading the state", "count", "add"}
+    assert all(0 <= figure < 10_000 for figure in found["latency"].figures.values())
+
+
+def test_a_reset_is_timed_apart_from_reading_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state that takes long to read does not make `reset` slow."""
+    slow = plugins.Entry("slow", "misbehaving:Slow", "", "", "tests")
+    monkeypatch.setitem(plugins.registry().environments, "slow", slow)
+    with Sandbox(conformance.LIMITS) as sandbox:
+        subject = Subject(sandbox, EnvSpec(name="slow"))
+        conformance.calls_are_fast(subject)
+    assert subject.figures["reset()"] < 20 <= subject.figures["opening and reading the state"]
+
+
+def test_calls_of_solutions_find_a_writing_tool_that_is_not_marked() -> None:
+    """A tool that drawn arguments never satisfy is found by a held-out solution that uses it; where all are marked it
+    is told of each reading tool how many calls succeeded.
+    """
+    env = EnvSpec(name="retail")
+    shipped = streams.read([str(plugins.eval_path(env))], Task)
+    task = next(task for task in shipped if re.search("(?s)get_order_details.*cancel_pending", task.solution))
+    with Sandbox(conformance.LIMITS) as sandbox:
+        subject = Subject(sandbox, env, [task], sandbox.describe(env).tools)
+        told = conformance.readers_change_nothing(subject)
+        assert re.match(r"9 reading tools; calls that succeeded: .*get_order_details [1-9]\d* of 2[1-9], ", told)
+        assert ", think 20 of 20" in told
+        subject.tools = [
+            replace(tool, writes=tool.writes and tool.name != "cancel_pending_order") for tool in subject.tools
+        ]
+        found = r"cancel_pending_order\('#W.*\) changed \$.*; mark it writes=True"
+        with pytest.raises(conformance.Broken, match=found):
+            conformance.readers_change_nothing(subject)
 
 
 @pytest.mark.parametrize(

@@ -61,13 +61,14 @@ def talk(sandbox: Sandbox, counter: EnvSpec) -> Talk:
 
     def run(agent: Engine, user: Engine | None, actions: Any = "code", env: EnvSpec = counter, **limits: Any):
         player = user and User(user, Sampling())
+        wants_value = limits.pop("wants_value", False)
         actor = Actor(agent, Sampling(), EpisodeLimits(turns=2), actions, user=player)
         if limits:
             actor = Actor(
                 agent, Sampling(), EpisodeLimits(turns=2), actions, user=player, user_limits=EpisodeLimits(**limits)
             )
         with sandbox.session(env, 0) as session:
-            episode = asyncio.run(actor.attempt(session, sandbox.describe(env), WISH, 5))
+            episode = asyncio.run(actor.attempt(session, sandbox.describe(env), WISH, 5, wants_value=wants_value))
             return episode, list(session.calls)
 
     return run
@@ -136,6 +137,33 @@ def test_final_answer_ends_a_conversation_too(talk: Talk) -> None:
     user = Engine("How much is 1 and 2?")
     episode, _ = talk(Engine(code("final_answer(add(1, 2))")), user)
     assert (episode.stop, episode.answer, len(user.heard)) == ("answer", 3, 1)
+
+
+CLOSINGS = {
+    "code": ("code", code("final_answer(add(1, 2))")),
+    "json": ("json", '<tool_call>{"name": "final_answer", "arguments": {"answer": 3}}</tool_call>'),
+    "text": ("text", "Answer: 3"),
+}
+
+
+@pytest.mark.parametrize(("actions", "closing"), CLOSINGS.values(), ids=CLOSINGS)
+def test_a_customer_who_leaves_with_a_value_leaves_a_turn_to_answer_in(talk: Talk, actions: str, closing: str) -> None:
+    """Where a value is judged the agent is asked for it after the stop token, in the customer's message, even where
+    that was the last turn; the customer hears nothing of it.
+    """
+    agent, user = Engine("That makes 3.", closing, "never"), Engine("How much is 1 and 2?", f"Thanks! {STOP}")
+    episode, _ = talk(agent, user, actions, turns=1, wants_value=True)
+    assert (episode.stop, str(episode.answer), episode.usage.turns, len(user.heard)) == ("user", "3", 2, 2)
+    assert [role for role, _ in said(episode.messages)] == ["user", "assistant"] * 2
+    (asked,) = [content for _, content in said(episode.messages) if STOP in content]
+    assert asked.startswith(f"Thanks! {STOP}\n\nThe customer has left. If the customer asked for a value, give that")
+
+
+def test_an_agent_that_does_not_answer_after_its_customer_left_has_answered_nothing(talk: Talk) -> None:
+    """It is asked once; what it said in words is no answer."""
+    agent, user = Engine("That makes 3.", "As I said, 3.", "never"), Engine("How much is 1 and 2?", STOP)
+    episode, _ = talk(agent, user, wants_value=True)
+    assert (episode.stop, episode.answer, len(agent.heard), len(user.heard)) == ("user", None, 2, 2)
 
 
 def test_turns_with_a_customer_have_a_limit_of_their_own(talk: Talk) -> None:

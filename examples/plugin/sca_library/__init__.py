@@ -8,6 +8,6 @@ def sca_register_environments(register: Register) -> None:
     """Register `library`."""
     register(
         "library",
-        "sca_library.environment:Library",
+        "sca_library.environment:LibraryEnvironment",
         help="members borrow books and bring them back; limit= books a member may hold",
     )

@@ -10,7 +10,7 @@ TITLES = ("Dune", "Emma", "Ivanhoe", "Middlemarch", "Ulysses")
 MEMBERS = ("Ada", "Ben", "Cleo")
 
 
-class Library(Environment):
+class LibraryEnvironment(Environment):
     """Members borrow books and bring them back."""
 
     policy = "You are the clerk of a small lending desk. Do exactly what the member asks for, nothing more."

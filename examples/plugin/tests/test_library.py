@@ -4,20 +4,20 @@ import subprocess
 import sys
 
 import pytest
-from sca_library.environment import Library
+from sca_library.environment import LibraryEnvironment
 
 from sca_cli import ToolError
 
 
 @pytest.fixture
-def world() -> Library:
+def world() -> LibraryEnvironment:
     """Return the environment with the state of seed 1."""
-    made = Library(limit="1")
+    made = LibraryEnvironment(limit="1")
     made.reset(1)
     return made
 
 
-def test_a_loan_and_a_return_cancel_out(world: Library) -> None:
+def test_a_loan_and_a_return_cancel_out(world: LibraryEnvironment) -> None:
     """What is lent and taken back leaves the state as it was."""
     before = world.copies_left("Dune")
     assert world.lend("Ada", "Dune") == 1
@@ -26,7 +26,7 @@ def test_a_loan_and_a_return_cancel_out(world: Library) -> None:
     assert (world.copies_left("Dune"), world.loans_of("Ada")) == (before, [])
 
 
-def test_rules_are_refusals(world: Library) -> None:
+def test_rules_are_refusals(world: LibraryEnvironment) -> None:
     """The limit, a book nobody holds and unknown names are errors that a model can read."""
     with pytest.raises(ToolError, match="as many books as allowed"):
         world.lend("Ben", "Emma")
