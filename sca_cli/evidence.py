@@ -119,19 +119,24 @@ def wrong_programs(trial: Trial) -> Iterator[Finding]:
     """
     drawn = random.Random(trial.task.id)
     judges_answers = source.takes_argument(trial.task.evaluate, "evaluate")
-    others = probes.other_answers(trial.solution.answer, trial.calls, drawn) if judges_answers else []
-    for index, answer in enumerate(others):
-        program = probes.with_answer(trial.task.solution, answer)
-        if trial.seen(program, f"answer[{index}]").outcome == "pass":
-            yield Finding("wrong", f"the check accepts the answer {str(answer)[:200]!r} as well")
-            return
     answer = trial.solution.answer if judges_answers else None
+    others = probes.other_answers(answer, trial.calls, drawn)
+    for index, other in enumerate([*others, *probes.loose_answers(answer, drawn)]):
+        program = probes.with_answer(trial.task.solution, other)
+        if trial.seen(program, f"answer[{index}]").outcome == "pass":
+            rejects = index < len(others)
+            yield Finding("wrong", f"the check accepts the answer {str(other)[:200]!r} as well", rejects=rejects)
+            if rejects:
+                return
+            break
     changed = islice(source.mutants(trial.task.solution, drawn.getrandbits(32)), _WRONG_PROGRAMS)
     replays = probes.replays(trial.calls, trial.tools, answer) if trial.reads else ()
     for program in chain(changed, islice(replays, _WRONG_PROGRAMS)):
         check = trial.run(program, "", 0, "")
         if check.outcome == "pass" and not _comes_to(check, trial.solution, judges_answers):
-            yield Finding("wrong", f"the check accepts a changed solution: {program[:400]}")
+            # Where the answer is all that is judged, the way to it may be free: pages that need not be opened.
+            rejects = bool(trial.reads) or not facts.alike(check.answer, trial.solution.answer)
+            yield Finding("wrong", f"the check accepts a changed solution: {program[:400]}", rejects=rejects)
             return
     if not trial.reads:
         return

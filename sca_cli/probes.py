@@ -160,8 +160,8 @@ def other_answers(answer: JSON, calls: Sequence[Observation], drawn: random.Rand
         return [] if answer is None else [not answer]
     others = [another(answer, drawn, near=True)]
     if isinstance(answer, list):
-        others += [[], [*answer, another(answer[-1] if answer else "x", drawn, near=True)]]
-        others += [answer[:-1], answer[1:], answer[::-1]] if len(answer) > 1 else []
+        others += [[]]
+        others += [answer[:-1], answer[1:]] if len(answer) > 1 else []
         for place in range(len(answer)) if len(answer) <= _PARTS else ():
             others.append([*answer[:place], another(answer[place], drawn, near=False), *answer[place + 1 :]])
     elif isinstance(answer, dict):
@@ -180,9 +180,19 @@ def other_answers(answer: JSON, calls: Sequence[Observation], drawn: random.Rand
             keys = {key for call in calls for key in _keys_beside(answer, call.result) if _alike(key, answer)}
             others += drawn.sample(sorted(keys), min(_INSTEAD, len(keys)))
         if isinstance(answer, int | float):
-            others += [other for other in (-answer, answer + 1, answer - 1) if not facts.alike(other, answer)]
+            others += [other for other in (answer + 1, answer - 1) if not facts.alike(other, answer)]
         if isinstance(answer, str) and len(answer.split()) > 2:
             others.append(" ".join(reversed(answer.split())))
+    return [other for other in others if other != answer]
+
+
+def loose_answers(answer: JSON, drawn: random.Random) -> list[JSON]:
+    """Return answers that a sound check may accept, where a task leaves order, sign or surplus open."""
+    others: list[JSON] = []
+    if isinstance(answer, list):
+        others = [[*answer, another(answer[-1] if answer else "x", drawn, near=True)], answer[::-1]]
+    elif isinstance(answer, int | float) and not isinstance(answer, bool):
+        others = [-answer] if not facts.alike(-answer, answer) else []
     return [other for other in others if other != answer]
 
 

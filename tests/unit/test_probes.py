@@ -170,11 +170,14 @@ def test_an_answer_beyond_the_floats_has_others_too() -> None:
             assert other != answer and type(other) is type(answer)
 
 
-def test_other_answers_turn_the_right_one_round() -> None:
-    """A list backwards, a number with the other sign and the one next to it stand among the others."""
+def test_other_answers_are_near_and_loose_ones_turn_the_right_one_round() -> None:
+    """The numbers next to it stand among the others; a list backwards or longer and the other sign are loose."""
     drawn = random.Random(1)
-    assert ["c", "b", "a"] in probes.other_answers(["a", "b", "c"], [], drawn)
-    assert {-13, 12, 14} <= set(probes.other_answers(13, [], drawn))
+    longer, backwards = probes.loose_answers(["a", "b", "c"], drawn)
+    assert (longer[:3], len(longer), backwards) == (["a", "b", "c"], 4, ["c", "b", "a"])
+    assert probes.loose_answers(13, drawn) == [-13]
+    assert probes.loose_answers("a", drawn) == probes.loose_answers(True, drawn) == probes.loose_answers(0, drawn) == []
+    assert {12, 14} <= set(probes.other_answers(13, [], drawn))
     assert 1001 not in probes.other_answers(1000, [], drawn)
 
 
