@@ -131,6 +131,9 @@ class Sandbox:
             return jail.Zygote(order | self._figures(), mounts, _WORLD_START_S, outside=entry.outside)
         except jail.ZygoteRefused as refusal:
             raise _plain_error(env, entry, refusal) from None
+        except jail.ZygoteLate:
+            message = f"environment '{env.name}' was not there after {_WORLD_START_S:g} s"
+            raise PluginError(message, f"importing or constructing it takes too long, or never ends: {env}") from None
 
     def _spawn_program(self, twin: int, kind: str, world: "_Slot", fds: Sequence[int], order: bytes) -> jail.Child:
         """Fork `program` or `check` with the tools of a world."""
