@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sca_cli import plugins
-from sca_cli.errors import MissingError, PluginError, SandboxError, ScaError, UsageError
+from sca_cli.errors import MissingError, PluginError, RecordError, SandboxError, ScaError, UsageError
 from sca_cli.interfaces import Tool
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import jail
@@ -62,6 +62,7 @@ class Sandbox:
             PluginError: it cannot be constructed.
             MissingError: nobody registered it, or a package is absent.
             UsageError: an option it does not take.
+            RecordError: what an option names is not the data it should be.
             SandboxError: the jail does not start.
         """
         ready = self._world(env).zygote().ready
@@ -77,7 +78,7 @@ class Sandbox:
                 date, so that what depends on these comes out differently.
 
         Raises:
-            PluginError, MissingError, UsageError, SandboxError: as `describe`.
+            PluginError, MissingError, UsageError, RecordError, SandboxError: as `describe`.
         """
         world = self._world(env)
         return Session(
@@ -278,7 +279,7 @@ def _plain_error(env: EnvSpec, entry: plugins.Entry, refusal: jail.ZygoteRefused
     if unexpected := re.search(r"unexpected keyword argument '(\w+)'", refusal.message):
         return UsageError(f"environment '{env.name}' has no option '{unexpected.group(1)}'")
     message = f"environment '{env.name}': {refusal.message}"
-    for cls in (MissingError, UsageError, PluginError):
+    for cls in (MissingError, RecordError, UsageError, PluginError):
         if refusal.type == cls.__name__:
             return cls(message, refusal.hint)
     return PluginError(f"environment '{env.name}': {refusal.type}: {refusal.message}", refusal.hint)
