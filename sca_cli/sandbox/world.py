@@ -6,7 +6,6 @@ first use, replaced when they die, and ended by `close`.
 
 import importlib.util
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -276,8 +275,8 @@ def _plain_error(env: EnvSpec, entry: plugins.Entry, refusal: jail.ZygoteRefused
     if refusal.module:
         package = f"'sca-cli[{entry.extra}]'" if entry.extra else entry.plugin
         return MissingError(f"'{env.name}' needs the package '{refusal.module}'", f"pip install {package}")
-    if unexpected := re.search(r"unexpected keyword argument '(\w+)'", refusal.message):
-        return UsageError(f"environment '{env.name}' has no option '{unexpected.group(1)}'")
+    if unknown := plugins.unknown_option(entry, "environment", refusal.message):
+        return unknown
     message = f"environment '{env.name}': {refusal.message}"
     for cls in (MissingError, RecordError, UsageError, PluginError):
         if refusal.type == cls.__name__:

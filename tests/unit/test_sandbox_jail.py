@@ -65,6 +65,9 @@ def test_a_plugin_that_breaks_is_named_with_its_exception(sandbox: Sandbox, shop
         sandbox.describe(broken)
     with pytest.raises(UsageError, match="environment 'shop' has no option 'color'"):
         sandbox.describe(EnvSpec(name=shop.name, options={"color": "red"}))
+    with pytest.raises(UsageError, match="has no option 'faults'") as raised:
+        sandbox.describe(EnvSpec(name=shop.name, options={"faults": ""}))
+    assert raised.value.hint == "did you mean 'fault'?"
     with pytest.raises(MissingError, match="unknown environment 'nowhere'"):
         sandbox.session(EnvSpec(name="nowhere"), 0)
 
