@@ -68,9 +68,9 @@ class Connection:
             return reply.result()
         if self._task.done():
             why = self._task.exception()
-            raise (
-                why if isinstance(why, OSError) else ConnectionError(f"the server is gone: {_first(why)}{self._said()}")
-            )
+            if isinstance(why, OSError):
+                raise why
+            raise ConnectionError(f"the server is gone: {_first(why)}{self._said()}")
         raise TimeoutError(f"the server gave no reply within {timeout_s:g} s{self._said()}")
 
     def _said(self) -> str:

@@ -143,6 +143,17 @@ def test_a_served_environment_is_the_environment(opened: Sandbox) -> None:
             assert (mine.result, bool(mine.error)) == (theirs.result, bool(theirs.error))
 
 
+def test_a_served_file_is_found_from_where_it_was_typed(
+    opened: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sca env serve` takes an environment's options as every verb does: a relative path is resolved."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "till.py").write_text("def amount() -> int:\n    'Cents.'\n    return 5\n")
+    monkeypatch.chdir(tmp_path)
+    with opened.session(spec(f"{BIN / 'sca'} env serve python:till.py --mcp"), 0) as session:
+        assert session.call("amount").result == 5
+
+
 def test_a_server_over_http(opened: Sandbox, tmp_path: Path) -> None:
     """`--env mcp:URL` talks to `sca env serve --http PORT`; its one state is shared by all sessions."""
     with socket.socket() as free:
