@@ -53,11 +53,11 @@ def interval(values: Sequence[float], seed: int = 0, *, least: float = 0.0) -> I
         seed: of the resampling.
         least: -1 for differences.
     """
-    draw = random.Random(seed)
     mean = sum(values) / len(values)
     if len(set(values)) == 1:
         q = 1 - ((1 - LEVEL) / 2) ** (1 / len(values))
         return Interval(value=mean, low=mean - q * (mean - least), high=mean + q * (1 - mean))
+    draw = random.Random(seed)
     means = sorted(sum(draw.choices(values, k=len(values))) / len(values) for _ in range(RESAMPLES))
     tail = (1 - LEVEL) / 2
     return Interval(value=mean, low=means[int(tail * RESAMPLES)], high=means[int((1 - tail) * RESAMPLES) - 1])

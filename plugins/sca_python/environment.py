@@ -1,5 +1,6 @@
 """The `python` environment: a module's functions, or the methods of one class, as tools."""
 
+import contextlib
 import copy
 import functools
 import importlib
@@ -9,11 +10,11 @@ import json
 import sys
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sca_cli import Environment, MissingError, PluginError, Tool, ToolError, UsageError, describe_tool
+from sca_cli import Environment, MissingError, PluginError, RecordError, Tool, ToolError, UsageError, describe_tool
 
 
 class PythonEnvironment(Environment):
@@ -111,12 +112,13 @@ def _split(target: str) -> tuple[Path | str, str, str]:
 
 def _module(path: Path | str) -> types.ModuleType:
     if isinstance(path, str):
-        try:
-            return importlib.import_module(path)
-        except (Exception, SystemExit) as error:
-            if isinstance(error, ModuleNotFoundError) and error.name and f"{path}.".startswith(f"{error.name}."):
-                raise UsageError(f"no module '{path}'", "a file is written with its .py") from error
-            raise _located(error) from error
+        with _located():
+            try:
+                return importlib.import_module(path)
+            except ModuleNotFoundError as error:
+                if error.name and f"{path}.".startswith(f"{error.name}."):
+                    raise UsageError(f"no module '{path}'", "a file is written with its .py") from error
+                raise
     try:
         path.open().close()
     except PermissionError as error:
@@ -130,10 +132,8 @@ def _module(path: Path | str) -> types.ModuleType:
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is not a Python file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
+    with _located():
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise _located(error) from error
     return module
 
 
@@ -141,14 +141,22 @@ def _instance(module: types.ModuleType, name: str) -> Any:
     cls = getattr(module, name, None)
     if not isinstance(cls, type):
         raise UsageError(f"{Path(module.__file__ or module.__name__).name} has no class '{name}'")
-    try:
+    with _located():
         return cls()
+
+
+@contextlib.contextmanager
+def _located() -> Iterator[None]:
+    """Tell what the user's code raises with its file and line; errors of ours are told as they are."""
+    try:
+        yield
+    except (MissingError, PluginError, RecordError, UsageError):
+        raise
     except (Exception, SystemExit) as error:
-        raise _located(error) from error
+        raise _with_line(error) from error
 
 
-def _located(error: BaseException) -> MissingError | PluginError:
-    """Return the error for what the user's code raised, with its file and the line that did."""
+def _with_line(error: BaseException) -> MissingError | PluginError:
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     theirs = [frame for frame in frames if frame[0] not in (__file__, importlib.__file__) and frame[0][0] != "<"]
     beside = [frame for frame in theirs if Path(frame[0]).parent == Path(theirs[0][0]).parent]  # not a library's

@@ -191,7 +191,7 @@ def test_code_that_fails_is_named_with_its_line(tmp_path: Path, text: str, targe
 
 
 ENVIRONMENT = '''
-from sca_cli import Environment, tool
+from sca_cli import Environment, MissingError, tool
 class Till(Environment):
     """A till."""
     policy = "Mind the till."
@@ -210,11 +210,14 @@ class Till(Environment):
     def helper(self) -> None: ...
 class Outside(Till):
     outside = True
+class Poor(Till):
+    def __init__(self) -> None:
+        raise MissingError("no prices", "buy some")
 '''
 
 
 def test_a_class_that_is_an_environment_is_taken_as_it_is(tmp_path: Path) -> None:
-    """Its own tools, policy, seeds and state; one that must reach outside is refused."""
+    """Its own tools, policy, seeds, state and errors; one that must reach outside is refused."""
     tmp_path.chmod(0o755)
     path = tmp_path / "till.py"
     path.write_text(ENVIRONMENT)
@@ -224,6 +227,9 @@ def test_a_class_that_is_an_environment_is_taken_as_it_is(tmp_path: Path) -> Non
         with sandbox.session(spec(f"{path}:Till"), 7) as session:
             assert session.call("pay", (30,)).result == 77
             assert session.state() == {"cents": 77}
+        with pytest.raises(MissingError, match="'python': no prices") as raised:
+            sandbox.describe(spec(f"{path}:Poor"))
+        assert raised.value.hint == "buy some"
         with pytest.raises(UsageError, match="'Outside' must reach outside, and this world is jailed"):
             sandbox.describe(spec(f"{path}:Outside"))
 
