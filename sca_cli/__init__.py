@@ -7,13 +7,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sca_cli.errors import MissingError, ModelError, PluginError, ToolError, UsageError
+    from sca_cli.errors import MissingError, ModelError, PluginError, RecordError, ToolError, UsageError
     from sca_cli.hookspecs import Register, hookimpl
     from sca_cli.interfaces import Completion, Environment, Model, Sampling, Tool, describe_tool, tool
     from sca_cli.records import FunctionCall, Message, ToolCall
 
 _HOME = {
-    "errors": ("MissingError", "ModelError", "PluginError", "ToolError", "UsageError"),
+    "errors": ("MissingError", "ModelError", "PluginError", "RecordError", "ToolError", "UsageError"),
     "hookspecs": ("Register", "hookimpl"),
     "interfaces": ("Completion", "Environment", "Model", "Sampling", "Tool", "describe_tool", "tool"),
     "records": ("FunctionCall", "Message", "ToolCall"),
@@ -21,7 +21,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022  the order of _HOME, so that a missing name is easy to see
-    "MissingError", "ModelError", "PluginError", "ToolError", "UsageError",
+    "MissingError", "ModelError", "PluginError", "RecordError", "ToolError", "UsageError",
     "Register", "hookimpl",
     "Completion", "Environment", "Model", "Sampling", "Tool", "describe_tool", "tool",
     "FunctionCall", "Message", "ToolCall",

@@ -2,7 +2,7 @@
 
     ScaError                    ends a command with one line on stderr
     ├── UsageError       2      the command line contradicts itself
-    ├── RecordError      3      a line of input is not the record it should be
+    ├── RecordError      3      a line of input, or data that an environment is to read, is not what it should be
     ├── MissingError     4      something needed is absent: plugin, extra, model, nsjail, disk space
     │   └── SandboxError 4      the jail does not start or does not hold
     ├── PluginError      4      a plugin broke its contract
@@ -53,7 +53,10 @@ class UsageError(ScaError):
 
 
 class RecordError(ScaError):
-    """A line of input is not the record it should be; the message starts with `source:line:`."""
+    """A line of input is not the record it should be; the message starts with `source:line:`.
+
+    Or data that an environment is to read is not; the message names the file.
+    """
 
     exit_code = ExitCode.RECORD
     boundary = "record"

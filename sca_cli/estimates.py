@@ -41,14 +41,23 @@ def pass_hat(tally: Tally, k: int) -> float:
     return comb(tally.passed, k) / comb(tally.judged, k)
 
 
-def interval(values: Sequence[float], seed: int = 0) -> Interval:
-    """Return the mean over tasks with its percentile bootstrap interval, tasks resampled (clustered by task).
+def interval(values: Sequence[float], seed: int = 0, *, least: float = 0.0) -> Interval:
+    """Return the mean over tasks with its 95 % interval: percentile bootstrap, tasks resampled (clustered by task).
+
+    Efron and Tibshirani 1993, section 13.3. Where all values are the same, as when no task passed, resampling gives no
+    width. Then it is exact (Clopper and Pearson 1934, none of n): were more than a share q of all tasks different, at
+    most 2.5 % of samples would hold none, and a share q moves the mean by no more than q times the room on that side.
 
     Args:
-        values: one a task.
+        values: one a task, from `least` to 1.
+        seed: of the resampling.
+        least: -1 for differences.
     """
-    draw = random.Random(seed)
     mean = sum(values) / len(values)
+    if len(set(values)) == 1:
+        q = 1 - ((1 - LEVEL) / 2) ** (1 / len(values))
+        return Interval(value=mean, low=mean - q * (mean - least), high=mean + q * (1 - mean))
+    draw = random.Random(seed)
     means = sorted(sum(draw.choices(values, k=len(values))) / len(values) for _ in range(RESAMPLES))
     tail = (1 - LEVEL) / 2
     return Interval(value=mean, low=means[int(tail * RESAMPLES)], high=means[int((1 - tail) * RESAMPLES) - 1])

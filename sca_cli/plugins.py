@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import importlib.metadata
+import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -167,6 +168,25 @@ def environment_entry(spec: EnvSpec) -> Entry:
     return _entry(registry().environments, spec.name, "environment")
 
 
+def suite_entry(spec: EnvSpec) -> Entry:
+    """Return the entry of a suite: an environment that can list its tasks.
+
+    Raises:
+        MissingError: nobody registered the name; names the nearest suite.
+    """
+    known = registry().environments
+    if spec.name in known:
+        return known[spec.name]
+    return _entry({name: entry for name, entry in known.items() if _is_suite(entry)}, spec.name, "suite")
+
+
+def _is_suite(entry: Entry) -> bool:
+    try:
+        return not entry.argument and "listing" in inspect.signature(import_target(entry)).parameters
+    except (ScaError, TypeError, ValueError):  # it is absent or broken, and not what was asked for
+        return False
+
+
 def _entry(entries: dict[str, Entry], name: str, what: str) -> Entry:
     if name in entries:
         return entries[name]
@@ -281,11 +301,23 @@ def _construct(entry: Entry, what: str, args: tuple[str, ...], options: dict[str
     except ImportError as error:
         raise _missing_extra(entry, error) from error
     except TypeError as error:
-        if unexpected := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
-            raise UsageError(f"{what} '{entry.name}' has no option '{unexpected.group(1)}'") from error
+        if unknown := unknown_option(entry, what, str(error)):
+            raise unknown from error
         raise
     except (ValueError, OSError) as error:
         raise UsageError(f"{what} '{entry.name}': {error}") from error
+
+
+def unknown_option(entry: Entry, what: str, complaint: str) -> UsageError | None:
+    """Return the error for an option that a factory does not take, by what Python says of it, or None."""
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", complaint)
+    if not unexpected:
+        return None
+    taken = inspect.signature(import_target(entry)).parameters.values()
+    known = [each.name for each in taken if each.default is not each.empty]
+    near = difflib.get_close_matches(unexpected[1], known, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}" if known else ""
+    return UsageError(f"{what} '{entry.name}' has no option '{unexpected[1]}'", hint)
 
 
 def fail_if_unknown(envs: list[EnvSpec], models: list[str]) -> None:

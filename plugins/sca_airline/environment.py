@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from sca_retail.tables import variants
+
 from sca_airline import seeds
 from sca_airline.files import checked, own_tables, tables_in
 from sca_airline.store import Store, Tables
@@ -27,8 +29,8 @@ class Airline(Writing):
                 is what the files say, and a seed picks the customer only.
 
         Raises:
-            ValueError: the files are not JSON, or of another layout.
-            OSError: the directory or a file is not there.
+            MissingError: the directory or a file is not there.
+            RecordError: other than these layouts, or no JSON; says where.
         """
         self.policy = Path(__file__).with_name("policy.md").read_text(encoding="utf-8").rstrip()
         self.store = Store(tables_in(data) if data else own_tables())
@@ -60,13 +62,18 @@ class Airline(Writing):
         """Put a copy of such tables in place, until the next reset.
 
         Raises:
-            ValueError: of another layout.
+            ValueError: of another shape.
         """
-        self.store.open(checked(json.loads(json.dumps(state)), "state"))
+        self.store.open(checked(json.loads(json.dumps(state))))
 
     def first_observation(self) -> str:
         """Return how the seed's customer begins."""
         return seeds.introduction(self.store, self._seed, self._customer, self._open_flights)
+
+    @classmethod
+    def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
+        """Return the options with an absolute path."""
+        return variants(options)
 
     @classmethod
     def eval_path(cls) -> Path:

@@ -1,25 +1,39 @@
-"""Reading the tables: our own, and the files that `data=` names.
-
-A directory holds either `flights.json`, `reservations.json` and `users.json` (TauBench) or all three tables in one
-`db.json` (tau2).
-"""
+"""Reading the tables: our own, and the files that `data=` names, with a look at all that a tool reads."""
 
 import gzip
 import json
 from pathlib import Path
 from typing import Any
 
+from sca_retail.tables import NUMBER, Each, Kinds, misfit, read
+
 from sca_airline.store import Tables
 
 OWN = Path(__file__).with_name("data.json.gz")
 """Written by `make_data`."""
 
-_KEYS = {
-    "flights": {"flight_number", "origin", "destination", "scheduled_departure_time_est",
-                "scheduled_arrival_time_est", "dates"},
-    "reservations": {"reservation_id", "user_id", "origin", "destination", "flight_type", "cabin", "flights",
-                     "passengers", "payment_history", "created_at", "total_baggages", "nonfree_baggages", "insurance"},
-    "users": {"name", "address", "email", "dob", "payment_methods", "saved_passengers", "membership", "reservations"},
+_CABINS = {"basic_economy": NUMBER, "economy": NUMBER, "business": NUMBER}
+_BALANCE = {"id": str, "amount": NUMBER}
+_SHAPES: dict[str, Any] = {
+    "flights": Each({
+        "flight_number": str, "origin": str, "destination": str,
+        "scheduled_departure_time_est": str, "scheduled_arrival_time_est": str,
+        "dates": Each(
+            Kinds({"status": str}, "status", {"available": {"available_seats": _CABINS, "prices": _CABINS}})
+        ),
+    }),
+    "reservations": Each({
+        "reservation_id": str, "user_id": str, "origin": str, "destination": str, "flight_type": str, "cabin": str,
+        "flights": [{"flight_number": str, "date": str, "price": NUMBER}],
+        "passengers": [dict],
+        "payment_history": [{"payment_id": str, "amount": NUMBER}],
+        "created_at": str, "total_baggages": NUMBER, "nonfree_baggages": NUMBER, "insurance": str,
+    }),
+    "users": Each({
+        "name": {"first_name": str, "last_name": str}, "address": dict, "email": str, "dob": str,
+        "payment_methods": Each(Kinds({"source": str}, "source", {"gift_card": _BALANCE, "certificate": _BALANCE})),
+        "saved_passengers": [dict], "membership": str, "reservations": [str],
+    }),
 }  # fmt: skip
 
 
@@ -33,46 +47,36 @@ def tables_in(directory: str) -> Tables:
     """Return the tables in a directory of TauBench's or tau2's JSON files.
 
     Raises:
-        OSError: the directory or a file in it is missing.
-        ValueError: a file is no JSON, or of another layout.
+        MissingError, RecordError, UsageError: as `sca_retail.tables.read`.
     """
-    folder = Path(directory)
-    if not folder.is_dir():
-        raise NotADirectoryError(f"data={directory} is not a directory")
-    if (folder / "db.json").exists():
-        return checked(_read(folder / "db.json"), f"{folder / 'db.json'}")
-    absent = [f"{name}.json" for name in _KEYS if not (folder / f"{name}.json").exists()]
-    if absent:
-        raise FileNotFoundError(f"data={directory} has neither db.json nor {', '.join(absent)}")
-    return checked({name: _read(folder / f"{name}.json") for name in _KEYS}, str(folder))
+    return read(directory, _SHAPES, _fault)[0]
 
 
-def checked(tables: Any, source: str) -> Tables:
-    """Return tables after a look at their layout.
-
-    Args:
-        tables: anything.
-        source: where they come from, for the message.
+def checked(tables: Any) -> Tables:
+    """Return tables after a look at them.
 
     Raises:
-        ValueError: a table or a part of a record is missing or of another kind, or a reservation is nobody's.
+        ValueError: they are of another shape.
     """
-    for name, keys in _KEYS.items():
-        table = tables.get(name) if isinstance(tables, dict) else None
-        if not isinstance(table, dict) or not table:
-            raise ValueError(f"{source}: no airline data: '{name}' is not an object of records")
-        for key, record in table.items():
-            if not isinstance(record, dict) or not keys <= record.keys():
-                lacking = ", ".join(sorted(keys - record.keys())) if isinstance(record, dict) else "everything"
-                raise ValueError(f"{source}: no airline data: {name} '{key}' lacks {lacking}")
-    for key, record in tables["reservations"].items():
-        if record["user_id"] not in tables["users"]:
-            raise ValueError(f"{source}: reservation '{key}' belongs to no user: '{record['user_id']}'")
-    return {name: tables[name] for name in _KEYS}
+    if wrong := misfit(tables, _SHAPES, ""):
+        raise ValueError(f"no airline data: {wrong}")
+    return {name: tables[name] for name in _SHAPES}
 
 
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:  # broken JSON, or not UTF-8
-        raise ValueError(f"{path} is not JSON: {error}") from None
+def _fault(tables: Tables) -> tuple[str, str] | None:
+    """Return which table has a record that names one that is not there, or nothing for customers to ask for."""
+    if empty := [table for table, records in tables.items() if not records]:
+        return empty[0], f"{empty[0]} is empty"
+    if not any(
+        day["status"] == "available" for flight in tables["flights"].values() for day in flight["dates"].values()
+    ):
+        return "flights", "no flight is available on any date"
+    for key, reservation in tables["reservations"].items():
+        if reservation["user_id"] not in tables["users"]:
+            return "reservations", f"reservations.{key}: no user '{reservation['user_id']}'"
+        if not reservation["flights"]:
+            return "reservations", f"reservations.{key}: no flight"
+    for user_id, user in tables["users"].items():
+        if absent := [key for key in user["reservations"] if key not in tables["reservations"]]:
+            return "users", f"users.{user_id}: no reservation '{absent[0]}'"
+    return None

@@ -1,16 +1,19 @@
 """A connection to a Model Context Protocol server, for code that waits for each reply: no thread is left running."""
 
 import asyncio
+import fcntl
 import os
 import shlex
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from mcp import Client, StdioServerParameters  # noqa: TID253  imported only for the environment itself
+from mcp import Client, StdioServerParameters, stdio_client  # noqa: TID253  imported only for the environment itself
 
 from sca_cli import UsageError
 
 _STOP_S = 10.0
+_SAID_LINES = 3
+_SAID_BYTES = 1000
 
 type Work[T] = Callable[[Client], Awaitable[T]]
 
@@ -28,13 +31,17 @@ class Connection:
     Raises:
         OSError: the command cannot be run.
         TimeoutError: the server did not answer in time.
-        ConnectionError: it ended, or does not speak the protocol.
+        ConnectionError: it ended, or does not speak the protocol; with the last lines of the command's stderr.
     """
 
     def __init__(self, server: str, environment: dict[str, str], timeout_s: float) -> None:
         self._loop = asyncio.new_event_loop()
         self._work: asyncio.Queue[tuple[Work[Any], asyncio.Future[Any]] | None] = asyncio.Queue()
-        self._task = self._loop.create_task(self._live(Client(_target(server, environment), cache=None)))
+        target = _target(server, environment)
+        self._stderr = os.fdopen(os.memfd_create("mcp-stderr"), "w+")
+        fcntl.fcntl(self._stderr, fcntl.F_SETFL, os.O_APPEND)  # it is emptied while the server writes to it
+        transport = target if isinstance(target, str) else stdio_client(target, self._stderr)
+        self._task = self._loop.create_task(self._live(Client(transport, cache=None)))
         try:
             self.do(_nothing, timeout_s)
         except BaseException:
@@ -57,11 +64,22 @@ class Connection:
         waiting: set[asyncio.Future[Any]] = {reply, self._task}
         await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if reply.done():
+            os.ftruncate(self._stderr.fileno(), 0)
             return reply.result()
         if self._task.done():
             why = self._task.exception()
-            raise why if isinstance(why, OSError) else ConnectionError(f"the server is gone: {_first(why)}")
-        raise TimeoutError(f"the server gave no reply within {timeout_s:g} s")
+            if isinstance(why, OSError):
+                raise why
+            raise ConnectionError(f"the server is gone: {_first(why)}{self._said()}")
+        raise TimeoutError(f"the server gave no reply within {timeout_s:g} s{self._said()}")
+
+    def _said(self) -> str:
+        """Return the last lines that the command has written to its stderr since its last reply, or ""."""
+        written = self._stderr.fileno()
+        begin = max(0, os.fstat(written).st_size - _SAID_BYTES)
+        text = os.pread(written, _SAID_BYTES, begin).decode(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()][-_SAID_LINES:]
+        return f"; stderr: {' | '.join(lines)}" if lines else ""
 
     async def _live(self, client: Client) -> None:
         async with client:
@@ -81,6 +99,7 @@ class Connection:
         self._loop.run_until_complete(asyncio.wait({self._task}, timeout=_STOP_S))
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
+        self._stderr.close()
 
 
 async def _nothing(_: Client) -> None:

@@ -1,5 +1,6 @@
 """The `python` environment: a module's functions, or the methods of one class, as tools."""
 
+import contextlib
 import copy
 import functools
 import importlib
@@ -7,12 +8,13 @@ import importlib.util
 import inspect
 import json
 import sys
+import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sca_cli import Environment, MissingError, PluginError, Tool, ToolError, UsageError, describe_tool
+from sca_cli import Environment, MissingError, PluginError, RecordError, Tool, ToolError, UsageError, describe_tool
 
 
 class PythonEnvironment(Environment):
@@ -20,24 +22,38 @@ class PythonEnvironment(Environment):
 
     What is marked `@tool(writes=True)` changes the state; what is not marked only reads. The state is what is plain
     JSON among the module's variables, or the instance's attributes. These functions need not know of sca: ValueError
-    and LookupError are refusals here, as ToolError is.
+    and LookupError are refusals here, as ToolError is. A class that is an `Environment` is taken as it is.
     """
 
+    _owner: Any
+    """The module, or the object of the class."""
+
+    def __new__(cls, target: str) -> Environment:  # type: ignore[misc]  # the object of a class may be one itself
+        """Import the module, and make an instance of the class if one is named."""
+        path, _, name = _split(target)
+        module = _module(path)
+        owner = _instance(module, name) if name else module
+        if isinstance(owner, Environment):
+            if owner.outside:
+                raise UsageError(f"'{name}' must reach outside, and this world is jailed", "make it a plugin")
+            return owner
+        self = super().__new__(cls)
+        self._owner = owner
+        return self
+
     def __init__(self, target: str) -> None:
-        """Import the module, and make an instance of the class if one is named.
+        """Describe the tools and keep the first state.
 
         Args:
             target: a file (`tools.py`) or the name of a module, and `:CLASS` to take the methods of one class.
 
         Raises:
             UsageError: there is no such file, module or class.
-            PluginError: a function that would be a tool has no type hints or no docstring.
+            PluginError: its code fails, or a function that would be a tool has no type hints or no docstring.
+            MissingError: it needs a package that is absent.
         """
-        path, _, name = _split(target)
-        module = _module(path)
-        self._owner = _instance(module, name) if name else module
         self._tools = _described(self._owner, target)
-        self.policy = inspect.getdoc(type(self._owner) if name else module) or ""
+        self.policy = inspect.getdoc(self._owner if inspect.ismodule(self._owner) else type(self._owner)) or ""
         self._initial = copy.deepcopy(self.state())
 
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
@@ -96,12 +112,13 @@ def _split(target: str) -> tuple[Path | str, str, str]:
 
 def _module(path: Path | str) -> types.ModuleType:
     if isinstance(path, str):
-        try:
-            return importlib.import_module(path)
-        except ModuleNotFoundError as error:
-            if error.name and f"{path}.".startswith(f"{error.name}."):
-                raise UsageError(f"no module '{path}'", "a file is written with its .py") from error
-            raise
+        with _located():
+            try:
+                return importlib.import_module(path)
+            except ModuleNotFoundError as error:
+                if error.name and f"{path}.".startswith(f"{error.name}."):
+                    raise UsageError(f"no module '{path}'", "a file is written with its .py") from error
+                raise
     try:
         path.open().close()
     except PermissionError as error:
@@ -115,10 +132,8 @@ def _module(path: Path | str) -> types.ModuleType:
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is not a Python file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
+    with _located():
         spec.loader.exec_module(module)
-    except ModuleNotFoundError as error:
-        raise MissingError(f"{path.name} needs the package '{error.name}'", f"pip install {error.name}") from error
     return module
 
 
@@ -126,13 +141,41 @@ def _instance(module: types.ModuleType, name: str) -> Any:
     cls = getattr(module, name, None)
     if not isinstance(cls, type):
         raise UsageError(f"{Path(module.__file__ or module.__name__).name} has no class '{name}'")
-    return cls()
+    with _located():
+        return cls()
+
+
+@contextlib.contextmanager
+def _located() -> Iterator[None]:
+    """Tell what the user's code raises with its file and line; errors of ours are told as they are."""
+    try:
+        yield
+    except (MissingError, PluginError, RecordError, UsageError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise _with_line(error) from error
+
+
+def _with_line(error: BaseException) -> MissingError | PluginError:
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    theirs = [frame for frame in frames if frame[0] not in (__file__, importlib.__file__) and frame[0][0] != "<"]
+    beside = [frame for frame in theirs if Path(frame[0]).parent == Path(theirs[0][0]).parent]  # not a library's
+    place, text = beside[-1] if beside else ("", 0), str(error).partition("\n")[0]
+    if isinstance(error, SyntaxError):
+        place, text = (error.filename or "", error.lineno), error.msg
+    if isinstance(error, ModuleNotFoundError):
+        return MissingError(f"{place[0]} needs the package '{error.name}'", f"pip install {error.name}")
+    where = f"{place[0]}:{place[1]}: " if place[0] else ""
+    return PluginError(f"{where}{type(error).__name__}: {text}")
 
 
 def _described(owner: Any, target: str) -> dict[str, tuple[Tool, Callable[..., Any]]]:
     functions = _functions(owner)
     if not functions:
-        raise PluginError(f"{target} has no public functions", "define one with type hints and a docstring")
+        raise PluginError(
+            f"{target} has no public functions",
+            "define one with type hints and a docstring, or name a class: FILE:CLASS",
+        )
     if bare := [name for name, function in functions.items() if not _is_documented(function)]:
         raise PluginError(
             f"{target}: no type hints or no docstring: {', '.join(bare)}",

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from sca_retail.data import Record
 from sca_retail.environment import Retail
+from sca_retail.tables import Record
 
 
 class Unfit(Exception):

@@ -4,7 +4,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sca_retail import data as records
+from sca_retail import tables
+from sca_retail.data import OWN, load
 from sca_retail.policy import POLICY
 from sca_retail.variation import vary
 from sca_retail.writing import Writing
@@ -24,14 +25,14 @@ class Retail(Writing):
         """Read the records and put the state of seed 0 in place.
 
         Args:
-            data: absolute path of a directory with TauBench's users.json, orders.json and products.json, or with
-                tau2's db.json; "" for our own records.
+            data: directory with TauBench's users.json, orders.json and products.json, or with tau2's db.json; "" for
+                our own records.
 
         Raises:
-            OSError: no such directory, or a file is missing.
-            ValueError: other than these layouts, or no JSON; says where.
+            MissingError: no such directory, or a file is missing.
+            RecordError: other than these layouts, or no JSON; says where.
         """
-        self._data = records.load(Path(data) if data else records.OWN)
+        self._data = load(data or str(OWN))
         self.dialect = self._data.dialect
         least = 2 if self.dialect == "own" else 1
         orders = self._data.orders.keys()
@@ -68,12 +69,17 @@ class Retail(Writing):
         return " ".join([f"Hello, I am {name}, and {known}.", *bought])
 
     @classmethod
+    def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
+        """Return the options with an absolute path."""
+        return tables.variants(options)
+
+    @classmethod
     def eval_path(cls) -> Path:
         """Return the file of the held-out evaluation tasks, one record a line."""
         return Path(__file__).with_name("eval.jsonl")
 
 
-def _said(order: records.Record) -> str:
+def _said(order: tables.Record) -> str:
     """Return a customer's sentence on an order."""
     names = list(dict.fromkeys(item["name"] for item in order["items"]))
     goods = " and the ".join([", the ".join(names[:-1]), names[-1]] if names[1:] else names)

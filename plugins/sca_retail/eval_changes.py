@@ -1,8 +1,8 @@
 """Templates of the evaluation set: requests that one change fulfils."""
 
 from sca_retail.catalogue import CITIES, STREETS
-from sca_retail.data import Record
 from sca_retail.drafts import Draft, Scene, Template, Unfit, ids, some
+from sca_retail.tables import Record
 from sca_retail.writing import REASONS
 
 DONE = "final_answer('done')\n"

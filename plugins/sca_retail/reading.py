@@ -6,7 +6,8 @@ from typing import Any
 from sca_calculation import arithmetic
 
 from sca_cli import Environment, ToolError, tool
-from sca_retail.data import Dialect, Record, Table, plain
+from sca_retail.data import Dialect, plain
+from sca_retail.tables import Record, Table
 
 _SHOWN = 60
 """Characters of an argument that a refusal repeats."""

@@ -143,4 +143,4 @@ def command(
         raise UsageError("one of --mcp and --http PORT", "for example sca env serve calculation --mcp")
     spec = plugins.parse_env(name)
     plugins.fail_if_unknown([spec], [])
-    run(spec, seed, port=http)
+    run(plugins.expand_env(spec)[0], seed, port=http)

@@ -262,9 +262,14 @@ def _shipped(text: str) -> Iterator[Task]:
     path = plugins.eval_path(spec)
     if path is None:
         raise UsageError(f"environment '{spec.name}' ships no evaluation tasks", "name a file of tasks, or a --suite")
-    plugins.load_environment(spec)  # options it does not take are told, not found to match nothing
     wanted = plugins.expand_env(spec)
-    return (task for task in streams.read([str(path)], Task) if task.env in wanted)
+    for variant in wanted:
+        plugins.load_environment(variant)  # options it does not take are told, not found to match nothing
+    found = [task for task in streams.read([str(path)], Task) if task.env in wanted]
+    if not found:
+        cure = f"name a file of tasks; 'sca challenge --env {text} | sca verify' makes some"
+        raise UsageError(f"none of the evaluation tasks of '{spec.name}' is for {', '.join(map(str, wanted))}", cure)
+    return iter(found)
 
 
 class _kept_rollouts:

@@ -10,6 +10,8 @@ from sca_cli.records import Interval, Overlap, Rollout, Score, SharedTasks, Usag
 
 MANY_CALLS = 3
 """Tasks with so many calls or more are counted together."""
+_WIDTH = 44
+"""Of the names in the table."""
 
 
 class Tallies:
@@ -70,7 +72,7 @@ def paired_difference(ours: Tallies, theirs: Tallies, without: Container[str] = 
     shared = [i for i in ours.outcomes if i in theirs.outcomes and i not in without]
     pairs = zip(ours.of(shared), theirs.of(shared), strict=True)
     values = [pass_at(a, 1) - pass_at(b, 1) for a, b in pairs if a.judged and b.judged]
-    return interval(values) if values else None
+    return interval(values, least=-1.0) if values else None
 
 
 def overlap_of(shared: Shared | None, ours: Tallies, theirs: Tallies | None = None) -> Overlap | None:
@@ -127,25 +129,33 @@ def table(scores: Sequence[Score]) -> str:
         rows += [
             (f"Pass@1, {calls} call{'' if calls == '1' else 's'}", value) for calls, value in score.by_calls.items()
         ]
-        rows += [(f"Pass@1, {name}", value) for name, value in score.by_env.items()] if len(score.by_env) > 1 else []
+        by_env = score.by_env.items() if len(score.by_env) > 1 else []
+        rows += [(_shortened("Pass@1, ", name), value) for name, value in by_env]
         if score.difference:
             rows.append((f"minus {score.against}", score.difference))
         lines += map(_row, rows)
         if score.noop is not None:
-            lines.append(f"  {'doing nothing':<44} {score.noop:6.1%}")
+            lines.append(f"  {'doing nothing':<{_WIDTH}} {score.noop:6.1%}")
         if score.invalid:
-            lines.append(f"  {'invalid attempts, in no estimate':<44} {score.invalid:6d}")
+            lines.append(f"  {'invalid attempts, in no estimate':<{_WIDTH}} {score.invalid:6d}")
         lines += _overlap_lines(score.overlap, score.against) if score.overlap else []
     return "\n".join(lines)
 
 
+def _shortened(what: str, env: str) -> str:
+    """Return a name that fits: of an environment's options, such as a path or a command line, the end tells most."""
+    name, colon, options = env.partition(":")
+    room = _WIDTH - len(f"{what}{name}{colon}")
+    return f"{what}{name}{colon}{options if len(options) <= room else f'…{options[1 - room :]}'}"
+
+
 def _row(row: tuple[str, Interval]) -> str:
     name, value = row
-    return f"  {name:<44} {value.value:6.1%}   [{value.low:.1%}, {value.high:.1%}]"
+    return f"  {name:<{_WIDTH}} {value.value:6.1%}   [{value.low:.1%}, {value.high:.1%}]"
 
 
 def _overlap_lines(overlap: Overlap, against: str) -> Iterator[str]:
-    yield f"  {'tasks trained on':<44} {overlap.trained:6d}"
+    yield f"  {'tasks trained on':<{_WIDTH}} {overlap.trained:6d}"
     parts = {
         "an instruction": overlap.instruction,
         "a program": overlap.program,
@@ -154,6 +164,6 @@ def _overlap_lines(overlap: Overlap, against: str) -> Iterator[str]:
     }
     for what, part in parts.items():
         name = f"Pass@1 without {part.tasks} that share {what}"
-        yield _row((name, part.pass_at_1)) if part.pass_at_1 else f"  {name:<44}   none is left"
+        yield _row((name, part.pass_at_1)) if part.pass_at_1 else f"  {name:<{_WIDTH}}   none is left"
         if part.difference:
             yield _row((f"  minus {against}", part.difference))

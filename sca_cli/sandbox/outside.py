@@ -1,7 +1,8 @@
 """What a world zygote without a jail does in place of confinement: nothing a session started outlives it. Linux only.
 
 Covered: a session's process and all that it started, whatever session or group they made their own, are killed when
-the session ends, and when the zygote does. Not covered: what the environment does to the world outside; it is trusted.
+the session ends, and when the zygote or its host does. Not covered: what the environment does to the world outside; it
+is trusted.
 """
 
 import ctypes
@@ -23,6 +24,13 @@ class Free(Confinement):
     def __init__(self) -> None:
         self._prctl = ctypes.CDLL(None).prctl
         self.last_fd = os.sysconf("SC_OPEN_MAX")
+        self.seal()
+        signal.signal(signal.SIGTERM, self._leave)
+
+    def _leave(self, *_: object) -> None:
+        """End with all that the environment has started, though it may not be constructed yet: the host is gone."""
+        self.ended(())
+        os._exit(1)
 
     def seal(self) -> None:
         """Have orphans fall to this process, and not to init, so that `ended` finds them."""
@@ -34,6 +42,7 @@ class Free(Confinement):
 
     def apply(self) -> None:
         """Die with the zygote, keep the session's orphans in its family, close descriptors."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         self.seal()
         os.closerange(self._first_closed, self.last_fd)

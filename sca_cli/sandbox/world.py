@@ -6,7 +6,6 @@ first use, replaced when they die, and ended by `close`.
 
 import importlib.util
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sca_cli import plugins
-from sca_cli.errors import MissingError, PluginError, SandboxError, ScaError, UsageError
+from sca_cli.errors import MissingError, PluginError, RecordError, SandboxError, ScaError, UsageError
 from sca_cli.interfaces import Tool
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import jail
@@ -62,6 +61,7 @@ class Sandbox:
             PluginError: it cannot be constructed.
             MissingError: nobody registered it, or a package is absent.
             UsageError: an option it does not take.
+            RecordError: what an option names is not the data it should be.
             SandboxError: the jail does not start.
         """
         ready = self._world(env).zygote().ready
@@ -77,7 +77,7 @@ class Sandbox:
                 date, so that what depends on these comes out differently.
 
         Raises:
-            PluginError, MissingError, UsageError, SandboxError: as `describe`.
+            PluginError, MissingError, UsageError, RecordError, SandboxError: as `describe`.
         """
         world = self._world(env)
         return Session(
@@ -131,6 +131,9 @@ class Sandbox:
             return jail.Zygote(order | self._figures(), mounts, _WORLD_START_S, outside=entry.outside)
         except jail.ZygoteRefused as refusal:
             raise _plain_error(env, entry, refusal) from None
+        except jail.ZygoteLate:
+            message = f"environment '{env.name}' was not there after {_WORLD_START_S:g} s"
+            raise PluginError(message, f"importing or constructing it takes too long, or never ends: {env}") from None
 
     def _spawn_program(self, twin: int, kind: str, world: "_Slot", fds: Sequence[int], order: bytes) -> jail.Child:
         """Fork `program` or `check` with the tools of a world."""
@@ -272,10 +275,10 @@ def _plain_error(env: EnvSpec, entry: plugins.Entry, refusal: jail.ZygoteRefused
     if refusal.module:
         package = f"'sca-cli[{entry.extra}]'" if entry.extra else entry.plugin
         return MissingError(f"'{env.name}' needs the package '{refusal.module}'", f"pip install {package}")
-    if unexpected := re.search(r"unexpected keyword argument '(\w+)'", refusal.message):
-        return UsageError(f"environment '{env.name}' has no option '{unexpected.group(1)}'")
+    if unknown := plugins.unknown_option(entry, "environment", refusal.message):
+        return unknown
     message = f"environment '{env.name}': {refusal.message}"
-    for cls in (MissingError, UsageError, PluginError):
+    for cls in (MissingError, RecordError, UsageError, PluginError):
         if refusal.type == cls.__name__:
             return cls(message, refusal.hint)
     return PluginError(f"environment '{env.name}': {refusal.type}: {refusal.message}", refusal.hint)

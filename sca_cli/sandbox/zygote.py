@@ -71,12 +71,13 @@ def main() -> None:
     """Become what the control socket says, then fork until the host is gone."""
     control = _control(int(sys.argv[1]))
     order = json.loads(control.recv(1 << 20))
+    confinement = _without_jail() if order.get("outside") else None
     try:
         role, ready = _role(order)
     except BaseException as error:  # noqa: BLE001  a plugin may fail in any way; the host must be told in words
         send_blob(control, b"failed", _failure(error))
         return
-    confinement = _without_jail() if order.get("outside") else Confinement()
+    confinement = confinement or Confinement()
     for fd in (1, 2):
         os.dup2(0, fd)
     send_blob(control, b"ready", ready)

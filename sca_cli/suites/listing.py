@@ -69,7 +69,7 @@ def parse_suite(text: str) -> EnvSpec:
     if "=" in path:
         path, options = "", rest
     spec = plugins.parse_env(f"{name}:{options}")
-    plugins.environment_entry(spec)
+    plugins.suite_entry(spec)
     path = path or spec.options.get("path", "")
     if not path:
         return spec

@@ -32,6 +32,8 @@ def load_tokenizer(base_model: str) -> Any:
         from transformers import AutoTokenizer
     except ImportError as error:
         raise MissingError(f"training needs the package '{error.name}'", "pip install 'sca-cli[train]'") from error
+    if base_model.startswith((".", "/", "~")) and not Path(base_model).is_dir():
+        raise MissingError(f"no such model directory: '{base_model}'", "give a directory or a hub id OWNER/NAME")
     try:
         return AutoTokenizer.from_pretrained(base_model)
     except (OSError, ValueError) as error:

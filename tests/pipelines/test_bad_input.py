@@ -1,6 +1,7 @@
 """Bad input in real pipes: one line says what is wrong, and what came before it is whole on stdout."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from conftest import environment
 from loop_script import rules
 from sca_calculation.environment import Calculation
+from sca_retail.data import OWN
 
 from sca_cli.records import decode
 
@@ -218,6 +220,32 @@ def test_eval_tells_an_option_the_environment_does_not_take(sca, script, env: st
     ended = sca("eval", "--env", env, "--model", script(*rules()))
     assert ended.returncode == 2
     assert b"'calculation'" in ended.stderr
+
+
+def test_eval_tells_that_held_out_tasks_are_for_other_data(sca, script, tmp_path: Path) -> None:
+    """What an environment ships is for its own records; `data=` of the user's has none."""
+    tmp_path.chmod(0o755)
+    shutil.copytree(OWN, tmp_path / "shop")
+    ended = sca("eval", "--env", "retail:data=shop", "--model", script(*rules()))
+    said = ended.stderr.decode().splitlines()
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert said[0] == f"sca eval: none of the evaluation tasks of 'retail' is for retail:data={tmp_path}/shop"
+    assert said[1].startswith("hint: name a file of tasks; 'sca challenge --env retail:data=shop | sca verify'")
+
+
+def test_a_suite_that_nobody_knows_is_called_one(sca, script) -> None:
+    """The hint names the suites, and no other environments."""
+    ended = sca("eval", "--suite", "nope", "--model", script(*rules()))
+    assert ended.returncode == 4
+    assert ended.stderr == b"sca eval: unknown suite 'nope'\nhint: known: m3tooleval, tau2, taubench\n"
+
+
+def test_training_names_a_model_directory_that_is_not_there(sca) -> None:
+    """A path is not taken for a hub's name."""
+    pytest.importorskip("transformers", reason="the train extra is not installed")
+    ended = sca("train", "--model", "transformers:/nowhere/x", "--save", "out", stdin=GOOD[0])
+    assert ended.returncode == 4
+    assert ended.stderr.startswith(b"sca train: no such model directory: '/nowhere/x'\nhint: "), ended.stderr
 
 
 def test_tasks_and_rollouts_are_not_mixed(sca, script) -> None:

@@ -1,7 +1,9 @@
 """The airline: its data, its tools and their refusals, its seeds, and its held-out evaluation set."""
 
+import copy
 import gzip
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -18,6 +20,7 @@ from sca_airline.make_reservations import FREE_BAGS
 
 from sca_cli import ToolError, plugins
 from sca_cli.checks import run_check
+from sca_cli.errors import MissingError, RecordError
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, decode
 from sca_cli.sandbox import Limits, Sandbox
@@ -479,7 +482,7 @@ def test_a_state_can_be_put_back(world: Airline, order: dict[str, Any]) -> None:
     assert [each["available_seats"] for each in found if each["flight_number"] == number] == [seats]
     other.reset(SEED)
     assert other.state() == start
-    with pytest.raises(ValueError, match="no airline data: 'users'"):
+    with pytest.raises(ValueError, match="no airline data: it has no 'users'"):
         other.restore({"flights": start["flights"], "reservations": start["reservations"]})
 
 
@@ -534,24 +537,99 @@ def test_data_is_taken_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
-        (lambda folder: (folder / "users.json").unlink(), r"neither db\.json nor users\.json"),
+        (lambda folder: (folder / "users.json").unlink(), r"neither db\.json nor users\.json$"),
         (lambda folder: (folder / "users.json").write_text("{"), r"users\.json is not JSON"),
         (lambda folder: (folder / "users.json").write_bytes(b"\xff\xfe"), r"users\.json is not JSON"),
-        (lambda folder: (folder / "users.json").write_text("[]"), "'users' is not an object"),
-        (lambda folder: (folder / "flights.json").write_text('{"F1": {"price": 3}}'), "flights 'F1' lacks dates"),
-        (lambda folder: (folder / "flights.json").write_text('{"F1": 3}'), "lacks everything"),
-        (lambda folder: (folder / "db.json").write_text("{}"), r"db\.json: no airline data"),
+        (lambda folder: (folder / "users.json").write_text("[]"), r"users\.json: users is not an object$"),
+        (lambda folder: (folder / "flights.json").write_text('{"F1": {"price": 3}}'), "F1 has no 'flight_number'$"),
+        (lambda folder: (folder / "flights.json").write_text('{"F1": 3}'), r"flights\.json: flights.F1 is not an obj"),
+        (lambda folder: (folder / "flights.json").write_text("{}"), r"flights\.json: flights is empty$"),
+        (lambda folder: (folder / "db.json").write_text("{}"), r"db\.json: it has no 'flights'$"),
     ],
 )  # fmt: skip
 def test_other_data_is_one_clear_line(tmp_path: Path, spoil: Callable[[Path], None], text: str) -> None:
     """A missing, broken or foreign file is named in one line."""
     folder = write(tmp_path, files.own_tables())
     spoil(tmp_path)
-    with pytest.raises((ValueError, OSError), match=text) as caught:
+    with pytest.raises((RecordError, MissingError), match=text) as caught:
         Airline(data=folder)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(OSError, match="is not a directory"):
+    assert "\n" not in caught.value.message
+    with pytest.raises(MissingError, match="no such directory"):
         Airline(data=f"{folder}/nowhere")
+
+
+SMALL: dict[str, Any] = {
+    "flights": {"F1": {
+        "flight_number": "F1", "origin": "DEN", "destination": "BOS",
+        "scheduled_departure_time_est": "06:00:00", "scheduled_arrival_time_est": "09:00:00",
+        "dates": {"2024-05-16": {
+            "status": "available",
+            "available_seats": {"basic_economy": 1, "economy": 2, "business": 3},
+            "prices": {"basic_economy": 50, "economy": 100, "business": 300},
+        }, "2024-05-14": {"status": "cancelled"}},
+    }},
+    "reservations": {"R1": {
+        "reservation_id": "R1", "user_id": "u1", "origin": "DEN", "destination": "BOS", "flight_type": "one_way",
+        "cabin": "economy", "flights": [{"flight_number": "F1", "date": "2024-05-16", "price": 100}],
+        "passengers": [{"first_name": "Ada", "last_name": "Moss", "dob": "1990-01-01"}],
+        "payment_history": [{"payment_id": "gift_card_1", "amount": 100}], "created_at": "2024-05-01T10:00:00",
+        "total_baggages": 0, "nonfree_baggages": 0, "insurance": "no",
+    }},
+    "users": {"u1": {
+        "name": {"first_name": "Ada", "last_name": "Moss"}, "address": {}, "email": "ada@example.com",
+        "dob": "1990-01-01", "saved_passengers": [], "membership": "gold", "reservations": ["R1"],
+        "payment_methods": {"gift_card_1": {"source": "gift_card", "id": "gift_card_1", "amount": 40}},
+    }},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("flights.F1.dates", [], "flights.json: flights.F1.dates is not an object"),
+        ("flights.F1.dates.2024-05-14", {}, "flights.json: flights.F1.dates.2024-05-14 has no 'status'"),
+        ("flights.F1.dates.2024-05-16.prices.economy", "1", "flights.F1.dates.2024-05-16.prices.economy is not a n"),
+        ("flights.F1.dates.2024-05-16.status", "landed", "flights.json: no flight is available on any date"),
+        ("reservations.R1.user_id", "u2", "reservations.json: reservations.R1: no user 'u2'"),
+        ("reservations.R1.flights", [], "reservations.json: reservations.R1: no flight"),
+        ("reservations.R1.flights", [{}], "reservations.R1.flights[0] has no 'flight_number'"),
+        ("reservations.R1.payment_history", {}, "reservations.json: reservations.R1.payment_history is not a list"),
+        ("users.u1.name", "Ada", "users.json: users.u1.name is not an object"),
+        ("users.u1.payment_methods.gift_card_1.amount", True, "u1.payment_methods.gift_card_1.amount is not a number"),
+        ("users.u1.reservations", ["R2"], "users.json: users.u1: no reservation 'R2'"),
+    ],
+)
+@pytest.mark.sandbox
+def test_data_that_would_break_a_tool_or_a_seed_is_refused_with_the_place(
+    sandbox: Sandbox, tmp_path: Path, place: str, value: Any, said: str
+) -> None:
+    """In the jail too, what a look-up would fail on later is told before: the file, the record, what is wrong."""
+    tmp_path.chmod(0o755)
+    tables = copy.deepcopy(SMALL)
+    *keys, last = place.split(".")
+    found: Any = tables
+    for key in keys:
+        found = found[key]
+    found[last] = value
+    with pytest.raises(RecordError, match=re.escape(said)) as refusal:
+        sandbox.describe(EnvSpec(name="airline", options={"data": write(tmp_path, tables)}))
+    assert refusal.value.message.startswith(f"environment 'airline': {tmp_path}/")
+
+
+@pytest.mark.sandbox
+def test_a_relative_path_is_recorded_as_absolute(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `data=` names is found from where it was typed, and the record is good in any directory."""
+    tmp_path.chmod(0o755)
+    (folder := tmp_path / "desk").mkdir()
+    write(folder, SMALL)
+    monkeypatch.chdir(tmp_path)
+    (env,) = plugins.expand_env(plugins.parse_env("airline:data=./desk"))
+    assert env.options == {"data": str(folder)}
+    monkeypatch.chdir("/")
+    with sandbox.session(env, 0) as session:
+        assert session.state() == SMALL
 
 
 # ---------------------------------------------------------------- the evaluation set

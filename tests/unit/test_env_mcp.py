@@ -1,6 +1,7 @@
 """The `mcp` environment against real servers: processes that the protocol's own package runs."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -142,6 +143,17 @@ def test_a_served_environment_is_the_environment(opened: Sandbox) -> None:
             assert (mine.result, bool(mine.error)) == (theirs.result, bool(theirs.error))
 
 
+def test_a_served_file_is_found_from_where_it_was_typed(
+    opened: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sca env serve` takes an environment's options as every verb does: a relative path is resolved."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "till.py").write_text("def amount() -> int:\n    'Cents.'\n    return 5\n")
+    monkeypatch.chdir(tmp_path)
+    with opened.session(spec(f"{BIN / 'sca'} env serve python:till.py --mcp"), 0) as session:
+        assert session.call("amount").result == 5
+
+
 def test_a_server_over_http(opened: Sandbox, tmp_path: Path) -> None:
     """`--env mcp:URL` talks to `sca env serve --http PORT`; its one state is shared by all sessions."""
     with socket.socket() as free:
@@ -183,6 +195,35 @@ def test_no_server_is_the_users_mistake(opened: Sandbox, server: str, said: str)
     """A command that cannot be run, is no server, or an address where none is, is told as such."""
     with pytest.raises(UsageError, match=said):
         opened.describe(spec(server))
+
+
+def test_what_a_server_says_before_it_ends_is_in_the_error(opened: Sandbox, tmp_path: Path) -> None:
+    """The last lines of its stderr, whether it ends at once or only where a session starts it."""
+    path = tmp_path / "server.py"
+    path.write_text("import sys\nprint('reading prices', file=sys.stderr)\nraise OSError('no prices.db')\n")
+    said = r"the server is gone: .*; stderr: .*server\.py\", line 3, in <module> \| .* \| OSError: no prices\.db$"
+    with pytest.raises(UsageError, match=said):
+        opened.describe(spec(f"{sys.executable} {path}"))
+    path.write_text(f"import os, runpy\nif 'SCA_SEED' in os.environ:\n    raise OSError('no seed')\n"
+                    f"runpy.run_path({str(SERVER)!r}, run_name='__main__')\n")  # fmt: skip
+    with opened.session(spec(f"{sys.executable} {path}"), 0) as session, pytest.raises(WorldError, match="OSError: no"):
+        session.call("amount")
+
+
+def test_a_server_of_somebody_elses(opened: Sandbox) -> None:
+    """The project's own reference server for time: its tools work, its refusals and its last words are told."""
+    if not (server := shutil.which("mcp-server-time")):
+        pytest.skip("needs the program mcp-server-time, of the package of that name, on PATH")
+    berlin = spec(f"{server} --local-timezone Europe/Berlin")
+    assert [tool.name for tool in opened.describe(berlin).tools] == ["get_current_time", "convert_time"]
+    with opened.session(berlin, 0) as session:
+        given = {"source_timezone": "Europe/Berlin", "time": "12:00", "target_timezone": "Asia/Tokyo"}
+        assert session.call("convert_time", (), given).result["target"]["timezone"] == "Asia/Tokyo"
+        assert "nvalid timezone" in session.call("get_current_time", ("Europe/Nowhere",)).error
+        ran = session.run("final_answer(convert_time('UTC', '10:30', 'UTC')['time_difference'])")
+        assert ran.answer == "+0.0h"
+    with pytest.raises(UsageError, match=r"stderr: .*unrecognized arguments: --nonsense"):
+        opened.describe(spec(f"{server} --nonsense"))
 
 
 def test_files_of_the_command_are_recorded_by_their_absolute_path(monkeypatch: pytest.MonkeyPatch) -> None:

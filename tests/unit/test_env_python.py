@@ -164,6 +164,76 @@ def test_a_package_that_the_file_needs_is_named(tmp_path: Path) -> None:
     assert raised.value.hint == "pip install no_such_package"
 
 
+@pytest.mark.parametrize(
+    ("text", "target", "said"),
+    [
+        ("x = 0\ny = 1 / x\n", "", r"{file}:2: ZeroDivisionError: division by zero"),
+        ("def f(: pass\n", "", r"{file}:1: SyntaxError: invalid syntax"),
+        ("import json\nimport beside\n", "", r"{folder}/beside.py:2: JSONDecodeError: Expecting property name"),
+        ("def f():\n    raise ValueError('one\\ntwo')\nf()\n", "", r"{file}:2: ValueError: one"),
+        ("import sys\nsys.exit(3)\n", "", r"{file}:2: SystemExit: 3"),
+        ("class A:\n    def __init__(self):\n        open('/nope')\n", ":A", r"{file}:3: FileNotFoundError: .*'/nope'"),
+        ("class A:\n    def __init__(self, size): ...\n", ":A", r"TypeError: .*missing 1 required .*'size'"),
+    ],
+)
+def test_code_that_fails_is_named_with_its_line(tmp_path: Path, text: str, target: str, said: str) -> None:
+    """The user's own line, not a library's, of whatever file beside this one it is in; one line of text."""
+    tmp_path.chmod(0o755)
+    path = tmp_path / "tools.py"
+    path.write_text(text)
+    (tmp_path / "beside.py").write_text("import json\njson.loads('{')\n")
+    with (
+        Sandbox() as sandbox,
+        pytest.raises(PluginError, match=f"^environment 'python': {said.format(file=path, folder=tmp_path)}") as raised,
+    ):
+        sandbox.describe(spec(f"{path}{target}"))
+    assert "\n" not in raised.value.message
+
+
+ENVIRONMENT = '''
+from sca_cli import Environment, MissingError, tool
+class Till(Environment):
+    """A till."""
+    policy = "Mind the till."
+    customer = True
+    def __init__(self) -> None:
+        self.cents = 0
+    def reset(self, seed: int) -> None:
+        self.cents = 100 + seed
+    def state(self) -> dict[str, int]:
+        return {"cents": self.cents}
+    @tool(writes=True)
+    def pay(self, cents: int) -> int:
+        """Pay out."""
+        self.cents -= cents
+        return self.cents
+    def helper(self) -> None: ...
+class Outside(Till):
+    outside = True
+class Poor(Till):
+    def __init__(self) -> None:
+        raise MissingError("no prices", "buy some")
+'''
+
+
+def test_a_class_that_is_an_environment_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Its own tools, policy, seeds, state and errors; one that must reach outside is refused."""
+    tmp_path.chmod(0o755)
+    path = tmp_path / "till.py"
+    path.write_text(ENVIRONMENT)
+    with Sandbox() as sandbox:
+        tools, policy, customer = sandbox.describe(spec(f"{path}:Till"))
+        assert ([tool.name for tool in tools], policy, customer) == (["pay"], "Mind the till.", True)
+        with sandbox.session(spec(f"{path}:Till"), 7) as session:
+            assert session.call("pay", (30,)).result == 77
+            assert session.state() == {"cents": 77}
+        with pytest.raises(MissingError, match="'python': no prices") as raised:
+            sandbox.describe(spec(f"{path}:Poor"))
+        assert raised.value.hint == "buy some"
+        with pytest.raises(UsageError, match="'Outside' must reach outside, and this world is jailed"):
+            sandbox.describe(spec(f"{path}:Outside"))
+
+
 def test_a_relative_path_is_recorded_as_absolute(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records are good in any directory."""
     monkeypatch.chdir(shop.parent)

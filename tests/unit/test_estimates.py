@@ -41,14 +41,22 @@ def test_tasks_with_too_few_judged_attempts_are_left_out() -> None:
 
 
 def test_interval_holds_its_value_and_is_repeatable() -> None:
-    """The same values give the same interval, which holds the mean; one value or equal values have no
-    width.
-    """
+    """The same values give the same interval, which holds the mean."""
     values = [0.0, 0.25, 1.0, 1.0, 0.5]
     found = interval(values)
     assert found == interval(values)
     assert found.low <= found.value == mean(values) <= found.high
-    assert (interval([0.5]).low, interval([0.5]).high) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(("tasks", "room"), [(1, 0.975), (10, 0.3085), (100, 0.0362)])
+def test_equal_values_are_no_certainty(tasks: int, room: float) -> None:
+    """None or all of n tasks passed gives the exact interval of Clopper and Pearson; so does no difference."""
+    none, every, same = interval([0.0] * tasks), interval([1.0] * tasks), interval([0.0] * tasks, least=-1.0)
+    assert (none.low, none.value, none.high) == (0.0, 0.0, pytest.approx(room, abs=1e-4))
+    assert (every.low, every.value, every.high) == (pytest.approx(1 - room, abs=1e-4), 1.0, 1.0)
+    assert (same.low, same.high) == (-none.high, none.high)
+    half = interval([0.5] * tasks)
+    assert (half.low, half.high) == (pytest.approx(0.5 - room / 2, abs=1e-4), pytest.approx(0.5 + room / 2, abs=1e-4))
 
 
 def test_interval_covers_as_often_as_it_says() -> None:

@@ -161,8 +161,12 @@ def test_targets_that_do_not_hold_are_named(install) -> None:
 def test_unknown_options_and_bad_values_are_usage_errors(install) -> None:
     """An option an environment does not take is named; what its constructor says of a value is passed on."""
     install("outside", WORKING.format(name="outside"))
-    with pytest.raises(UsageError, match="environment 'place' has no option 'colour'"):
+    with pytest.raises(UsageError, match="environment 'place' has no option 'colour'") as raised:
         plugins.load_environment(EnvSpec(name="place", options={"colour": "red"}))
+    assert raised.value.hint == "it has size"
+    with pytest.raises(UsageError, match="environment 'place' has no option 'syze'") as raised:
+        plugins.load_environment(EnvSpec(name="place", options={"syze": "3"}))
+    assert raised.value.hint == "did you mean 'size'?"
     with pytest.raises(UsageError, match="environment 'place': invalid literal"):
         plugins.load_environment(EnvSpec(name="place", options={"size": "big"}))
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from sca_retail.drafts import Draft, Scene, check_of
 from sca_retail.environment import Retail
 from sca_retail.variation import STATUSES
 
-from sca_cli import ToolError
-from sca_cli.errors import MissingError
+from sca_cli import ToolError, plugins
+from sca_cli.errors import MissingError, RecordError, UsageError
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, decode
 from sca_cli.sandbox import Sandbox
@@ -489,7 +490,7 @@ def without(path: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        (without("users"), "has no 'users'"),
+        (without("users"), "db.json: it has no 'users'"),
         (without("users.u1"), "users is empty"),
         (without("users.u1.email"), "users.u1 has no 'email'"),
         (without("users.u1.payment_methods.gift_card_1.balance"), "gift_card_1 has no 'balance'"),
@@ -498,31 +499,32 @@ def without(path: str) -> dict[str, Any]:
         (records() | {"users": {"u2": records()["users"]["u1"]}}, "no user 'u1'"),
         (records() | {"orders": [1]}, "orders is not an object"),
         (records() | {"products": {"p1": {"name": 1, "product_id": "p1", "variants": {}}}}, "p1.name is not a text"),
-        ([], "db.json is not an object"),
+        ([], "db.json: it is not an object"),
     ],
 )
 def test_another_layout_is_refused_with_the_place(tmp_path: Path, tables: Any, message: str) -> None:
-    """What does not look like TauBench's records is a ValueError of one line that says where."""
+    """What does not look like TauBench's records is told in one line that names the file and the place."""
     (tmp_path / "db.json").write_text(json.dumps(tables))
-    with pytest.raises(ValueError, match=message) as refusal:
+    with pytest.raises(RecordError, match=message) as refusal:
         Retail(str(tmp_path))
-    assert "\n" not in str(refusal.value)
+    assert refusal.value.message.startswith(f"{tmp_path / 'db.json'}: ")
+    assert "\n" not in refusal.value.message
 
 
 def test_missing_files_and_broken_json_are_named(tmp_path: Path) -> None:
     """No directory, a relative one, no file, one file of three, no JSON: each has its own message."""
-    with pytest.raises(NotADirectoryError, match="no such directory"):
+    with pytest.raises(MissingError, match="no such directory"):
         Retail(str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match="must be absolute"):
+    with pytest.raises(UsageError, match="must be absolute"):
         Retail("tau")
-    with pytest.raises(FileNotFoundError, match=r"neither db\.json nor users\.json"):
+    with pytest.raises(MissingError, match=r"neither db\.json nor users\.json"):
         Retail(str(tmp_path))
     (tmp_path / "users.json").write_text("{}")
-    with pytest.raises(FileNotFoundError, match=r"orders\.json"):
+    with pytest.raises(MissingError, match=r"neither db\.json nor orders\.json"):
         Retail(str(tmp_path))
     for text in ("{", "\xff", "[" * 100_000):
         (tmp_path / "db.json").write_bytes(text.encode("latin-1"))
-        with pytest.raises(ValueError, match=r"db\.json is not JSON"):
+        with pytest.raises(RecordError, match=r"db\.json is not JSON"):
             Retail(str(tmp_path))
 
 
@@ -536,6 +538,37 @@ def test_a_world_reads_the_directory_that_an_option_names(sandbox: Sandbox, tmp_
         assert session.call("find_user_id_by_email", ["ada.moss@example.com"]).result == "u1"
     with pytest.raises(MissingError, match="no such directory"):
         sandbox.describe(EnvSpec(name="retail", options={"data": str(tmp_path / "nowhere")}))
+
+
+@pytest.mark.sandbox
+def test_a_relative_path_is_recorded_as_absolute(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `data=` names is found from where it was typed, and the record is good in any directory."""
+    tmp_path.chmod(0o755)
+    (folder := tmp_path / "shop").mkdir()
+    written(folder, records(), "v1")
+    monkeypatch.chdir(tmp_path)
+    (env,) = plugins.expand_env(plugins.parse_env("retail:data=shop"))
+    assert env.options == {"data": str(folder)}
+    monkeypatch.chdir("/")
+    with sandbox.session(env, 0) as session:
+        assert session.state() == records()
+    assert plugins.expand_env(EnvSpec(name="retail")) == [EnvSpec(name="retail")]
+
+
+@pytest.mark.sandbox
+def test_broken_records_end_a_command_with_one_line(sca: Callable[..., Any], tmp_path: Path) -> None:
+    """Exit code 3 for what is not as it should be, 4 for what is not there; both name the path."""
+    written(tmp_path, without("users.u1.email"), "v1")
+    tmp_path.chmod(0o755)
+    told = sca("env", "show", "retail:data=.")
+    line = f"sca env: environment 'retail': {tmp_path}/users.json: users.u1 has no 'email'\n"
+    assert (told.returncode, told.stderr.decode()) == (3, line)
+    (tmp_path / "orders.json").unlink()
+    told = sca("env", "show", "retail:data=.")
+    line = f"sca env: environment 'retail': data={tmp_path} has neither db.json nor orders.json\n"
+    assert (told.returncode, told.stderr.decode()) == (4, line)
 
 
 # ---------------------------------------------------------------- the evaluation set

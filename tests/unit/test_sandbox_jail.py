@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from conftest import descendants
 
 from sca_cli.errors import MissingError, PluginError, SandboxError, UsageError
 from sca_cli.records import EnvSpec
-from sca_cli.sandbox import Sandbox, jail
+from sca_cli.sandbox import Sandbox, jail, world
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,8 +65,77 @@ def test_a_plugin_that_breaks_is_named_with_its_exception(sandbox: Sandbox, shop
         sandbox.describe(broken)
     with pytest.raises(UsageError, match="environment 'shop' has no option 'color'"):
         sandbox.describe(EnvSpec(name=shop.name, options={"color": "red"}))
+    with pytest.raises(UsageError, match="has no option 'faults'") as raised:
+        sandbox.describe(EnvSpec(name=shop.name, options={"faults": ""}))
+    assert raised.value.hint == "did you mean 'fault'?"
     with pytest.raises(MissingError, match="unknown environment 'nowhere'"):
         sandbox.session(EnvSpec(name="nowhere"), 0)
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> EnvSpec:
+    """Write a file whose import never ends."""
+    tmp_path.chmod(0o755)
+    path = tmp_path / "endless.py"
+    path.write_text("while True:\n    pass\n")
+    return EnvSpec(name="python", options={"target": str(path)})
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_host_that_is_killed_while_a_world_starts_leaves_nothing(
+    endless: EnvSpec,
+    outside: bool,
+    no_strays: None,  # noqa: ARG001  it is what is proved
+) -> None:
+    """A world that never looks at its host again ends with it: in a jail, and outside with what it has started."""
+    env = EnvSpec(name="mcp", options={"server": "sleep 1000"}) if outside else endless
+    code = (
+        "import sys; from sca_cli.records import EnvSpec; from sca_cli.sandbox import Sandbox\n"
+        "Sandbox().describe(EnvSpec(name=sys.argv[1], options={sys.argv[2]: sys.argv[3]}))"
+    )
+    (option,) = env.options.items()
+    host = subprocess.Popen([sys.executable, "-c", code, env.name, *option])
+    deadline = time.monotonic() + 60
+    while not _has_begun(host.pid, outside=outside):
+        assert host.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    host.kill()
+    host.wait()
+
+
+def _has_begun(host: int, *, outside: bool) -> bool:
+    """Tell whether the server of a world outside is there, or its jail has calculated for longer than Python starts."""
+    if outside:
+        return "sleep" in descendants(host).values()
+    ticks = [int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11]) for pid in descendants(host)]
+    return max(ticks, default=0) > os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.sandbox
+def test_a_world_that_never_starts_is_told_and_ended(
+    endless: EnvSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    no_strays: None,  # noqa: ARG001  it is what is proved
+) -> None:
+    """The host waits so long and no longer, and says what for."""
+    monkeypatch.setattr(world, "_WORLD_START_S", 1.0)
+    began = time.monotonic()
+    with Sandbox() as sandbox, pytest.raises(PluginError, match="'python' was not there after 1 s") as raised:
+        sandbox.describe(endless)
+    assert "endless.py" in raised.value.hint
+    assert time.monotonic() - began < 1 + jail._KILL_S
+
+
+@pytest.mark.sandbox
+def test_a_world_outlives_the_thread_that_started_it(sandbox: Sandbox, shop: EnvSpec) -> None:
+    """It is the process that it ends with."""
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(sandbox.session(shop, 1)))
+    thread.start()
+    thread.join()
+    with opened[0] as session:
+        assert session.call("add", (1, 2)).result == 3
 
 
 PROGRAM = """

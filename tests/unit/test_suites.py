@@ -160,8 +160,12 @@ def test_a_suite_is_named_with_a_path_or_options() -> None:
     assert parse_suite(f"taubench:path={TAU_BENCH}").options == {"path": str(TAU_BENCH)}
     with pytest.raises(errors.MissingError, match="no directory"):
         parse_suite("taubench:/nowhere")
-    with pytest.raises(errors.MissingError, match="unknown environment"):
+    with pytest.raises(errors.MissingError, match="unknown suite 'taubanch'") as raised:
         parse_suite("taubanch:/nowhere")
+    assert raised.value.hint == "did you mean 'taubench'?"
+    with pytest.raises(errors.MissingError) as raised:
+        parse_suite("nope")
+    assert raised.value.hint == "known: m3tooleval, tau2, taubench"
 
 
 # ---------------------------------------------------------------- checks made from states
