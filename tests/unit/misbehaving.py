@@ -88,6 +88,28 @@ class Stateless(Environment):
         return 2 * number
 
 
+class Writing(Environment):
+    """Keeps every promise; all its tools write."""
+
+    def reset(self, seed: int) -> None:
+        """Put a number in place."""
+        self.number = seed
+
+    def state(self) -> Any:
+        """Return the number."""
+        return {"number": self.number}
+
+    def restore(self, state: Any) -> None:
+        """Take the number over."""
+        self.number = state["number"]
+
+    @tool(writes=True)
+    def grow(self) -> int:
+        """Add one."""
+        self.number += 1
+        return self.number
+
+
 class Tuples(Counter):
     """Its state holds a tuple."""
 

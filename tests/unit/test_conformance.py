@@ -102,6 +102,11 @@ def test_a_broken_promise_is_found_by_its_check(name: str, check: str, reason: s
     assert re.search(reason, failed(findings(name)).get(check, "passed"))
 
 
+def test_a_world_whose_tools_all_write_keeps_its_promises() -> None:
+    """No session only reads there, and none is asked to have its first state."""
+    assert failed(findings("Writing")) == {}
+
+
 def test_no_state_is_told_and_is_no_failure() -> None:
     """An environment without a state passes; the check of its seeds is skipped and says so."""
     found = findings("Stateless")
