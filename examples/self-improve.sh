@@ -10,7 +10,7 @@ set -eu
 model=${SCA_MODEL:?"name a model, as in SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct"}
 plugin=${model%%:*} options=${SCA_OPTIONS:+,$SCA_OPTIONS} env=${SCA_ENV:-calculation} run=${SCA_RUN:-runs/self-improve}
 unset SCA_ENV SCA_MODEL
-. "$(dirname -- "$0")/environment.sh"
+. "$(dirname -- "$0")/environment.sh"; command -v sca >/dev/null || sca_environment "${SCA_VENV:-$PWD/.venv}" --editable '.[train]'
 needs() { [ -s "$1" ] || { echo "$0: $2; a larger model or more candidates may do" >&2; exit 1; }; }
 train() { sca train --balance calls --seed "$seed" --resume --times -o "$1.jsonl" --save "$@"; }
 evaluate() { sca eval --env "$env" -k 3 ${SCA_EVAL:+-n "$SCA_EVAL"} --max-tokens 256 --seed "$seed" --resume "$@"; }
@@ -30,7 +30,8 @@ for seed in ${SCA_SEEDS:-0}; do
         unless_empty sca challenge --method compose --calls "${SCA_CALLS:-4}" -n "${SCA_CANDIDATES:-320}" --all \
             --model "$learner$options" --seed "$seed$round" "$here/explorations.jsonl" ${known:+"$known"} \
             -o "$here/candidates.jsonl" --resume
-        unless_empty sca verify "$here/candidates.jsonl" ${known:+--seen "$known"} -o "$here/tasks.jsonl" --resume
+        unless_empty sca verify "$here/candidates.jsonl" ${known:+--seen "$known"} -o "$here/tasks.jsonl" \
+            --rejected "$here/fallen.jsonl" --resume
         needs "$here/tasks.jsonl" "round $round: no new task proved itself"
         new=$here/tasks.jsonl taught=$here/trained
         if [ -n "$known" ]; then
@@ -48,7 +49,7 @@ for seed in ${SCA_SEEDS:-0}; do
         learner=$plugin:$here/trained known=$here/known.jsonl
     done
     for control in ${SCA_CONTROLS-shuffled-solutions one-call-only random-rollouts}; do
-        arm=$run/seed-$seed/controls/$control on=solutions data=$here/known.jsonl && mkdir -p "$arm"
+        arm=$here/controls/$control on=solutions data=$here/known.jsonl && mkdir -p "$arm"
         [ "$control" != random-rollouts ] || on=rollouts data=$arm/rollouts.jsonl
         [ $on = solutions ] ||
             sca rollout "$here/known.jsonl" --model "$model$options" -k 2 --direct --seed "$seed" -o "$data" --resume

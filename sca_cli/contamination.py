@@ -74,7 +74,7 @@ def keys(task: Task) -> dict[str, set[bytes]]:
     A solution that is not there or calls no tool says nothing, and is not compared. What the solution called when it
     was verified and what it calls by its text are both keys: a loop makes them differ, and not every task has both.
     """
-    program = masked(task.solution)
+    program = _shape(task.solution)
     made = (task.verdict and task.verdict.solution_calls()) or []
     sequences = [[call.tool for call in made], _tools_called(task.solution)]
     return {
@@ -82,6 +82,14 @@ def keys(task: Task) -> dict[str, set[bytes]]:
         "program": {_digest(program)} if _tools_called(program) else set(),
         "calls": {_digest([task.env.name, *names]) for names in sequences if names},
     }
+
+
+def _shape(program: str) -> str:
+    """Return a program masked, with what is named once and used once in its place: steps in lines or one expression."""
+    try:
+        return masked(source.inlined(program))
+    except source.NotPython:
+        return program
 
 
 def normalised(instruction: str) -> str:

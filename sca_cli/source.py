@@ -4,6 +4,7 @@ import ast
 import copy
 import random
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -72,6 +73,65 @@ def literals(tree: ast.Module) -> list[JSON]:
     finder = _Literals()
     finder.visit(tree)
     return finder.found
+
+
+def inlined(program: str) -> str:
+    """Return a program in which a value that is named once and used once stands where it is used.
+
+    Raises:
+        NotPython: it is not a program.
+    """
+    tree = parse(program)
+    _name_apart(tree)
+    for _ in range(MAX_DEPTH):
+        if not _inline_one(tree):
+            break
+    return ast.unparse(tree)
+
+
+def _assigned(statement: ast.stmt) -> str:
+    """Return the name that a statement does nothing but assign to, or ""."""
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+    return ""
+
+
+def _name_apart(tree: ast.Module) -> None:
+    """Give every assignment a name of its own, where a name is assigned to outside loops and functions only."""
+    stored = Counter(
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    )
+    plain = Counter(map(_assigned, tree.body))
+    latest: dict[str, str] = {}
+    for place, statement in enumerate(tree.body):
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                node.id = latest.get(node.id, node.id)
+        name = _assigned(statement)
+        if name and plain[name] == stored[name]:
+            latest[name] = f"{name}_{place}"
+            statement.targets[0].id = latest[name]  # type: ignore[attr-defined]
+
+
+def _inline_one(tree: ast.Module) -> bool:
+    used = Counter(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and used[name := _assigned(statement)] == 2:  # it is stored, and read once
+            tree.body = [_Inlined(name, statement.value).visit(other) for other in tree.body if other is not statement]
+            return True
+    return False
+
+
+class _Inlined(ast.NodeTransformer):
+    """Puts an expression in the place of a name."""
+
+    def __init__(self, name: str, value: ast.expr) -> None:
+        self.name, self.value = name, value
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Return the expression for the name, and any other name as it is."""
+        return self.value if node.id == self.name else node
 
 
 def without_unused_steps(tree: ast.Module) -> ast.Module:

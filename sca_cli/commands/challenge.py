@@ -198,6 +198,8 @@ def command(
     if not paths and not env:
         raise UsageError("nothing to read and no --env to explore", "pipe explorations in, or give --env NAME")
     envs = [] if paths else required_envs(env)
+    if method is not MethodName.COMPOSE and (idle := [n for n in ("calls", "cover") if on_command_line(context, n)]):
+        raise UsageError(f"--{idle[0]} is an option of --method compose", f"leave it out with --method {method}")
     settings = {
         "command": "challenge",
         "method": method,
@@ -243,6 +245,10 @@ def command(
             subjects = in_turn((record for record in explorations if isinstance(record, Exploration)), count)
         for done in run(subjects, method, workshops, keep_all=keep_all, output=sink, fanout=fanout, meter=meter):
             reasons.update(record.error.message for record in done.rejected if record.error)
+            if method is MethodName.COMPOSE:
+                for task in done.kept:
+                    if isinstance(task, Task) and task.error is None:
+                        plan.wrote(task)
         made = meter.inputs
     if sink.begun_at:
         say(f"sca challenge: {sink.begun_at} candidates were made before", quiet=quiet)
@@ -280,6 +286,6 @@ def _composition(plan: Plan, cover: int) -> str:
     if plan.unproven:
         lines.append(f"  {plan.unproven} tasks were left out: sca verify did not keep them")
     for env, (fitting, occurring, covered) in plan.coverage().items():
-        told = f"{occurring} of {fitting} pairs of tools that fit occur, {covered} in {cover} programs or more"
+        told = f"{occurring} of {fitting} pairs of tools that fit are in tasks, {covered} in {cover} or more"
         lines.append(f"  {env}: {told}")
     return "\n".join(lines)

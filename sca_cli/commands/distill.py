@@ -86,7 +86,7 @@ def command(
         "distill", teacher, attempting, running.seed, quiet=running.quiet, resume=running.resume
     )
     sink = Output(running.output, rejected=None, resume=False, settings={"command": "distill"}, inputs=paths)
-    if running.resume and (trained := trained_before(save)):
+    if running.resume and (trained := trained_before(save, seed=running.seed, base_model=student, algorithm="distill")):
         return write_checkpoint("distill", trained, sink, quiet=running.quiet)
     fail_if_in_the_way(save, resume=running.resume)
     rules = Rules(

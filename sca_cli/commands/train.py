@@ -28,7 +28,7 @@ from sca_cli.commands.training import (
 )
 from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.prompts import ATTEMPT
-from sca_cli.records import Checkpoint, Rollout, Task
+from sca_cli.records import JSON, Checkpoint, Rollout, Task
 from sca_cli.streams import Output
 from sca_cli.training.data import Tally
 from sca_cli.training.selection import Rules
@@ -178,7 +178,10 @@ def command(
         plugins.fail_if_unknown([], [model])
     roller = Roller.from_options("train", model, attempting, running.seed, quiet=running.quiet, resume=running.resume)
     sink = Output(running.output, rejected=None, resume=False, settings={"command": "train"}, inputs=paths)
-    if running.resume and (trained := trained_before(save)):
+    asked: dict[str, JSON] = {"seed": running.seed, "control": choosing.control or ""}
+    if choosing.on != "both":  # its second stage starts from the first one's weights
+        asked |= {"base_model": weights, "algorithm": str(choosing.algo) if choosing.on == "rollouts" else "solutions"}
+    if running.resume and (trained := trained_before(save, **asked)):
         return write_checkpoint("train", trained, sink, quiet=running.quiet)
     if choosing.on == "both":
         updated(model, save / "solutions")

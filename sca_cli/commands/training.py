@@ -9,8 +9,8 @@ import typer
 
 from sca_cli.commands import options
 from sca_cli.commands.shell import Meter, exit_code, made_by, say
-from sca_cli.errors import ExitCode, RecordError
-from sca_cli.records import Checkpoint, Rollout, Task, decode, encode
+from sca_cli.errors import ExitCode, RecordError, UsageError
+from sca_cli.records import JSON, Checkpoint, Rollout, Task, decode, encode
 from sca_cli.streams import Output
 from sca_cli.training.data import Tally
 from sca_cli.training.selection import Rules, Selection, select
@@ -192,12 +192,27 @@ def keep_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
     (directory / RECORD).write_bytes(encode(checkpoint))
 
 
-def trained_before(save: Path) -> Checkpoint | None:
-    """Return the record of a training that was finished in this directory, or None."""
+def trained_before(save: Path, **asked: JSON) -> Checkpoint | None:
+    """Return the record of a training that was finished in this directory, or None.
+
+    Args:
+        save: the directory.
+        asked: what the record must say, by field; `seed` of who made it.
+
+    Raises:
+        UsageError: it says something else: another model would pass for the one that is asked for.
+    """
     if not (save / RECORD).exists():
         return None
     record = decode((save / RECORD).read_bytes())
-    return record if isinstance(record, Checkpoint) else None
+    if not isinstance(record, Checkpoint):
+        return None
+    for name, value in asked.items():
+        was = (record.made_by and record.made_by.seed) if name == "seed" else getattr(record, name)
+        if was != value:
+            was_with = f"{save} holds a model that was trained with {name} {was!r}, not {value!r}"
+            raise UsageError(was_with, "give another --save, or remove it")
+    return record
 
 
 def write_checkpoint(verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: bool) -> ExitCode:

@@ -68,6 +68,7 @@ class Plan:
         self._materials: dict[str, Material] = {}
         self._ways: dict[str, list[Link]] = {}
         self._coverage: dict[str, Coverage] = defaultdict(lambda: Coverage(cover))
+        self._written: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
         self._seen: set[str] = set()
         self.unproven = 0
         """Tasks that were read and left out, because `sca verify` did not keep them."""
@@ -145,12 +146,16 @@ class Plan:
         coverage.add(steps)
         return made
 
+    def wrote(self, task: Task) -> None:
+        """Count the pairs of tools of a program that the model wrote an instruction for."""
+        self._written[str(task.env)].update((one, other) for one, other in task.extra["pairs"])
+
     def coverage(self) -> dict[str, tuple[int, int, int]]:
-        """Return environment → (pairs that fit by type, pairs that occur, pairs that occur as often as wanted)."""
+        """Return environment → (pairs that fit by type, pairs in tasks written, pairs there as often as wanted)."""
         told = {}
         for name, ways in self._ways.items():
             fitting = {link.pair for link in ways}
-            times = [self._coverage[name].pairs[pair] for pair in fitting]
+            times = [self._written[name][pair] for pair in fitting]
             told[name] = (len(fitting), sum(map(bool, times)), sum(number >= self._cover for number in times))
         return told
 

@@ -17,12 +17,16 @@ SHORTENED = ("intermediate", "left out")
 def wrong_branches(
     steps: Sequence[Step], answer: str, material: Material, world: Exploration, draw: random.Random
 ) -> Iterator[tuple[str, str]]:
-    """Yield (what is wrong, program): an intermediate result, a step left out, arguments swapped, another value."""
+    """Yield (what is wrong, program): an intermediate result, a step left out, steps or arguments swapped, another
+    value.
+    """
     for place in range(1, len(steps)):
         yield "intermediate", program(steps[:place])
     for place in range(len(steps)):
         if shorter := _without(steps, place):
             yield "left out", program(shorter, answer=answer if place < len(steps) - 1 else "@")
+    for variant in _reordered(steps):
+        yield "order", program(variant, answer=answer)
     for variant in _swapped(steps):
         yield "swapped", program(variant, answer=answer)
     if len(steps) == 1:
@@ -45,6 +49,15 @@ def _without(steps: Sequence[Step], place: int) -> list[Step] | None:
             if use.step is gone:
                 step.arguments[name][position] = first
     return copies
+
+
+def _reordered(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    """Yield variants in which two neighbouring steps that change something are exchanged."""
+    for place, (one, other) in enumerate(pairwise(steps)):
+        if one.tool.writes and other.tool.writes and not any(use.step is one for _, _, use in other.uses()):
+            variant = copied(steps)
+            variant[place : place + 2] = variant[place + 1], variant[place]
+            yield variant
 
 
 def _swapped(steps: Sequence[Step]) -> Iterator[list[Step]]:

@@ -131,6 +131,7 @@ def test_no_stage_that_makes_training_data_opens_it(run: Run, held_out: Watch, t
         ("candidates", f"challenge explorations --method {method} -n 9"),
         ("own", f"challenge -e library --method {method} -n 1 --all"),
         ("verified", "verify candidates --all"),
+        ("agreed", "verify candidates --all --agree MODEL --attempts 2"),
         ("rollouts", "rollout candidates -k 1 --judge MODEL"),
     ):
         written = run(line)
@@ -143,17 +144,20 @@ def test_no_stage_that_makes_training_data_opens_it(run: Run, held_out: Watch, t
 
 @pytest.mark.torch
 def test_training_does_not_open_it(run: Run, held_out: Watch, tmp_path: Path) -> None:
-    """Training on rollouts, training that rolls out tasks itself, and distilling leave the file shut."""
+    """Training on rollouts, on solutions, on a control, on attempts of its own, and distilling leave the file shut."""
     pytest.importorskip("trl", reason="needs the train extra")
     from tiny_model import save_model
 
     save_model(tmp_path / "base")
     (tmp_path / "tasks").write_bytes(run("challenge -e library -n 2"))
     (tmp_path / "rollouts").write_bytes(run("rollout tasks -k 1"))
+    (tmp_path / "proven").write_bytes(run("verify tasks --paper"))
     small = "--epochs 1 --lora-rank 2 --device cpu --threads 1"
     for line in (
         f"train rollouts --base base --save a {small}",
         f"train tasks -k 1 --base base --save b {small}",
+        f"train proven --on solutions --base base --save d {small}",
+        f"train rollouts --control random-rollouts --base base --save e {small}",
         f"distill tasks -k 1 --teacher MODEL --student base --save c {small}",
     ):
         written = run(line)

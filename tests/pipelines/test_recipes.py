@@ -101,7 +101,8 @@ def run(recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_round_of_self_improvement_is_compared_with_its_control(run: Path) -> None:
     """The control is trained on as many examples, and both are scored against the baseline."""
-    here, control = run / "seed-0/round-1", run / "seed-0/controls/random-rollouts"
+    here = run / "seed-0/round-1"
+    control = here / "controls/random-rollouts"
     (trained,), (other,) = (checkpoints(folder / "trained.jsonl") for folder in (here, control))
     assert (trained.algorithm, other.algorithm, other.control) == ("solutions", "rft", "random-rollouts")
     assert other.metrics["examples"] == trained.metrics["examples"]

@@ -126,6 +126,9 @@ def test_a_control_arm_takes_as_many_steps(place: Path, sca: Sca) -> None:
     assert b"control shuffled-solutions: 4 examples drawn from 4\n" in shuffled.stderr
     assert one.metrics["steps"] == other.metrics["steps"] == 4
     assert (place / "real/model.safetensors").read_bytes() != (place / "shuffled/model.safetensors").read_bytes()
+    again = sca(*fit, "--threads", 1, "--save", "real", "--control", "shuffled-solutions", "--resume")
+    said = "real holds a model that was trained with control '', not 'shuffled-solutions'"
+    assert (again.returncode, said in again.stderr.decode()) == (2, True)
 
 
 @pytest.fixture(scope="module")

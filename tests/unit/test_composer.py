@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,21 @@ def test_wrong_branches_of_a_program() -> None:
     assert any(text != program([near, rain]) for _, text in found[4:])
     alone = list(wrong_branches([near], "@", made, made.worlds[0], random.Random(0)))
     assert alone[0] == ("no call", "final_answer('Bergen')")
+
+
+def test_steps_that_write_are_exchanged_unless_one_needs_the_other() -> None:
+    """The order of two changes is a wrong branch too; what reads has none."""
+    writer = replace(TOOLS["nearest"], writes=True)
+    one, other = (Step(writer, {"city": [Literal(city)]}) for city in ("Bergen", "Oslo"))
+    needs = Step(writer, {"city": [Use(one)]})
+    made = material()
+
+    def exchanged(steps: list[Step]) -> list[str]:
+        found = wrong_branches(steps, "@", made, made.worlds[0], random.Random(0))
+        return [text for kind, text in found if kind == "order"]
+
+    assert exchanged([one, other]) == ["step1 = nearest('Oslo')\nstep2 = nearest('Bergen')\nfinal_answer(step2)"]
+    assert exchanged([one, needs]) == exchanged([step("nearest", city="a"), step("nearest", city="b")]) == []
 
 
 def test_a_value_that_cannot_be_drawn_again_stays(monkeypatch: pytest.MonkeyPatch) -> None:
