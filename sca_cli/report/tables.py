@@ -160,7 +160,8 @@ def agreement(gathered: Gathered) -> str:
         return ""
     remark = (
         "<em>Mislabelled</em>: most attempts at the instruction come to one outcome, and the check refuses it. "
-        "<em>Unsolved</em>: no attempt passes."
+        "<em>Unsolved</em>: no attempt passes. Where the round trip has dropped what it calls mislabelled, none of the "
+        "kept tasks is: another model's attempts, or a reader, say how sound they are."
     )
     head = ["", "tasks", "mislabelled", "unsolved", "attempts the check passes"]
     return section("agreement", "Agreement of instruction and check", note(remark), table(head, rows))
