@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sca_cli import checks, plugins
@@ -15,7 +16,7 @@ from sca_cli.interfaces import Sampling, Tool
 from sca_cli.methods import Dropped, Workshop, compose, operations
 from sca_cli.methods.material import Material
 from sca_cli.methods.plan import Composed, Plan, _projected, _ran, _refuse_detours
-from sca_cli.methods.steps import Literal, Step, Use
+from sca_cli.methods.steps import Literal, Step, Use, pairs
 from sca_cli.prompts import Prompts
 from sca_cli.records import Check, EnvSpec, Exploration, Observation, Task, Verdict
 from sca_cli.sandbox import Sandbox
@@ -217,6 +218,9 @@ def test_programs_come_in_equal_shares_and_prove_themselves(sandbox: Sandbox, re
     assert all(checks.verify(sandbox, task_of(each)).stage == "kept" for _, each in made)
     assert plans[0].dropped == plans[1].dropped
     assert plans[0].dropped.total() > 0
+    assert all(occurring == 0 for _, occurring, _ in plans[0].coverage().values())  # nothing is written yet
+    for _, each in made:
+        plans[0].wrote(msgspec.structs.replace(task_of(each), extra={"pairs": sorted(map(list, pairs(each.steps)))}))
     (fitting, occurring, covered), *_ = plans[0].coverage().values()
     assert fitting > occurring == covered > 0
 
