@@ -142,7 +142,7 @@ WEAK: dict[str, tuple[str, str, str, str]] = {
     ),
     "memory": ("confine", "_limit(_AS, room, room)", "_limit(_CORE, 0, 0)", "instead of the limit"),
     "cpu": ("confine", "_limit(_CPU, cpu_s, cpu_s + 1)", "_limit(_CORE, 0, 0)", "the wall time ended it before"),
-    "calls": ("server", "> self._most_calls", "> 10000000", "instead of the limit 'calls'"),
+    "calls": ("server", "> self._most_calls", "> 10000000", "(instead of|before) the limit 'calls'"),
     "forgery": ("program", "if type(verdict) is not bool:", "verdict = bool(verdict)\n    if False:", "counts as"),
     "verdicts": ("program", 'return {"verdict": verdict}', 'return {"verdict": True}', "where 'fail' is right"),
 }
