@@ -60,8 +60,7 @@ def replays(calls: Sequence[Observation], tools: Sequence[Tool], answer: JSON) -
         others = [name for name, names in writers.items() if name != call.tool and len(names) == taken]
         for name in ["", *others]:
             steps = [*made[:place], *([_renamed(call, name)] if name else []), *made[place + 1 :]]
-            text = "".join(f"attempt({_arguments(step)})\n" for step in steps)
-            yield _ATTEMPT + text + (f"final_answer({answer!r})\n" if answer is not None else "")
+            yield _carrying_out(steps, answer)
 
 
 def altered(
@@ -79,7 +78,6 @@ def altered(
         The program, and the call it makes that the solution does not.
     """
     made = [call for call in calls if call.changed()]
-    end = f"final_answer({answer!r})\n" if answer is not None else ""
     for place, call in enumerate(made):
         given: list[tuple[int | str, JSON]] = [*enumerate(call.args), *call.kwargs.items()]
         for name, value in given:
@@ -88,7 +86,13 @@ def altered(
                 instead = [*made[:place], step, *made[place + 1 :]]
                 told = "{}({})".format(*_arguments(step).split(", ", 1))
                 for steps in [instead, [*made, step]] if name == 0 else [instead]:
-                    yield _ATTEMPT + "".join(f"attempt({_arguments(each)})\n" for each in steps) + end, told
+                    yield _carrying_out(steps, answer), told
+
+
+def _carrying_out(steps: Sequence[Observation], answer: JSON) -> str:
+    """Return a program that makes calls, whatever comes of each, and gives an answer unless it is None."""
+    text = _ATTEMPT + "".join(f"attempt({_arguments(step)})\n" for step in steps)
+    return text + (f"final_answer({answer!r})\n" if answer is not None else "")
 
 
 def _with_argument(call: Observation, name: int | str, value: JSON) -> Observation:
@@ -113,26 +117,29 @@ def _instead_of(value: JSON, calls: Sequence[Observation], drawn: random.Random)
 
 def _siblings(text: str, value: JSON) -> Iterator[str]:
     """Yield the texts that stand beside one: in the same list, under the same key of a list's objects, or as keys."""
-    if isinstance(value, dict) and text in value:
-        yield from value
-    if isinstance(value, list):
-        if text in value:
-            yield from (part for part in value if isinstance(part, str))
-        held = [item for part in value if isinstance(part, dict) for item in part.items()]
-        keys = {key for key, other in held if other == text}
-        yield from (other for key, other in held if key in keys and isinstance(other, str))
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _siblings(text, part)
+    yield from _keys_beside(text, value)
+    for parts in _containers(value):
+        if isinstance(parts, list):
+            if text in parts:
+                yield from (part for part in parts if isinstance(part, str))
+            held = [item for part in parts if isinstance(part, dict) for item in part.items()]
+            keys = {key for key, other in held if other == text}
+            yield from (other for key, other in held if key in keys and isinstance(other, str))
 
 
 def _keys_beside(text: str, value: JSON) -> Iterator[str]:
     """Yield the keys of the objects that have a text as a key."""
-    if isinstance(value, dict) and text in value:
-        yield from value
+    for parts in _containers(value):
+        if isinstance(parts, dict) and text in parts:
+            yield from parts
+
+
+def _containers(value: JSON) -> Iterator[list[JSON] | dict[str, JSON]]:
+    """Yield the lists and objects inside a value, itself among them."""
     if isinstance(value, dict | list):
+        yield value
         for part in value.values() if isinstance(value, dict) else value:
-            yield from _keys_beside(text, part)
+            yield from _containers(part)
 
 
 def _renamed(call: Observation, tool: str) -> Observation:
