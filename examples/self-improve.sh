@@ -26,18 +26,18 @@ for seed in ${SCA_SEEDS:-0}; do
     for round in $(seq "${SCA_ROUNDS:-1}"); do
         here=$run/seed-$seed/round-$round && mkdir -p "$here"
         sca explore --env "$env" --model "$learner$options" -n "${SCA_EXPLORATIONS:-64}" --seed "$seed$round" \
-            -o "$here/explorations.jsonl" --resume
+            -o "$here/explorations.jsonl" --resume --times
         unless_empty sca challenge --method compose --calls "${SCA_CALLS:-4}" -n "${SCA_CANDIDATES:-320}" --all \
             --model "$learner$options" --seed "$seed$round" "$here/explorations.jsonl" ${known:+"$known"} \
-            -o "$here/candidates.jsonl" --resume
+            -o "$here/candidates.jsonl" --resume --times
         unless_empty sca verify "$here/candidates.jsonl" ${known:+--seen "$known"} -o "$here/tasks.jsonl" \
-            --rejected "$here/fallen.jsonl" --resume
+            --rejected "$here/fallen.jsonl" --resume --times
         needs "$here/tasks.jsonl" "round $round: no new task proved itself"
         new=$here/tasks.jsonl taught=$here/trained
         if [ -n "$known" ]; then
             unless_empty sca verify --paper --agree "$learner$options" --attempts "${SCA_SAMPLES:-3}" --max-tokens 256 \
                 --seed "$seed" "$here/tasks.jsonl" -o "$here/agreed.jsonl" --rejected "$here/disagreed.jsonl" \
-                --rollouts "$here/rollouts.jsonl" --resume
+                --rollouts "$here/rollouts.jsonl" --resume --times
             needs "$here/agreed.jsonl" "round $round: the updated model reads every task differently"
             cat ${attempts:+"$attempts"} "$here/rollouts.jsonl" >"$here/attempts.jsonl"
             new=$here/agreed.jsonl attempts=$here/attempts.jsonl taught=$here/solutions
@@ -52,7 +52,7 @@ for seed in ${SCA_SEEDS:-0}; do
         arm=$here/controls/$control on=solutions data=$here/known.jsonl && mkdir -p "$arm"
         [ "$control" != random-rollouts ] || on=rollouts data=$arm/rollouts.jsonl
         [ $on = solutions ] ||
-            sca rollout "$here/known.jsonl" --model "$model$options" -k 2 --direct --seed "$seed" -o "$data" --resume
+            sca rollout "$here/known.jsonl" --model "$model$options" -k 2 --direct --seed "$seed" -o "$data" --resume --times
         unless_empty train "$arm/trained" --base "${model#*:}" --on $on "$data" --control "$control" --like "$taught.jsonl"
         [ ! -f "$arm/trained/config.json" ] || compare "$arm/trained"
     done

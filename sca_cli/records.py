@@ -200,7 +200,7 @@ class Segment(_Part):
 
 
 class Usage(_Part):
-    """What an episode cost."""
+    """What an episode cost, or the writing of a candidate."""
 
     prompt_tokens: int = 0
     """Tokens read, over all turns."""
@@ -246,6 +246,8 @@ class Exploration(Record, tag_field="kind", tag="exploration", kw_only=True):
     """The whole conversation."""
     observations: list[Observation] = []
     """Every tool call made on the way, in order."""
+    usage: Usage | None = None
+    """What it cost; absent where nobody counted."""
 
 
 class Task(Record, tag_field="kind", tag="task", kw_only=True):
@@ -274,6 +276,8 @@ class Task(Record, tag_field="kind", tag="task", kw_only=True):
     """Tool calls that the solution makes."""
     verdict: Verdict | None = None
     """What `sca verify` found; absent before."""
+    usage: Usage | None = None
+    """What it cost `sca challenge` to write it, the exploration apart; absent where nobody counted."""
 
     @property
     def kept(self) -> bool | None:

@@ -1,7 +1,9 @@
 """`sca challenge`: explorations → candidate tasks, by one of the methods (paper, section 3)."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from copy import copy
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -86,21 +88,37 @@ def run(
     workshop_for: "Workshops",
     *,
     keep_all: bool,
+    times: bool = False,
     output: Output,
     fanout: Fanout,
     meter: Meter,
 ) -> Iterator[Done]:
-    """Make one candidate task from each exploration or composed program given, and write it."""
+    """Make one candidate task from each exploration or composed program given, and write it.
+
+    Args:
+        candidates: places and what is made into a task there.
+        method: how.
+        workshop_for: gives each candidate what it is made with.
+        keep_all: write those that came to nothing as well.
+        times: leave wall times in.
+        output: where they are written.
+        fanout: does the work.
+        meter: is told.
+    """
 
     async def work(item: tuple[int, Subject]) -> Done:
         place, subject = item
         exploration = _world(subject)
         seed = derived_seed(workshop_for.seed, "challenge", method, place)
+        workshop = workshop_for(exploration)
+        started = time.monotonic()
         try:
-            task = await _METHODS[method](workshop_for(exploration), subject, seed)
+            task = await _METHODS[method](workshop, subject, seed)
         except (ModelError, WorldError) as error:
             task = rejected(exploration, method, error.message, "")
             task.error = ErrorNote(boundary=error.boundary, message=error.message)
+        task.usage = copy(workshop.usage)  # what was asked beside a call that failed may still be counted there
+        task.usage.seconds = time.monotonic() - started if times else None
         task.made_by = made_by(
             "challenge", model=workshop_for.model_name, seed=seed, prompt=workshop_for.prompts.fingerprint(*CHALLENGE)
         )
@@ -121,7 +139,7 @@ def _identity(item: tuple[int, Subject]) -> str:
 
 
 class Workshops:
-    """One workshop an environment, made when its first exploration comes."""
+    """A workshop for each candidate."""
 
     def __init__(
         self, model: Model, model_name: str, sampling: Sampling, prompts: Prompts, sandbox: Sandbox, seed: int
@@ -181,6 +199,7 @@ def command(
     resume: options.Resume = False,
     rejected: options.Rejected = None,
     concurrency: options.Concurrency = None,
+    times: options.Times = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
     """Write candidate tasks: instruction, check, solution and three failure cases.
@@ -213,6 +232,7 @@ def command(
         "max_tokens": max_tokens,
         "prompt": prompts.fingerprint(*CHALLENGE),
         "all": keep_all,
+        "times": times,
     }
     sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=paths)
     sampling = Sampling(temperature, top_p, max_tokens)
@@ -243,7 +263,9 @@ def command(
             subjects = plan.programs(count or read)
         else:
             subjects = in_turn((record for record in explorations if isinstance(record, Exploration)), count)
-        for done in run(subjects, method, workshops, keep_all=keep_all, output=sink, fanout=fanout, meter=meter):
+        for done in run(
+            subjects, method, workshops, keep_all=keep_all, times=times, output=sink, fanout=fanout, meter=meter
+        ):
             reasons.update(record.error.message for record in done.rejected if record.error)
             if method is MethodName.COMPOSE:
                 for task in done.kept:

@@ -46,6 +46,7 @@ class Explorer:
     actor: Actor
     sandbox: Sandbox
     seed: int
+    times: bool = False
 
     async def explore(self, index: int) -> Exploration:
         """Make exploration `index`: environment, world and the tools in focus follow from the index and the seed.
@@ -65,6 +66,9 @@ class Explorer:
                 told = "\n\n".join(filter(None, [policy, exploration.first_observation]))
                 episode = await self.actor.act(session, self._opening(told, tools, focus), tools, seed)
                 exploration.messages, exploration.observations = episode.messages, list(session.calls)
+                exploration.usage = episode.usage
+                if not self.times:
+                    exploration.usage.seconds = None
                 if episode.stop == "error":
                     exploration.error = ErrorNote(boundary="model", message=episode.problem)
         except WorldError as error:
@@ -105,6 +109,7 @@ def command(
     resume: options.Resume = False,
     rejected: options.Rejected = None,
     concurrency: options.Concurrency = None,
+    times: options.Times = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
     """Act in an environment without a task and record what was seen.
@@ -128,6 +133,7 @@ def command(
         "top_p": top_p,
         "max_tokens": max_tokens,
         "prompt": prompts.fingerprint(*EXPLORE),
+        "times": times,
     }
     sink = Output(output, rejected=rejected, resume=resume, settings=settings)
     with (
@@ -139,7 +145,7 @@ def command(
         for env_spec in envs:
             sandbox.describe(env_spec)  # one that does not start is told once, before any work
         actor = exploring_actor(engine, Sampling(temperature, top_p, max_tokens), prompts, turns)
-        explorer = Explorer(envs, model_name, actor, sandbox, seed)
+        explorer = Explorer(envs, model_name, actor, sandbox, seed, times)
         calls = 0
         failed: Counter[str] = Counter()
         for done in run(count, explorer, output=sink, fanout=fanout, meter=meter):

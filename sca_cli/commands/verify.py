@@ -267,6 +267,7 @@ def command(
                 attempts,
                 seed,
                 "verify",
+                times,
             )
         proofs = Proofs(stages, strict, trying)
         tasks = _in_sound_jail(streams.read(paths, Task), sandbox, funnel)

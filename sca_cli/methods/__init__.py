@@ -1,17 +1,17 @@
 """How a challenger makes tasks: one file a method, all behind `Method`."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sca_cli.interfaces import Completion, Model, Sampling, Tool
 from sca_cli.prompts import Prompts
-from sca_cli.records import ErrorNote, Exploration, Task
+from sca_cli.records import ErrorNote, Exploration, Task, Usage
 from sca_cli.sandbox import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """What a method works with."""
+    """What a method makes one candidate with."""
 
     model: Model
     sampling: Sampling
@@ -21,6 +21,8 @@ class Workshop:
     policy: str
     customer: bool = False
     """Instructions are what a customer has in mind."""
+    usage: Usage = field(default_factory=Usage)
+    """What the model was asked so far; grows."""
 
     def setting(self, exploration: Exploration) -> str:
         """Return the policy, and what else is to be known before tasks can be written from this exploration."""
@@ -53,7 +55,13 @@ class Workshop:
         """
         max_tokens = min(self.sampling.max_tokens, most or self.sampling.max_tokens)
         sampling = replace(self.sampling, stop=stop, seed=seed, max_tokens=max_tokens)
-        return await self.model.generate([self.prompts.fill(prompt, **values)] * count, sampling)
+        completions = await self.model.generate([self.prompts.fill(prompt, **values)] * count, sampling)
+        for completion in completions:
+            if completion.finish_reason != "context":  # else it was neither read nor answered
+                self.usage.turns += 1
+                self.usage.prompt_tokens += completion.prompt_tokens
+                self.usage.completion_tokens += completion.completion_tokens
+        return completions
 
 
 type Method[S] = Callable[[Workshop, S, int], Awaitable[Task]]

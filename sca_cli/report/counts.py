@@ -98,12 +98,17 @@ class Spent:
     """Work of one kind by one model, and what it cost."""
 
     done: int = 0
-    """Attempts; tasks verified."""
+    """Explorations; candidates; tasks verified; attempts."""
     outcomes: Counter[str] = field(default_factory=Counter)
     by_judge: int = 0
     """Attempts whose outcome is the word of a model."""
     usage: Usage = field(default_factory=Usage)
     seconds: float | None = None
+
+    def made(self, usage: Usage) -> None:
+        """Count one exploration or candidate."""
+        self.done += 1
+        self._use(usage)
 
     def attempt(self, rollout: Rollout) -> None:
         """Count one attempt."""

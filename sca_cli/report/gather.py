@@ -121,12 +121,17 @@ class Gathered:
 
     def _exploration(self, record: Exploration, arm: str) -> None:
         self.envs.add(str(record.env))
-        if not self._again("exploration", arm, record.id, _maker(record)):
-            self.walks.setdefault((arm, str(record.env)), Walks()).add(record)
+        if self._again("exploration", arm, record.id, _maker(record)):
+            return
+        self.walks.setdefault((arm, str(record.env)), Walks()).add(record)
+        if record.usage is not None:
+            command, model, _ = _maker(record)
+            self.spent.setdefault((arm, command, model), Spent()).made(record.usage)
 
     def _task(self, task: Task, arm: str) -> None:
         self.envs.add(str(task.env))
         self.draw.offer(task)
+        self._written(task, arm)
         candidate = _digest("task", arm, task.id, _maker(task), task.error is not None)
         if task.kept is None:
             if candidate not in self._seen and task.split == "train":
@@ -144,6 +149,13 @@ class Gathered:
             self.spent.setdefault((arm, "verify", ""), Spent()).verified(task)
             if task.verdict.passed:
                 self.coverage.setdefault((arm, str(task.env)), Coverage()).add(task.verdict)
+
+    def _written(self, task: Task, arm: str) -> None:
+        if task.usage is None or self._again("written", arm, task.id, _maker(task)):
+            return
+        command, model, _ = _maker(task)
+        verb = " --method ".join(filter(None, (command, task.method)))
+        self.spent.setdefault((arm, verb, model), Spent()).made(task.usage)
 
     def _agreement(self, task: Task, arm: str) -> None:
         if task.verdict is None or task.verdict.agreement is None or self._again("agreed", arm, task.id, _maker(task)):

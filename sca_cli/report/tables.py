@@ -188,12 +188,16 @@ def cost(gathered: Gathered) -> str:
     if not spent:
         return ""
     remark = (
-        "What each verb did: attempts (tasks, for <em>verify</em>), tokens, and the wall time of episodes and programs "
-        "where records were written with <code>--times</code>; work side by side is added up."
+        "What each verb did: explorations, candidates, tasks verified or attempts, tokens, and the wall time of "
+        "episodes, of writing and of programs where records were written with <code>--times</code>; work side by side "
+        "is added up."
     )
     training = {key: found for key, found in spent.items() if key[1] != "eval"}
     evaluation = {key: found for key, found in spent.items() if key[1] == "eval"}
-    tables = _costs("Tasks and attempts to train on", training), _costs("Evaluation on held-out tasks", evaluation)
+    tables = (
+        _costs("Explorations, tasks and attempts to train on", training),
+        _costs("Evaluation on held-out tasks", evaluation),
+    )
     return section("cost", "Cost", note(remark), *tables)
 
 

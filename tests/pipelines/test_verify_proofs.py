@@ -160,7 +160,7 @@ def test_attempts_tell_a_mislabelled_task_and_an_unsolved_one(
     sca, script, write, tmp_path: Path, *, strict: bool
 ) -> None:
     """--agree: a majority that the check refuses rejects the task, one that nobody solves is reported, and with
-    --strict falls.
+    --strict falls. The attempts that are kept have their wall times with --times.
     """
     good, unsolved = backwards("drawer"), backwards("stressed")
     mislabelled = backwards("reknits", "How do you write the word {word}, letter for letter?")
@@ -171,7 +171,7 @@ def test_attempts_tell_a_mislabelled_task_and_an_unsolved_one(
         {"when": "word stressed", "replies": [code("final_answer('it is {seed}')")]},
     )
     line = ["verify", "candidates", "--agree", model, "--attempts", "3", "-o", "kept", "--rejected", "fell", "-q"]
-    ended = sca(*line, "--rollouts", "tried", *(["--strict"] if strict else []))
+    ended = sca(*line, "--rollouts", "tried", *(["--strict", "--times"] if strict else []))
     assert ended.returncode == 0, ended.stderr
     tried = [rollout for rollout in streams.read([str(tmp_path / "tried")], Rollout)]
     assert [(rollout.task, rollout.sample) for rollout in tried] == [
@@ -179,6 +179,7 @@ def test_attempts_tell_a_mislabelled_task_and_an_unsolved_one(
     ]
     assert len({rollout.id for rollout in tried}) == len(tried)
     assert {rollout.outcome for rollout in tried[:3]} == {"pass"}
+    assert {rollout.usage.seconds is not None for rollout in tried} == {strict}
     found = {task.id: task for name in ("kept", "fell") for task in written(tmp_path / name)}
     verdicts = [task.verdict for task in (found[each] for each in ids) if task.verdict]
     assert [verdict.stage for verdict in verdicts] == ["kept", "agreement", "agreement" if strict else "kept"]

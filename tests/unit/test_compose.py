@@ -18,7 +18,7 @@ from sca_cli.methods.material import Material
 from sca_cli.methods.plan import Composed, Plan, _projected, _ran, _refuse_detours
 from sca_cli.methods.steps import Literal, Step, Use, pairs
 from sca_cli.prompts import Prompts
-from sca_cli.records import Check, EnvSpec, Exploration, Observation, Task, Verdict
+from sca_cli.records import Check, EnvSpec, Exploration, Observation, Task, Usage, Verdict
 from sca_cli.sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -281,6 +281,7 @@ def test_several_calls_get_a_sentence_each(workshop, two_calls: Composed) -> Non
     assert task.error is None, task.error
     assert task.instruction == "Add 2.5 and 4 together. Divide that result by 4, please."
     assert (task.method, task.calls, task.parents, task.seed) == ("compose", 2, ["e1"], 3)
+    assert made.usage == Usage(prompt_tokens=2 * 7 + 2 * 17, completion_tokens=1 + 5 + 5 + 6, turns=4)
     assert task.extra == {
         "written_by": {
             "instruction": "model, a sentence a call",
@@ -322,4 +323,6 @@ def test_words_that_will_not_do_reject_the_candidate(workshop, two_calls: Compos
     assert task.error is not None
     assert task.error.message == f"instruction: {said}"
     assert reply in task.extra["reply"]
+    assert made.usage.turns == 2 + 6
+    assert made.usage.completion_tokens == 2 * 5 + 6 * len(reply.split())
     assert task.method == "compose"

@@ -4,20 +4,20 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sca_cli import checks, plugins
-from sca_cli.interfaces import Sampling
+from sca_cli.interfaces import Completion, Sampling
 from sca_cli.methods import Workshop, cat, fits, solution_first
 from sca_cli.methods.observed import NothingObserved, answer_check, state_check
 from sca_cli.methods.questions import instruction_problem
 from sca_cli.methods.solution_first import draw_chain
 from sca_cli.prompts import ATTEMPT, CHALLENGE, EXPLORE, Prompts, names
-from sca_cli.records import EnvSpec, Exploration, Observation, Task
+from sca_cli.records import EnvSpec, Exploration, Observation, Task, Usage
 from sca_cli.sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -131,6 +131,23 @@ def test_cat_keeps_the_reply_of_a_candidate_that_came_to_nothing(workshop) -> No
     assert (task.extra["reply"], task.parents, task.method) == ("I cannot.", ["e1"], "cat")
 
 
+def test_what_the_model_is_asked_is_counted(workshop) -> None:
+    """Tokens read and sampled, whatever comes of them; a prompt that does not fit was not read."""
+
+    class Full:
+        async def generate(self, conversations, sampling, tools=()) -> list[Completion]:
+            del sampling, tools
+            return [Completion("", "context", prompt_tokens=999) for _ in conversations]
+
+        async def close(self) -> None: ...
+
+    made = workshop(rule("challenge-cat", "I cannot."))
+    asyncio.run(cat.make(made, EXPLORATION, 1))
+    assert made.usage == Usage(prompt_tokens=2, completion_tokens=2, turns=1)
+    asyncio.run(cat.make(replace(made, model=Full()), EXPLORATION, 1))
+    assert made.usage == Usage(prompt_tokens=2, completion_tokens=2, turns=1)
+
+
 # ---------------------------------------------------------------- checks from observations
 
 
@@ -226,6 +243,8 @@ def test_solution_first_makes_a_task_that_verifies(workshop, sandbox: Sandbox) -
     )
     assert task.failure_cases[0] == "final_answer(add(2, 3.5))"
     assert task.extra["written_by"]["failure_cases"] == ["model", "mutation", "mutation"]
+    programs, questions, failures = 3 * 8, 2 * (1 + len(QUESTION.split()) + 1 + 1), 4 + 3 + 5
+    assert made.usage == Usage(prompt_tokens=12 * 2, completion_tokens=programs + questions + failures, turns=3 + 8 + 1)
     assert checks.verify(sandbox, task).stage == "kept"
 
 

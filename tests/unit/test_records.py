@@ -65,6 +65,7 @@ def full_task() -> Task:
         unverified=True,
         calls=2,
         verdict=VERDICT,
+        usage=Usage(prompt_tokens=9, completion_tokens=8, turns=7),
         **COMMON,
     )
 
@@ -77,7 +78,15 @@ SHARED = SharedTasks(
 def full_records() -> list[Record]:
     """Return one record of each kind with every field set."""
     return [
-        Exploration(env=ENV, seed=1, first_observation="a door", messages=MESSAGES, observations=[CALL], **COMMON),
+        Exploration(
+            env=ENV,
+            seed=1,
+            first_observation="a door",
+            messages=MESSAGES,
+            observations=[CALL],
+            usage=Usage(turns=2),
+            **COMMON,
+        ),
         full_task(),
         Rollout(
             task=sealed(full_task()),
@@ -145,8 +154,10 @@ def test_every_kind_is_tried() -> None:
 
 @pytest.mark.parametrize("record", full_records(), ids=lambda record: type(record).__name__)
 def test_id_does_not_depend_on_who_made_it_or_what_was_found(record: Record) -> None:
-    """Dropping made_by, parents, error, extra, verdict, outcome and metrics leaves the id as it is."""
+    """Dropping made_by, parents, error, extra, usage, verdict, outcome and metrics leaves the id as it is."""
     fields: dict[str, Any] = {"made_by": None, "parents": [], "error": None, "extra": {}}
+    if isinstance(record, Exploration | Task):
+        fields |= {"usage": None}
     if isinstance(record, Task):
         fields |= {"verdict": None, "calls": None, "method": "", "split": "train"}
     if isinstance(record, Rollout):

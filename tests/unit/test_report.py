@@ -314,6 +314,29 @@ def test_cost_counts_attempts_once_and_a_score_only_without_them() -> None:
     ]
 
 
+def test_cost_counts_explorations_and_candidates_once_however_many_files_hold_them() -> None:
+    """A row for each method; a candidate counts before and after `verify`, and so do those that came to nothing."""
+    usage = Usage(prompt_tokens=100, completion_tokens=10, turns=2, seconds=30.0)
+    walk = Exploration(env=ENV, usage=usage, made_by=MadeBy(command="explore", model="scripted:x", seed=1))
+    tasks = [verified(1, "add"), verified(2, stage="leak"), refused(3), refused(4)]
+    composed = msgspec.structs.replace(verified(5, "add"), method="compose")
+    for task in [*tasks, composed]:
+        task.usage = usage
+    uncounted = verified(6, "add")
+    files = [walk, *map(candidate, tasks), walk, *tasks, composed, composed, uncounted]
+    attempt = Rollout(task=tasks[0], outcome="pass", made_by=MadeBy(command="rollout", model="scripted:x", seed=1))
+    rows = [row for row in read(page(gathered(*files, attempt))).rows if row[0].startswith("main: ")]
+    nobody = [NOTHING] * 5
+    assert [row for row in rows if row[1] != NOTHING and row[0] != "main: rollout"] == [
+        ["main: challenge --method cat", "scripted:x", "4", *nobody, "400", "40", "8", NOTHING, "2.0"],
+        ["main: challenge --method compose", "scripted:x", "1", *nobody, "100", "10", "2", NOTHING, "0.5"],
+        ["main: explore", "scripted:x", "1", *nobody, "100", "10", "2", NOTHING, "0.5"],
+    ]
+    assert [row[2:] for row in rows if row[0] == "main: rollout"] == [
+        ["1", "1", "0", "0", "1", "0", NOTHING, NOTHING, NOTHING, NOTHING, NOTHING]
+    ]
+
+
 # ---------------------------------------------------------------- scores and curves
 
 
