@@ -31,6 +31,10 @@ from sca_transformers.sampling import Dice, choose
 _WORTH_WAITING = 32
 """Shared tokens that make it worth letting another newcomer go first."""
 
+_PATIENCE = 8
+"""Steps that newcomers wait on a GPU at most until an eighth as many as are running can go in together: there a pass
+takes as long for one row as for many."""
+
 
 @dataclass(slots=True, eq=False)
 class Row:
@@ -69,7 +73,10 @@ class Engine:
         self._batch = batch
         self._max_context = max_context
         self._threads = threads
-        self._prefill_tokens = 8192 if model.device.type == "cuda" else 2048
+        on_cpu = model.device.type == "cpu"
+        self._prefill_tokens = 2048 if on_cpu else 8192
+        self._patience = 0 if on_cpu else _PATIENCE
+        self._waited = 0
         self._cache = SlotCache()
         self._prefixes = PrefixStore(prefix_bytes)
         self._prefix_bytes = prefix_bytes
@@ -131,7 +138,10 @@ class Engine:
         for slot in reversed(range(len(self._running))):
             if self._running[slot].future.cancelled():
                 self._remove(slot)
-        self._admit()
+        self._waited += 1
+        if 8 * len(self._waiting) >= len(self._running) or self._waited > self._patience:
+            self._waited = 0
+            self._admit()
         if self._running:
             self._decode()
 
@@ -259,11 +269,12 @@ class Engine:
         """
         device = self._model.device
         width = int(positions.max()) + 1
-        columns = torch.from_numpy(np.where(positions < 0, self._cache.scratch, positions)).to(device)
-        at = torch.from_numpy(np.maximum(positions, 0)).to(device)
+        columns = np.where(positions < 0, self._cache.scratch, positions)
+        # one copy for all three: each stops the queue of a GPU
+        ids, columns, at = torch.from_numpy(np.stack([tokens, columns, np.maximum(positions, 0)])).to(device)
         self._cache.aim(first, columns, width)
         return model(
-            input_ids=torch.from_numpy(tokens).to(device),
+            input_ids=ids,
             attention_mask=causal_mask(at, width),
             position_ids=at,
             past_key_values=self._cache,

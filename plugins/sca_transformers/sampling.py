@@ -34,10 +34,13 @@ def choose(logits: torch.Tensor, rows: Sequence[Dice]) -> tuple[list[int], list[
         Token ids, and the natural-log probability of each at temperature 1 over the whole vocabulary.
     """
     logits = logits.float()
-    chosen = logits.argmax(-1)
     warm = [index for index, row in enumerate(rows) if row.temperature > 0]
-    if warm:
-        chosen[warm] = _throw(logits if len(warm) == len(rows) else logits[warm], [rows[index] for index in warm])
+    if len(warm) == len(rows):
+        chosen = _throw(logits, rows)
+    else:
+        chosen = logits.argmax(-1)
+        if warm:
+            chosen[warm] = _throw(logits[warm], [rows[index] for index in warm])
     logprobs = logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
     return chosen.tolist(), logprobs.tolist()
 
