@@ -75,6 +75,7 @@ class Engine:
         self._threads = threads
         on_cpu = model.device.type == "cpu"
         self._prefill_tokens = 2048 if on_cpu else 8192
+        self._step_of_width = 1 if on_cpu else 8  # the GPU's kernels want masks aligned so, or copy them
         self._patience = 0 if on_cpu else _PATIENCE
         self._waited = 0
         self._cache = SlotCache()
@@ -268,7 +269,7 @@ class Engine:
             What the model returns.
         """
         device = self._model.device
-        width = int(positions.max()) + 1
+        width = -(-(int(positions.max()) + 1) // self._step_of_width) * self._step_of_width
         columns = np.where(positions < 0, self._cache.scratch, positions)
         # one copy for all three: each stops the queue of a GPU
         ids, columns, at = torch.from_numpy(np.stack([tokens, columns, np.maximum(positions, 0)])).to(device)

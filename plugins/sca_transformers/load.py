@@ -83,6 +83,7 @@ def load(name: str, dtype: str, device: str) -> tuple[Any, Any]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' lack, not ours
     attention.register()
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape: half a second a step, where each grows
     path = locate(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

@@ -186,6 +186,7 @@ def _quiet(options: SftOptions) -> Iterator[None]:
         transformers.logging.set_verbosity_warning()  # type: ignore[no-untyped-call,unused-ignore]
         transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
         datasets.disable_progress_bars()
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape, and here no two branches are alike
         threads = torch.get_num_threads()
         if options.threads:
             torch.set_num_threads(options.threads)
