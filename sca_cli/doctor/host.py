@@ -33,8 +33,13 @@ def descendants() -> set[int]:
 
 
 def at_work(sandbox: Sandbox) -> set[int]:
-    """Return the pids of all living processes below this one but the children that wait for a session."""
-    return descendants() - set(sandbox.spares())
+    """Return the pids of all living processes below this one but nsjails, zygotes and children that wait for a session.
+
+    More of these may be started at any time: one zygote forks for about four cores.
+    """
+    nsjails = sandbox.nsjails()
+    zygotes = {child for pid in nsjails for child in _children(pid)}
+    return descendants() - set(nsjails) - zygotes - set(sandbox.spares())
 
 
 def settled(sandbox: Sandbox, standing: set[int]) -> bool:

@@ -163,6 +163,7 @@ class Zygote:
     Raises:
         SandboxError: nsjail is missing or does not start; the hint holds the cure.
         ZygoteLate: it did not say READY in time.
+        ZygoteSilent: it ended before it said anything.
         ZygoteRefused: it is up, but cannot become what it should.
     """
 
@@ -206,13 +207,13 @@ class Zygote:
             self._control.send(msgspec.json.encode(order))
             word, fds = receive_fds(self._control, 64, 1)
         except TimeoutError:
-            error = _start_error(log, f"the jail was not up after {timeout_s:g} s")
-            raise ZygoteLate(error.message, error.hint) from None
+            raise ZygoteLate(*_start_error(f"the jail was not up after {timeout_s:g} s", _said(log))) from None
         except ConnectionError:
             pass
         self._control.settimeout(None)
         if not word:
-            raise _start_error(log, "the jail does not start")
+            said = _said(log)
+            raise (SandboxError if said else ZygoteSilent)(*_start_error("the jail does not start", said))
         value = read_blob(fds[0])
         if word == b"failed":
             raise ZygoteRefused(**value)
@@ -297,6 +298,10 @@ class Zygote:
             raise ZygoteDied
         return _end_decoder.decode(report)
 
+    def pid(self) -> int:
+        """Return the process id of its nsjail."""
+        return self._process.pid
+
     def alive(self) -> bool:
         """Tell whether it can be expected to fork."""
         return not self.lost and self._process.poll() is None
@@ -321,6 +326,10 @@ class Zygote:
 
 class ZygoteLate(SandboxError):
     """The zygote did not say READY in time."""
+
+
+class ZygoteSilent(SandboxError):
+    """The zygote ended before it, or nsjail, said anything: somebody killed it, or it cannot run here at all."""
 
 
 class ZygoteRefused(Exception):
@@ -478,9 +487,15 @@ def guest_files() -> list[str]:
     return [f"{PACKAGE_ROOT}/sca_cli/{name}.py" for name in _GUEST_FILES]
 
 
-def _start_error(log: int, message: str) -> SandboxError:
-    text = os.pread(log, 1 << 20, 0).decode(errors="replace")
-    hint = next((cure for pattern, cure in _HINTS if re.search(pattern, text)), "")
-    lines = [line for line in text.splitlines() if line.strip() and "no version information" not in line]
-    detail = next((line for line in lines if re.match(r"\[[EF]\]", line)), lines[-1] if lines else "it said nothing")
-    return SandboxError(f"{message}: {detail.strip()}", hint or "'sca doctor' looks for the cause")
+def _said(log: int) -> list[str]:
+    """Return what nsjail and the dynamic loader said, without what the loader always says."""
+    lines = os.pread(log, 1 << 20, 0).decode(errors="replace").splitlines()
+    return [line.strip() for line in lines if line.strip() and "no version information" not in line]
+
+
+def _start_error(message: str, said: list[str]) -> tuple[str, str]:
+    """Return the message and the hint of a zygote that does not start."""
+    text = "\n".join(said)
+    hint = next((cure for pattern, cure in _HINTS if re.search(pattern, text)), "'sca doctor' looks for the cause")
+    detail = next((line for line in said if re.match(r"\[[EF]\]", line)), said[-1] if said else "it said nothing")
+    return f"{message}: {detail}", hint

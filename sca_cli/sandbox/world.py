@@ -4,6 +4,7 @@ One zygote forks all programs and checks; one more for each environment forks it
 first use, replaced when they die, and ended by `close`.
 """
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -24,6 +25,7 @@ _PROGRAM_START_S = 30.0
 _WORLD_START_S = 120.0  # an environment may load its data when it is constructed
 _ZYGOTES = max(1, len(os.sched_getaffinity(0)) // 4)  # of one kind; one forks for about four cores
 _ENVIRONMENTS = 16  # that have zygotes; beyond, those that were not used for longest are ended, unless in use
+_TRIES = 8  # at a zygote that dies while it starts, or as soon as it is up: the machine may be killing at random
 _CHILDREN = 50_000  # then a zygote is replaced: what has grown in it, and fragments, goes
 
 
@@ -93,6 +95,12 @@ class Sandbox:
         with self._lock:
             slots = list(self._slots.values())
         return [pid for slot in slots for pid in slot.spares()]
+
+    def nsjails(self) -> list[int]:
+        """Return the process ids of all nsjails; each has one child, the zygote, whose children are the sessions'."""
+        with self._lock:
+            slots = list(self._slots.values())
+        return [pid for slot in slots if not slot.outside for pid in slot.pids()]
 
     def close(self) -> None:
         """End everything that was started. Sessions that are still open become invalid."""
@@ -176,9 +184,15 @@ class _Slot:
             self._look_after()
             idle = [zygote for zygote in self._zygotes if not zygote.busy()]
             if not idle and len(self._zygotes) < _ZYGOTES:
-                self._zygotes.append(self._start())
+                self._zygotes.append(self._started())
                 idle = self._zygotes[-1:]
             return (idle or self._zygotes)[0]
+
+    def _started(self) -> jail.Zygote:
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(jail.ZygoteSilent):
+                return self._start()
+        return self._start()
 
     def _look_after(self) -> None:
         self._retired += [zygote for zygote in self._zygotes if zygote.born >= _CHILDREN or not zygote.alive()]
@@ -213,7 +227,7 @@ class _Slot:
         key: str = "",
         learn: Callable[[], Any] = lambda: None,
     ) -> jail.Child:
-        """Start a child, once more if the zygote turns out to be dead: nothing has run yet.
+        """Start a child, in another zygote if this one turns out to be dead: nothing has run yet.
 
         Args:
             words: what it should be.
@@ -223,9 +237,9 @@ class _Slot:
             learn: returns what that is.
 
         Raises:
-            SandboxError: it died twice.
+            SandboxError: they all died.
         """
-        for _ in range(2):
+        for _ in range(_TRIES):
             zygote = self.zygote()
             try:
                 child = zygote.spare(key, learn)
@@ -240,6 +254,11 @@ class _Slot:
                 continue
             return child
         raise SandboxError("the jail dies as soon as it is up", "'sca doctor' looks for the cause")
+
+    def pids(self) -> list[int]:
+        """Return the process ids of its nsjails."""
+        with self._lock:
+            return [zygote.pid() for zygote in [*self._zygotes, *self._retired]]
 
     def spares(self) -> list[int]:
         with self._lock:

