@@ -30,6 +30,7 @@ class Material:
         self.worlds: list[Exploration] = []
         """Where programs can be set; with the calls seen there, without messages."""
         self._calls: dict[str, dict[str, Observation]] = defaultdict(dict)
+        self._told: dict[str, dict[str, str]] = defaultdict(dict)  # tool → call → result
         self._known: list[tuple[str, JSON]] | None = None
 
     def add(self, record: Exploration | Task) -> None:
@@ -46,6 +47,19 @@ class Material:
             known = self._calls[call.tool]
             if len(known) < CALLS_KEPT:
                 known.setdefault(_key(call), call)
+
+    def tells_nothing(self, made: list[Observation]) -> str:
+        """Return the reading tool among these calls, or "", that returns the same whatever it is given.
+
+        Args:
+            made: calls with their results; they are remembered.
+        """
+        for call in made:
+            told = self._told[call.tool]
+            if not call.writes and (call.args or call.kwargs) and len(told) < CALLS_KEPT:
+                told.setdefault(_key(call), json.dumps(call.result, sort_keys=True))
+        results = {call.tool: self._told[call.tool].values() for call in made}
+        return next((tool for tool, told in results.items() if len(told) > 1 and len(set(told)) == 1), "")
 
     def calls(self, tool: str) -> list[Observation]:
         """Return the ways a tool was called that worked, in the order they were seen."""

@@ -173,6 +173,8 @@ def _ran(sandbox: Sandbox, material: Material, world: Exploration, steps: list[S
         run = session.run(program(steps))
         _refuse_failed(run)
         _refuse_detours(run.calls)
+        if tool := material.tells_nothing(run.calls):
+            raise Dropped(f"'{tool}' returns the same whatever it is given")
         answer, result = _projected(run.answer, draw)
         if isinstance(steps[-1].tool, Operation) and isinstance(result, int | float) and result < 0:
             raise Dropped("a difference below zero")

@@ -40,6 +40,23 @@ def step(name: str, **given: object) -> Step:
     )
 
 
+# ---------------------------------------------------------------- material
+
+
+def test_a_tool_that_always_returns_the_same_is_found_out() -> None:
+    """By two calls that differ, until another result is seen; tools that write or take nothing may return the same."""
+    made = material()
+    note = [Observation(tool="note", args=[text], result="noted") for text in ("a", "b", "c")]
+    assert made.tells_nothing(note[:1]) == ""
+    assert made.tells_nothing(note[:1]) == ""
+    assert made.tells_nothing([Observation(tool="largest", args=[1, 2], result=2), note[1]]) == "note"
+    note[2].result = "the notebook is full"
+    assert made.tells_nothing(note[2:]) == ""
+    assert made.tells_nothing(note[:1]) == ""
+    rename = [Observation(tool="rename", args=[text], result="done", writes=True) for text in ("a", "b")]
+    assert made.tells_nothing([*rename, *[Observation(tool="now", result="noon")] * 2]) == ""
+
+
 # ---------------------------------------------------------------- links
 
 
