@@ -96,10 +96,13 @@ def test_batched_greedy_equals_the_library_one_by_one(opened, directory, kind):
         assert completion.token_ids == reference(directory(kind), completion.prompt_ids, 24)
 
 
-def test_staggered_arrival_changes_nothing(opened):
-    """Requests that come while others are being decoded get the replies they get alone."""
+@pytest.mark.parametrize("as_on_a_gpu", [False, True])
+def test_staggered_arrival_changes_nothing(opened, as_on_a_gpu):
+    """Requests that come while others are being decoded get the replies they get alone, also where they wait a while."""
     alone = [replies(opened(prefix_mb="0"), [one], GREEDY)[0].token_ids for one in TALKS]
     model = opened(batch="4")
+    if as_on_a_gpu:
+        model._engine._patience, model._engine._step_of_width = 8, 8
 
     async def run() -> list[list[int] | None]:
         async def late(index: int) -> list[int] | None:
