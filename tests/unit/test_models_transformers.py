@@ -98,7 +98,7 @@ def test_batched_greedy_equals_the_library_one_by_one(opened, directory, kind):
 
 @pytest.mark.parametrize("as_on_a_gpu", [False, True])
 def test_staggered_arrival_changes_nothing(opened, as_on_a_gpu):
-    """Requests that come while others are being decoded get the replies they get alone, also where they wait a while."""
+    """Requests that come while others are being decoded get the replies they get alone, also when made to wait."""
     alone = [replies(opened(prefix_mb="0"), [one], GREEDY)[0].token_ids for one in TALKS]
     model = opened(batch="4")
     if as_on_a_gpu:
