@@ -13,7 +13,7 @@ unset SCA_ENV SCA_MODEL
 . "$(dirname -- "$0")/environment.sh"; command -v sca >/dev/null || sca_environment "${SCA_VENV:-$PWD/.venv}" --editable '.[train]'
 needs() { [ -s "$1" ] || { echo "$0: $2; a larger model or more candidates may do" >&2; exit 1; }; }
 train() { sca train --balance calls --seed "$seed" --resume --times -o "$1.jsonl" --save "$@"; }
-evaluate() { sca eval --env "$env" -k 3 ${SCA_EVAL:+-n "$SCA_EVAL"} --max-tokens 256 --seed "$seed" --resume "$@"; }
+evaluate() { sca eval --env "$env" -k 3 ${SCA_EVAL:+-n "$SCA_EVAL"} --max-tokens 256 --seed "$seed" --resume --times "$@"; }
 compare() { # with the model as it was, whose attempts in $before are made once a seed
     for file in eval.jsonl eval.jsonl.journal; do cp "$before-$file" "$1-$file"; done
     evaluate --compare "$model$options" "$plugin:$1$options" --against "$here/known.jsonl" \

@@ -131,6 +131,7 @@ def command(
     output: options.Output = "-",
     resume: options.Resume = False,
     concurrency: options.Concurrency = None,
+    times: options.Times = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
     """Measure a model on held-out tasks: Pass@k, pass^k, 95 % intervals, the no-op baseline.
@@ -207,6 +208,7 @@ def command(
                 "top_p": top_p,
                 "max_tokens": max_tokens,
                 "prompt": prompts.fingerprint(*ATTEMPT),
+                "times": times,
                 **talk.settings(),
             } | ({"suite": suite} if suite else {})
             limits = EpisodeLimits(turns=turns, tokens=turns * max_tokens) if opened else EpisodeLimits(turns=turns)
@@ -218,7 +220,7 @@ def command(
                 ) as actor,
             ):
                 kept = Output(path, rejected=None, resume=resume, settings=settings, inputs=read_from)
-                attempts = Attempts(actor, sandbox, name, samples, seed, command="eval")
+                attempts = Attempts(actor, sandbox, name, samples, seed, command="eval", times=times)
                 attempts = eval_suite.judged_by(opened, attempts) if opened else attempts
                 tallies.append(run(tasks, attempts, output=kept, fanout=fanout, meter=meter, path=path))
             scores.append(score_of(tallies[-1], name, samples, noop))

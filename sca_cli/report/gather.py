@@ -56,8 +56,8 @@ class Gathered:
         """(arm, verb, model) → what was done."""
         self.scores: list[tuple[Place, Score]] = []
         self.checkpoints: list[tuple[Place, Checkpoint]] = []
-        self.evaluated: dict[tuple[str, int | None, str], Evaluated] = {}
-        """(arm, seed, model) → its attempts at held-out tasks."""
+        self.evaluated: dict[tuple[str, int | None, str], list[Evaluated]] = {}
+        """(arm, seed, model) → its attempts at held-out tasks: all together, then those of each file."""
         self.draw = Draw(TASKS_TO_READ, seed)
         self._seen: set[bytes] = set()
         self._unproven: dict[bytes, tuple[str, str, str]] = {}
@@ -82,6 +82,7 @@ class Gathered:
 
     def add(self, records: Iterable[AnyRecord], place: Place) -> None:
         """Count the records of one file."""
+        self._of_this_file: dict[tuple[str, int | None, str], Evaluated] = {}
         for record in records:
             self.kinds[streams.kind_of(type(record))] += 1
             self._head(record, place)
@@ -168,7 +169,12 @@ class Gathered:
         command, model, _ = _maker(rollout)
         arm = place.arm
         if command == "eval":
-            self.evaluated.setdefault((arm, place.seed, model), Evaluated()).add(rollout)
+            key = (arm, place.seed, model)
+            found = self.evaluated.setdefault(key, [Evaluated()])
+            if key not in self._of_this_file:
+                found.append(self._of_this_file.setdefault(key, Evaluated()))
+            for attempts in (found[0], self._of_this_file[key]):
+                attempts.add(rollout)
             arm = ""  # the baseline's attempts may stand beside every arm: they were made once
         else:
             self.draw.attempt(rollout)

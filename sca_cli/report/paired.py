@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from sca_cli.estimates import interval, pass_at
-from sca_cli.records import Interval, Overlap, SharedTasks
+from sca_cli.records import Interval, Overlap, Score, SharedTasks
 from sca_cli.report.arms import Arm
 from sca_cli.report.counts import Evaluated
 from sca_cli.report.gather import Gathered
@@ -73,14 +73,18 @@ def _pair(gathered: Gathered, one: Arm, other: Arm) -> _Pair:
 
 
 def _attempts(gathered: Gathered, arm: Arm, seed: int | None) -> Evaluated | None:
-    """Return the attempts behind a score; none where those that were kept are not those that were scored."""
+    """Return the attempts behind a score, of one file or of all; none where what was kept is not what was scored."""
     score = arm.scores.get(seed)
-    found = gathered.evaluated.get((arm.where, seed, score.model)) if score else None
-    if score is None or found is None or "1" not in score.pass_at:
+    if score is None or "1" not in score.pass_at:
         return None
+    kept = gathered.evaluated.get((arm.where, seed, score.model), [])
+    return next((found for found in kept if _is_behind(found, score)), None)
+
+
+def _is_behind(found: Evaluated, score: Score) -> bool:
     judged = [tally for tally in map(found.tally, found.outcomes) if tally.judged]
     mean = sum(pass_at(tally, 1) for tally in judged) / max(len(judged), 1)
-    return found if abs(mean - score.pass_at["1"].value) < 1e-9 else None
+    return abs(mean - score.pass_at["1"].value) < 1e-9
 
 
 def _difference(pairs: Sequence[tuple[Evaluated, Evaluated]], calls: str) -> Interval | None:

@@ -418,6 +418,19 @@ def test_arms_are_compared_in_pairs_where_their_attempts_are_there() -> None:
     assert rows["main: rollout"][:3] == ["m", "1", "1"]
 
 
+def test_attempts_at_other_tasks_stand_beside_those_that_were_scored() -> None:
+    """A file of the same model's attempts at other tasks, as at development tasks, takes nothing away."""
+    found = Gathered(0)
+    main, base = attempted("m", "pp", "pf"), attempted("base", "pf", "ff")
+    found.add(map(sealed, [*base, *main, score("base", 0.25), score("m", 0.75, "base")]), Place(stem="score"))
+    others = attempted("m", "ff", "ff", "ff")
+    for rollout in others:
+        rollout.task = msgspec.structs.replace(rollout.task, id=rollout.task.id[::-1])
+    found.add(map(sealed, others), Place(stem="dev"))
+    rows = {row[0]: row[1:] for row in read(page(found)).rows}
+    assert rows["main minus baseline"][0].startswith("+50.0")
+
+
 def test_attempts_that_are_not_those_scored_are_not_compared() -> None:
     """A file of attempts of another measurement of the same model says nothing of this score."""
     found = Gathered(0)
