@@ -155,7 +155,7 @@ def different_seeds_different_states(subject: Subject) -> str:
     if set(states) == {"{}"}:
         if any(tool.writes for tool in subject.tools) and not subject.is_outside():
             raise Broken("it has tools that write, and `state()` shows nothing")
-        raise Skipped("it has no state")
+        raise Skipped("its state is another process's" if subject.is_outside() else "it has no state")
     distinct = len(set(states))
     seen = f"{len(states)} seeds give {distinct} different states"
     if distinct <= len(states) // 2:

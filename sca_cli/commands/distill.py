@@ -96,8 +96,8 @@ def command(
         max_per_task=recipe.max_per_task,
         seed=running.seed,
     )
-    training = Training("distill", load_tokenizer(student), rules, recipe, running, teacher or "")
     records = refuse_eval(streams.read(paths, Task, Rollout), allow=running.allow_eval)
+    training = Training("distill", load_tokenizer(student), rules, recipe, running, teacher or "")
     checkpoint = training.fine_tune(roller.of(records), student, save, "distill", Tally())
     keep_checkpoint(checkpoint, save)
     return write_checkpoint("distill", checkpoint, sink, quiet=running.quiet)

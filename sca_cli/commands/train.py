@@ -198,8 +198,8 @@ def command(
         seed=running.seed,
     )
     prompt = "" if choosing.on == "rollouts" else roller.prompts.fingerprint(*ATTEMPT)
-    training = Training("train", load_tokenizer(weights), rules, recipe, running, model or "", prompt)
     records = refuse_eval(streams.read(paths, Task, Rollout), allow=running.allow_eval)
+    training = Training("train", load_tokenizer(weights), rules, recipe, running, model or "", prompt)
     tally = Tally()
     if choosing.on == "rollouts":
         checkpoint = training.fine_tune(roller.of(records), weights, save, str(choosing.algo), tally)

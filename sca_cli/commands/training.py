@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -71,21 +72,25 @@ class Running:
 
 
 def refuse_eval(records: Iterable[Task | Rollout], *, allow: bool) -> Iterator[Task | Rollout]:
-    """Pass records through, but not those of held-out tasks.
+    """Pass records through, but not those of held-out tasks; the first is looked at now, before weights are loaded.
 
     Raises:
         RecordError: a record's task is marked `eval`, and that is not allowed.
     """
-    for record in records:
-        task = record.task if isinstance(record, Rollout) else record
-        if task.split == "eval":
-            if not allow:
-                raise RecordError(
-                    f"task {task.id} is held out for evaluation",
-                    "training on it makes every later score worthless; --allow-eval does it all the same",
-                )
-            task.split = "train"
-        yield record
+    passed = (_trainable(record, allow=allow) for record in records)
+    return chain(list(islice(passed, 1)), passed)
+
+
+def _trainable(record: Task | Rollout, *, allow: bool) -> Task | Rollout:
+    task = record.task if isinstance(record, Rollout) else record
+    if task.split == "eval":
+        if not allow:
+            raise RecordError(
+                f"task {task.id} is held out for evaluation",
+                "training on it makes every later score worthless; --allow-eval does it all the same",
+            )
+        task.split = "train"
+    return record
 
 
 @dataclass(frozen=True, slots=True)

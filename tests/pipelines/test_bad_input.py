@@ -243,7 +243,7 @@ def test_a_suite_that_nobody_knows_is_called_one(sca, script) -> None:
 def test_training_names_a_model_directory_that_is_not_there(sca) -> None:
     """A path is not taken for a hub's name."""
     pytest.importorskip("transformers", reason="the train extra is not installed")
-    ended = sca("train", "--model", "transformers:/nowhere/x", "--save", "out", stdin=GOOD[0])
+    ended = sca("train", "--model", "transformers:/nowhere/x", "--save", "out", stdin=b"")
     assert ended.returncode == 4
     assert ended.stderr.startswith(b"sca train: no such model directory: '/nowhere/x'\nhint: "), ended.stderr
 
@@ -256,15 +256,13 @@ def test_tasks_and_rollouts_are_not_mixed(sca, script) -> None:
     assert b"tasks and rollouts are mixed" in ended.stderr
 
 
-def test_held_out_tasks_are_not_trained_on(sca, tmp_path: Path) -> None:
-    """`train` refuses a task marked `eval`, before any work and with the way out."""
+@pytest.mark.parametrize(
+    "verb", [["train", "--model", "scripted:none", "--base"], ["distill", "--teacher", "scripted:none", "--student"]]
+)
+def test_held_out_tasks_are_not_trained_on(sca, verb: list[str]) -> None:
+    """A task marked `eval` is refused, before any work, even that of finding the weights, and with the way out."""
     pytest.importorskip("torch", reason="the train extra is not installed")
-    from tiny_model import save_tokenizer
-
-    base = tmp_path / "base"
-    base.mkdir()
-    save_tokenizer(base)
-    ended = sca("train", "--base", base, "--model", "scripted:none", "--save", "out", stdin=GOOD[0])
+    ended = sca(*verb, "/nowhere/x", "--save", "out", stdin=GOOD[0])
     assert ended.returncode == 3, ended.stderr
     assert b"held out for evaluation" in ended.stderr
     assert b"--allow-eval" in ended.stderr
