@@ -53,6 +53,26 @@ def test_tools_are_described_from_their_schemas(opened: Sandbox) -> None:
     )
 
 
+def test_a_server_that_a_package_provides(opened: Sandbox) -> None:
+    """One that others wrote: its schemas, hints, results and errors; a check may call what it hints to be read-only."""
+    pytest.importorskip("mcp_server_time", reason="needs the development tools")
+    clock = spec(f"{sys.executable} -m mcp_server_time --local-timezone Etc/UTC")
+    tools = {tool.name: tool for tool in opened.describe(clock).tools}
+    wanted = "convert_time(source_timezone: str, time: str, target_timezone: str)"
+    assert tools["convert_time"].signature.startswith(wanted)
+    assert {name for name, tool in tools.items() if not tool.writes} == {"convert_time", "get_current_time"}
+    with opened.session(clock, 0) as session:
+        run = session.run(
+            "import json\nfound = convert_time('Asia/Tokyo', '09:00', 'Etc/UTC')\n"
+            "final_answer(found if isinstance(found, dict) else json.loads(found))"
+        )
+        assert run.ok and run.answer["time_difference"] == "-9.0h", run
+        assert "Invalid timezone" in session.call("get_current_time", ("Mars/Olympus",)).error
+        again = "str(convert_time('Asia/Tokyo', '09:00', 'Etc/UTC'))"
+        check = f"def evaluate(answer):\n    return answer['time_difference'] in {again}"
+        assert session.evaluate(check).outcome == "pass"
+
+
 def test_a_session_is_a_server_of_its_own_with_its_seed(opened: Sandbox) -> None:
     """State lives as long as the session, from its seed; a program and its check talk to the same server."""
     with opened.session(TILL, 5) as one, opened.session(TILL, 6) as other:
