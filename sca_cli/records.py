@@ -426,7 +426,7 @@ _CONTENT: dict[type[Record], tuple[str, ...]] = {
     Task: ("env", "seed", "instruction", "evaluate", "solution", "failure_cases"),
     Rollout: ("sample", "messages", "answer"),
     Checkpoint: ("path", "base_model", "algorithm", "data"),
-    Score: ("model", "tasks", "samples", "pass_at", "against"),
+    Score: (*(name for name in Score.__struct_fields__ if name not in Record.__struct_fields__), "extra"),
 }
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -434,7 +434,10 @@ _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
 
 def content_id(record: Record) -> str:
-    """Return the record's id: 16 hex digits of a hash over what it says, not over who made it or what was found."""
+    """Return the record's id: 16 hex digits of a hash over what it says, not over who made it or what was found.
+
+    What was found is all that a score says: of what, by which checker, is in `extra`.
+    """
     content: list[Any] = [getattr(record, name) for name in _CONTENT[type(record)]]
     if isinstance(record, Rollout):
         content.append(record.task.id)

@@ -18,11 +18,13 @@ from typing import Any
 
 from sca_calculation.arithmetic import calculate
 
-from sca_cli import Environment, MissingError, PluginError, Tool
+from sca_cli import Environment, MissingError, PluginError, RecordError, Tool
 from sca_suites import m3_checkers
+from sca_suites.faults import absent, reading
 from sca_suites.loading import carrying_out, chosen, evaluates_code, fingerprint, first_line
 
 PACKAGE = "_m3tooleval_tasks"
+SOURCE = "a whole checkout of github.com/xingyaoww/code-act"
 CHECKERS = ("m3-exact", "tolerant")
 _PLACES = ("scripts/eval/m3tooleval/tasks", "tasks", ".")
 _STAND_INS = ("tqdm", "IPython", "IPython.core", "IPython.core.interactiveshell", "IPython.utils", "IPython.utils.io")
@@ -52,7 +54,7 @@ class M3ToolEval(Environment):
         oracle: str = "no",
         listing: str = "",
     ) -> None:
-        folder = _folder(path)
+        self._folder = folder = _folder(path)
         chosen("checker", checker, CHECKERS)
         chosen("oracle", oracle, ("yes", "no"))
         self._tasks = _loaded(folder)
@@ -71,19 +73,30 @@ class M3ToolEval(Environment):
         else:
             chosen("family", family, known)
             self._given = next(task.given_tools for task in self._tasks if _family(task) == family)
+        self._family = family
         self.reset(0)
 
     def reset(self, seed: int) -> None:  # noqa: ARG002  the benchmark has one state
         """Make the tools afresh where they hold a state; a task's own reset would go on with the old ones."""
-        self._theirs = self._given() if callable(self._given) else self._given
+        with reading(PACKAGE, self._folder, SOURCE, self._folder):
+            self._theirs = self._given() if callable(self._given) else self._given
 
     def state(self) -> Any:
         """Return the tasks, or nothing."""
         return self._listing or {}
 
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
-        """Return the family's tools."""
-        return {name: self._tool(name, their) for name, their in self._theirs.items()}
+        """Return the family's tools.
+
+        Raises:
+            PluginError: a tool's signature cannot be read.
+            RecordError: they are no tools.
+        """
+        try:
+            return {name: self._tool(name, their) for name, their in self._theirs.items()}
+        except (AttributeError, TypeError) as error:
+            where = f"{self._folder}: the tools of family '{self._family}'"
+            raise RecordError(f"{where} cannot be read: {first_line(error)}") from None
 
     def _tool(self, name: str, their: Any) -> tuple[Tool, Callable[..., Any]]:
         signature, annotations = _signature(their)
@@ -139,24 +152,35 @@ def _loaded(folder: Path) -> list[Any]:
     """Import the package and return its tasks, each with the tools it was given as `given_tools`.
 
     Raises:
-        PluginError: it cannot be imported, or has another layout.
+        MissingError, PluginError, RecordError: as `reading`; or it has another layout.
     """
-    absent = {root for root in ("tqdm", "IPython") if root not in sys.modules and not importlib.util.find_spec(root)}
-    sys.modules.update({name: _StandIn(name) for name in _STAND_INS if name.partition(".")[0] in absent})
+    for name in ("__init__.py", "base.py"):
+        if not (folder / name).is_file():
+            raise absent(folder / name, SOURCE)
+    lacking = {root for root in ("tqdm", "IPython") if root not in sys.modules and not importlib.util.find_spec(root)}
+    sys.modules.update({name: _StandIn(name) for name in _STAND_INS if name.partition(".")[0] in lacking})
     spec = importlib.util.spec_from_file_location(
         PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
-    try:
-        if spec is None or spec.loader is None:
-            raise ImportError("no loader")
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{folder} is no package")
+    with reading(PACKAGE, folder, SOURCE, folder):
         package = importlib.util.module_from_spec(spec)
         sys.modules[PACKAGE] = package
         base = importlib.import_module(f"{PACKAGE}.base")
+        if "Task" not in vars(base):
+            raise RecordError(f"{base.__file__} has no Task")
         _remember_tools(base.Task)
         spec.loader.exec_module(package)
-        return [task for tasks, _ in base.task_iterators for task in tasks]
-    except Exception as error:  # noqa: BLE001  foreign code may fail in any way
-        raise PluginError(f"{folder} cannot be loaded: {first_line(error)}") from None
+    try:
+        tasks = [task for tasks, _ in base.task_iterators for task in tasks]
+        if not all(isinstance(task, base.Task) for task in tasks):
+            raise TypeError(f"{next(task for task in tasks if not isinstance(task, base.Task))!r:.60} is no Task")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RecordError(
+            f"{base.__file__}: task_iterators should hold pairs of tasks and their number: {first_line(error)}"
+        ) from None
+    return tasks
 
 
 class _StandIn(types.ModuleType):

@@ -6,16 +6,18 @@ Not covered: telecom, whose tasks begin in states of their own and whose user ca
 import importlib
 import importlib.metadata
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from sca_cli import Environment, MissingError, PluginError, Tool, UsageError
+from sca_cli import Environment, MissingError, PluginError, Tool
+from sca_suites.faults import reading
 from sca_suites.loading import (
     RECORDS,
     carrying_out,
     chosen,
     evaluates_code,
-    first_line,
     rounded_arithmetic,
     tool_from_schema,
 )
@@ -47,9 +49,14 @@ class Tau2(Environment):
         self.policy = "" if self._listing else str(self._theirs.policy)
 
     def reset(self, seed: int) -> None:  # noqa: ARG002  the benchmark has one state
-        """Load the database, unless it is as it was loaded."""
+        """Load the database, unless it is as it was loaded.
+
+        Raises:
+            MissingError, RecordError: as `reading`.
+        """
         if not self._fresh:
-            self._theirs = self._module.get_environment()
+            with self._reading("db.json"):
+                self._theirs = self._module.get_environment()
             self._fresh = True
 
     def state(self) -> Any:
@@ -71,20 +78,24 @@ class Tau2(Environment):
         self._fresh = self._fresh and not tool.writes
         return _plain(self._theirs.use_tool(tool.name, **arguments))
 
+    def _reading(self, name: str) -> AbstractContextManager[None]:
+        package = Path(self._module.__file__).parents[2]
+        place = _imported("tau2.utils.utils").DATA_DIR / "tau2" / "domains" / self._domain
+        return reading("tau2", package, f"'pip install --no-deps --force-reinstall {PACKAGE}'", place / name)
+
     def _listed(self, split: str) -> dict[str, Any]:
         """Return the tasks as plain data.
 
         Raises:
             UsageError: no such split.
-            PluginError: they cannot be read.
+            PluginError: a task is not supported.
+            MissingError, RecordError: as `reading`.
         """
-        try:
-            chosen("split", split, tuple(self._module.get_tasks_split()))
+        with self._reading("split_tasks.json"):
+            splits = dict(self._module.get_tasks_split())
+            set(splits[chosen("split", split, tuple(splits))])  # they go on with whatever it is
+        with self._reading("tasks.json"):
             tasks = [_spec(task, self._domain) for task in self._module.get_tasks(split)]
-        except UsageError:
-            raise
-        except Exception as error:  # noqa: BLE001  foreign code may fail in any way
-            raise PluginError(f"the tasks cannot be read: {first_line(error)}") from None
         version = importlib.metadata.version(PACKAGE)
         return {
             "data": f"{PACKAGE} {version}, {self._domain}, split {split}",

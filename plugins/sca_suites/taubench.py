@@ -9,11 +9,15 @@ import json
 import sys
 import types
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca_cli import Environment, MissingError, PluginError, Tool, ToolError
+from sca_retail.tables import Each, misfit
+
+from sca_cli import Environment, MissingError, RecordError, Tool, ToolError
+from sca_suites.faults import absent, reading
 from sca_suites.loading import (
     RECORDS,
     carrying_out,
@@ -25,7 +29,10 @@ from sca_suites.loading import (
     tool_from_schema,
 )
 
+SOURCE = "a whole checkout of github.com/sierra-research/tau-bench"
 SPLITS = {"retail": ("test", "train", "dev"), "airline": ("test",)}
+_PACKAGES = ("data", "tools")
+"""Modules of a domain that are directories."""
 _READING = ("get_", "find_", "list_", "search_", "calculate", "think", "transfer_")
 """How the names of tools begin that change nothing; the benchmark does not mark them."""
 
@@ -44,7 +51,8 @@ class TauBench(Environment):
 
     def __init__(self, path: str = "", domain: str = "retail", split: str = "test", listing: str = "") -> None:
         self._name = f"tau_bench.envs.{chosen('domain', domain, tuple(SPLITS))}"
-        folder = _folder(path)
+        self._domain = domain
+        self._folder = folder = _folder(path)
         _place_packages(folder)
         self._listing: dict[str, Any] | None = None
         if listing == "yes":
@@ -55,15 +63,27 @@ class TauBench(Environment):
                 "records": RECORDS[domain],
                 "tasks": self._specs(chosen("split", split, SPLITS[domain]), options),
             }
-        self.policy = "" if self._listing else str(self._import("wiki").WIKI)
-        self._theirs = {} if self._listing else _by_name(self._import("tools").ALL_TOOLS)
+        self.policy = "" if self._listing else str(self._value("wiki", ("WIKI",), str, "a text"))
+        self._theirs = {} if self._listing else self._tools_by_name()
         self._fresh = False
         self.reset(0)
 
     def reset(self, seed: int) -> None:  # noqa: ARG002  the benchmark has one state
-        """Load the database, unless it is as it was loaded."""
+        """Load the database, unless it is as it was loaded.
+
+        Raises:
+            MissingError, PluginError, RecordError: as `reading`.
+        """
         if not self._fresh:
-            self._data = self._import("data").load_data()
+            load = self._value("data", ("load_data",), Callable, "a function")
+            with self._reading():
+                self._data = load()
+            if not isinstance(self._data, dict):
+                raise RecordError(f"{self._file('data')}: load_data should return tables by name")
+            for name in RECORDS[self._domain]:
+                file = self._place("data") / f"{name}.json"
+                if wrong := misfit(self._data, {name: Each({})}, ""):
+                    raise RecordError(f"{file}: {wrong}") if file.exists() else absent(file, SOURCE)
             self._fresh = True
 
     def state(self) -> Any:
@@ -88,31 +108,52 @@ class TauBench(Environment):
             raise ToolError(text.removeprefix("Error:").strip())
         return _decoded(text)
 
-    def _import(self, name: str) -> Any:
-        """Import a module of the domain.
+    def _place(self, *names: str) -> Path:
+        return self._folder.joinpath("envs", self._domain, *names)
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return reading("tau_bench", self._folder, SOURCE, self._place())
+
+    def _file(self, module: str) -> Path:
+        return self._place(module, "__init__.py") if module in _PACKAGES else self._place(f"{module}.py")
+
+    def _value(self, module: str, names: tuple[str, ...], kind: Any, words: str) -> Any:
+        """Import a module of the domain and return what it defines under the first of some names.
+
+        Args:
+            module: its name.
+            names: of which it must have one.
+            kind: what the value has to be an instance of; `words` says it.
 
         Raises:
-            MissingError: a package is absent.
-            PluginError: it cannot be imported.
+            MissingError, PluginError, RecordError: as `reading`; or it defines none of them, or something else.
         """
+        file = self._file(module)
+        if not file.is_file():
+            raise absent(file, SOURCE)
+        with self._reading():
+            found = vars(importlib.import_module(f"{self._name}.{module}"))
+        name = next((name for name in names if name in found), None)
+        if name is None:
+            raise RecordError(f"{file} has no {' or '.join(names)}")
+        if not isinstance(found[name], kind):
+            raise RecordError(f"{file}: {name} should be {words}, not {found[name]!r:.60}")
+        return found[name]
+
+    def _tools_by_name(self) -> dict[str, Any]:
+        classes = self._value("tools", ("ALL_TOOLS",), list | tuple, "a list of tools")
         try:
-            return importlib.import_module(f"{self._name}.{name}")
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("tau_bench"):
-                raise PluginError(f"this checkout of tau-bench has no {error.name}") from None
-            raise MissingError(f"tau-bench needs the package '{error.name}'", f"pip install {error.name}") from None
-        except Exception as error:  # noqa: BLE001  foreign code may fail in any way
-            raise PluginError(f"{self._name}.{name} cannot be loaded: {first_line(error)}") from None
+            return {their.get_info()["function"]["name"]: their for their in classes}
+        except (AttributeError, KeyError, TypeError) as error:
+            raise RecordError(f"{self._file('tools')}: the tools cannot be read: {first_line(error)}") from None
 
     def _specs(self, split: str, options: dict[str, str]) -> list[dict[str, Any]]:
-        return [_spec(str(place), task, options) for place, task in enumerate(self._tasks(split))]
-
-    def _tasks(self, split: str) -> list[Any]:
-        found = vars(self._import(f"tasks_{split}"))
-        for name in (f"TASKS_{split.upper()}", "TASKS"):
-            if name in found:
-                return list(found[name])
-        raise PluginError(f"{self._name}.tasks_{split} has no TASKS")
+        module = f"tasks_{split}"
+        tasks = self._value(module, (module.upper(), "TASKS"), list | tuple, "a list of tasks")
+        try:
+            return [_spec(str(place), task, options) for place, task in enumerate(tasks)]
+        except (AttributeError, TypeError, ValueError) as error:
+            raise RecordError(f"{self._file(module)}: a task cannot be read: {first_line(error)}") from None
 
 
 def _folder(path: str) -> Path:
@@ -136,25 +177,15 @@ def _place_packages(folder: Path) -> None:
         sys.modules[name] = package
 
 
-def _by_name(classes: list[Any]) -> dict[str, Any]:
-    try:
-        return {their.get_info()["function"]["name"]: their for their in classes}
-    except (AttributeError, KeyError, TypeError) as error:
-        raise PluginError(f"the tools cannot be read: {first_line(error)}") from None
-
-
 def _spec(name: str, task: Any, options: dict[str, str]) -> dict[str, Any]:
-    try:
-        actions = [{"name": action.name, "arguments": dict(action.kwargs)} for action in task.actions]
-        return {
-            "name": name,
-            "instruction": task.instruction,
-            "options": options,
-            "actions": [action for action in actions if action["name"] != "respond"],
-            "outputs": list(task.outputs),
-        }
-    except (AttributeError, TypeError) as error:
-        raise PluginError(f"a task cannot be read: {first_line(error)}") from None
+    actions = [{"name": action.name, "arguments": dict(action.kwargs)} for action in task.actions]
+    return {
+        "name": name,
+        "instruction": task.instruction,
+        "options": options,
+        "actions": [action for action in actions if action["name"] != "respond"],
+        "outputs": list(task.outputs),
+    }
 
 
 def _decoded(text: Any) -> Any:

@@ -129,8 +129,8 @@ def table(scores: Sequence[Score]) -> str:
         rows += [
             (f"Pass@1, {calls} call{'' if calls == '1' else 's'}", value) for calls, value in score.by_calls.items()
         ]
-        by_env = score.by_env.items() if len(score.by_env) > 1 else []
-        rows += [(_shortened("Pass@1, ", name), value) for name, value in by_env]
+        if len(score.by_env) > 1:
+            rows += zip(_told_apart("Pass@1, ", list(score.by_env)), score.by_env.values(), strict=True)
         if score.difference:
             rows.append((f"minus {score.against}", score.difference))
         lines += map(_row, rows)
@@ -140,6 +140,19 @@ def table(scores: Sequence[Score]) -> str:
             lines.append(f"  {'invalid attempts, in no estimate':<{_WIDTH}} {score.invalid:6d}")
         lines += _overlap_lines(score.overlap, score.against) if score.overlap else []
     return "\n".join(lines)
+
+
+def _told_apart(what: str, envs: Sequence[str]) -> list[str]:
+    """Return names that differ: without the options that all environments of a name have, in full where cut alike."""
+    options = {env: env.partition(":")[2].split(",") for env in envs}
+    names = {env: env.partition(":")[0] for env in envs}
+    brief = []
+    for env in envs:
+        others = [options[other] for other in envs if other != env and names[other] == names[env]]
+        own = [option for option in options[env] if not others or not all(option in other for other in others)]
+        brief.append(":".join(filter(None, (names[env], ",".join(own)))))
+    cut = [_shortened(what, name) for name in brief]
+    return [name if cut.count(name) == 1 else f"{what}{env}" for name, env in zip(cut, brief, strict=True)]
 
 
 def _shortened(what: str, env: str) -> str:

@@ -81,7 +81,7 @@ def rejected(exploration: Exploration, method: str, reason: str, reply: str) -> 
         method=method,
         instruction="",
         evaluate="",
-        parents=[exploration.id],
+        parents=[exploration.id] if exploration.id else [],
         error=ErrorNote(boundary="task", message=reason),
         extra={"reply": reply},
     )

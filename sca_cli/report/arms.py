@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
-from sca_cli.records import Interval, Score
+import msgspec
+
+from sca_cli.records import Interval, Score, content_id
 from sca_cli.report.gather import Gathered
 from sca_cli.report.markup import NOTHING, cell, estimate, share, text
 from sca_cli.report.places import Place
@@ -62,9 +64,10 @@ def arms(gathered: Gathered) -> list[Arm]:
     for place, score in sorted(gathered.scores, key=lambda pair: order(pair[0])):
         named = _name(place, alone=len(stems[place.arm] - {"before"}) == 1)
         base = not score.against and (score.model in compared or named == "before")
-        if base and (place.seed, score.id) in baselines:
+        measured = place.seed, content_id(msgspec.structs.replace(score, overlap=None))  # each arm has an --against
+        if base and measured in baselines:
             continue  # the same measurement, kept beside each arm that is compared with it
-        baselines |= {(place.seed, score.id)} if base else set()
+        baselines |= {measured} if base else set()
         tone: Literal["base", "main", "other"] = "base" if base else "other" if place.arm else "main"
         name = named if named == "before" or not base else "baseline"
         number_of_round = None if base else place.round

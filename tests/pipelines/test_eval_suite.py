@@ -116,9 +116,10 @@ def broken(tmp_path: Path, name: str, text: str) -> Path:
 @pytest.mark.parametrize(
     ("name", "text", "code", "said"),
     [
-        ("tasks_test.py", "TASKS_TEST = [1", 4, "tasks_test cannot be loaded: SyntaxError"),
-        ("tasks_test.py", "TASKS_TEST = [1]", 4, "a task cannot be read"),
-        ("tasks_test.py", "", 4, "has no TASKS"),
+        ("tasks_test.py", "TASKS_TEST = [1", 3, "retail/tasks_test.py:1: SyntaxError"),
+        ("tasks_test.py", "TASKS_TEST = [1]", 3, "retail/tasks_test.py: a task cannot be read"),
+        ("tasks_test.py", "TASKS = 5", 3, "retail/tasks_test.py: TASKS should be a list of tasks, not 5"),
+        ("tasks_test.py", "", 3, "has no TASKS"),
         ("tasks_test.py", "import nothing_of_the_kind", 4, "needs the package 'nothing_of_the_kind'"),
         (
             "tasks_test.py",
@@ -132,8 +133,15 @@ def broken(tmp_path: Path, name: str, text: str) -> Path:
             3,
             "the tasks cannot be read: Expected `str`",
         ),
-        ("tools/__init__.py", "ALL_TOOLS = [3]", 4, "the tools cannot be read"),
-        ("data/__init__.py", "def load_data():\n    return 1 / 0", 4, "division by zero"),
+        ("tools/__init__.py", "ALL_TOOLS = [3]", 3, "tools/__init__.py: the tools cannot be read"),
+        (
+            "data/__init__.py",
+            "def load_data():\n    return 1 / 0",
+            4,
+            "data/__init__.py:2: ZeroDivisionError: division by zero",
+        ),
+        ("data/orders.json", "{\n}}", 3, "retail/data/orders.json:2: not JSON: Extra data"),
+        ("data/users.json", '{"ida_1": 5}', 3, "retail/data/users.json: users.ida_1 is not an object"),
     ],
 )
 def test_a_broken_checkout_is_one_clear_line(sca, tmp_path: Path, name: str, text: str, code: int, said: str) -> None:
@@ -143,6 +151,33 @@ def test_a_broken_checkout_is_one_clear_line(sca, tmp_path: Path, name: str, tex
     assert (ended.returncode, ended.stdout) == (code, b""), lines
     assert said in lines[0]
     assert len(lines) <= 2
+
+
+@pytest.mark.parametrize("name", ["orders", "users"])
+def test_a_data_file_that_is_missing_is_named(sca, tmp_path: Path, name: str) -> None:
+    """A table without its file was a traceback (KeyError); it is exit code 4, the file and where one gets it."""
+    copy = broken(tmp_path, "data/orders.json", "{}")
+    (copy / f"tau_bench/envs/retail/data/{name}.json").unlink()
+    ended = sca("eval", "--suite", f"taubench:{copy}", "--gold")
+    lines = ended.stderr.decode().splitlines()
+    assert (ended.returncode, ended.stdout, len(lines)) == (4, b"", 2), lines
+    assert lines[0].endswith(f"/tau_bench/envs/retail/data/{name}.json is missing")
+    assert lines[1] == "hint: a whole checkout of github.com/sierra-research/tau-bench has it"
+
+
+@pytest.mark.parametrize(
+    "suites",
+    [
+        (f"m3tooleval:{CODE_ACT}", f"m3tooleval:{CODE_ACT},checker=tolerant,oracle=yes"),
+        (f"taubench:{TAU_BENCH},domain=airline", f"taubench:{TAU_BENCH},split=dev"),
+    ],
+)
+def test_scores_of_other_suites_have_other_ids(sca, suites: tuple[str, str]) -> None:
+    """What was measured, and by which checker, is part of a score's id: equal shares do not make equal scores."""
+    found = [scores(sca("eval", "--suite", suite, "--gold").stdout)[0] for suite in suites]
+    assert found[0]["pass_at"] == found[1]["pass_at"]
+    assert found[0]["id"] != found[1]["id"]
+    assert found[0] == scores(sca("eval", "--suite", suites[0], "--gold").stdout)[0]
 
 
 @pytest.mark.parametrize(

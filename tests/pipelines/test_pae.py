@@ -90,6 +90,7 @@ def test_a_proposed_task_says_that_it_is_unverified(shell) -> None:
         assert task.parents == []
     assert len({task.seed for task in made}) == len(made)
     assert "unparsable: 0 <instruction> instead of one" in ended.stderr
+    assert [task.parents for task in tasks_in(shell("cat no.jsonl").stdout)] == [[]] * int(rejected)
 
 
 def test_the_proposer_reads_the_documentation_and_the_first_observation_alone(shell, script) -> None:

@@ -154,8 +154,13 @@ def test_every_kind_is_tried() -> None:
 
 @pytest.mark.parametrize("record", full_records(), ids=lambda record: type(record).__name__)
 def test_id_does_not_depend_on_who_made_it_or_what_was_found(record: Record) -> None:
-    """Dropping made_by, parents, error, extra, usage, verdict, outcome and metrics leaves the id as it is."""
-    fields: dict[str, Any] = {"made_by": None, "parents": [], "error": None, "extra": {}}
+    """Dropping made_by, parents, error, extra, usage, verdict, outcome and metrics leaves the id as it is.
+
+    Of a score, which is what was found, only who made it is left out.
+    """
+    fields: dict[str, Any] = {"made_by": None, "parents": [], "error": None}
+    if not isinstance(record, Score):
+        fields |= {"extra": {}}
     if isinstance(record, Exploration | Task):
         fields |= {"usage": None}
     if isinstance(record, Task):
@@ -187,6 +192,31 @@ def test_id_does_not_depend_on_who_made_it_or_what_was_found(record: Record) -> 
 def test_id_depends_on_what_a_task_says(change: dict[str, object]) -> None:
     """Another instruction, check, solution, failure case, seed or environment is another task."""
     assert content_id(msgspec.structs.replace(full_task(), **change)) != content_id(full_task())
+
+
+@pytest.mark.parametrize("name", [name for name in Score.__struct_fields__ if name not in Record.__struct_fields__])
+def test_id_depends_on_all_that_a_score_says(name: str) -> None:
+    """Scores that differ in one field, or in what `extra` tells of the suite, are different scores."""
+    score = next(record for record in full_records() if isinstance(record, Score))
+    kinds = {field.name: field for field in msgspec.structs.fields(Score)}
+    empty = {"model": "", "tasks": 0, "samples": 0}.get(name, kinds[name].default)
+    empty = kinds[name].default_factory() if empty is msgspec.NODEFAULT else empty
+    assert content_id(msgspec.structs.replace(score, **{name: empty})) != content_id(score)
+    assert content_id(msgspec.structs.replace(score, extra={"suite": "other"})) != content_id(score)
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [
+        (Task, "5e0e3d5ac3189081"),
+        (Exploration, "61922d13d6873de4"),
+        (Rollout, "c38aac79d236faa1"),
+        (Checkpoint, "bcd27cde6ac20de9"),
+    ],
+)
+def test_ids_of_other_records_stay(kind: type[Record], known: str) -> None:
+    """Ids stand in files that were shipped: those of all but scores are as they were."""
+    assert content_id(next(record for record in full_records() if type(record) is kind)) == known
 
 
 def test_id_of_environment_options_does_not_depend_on_their_order() -> None:

@@ -364,6 +364,17 @@ def test_controls_stand_beside_the_main_arm_and_seeds_beside_their_mean() -> Non
     ]  # fmt: skip
 
 
+def test_a_baseline_held_against_what_each_arm_trained_on_counts_once() -> None:
+    """One measurement with another `overlap` in each arm, and so another id, is one baseline."""
+    found = Gathered(0)
+    for arm, trained in (("", 1), ("controls/x", 2)):
+        none = SharedTasks(tasks=0)
+        base = score("base", 0.2)
+        base.overlap = Overlap(trained=trained, same=0, instruction=none, program=none, either=none, calls=none)
+        found.add([sealed(base), score(f"trained-{trained}", 0.4, "base")], Place(arm, 0, None, "score"))
+    assert [arm.label for arm in arms(found)] == ["baseline", "main", "controls/x"]
+
+
 def test_scores_of_one_place_are_told_apart() -> None:
     """By the names of their files, and by their models where one file holds several that nobody compared."""
     found = Gathered(0)

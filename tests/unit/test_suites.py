@@ -1,15 +1,18 @@
-"""Suites: checkers, foreign tools made into ours, checks made from states, and worlds of two small checkouts."""
+"""Suites: checkers, foreign tools made into ours, checks made from states, worlds of two small checkouts, faults."""
 
 import functools
 import inspect
-from collections.abc import Iterator
+import json
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sca_suites import loading, m3_checkers
+from sca_suites import faults, loading, m3_checkers, tau2
 
-from sca_cli import Environment, PluginError, Tool, ToolError, errors
+from sca_cli import Environment, MissingError, PluginError, RecordError, Tool, ToolError, errors
 from sca_cli.agent import Episode
 from sca_cli.fanout import Fanout
 from sca_cli.records import EnvSpec, Message, Observation, sealed
@@ -334,6 +337,160 @@ def test_each_session_begins_at_the_start(worlds) -> None:
     for _ in range(2):
         with sandbox.session(retail, 0) as session:
             assert not session.call("cancel_pending_order", ["#A1", "no longer needed"]).error
+
+
+RETAIL, AIRLINE, M3 = "tau_bench/envs/retail", "tau_bench/envs/airline", "scripts/eval/m3tooleval/tasks"
+
+
+def refused(worlds: tuple[Sandbox, Fanout], tmp_path: Path, text: str, name: str, content: str | None) -> str:
+    """Open a copy of a checkout with one file replaced or removed; return the kind of error and what it says."""
+    suite, _, options = text.partition(",")
+    copy = tmp_path / "copy"
+    shutil.copytree(TAU_BENCH if suite == "taubench" else CODE_ACT, copy)
+    if content is None:
+        (copy / name).unlink()
+    else:
+        (copy / name).write_text(content)
+    with pytest.raises(errors.ScaError) as raised:
+        opened(worlds, f"{suite}:{copy},{options}" if options else f"{suite}:{copy}")
+    assert str(copy / name) in raised.value.message
+    assert ("a whole checkout of" in raised.value.hint) == (content is None)
+    return f"{type(raised.value).__name__}{raised.value.message.partition(name)[2]}"
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("taubench,domain=airline", f"{AIRLINE}/data/reservations.json"),
+        ("taubench,domain=airline", f"{AIRLINE}/data/__init__.py"),
+        ("taubench,split=dev", f"{RETAIL}/tasks_dev.py"),
+        ("taubench", f"{RETAIL}/wiki.md"),
+        ("taubench", f"{RETAIL}/tools/__init__.py"),
+        ("taubench", "tau_bench/types.py"),
+        ("m3tooleval", f"{M3}/__init__.py"),
+        ("m3tooleval", f"{M3}/impl/kitchen.py"),
+        ("m3tooleval", f"{M3}/impl/signposts/roads.json"),
+    ],
+)
+def test_a_file_that_a_checkout_lacks_is_named(worlds, tmp_path: Path, text: str, name: str) -> None:
+    """Code or data, of any domain and split: what is absent is something missing, with where one gets it."""
+    assert refused(worlds, tmp_path, text, name, None) == "MissingError is missing"
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("text", "name", "content", "said"),
+    [
+        ("taubench,domain=airline", f"{AIRLINE}/data/users.json", "{\n", ":2: not JSON"),
+        ("taubench,domain=airline", f"{AIRLINE}/data/users.json", "[5]", ": users is not an object"),
+        (
+            "taubench,domain=airline",
+            f"{AIRLINE}/tasks_test.py",
+            "TASKS = 5",
+            ": TASKS should be a list of tasks, not 5",
+        ),
+        ("taubench,split=train", f"{RETAIL}/tasks_train.py", "\ndef (", ":2: SyntaxError"),
+        ("taubench,split=dev", f"{RETAIL}/tasks_dev.py", "TASKS_DEV = [5]", ": a task cannot be read: AttributeError"),
+        ("taubench", f"{RETAIL}/wiki.py", "WIKI = 5", ": WIKI should be a text, not 5"),
+        ("taubench", f"{RETAIL}/data/__init__.py", "def load_data(): return 5", ": load_data should return tables"),
+        ("taubench", "tau_bench/types.py", "", " has no Action"),
+        ("m3tooleval", f"{M3}/impl/signposts/roads.json", '{"inn": \n', ":2: not JSON"),
+        ("m3tooleval", f"{M3}/impl/kitchen.py", "def (", ":1: SyntaxError"),
+        ("m3tooleval", f"{M3}/base.py", "", " has no Task"),
+    ],
+)
+def test_a_broken_file_of_a_checkout_is_named(
+    worlds, tmp_path: Path, text: str, name: str, content: str, said: str
+) -> None:
+    """No JSON, no Python or other values than there should be: bad data, with the file and the line."""
+    assert refused(worlds, tmp_path, text, name, content).startswith(f"RecordError{said}")
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("registered", ["5", "([5], 1)"])
+def test_what_is_registered_has_to_be_tasks(worlds, tmp_path: Path, registered: str) -> None:
+    """Something else among M3ToolEval's tasks is told with the file that keeps them."""
+    source = (CODE_ACT / M3 / "base.py").read_text().replace("task_iterators = []", f"task_iterators = [{registered}]")
+    said = refused(worlds, tmp_path, "m3tooleval", f"{M3}/base.py", source)
+    assert said.startswith("RecordError: task_iterators should hold pairs of tasks")
+
+
+@pytest.mark.sandbox
+def test_what_a_family_gives_has_to_be_tools(worlds, tmp_path: Path) -> None:
+    """Something else than tools is told with the family that gives it."""
+    shutil.copytree(CODE_ACT, tmp_path / "copy")
+    module = tmp_path / "copy" / M3 / "impl/signposts/__init__.py"
+    module.write_text(module.read_text().replace('"signposts/east", create_tools', '"signposts/east", {"go": 5}'))
+    env = EnvSpec(name="m3tooleval", options={"path": str(tmp_path / "copy"), "family": "signposts"})
+    with pytest.raises(RecordError, match="the tools of family 'signposts' cannot be read"):
+        worlds[0].describe(env)
+
+
+def test_code_of_a_checkout_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
+    """What is no fault of the data is the code's, at the last line of the checkout; other files are found out."""
+    (tmp_path / "good.json").write_text("{}")
+
+    def failing(fault: Callable[[], Any]) -> errors.ScaError:
+        with pytest.raises(errors.ScaError) as raised, faults.reading("theirs", tmp_path, "the shop", tmp_path):
+            fault()
+        return raised.value
+
+    code = compile("\n\nx = 1 / 0", str(tmp_path / "code.py"), "exec")
+    failed = failing(lambda: exec(code))
+    assert (type(failed), failed.message) == (
+        PluginError,
+        f"{tmp_path}/code.py:3: ZeroDivisionError: division by zero",
+    )
+    assert failing(lambda: int("x")).message.startswith(f"{tmp_path}: ValueError")
+    absent = failing(lambda: __import__("nothing_of_the_kind"))
+    assert (type(absent), absent.hint) == (MissingError, "pip install nothing_of_the_kind")
+    assert failing(lambda: (tmp_path / "none").read_text()).hint == "the shop has it"
+    assert failing(lambda: tmp_path.read_text()).message == f"cannot read {tmp_path}: Is a directory"
+    (tmp_path / "bad.json").write_bytes(b'{\n"\xff"}')
+    assert failing(lambda: (tmp_path / "bad.json").read_text(encoding="utf-8")).message == (
+        f"{tmp_path}/bad.json:2: not UTF-8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("db.json", None, "MissingError: {} is missing"),
+        ("tasks.json", None, "MissingError: {} is missing"),
+        ("split_tasks.json", None, "MissingError: {} is missing"),
+        ("db.json", '{\n"a"', "RecordError: {}:2: not JSON"),
+        ("tasks.json", "[", "RecordError: {}:1: not JSON"),
+        ("split_tasks.json", "{", "RecordError: {}:1: not JSON"),
+        ("db.json", "5", "RecordError: {} cannot be read: TypeError"),
+        ("tasks.json", "5", "RecordError: {} cannot be read: TypeError"),
+        ("tasks.json", "[5]", "RecordError: {} cannot be read: AttributeError"),
+        ("split_tasks.json", "[5]", "RecordError: {} cannot be read: TypeError"),
+        ("split_tasks.json", '{"base": 5}', "RecordError: {} cannot be read: TypeError"),
+    ],
+)
+def test_a_broken_file_of_tau2_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, content: str | None, said: str
+) -> None:
+    """Missing, broken or of another type: the package's own readers say no file, so the step does."""
+    folder = tmp_path / "tau2/domains/retail"
+    folder.mkdir(parents=True)
+    for file, text in (("db.json", "{}"), ("tasks.json", "[]"), ("split_tasks.json", '{"base": []}')):
+        (folder / file).write_text(text)
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_text(content)
+    theirs = SimpleNamespace(
+        __file__=str(folder / "environment.py"),
+        DATA_DIR=tmp_path,
+        get_environment=lambda: dict(**json.loads((folder / "db.json").read_text())),
+        get_tasks=lambda _: list(json.loads((folder / "tasks.json").read_text())),
+        get_tasks_split=lambda: json.loads((folder / "split_tasks.json").read_text()),
+    )
+    monkeypatch.setattr(tau2, "_imported", lambda _: theirs)
+    with pytest.raises((MissingError, RecordError)) as raised:
+        tau2.Tau2(listing="" if name == "db.json" else "yes")
+    assert f"{type(raised.value).__name__}: {raised.value.message}".startswith(said.format(folder / name))
 
 
 @pytest.mark.sandbox

@@ -1,0 +1,92 @@
+"""What is wrong with the files of somebody's benchmark, told with the file that it is in.
+
+Everything here runs inside the world's jail, where the foreign code is. A file that is absent is a `MissingError`, one
+that holds no JSON, no Python or other values than it should is a `RecordError`; code that fails otherwise is a
+`PluginError`.
+"""
+
+import json
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sca_cli import MissingError, PluginError, RecordError, UsageError
+from sca_suites.loading import first_line
+
+
+def absent(path: Path, source: str) -> MissingError:
+    """Return the error for a file that is not there; `source` is what has it."""
+    return MissingError(f"{path} is missing", f"{source} has it")
+
+
+@contextmanager
+def reading(package: str, folder: Path, source: str, data: Path) -> Iterator[None]:
+    """Tell what foreign code raises while it is loaded or reads its data, with the file at fault.
+
+    Args:
+        package: the name that the benchmark is imported under.
+        folder: where that package is.
+        source: what has all of its files, in words.
+        data: the file that is read, which is then to blame for all that is raised; or the folder of data files.
+
+    Raises:
+        MissingError: a file or a package is absent.
+        RecordError: a file is not what it should be.
+        PluginError: the code failed.
+    """
+    try:
+        yield
+    except (MissingError, PluginError, RecordError, UsageError):
+        raise
+    except ImportError as error:
+        raise _not_imported(error, package, folder, source) from None
+    except FileNotFoundError as error:
+        raise absent(Path(error.filename), source) from None
+    except OSError as error:
+        raise MissingError(f"cannot read {error.filename}: {error.strerror}") from None
+    except SyntaxError as error:
+        raise RecordError(f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}") from None
+    except Exception as error:  # noqa: BLE001  foreign code may fail in any way
+        if isinstance(error, ValueError | RecursionError) and (wrong := _not_json(data)):
+            raise RecordError(wrong) from None
+        if data.is_file() and not isinstance(error, UnicodeDecodeError):  # which came from another file, then
+            message = " ".join(str(error).split()).partition(" For further information")[0]  # pydantic has many lines
+            raise RecordError(f"{data} cannot be read: {type(error).__name__}: {message:.200}") from None
+        raise PluginError(f"{_place(error, folder)}: {first_line(error)}") from None
+
+
+def _not_imported(
+    error: ImportError, package: str, folder: Path, source: str
+) -> MissingError | RecordError | PluginError:
+    root, *inner = (error.name or "").split(".")
+    place = folder.joinpath(*inner)
+    if root != package and isinstance(error, ModuleNotFoundError):
+        return MissingError(f"{folder} needs the package '{root}'", f"pip install {root}")
+    if root != package:
+        return PluginError(f"{_place(error, folder)}: {first_line(error)}")
+    if error.name_from and not place.is_dir():
+        return RecordError(f"{place}.py has no {error.name_from}")
+    return absent(Path(f"{place / (error.name_from or '')}.py"), source)
+
+
+def _not_json(data: Path) -> str:
+    """Return which file of these is no JSON, and where, or ""."""
+    for path in [data] if data.is_file() else sorted(data.rglob("*.json")):
+        content = path.read_bytes()
+        try:
+            json.loads(content)
+        except json.JSONDecodeError as error:
+            return f"{path}:{error.lineno}: not JSON: {error.msg}"
+        except UnicodeDecodeError as error:
+            return f"{path}:{content.count(b'\n', 0, error.start) + 1}: not UTF-8"
+        except RecursionError:
+            return f"{path}: nested too deeply"
+    return ""
+
+
+def _place(error: BaseException, folder: Path) -> str:
+    """Return the last file and line of a folder that an exception came through, or the folder."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename}:{frame.lineno}" for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    return places[-1] if places else str(folder)
