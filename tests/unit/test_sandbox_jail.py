@@ -105,6 +105,22 @@ def endless(tmp_path: Path) -> EnvSpec:
 
 
 @pytest.mark.sandbox
+def test_a_world_may_use_a_library_that_starts_threads(tmp_path: Path) -> None:
+    """numpy's matrices would have threads, which cannot be started again in the children that a zygote forks."""
+    pytest.importorskip("numpy", reason="needs the train extra")
+    tmp_path.chmod(0o755)
+    path = tmp_path / "matrices.py"
+    path.write_text(
+        "import numpy\n\n\ndef determinant(a: float, b: float, c: float, d: float) -> float:\n"
+        '    """Return the determinant of a matrix of two rows."""\n'
+        "    return round(float(numpy.linalg.det([[a, b], [c, d]])), 6)\n"
+    )
+    env = EnvSpec(name="python", options={"target": str(path)})
+    with Sandbox() as sandbox, sandbox.session(env, 0) as session:
+        assert session.run("final_answer(determinant(1, 2, 3, 4))").answer == -2.0
+
+
+@pytest.mark.sandbox
 @pytest.mark.parametrize("outside", [False, True])
 def test_a_host_that_is_killed_while_a_world_starts_leaves_nothing(
     endless: EnvSpec,
