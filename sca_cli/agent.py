@@ -172,9 +172,7 @@ class Actor:
                 episode.stop = "context"
                 break
             tracker.add(completion)
-            episode.usage.turns += 1
-            episode.usage.prompt_tokens += completion.prompt_tokens
-            episode.usage.completion_tokens += completion.completion_tokens
+            episode.usage.reply(completion.prompt_tokens, completion.completion_tokens)
             steps = {"code": self._step_by_code, "json": self._step_by_calls, "text": self._step_by_text}
             deed = await asyncio.to_thread(steps[self.actions], session, completion, episode, tools)
             if closing:

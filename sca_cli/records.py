@@ -217,6 +217,12 @@ class Usage(_Part):
     seconds: float | None = None
     """Wall time, with `--times`."""
 
+    def reply(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count one reply of the model."""
+        self.turns += 1
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+
 
 class Record(_Part):
     """What all records have."""

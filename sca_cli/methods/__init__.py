@@ -58,9 +58,7 @@ class Workshop:
         completions = await self.model.generate([self.prompts.fill(prompt, **values)] * count, sampling)
         for completion in completions:
             if completion.finish_reason != "context":  # else it was neither read nor answered
-                self.usage.turns += 1
-                self.usage.prompt_tokens += completion.prompt_tokens
-                self.usage.completion_tokens += completion.completion_tokens
+                self.usage.reply(completion.prompt_tokens, completion.completion_tokens)
         return completions
 
 

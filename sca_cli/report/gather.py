@@ -82,7 +82,7 @@ class Gathered:
 
     def add(self, records: Iterable[AnyRecord], place: Place) -> None:
         """Count the records of one file."""
-        self._of_this_file: dict[tuple[str, int | None, str], Evaluated] = {}
+        here: dict[tuple[str, int | None, str], Evaluated] = {}
         for record in records:
             self.kinds[streams.kind_of(type(record))] += 1
             self._head(record, place)
@@ -92,7 +92,7 @@ class Gathered:
                 case Task():
                     self._task(record, place.arm)
                 case Rollout():
-                    self._rollout(record, place)
+                    self._rollout(record, place, here)
                 case Score():
                     self._score(record, place)
                 case Checkpoint():
@@ -164,16 +164,16 @@ class Gathered:
         for kept in {False, task.verdict.passed}:
             self.agreed.setdefault((arm, kept), Agreed()).add(task.verdict)
 
-    def _rollout(self, rollout: Rollout, place: Place) -> None:
+    def _rollout(self, rollout: Rollout, place: Place, here: dict[tuple[str, int | None, str], Evaluated]) -> None:
         self.envs.add(str(rollout.task.env))
         command, model, _ = _maker(rollout)
         arm = place.arm
         if command == "eval":
             key = (arm, place.seed, model)
             found = self.evaluated.setdefault(key, [Evaluated()])
-            if key not in self._of_this_file:
-                found.append(self._of_this_file.setdefault(key, Evaluated()))
-            for attempts in (found[0], self._of_this_file[key]):
+            if key not in here:
+                found.append(here.setdefault(key, Evaluated()))
+            for attempts in (found[0], here[key]):
                 attempts.add(rollout)
             arm = ""  # the baseline's attempts may stand beside every arm: they were made once
         else:
