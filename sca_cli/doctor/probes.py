@@ -199,7 +199,8 @@ saw = {
     'packages': [folder + '/' + name for folder in packages for name in listed(folder) if name != 'sca_cli'],
 }
 """
-_OUR_VARIABLES = {"PYTHONHASHSEED", "LANG", "LC_CTYPE", "LD_BIND_NOW"}
+_THREADS = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"}
+_OUR_VARIABLES = {"PYTHONHASHSEED", "LANG", "LC_CTYPE", "LD_BIND_NOW", *_THREADS}
 _SYSTEM = ((), ("dev",), ("lib",), ("usr",))  # service users have no home of their own
 
 
