@@ -25,6 +25,7 @@ from sca_cli.commands.shell import (
     required_envs,
     required_model,
     say,
+    written_before,
 )
 from sca_cli.errors import ExitCode, ModelError, UsageError, WorldError
 from sca_cli.fanout import Fanout, derived_seed
@@ -260,7 +261,8 @@ def command(
         if method is MethodName.COMPOSE:
             plan = Plan(sandbox, calls, cover, seed)
             read = plan.read(explorations)
-            subjects = plan.programs(count or read)
+            before = {task.solution for task in written_before(sink, [output], Task) if task.error is None}
+            subjects = plan.programs(count or read, before, sink.begun_at)
         else:
             subjects = in_turn((record for record in explorations if isinstance(record, Exploration)), count)
         for done in run(
@@ -268,9 +270,7 @@ def command(
         ):
             reasons.update(record.error.message for record in done.rejected if record.error)
             if method is MethodName.COMPOSE:
-                for task in done.kept:
-                    if isinstance(task, Task) and task.error is None:
-                        plan.wrote(task)
+                plan.became(written=not done.rejected)
         made = meter.inputs
     if sink.begun_at:
         say(f"sca challenge: {sink.begun_at} candidates were made before", quiet=quiet)
@@ -307,7 +307,7 @@ def _composition(plan: Plan, cover: int) -> str:
     lines += most_frequent(plan.dropped)
     if plan.unproven:
         lines.append(f"  {plan.unproven} tasks were left out: sca verify did not keep them")
-    for env, (fitting, occurring, covered) in plan.coverage().items():
-        told = f"{occurring} of {fitting} pairs of tools that fit are in tasks, {covered} in {cover} or more"
-        lines.append(f"  {env}: {told}")
+    for env, (fitting, worked, occurring, often) in plan.coverage().items():
+        told = f"{fitting} pairs of tools fit, {worked} of them ran, {occurring} are in tasks"
+        lines.append(f"  {env}: {told}, {often} in {cover} or more")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Programs that do alike with several values, and make one answer of the results.
 
 Much of what people ask of tools has this shape: the shortest of three texts, two duties together. `composer` hardly
-ever draws it, as it takes each pair of tools as often as any other.
+ever draws it, as it takes each pair of tools as often as any other; here too the pairs that occur least come first.
 """
 
 import random
@@ -43,7 +43,7 @@ def composed(
     ]
     try:
         many, deep = draw.choice(shapes)
-        kinds, taken = _kinds(material, ways, many, deep, draw)
+        kinds, taken = _kinds(material, ways, many, deep, coverage, draw)
         branches = [_branch(material, kind, world, draw) for kind, _ in kinds]
         if len({program(branch) for branch in branches}) < many:
             raise Unfit("the same twice")
@@ -60,15 +60,15 @@ def composed(
 
 
 def _kinds(
-    material: Material, ways: Sequence[Link], many: int, deep: int, draw: random.Random
+    material: Material, ways: Sequence[Link], many: int, deep: int, coverage: Coverage, draw: random.Random
 ) -> tuple[list[tuple[_Kind, str]], type]:
     """Draw (kind, what of its result is taken) for each branch, and the type of all that is taken."""
-    kind = _kind(material, ways, deep, draw)
+    kind = _kind(material, ways, deep, coverage, draw)
     access, taken = _taken(material, kind, draw)
     kinds = [(kind, access)]
     while len(kinds) < many:
         if draw.random() < _OTHER:
-            other = _kind(material, ways, deep, draw)
+            other = _kind(material, ways, deep, coverage, draw)
             of_it, type_of_it = _taken(material, other, draw)
             if type_of_it is taken:
                 kind, access = other, of_it
@@ -76,14 +76,14 @@ def _kinds(
     return kinds, taken
 
 
-def _kind(material: Material, ways: Sequence[Link], deep: int, draw: random.Random) -> _Kind:
+def _kind(material: Material, ways: Sequence[Link], deep: int, coverage: Coverage, draw: random.Random) -> _Kind:
     reading = [name for name, tool in material.tools.items() if not tool.writes]
     if deep == 1:
         return draw.choice(reading)
     fitting = [link for link in ways if link.parameter and link.first in reading and link.second in reading]
-    pair = draw.choice(sorted({link.pair for link in fitting}))
-    of_pair = [link for link in fitting if link.pair == pair]
-    return draw.choices(of_pair, [link.weight for link in of_pair])[0]
+    if not fitting:
+        raise Unfit("nothing to put together")
+    return coverage.draw(fitting, draw)
 
 
 def _taken(material: Material, kind: _Kind, draw: random.Random) -> tuple[str, type]:

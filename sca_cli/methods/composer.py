@@ -32,12 +32,21 @@ class Coverage:
         self.alone: Counter[str] = Counter()
         self.pairs: Counter[tuple[str, str]] = Counter()
         self.tried: Counter[tuple[str, ...]] = Counter()
+        self.worked: set[tuple[str, str]] = set()
+        """Pairs that occurred in a program that ran, whatever became of it."""
 
     def add(self, steps: Sequence[Step]) -> None:
-        """Count a program that came to something."""
+        """Count a program that ran."""
         if len(steps) == 1:
             self.alone[steps[0].tool.name] += 1
         self.pairs.update(pairs(steps))
+        self.worked |= pairs(steps)
+
+    def take_back(self, steps: Sequence[Step]) -> None:
+        """Count a program no longer: no task came of it."""
+        if len(steps) == 1:
+            self.alone[steps[0].tool.name] -= 1
+        self.pairs.subtract(pairs(steps))
 
     def draw_tool(self, names: Sequence[str], draw: random.Random) -> str:
         """Draw a tool that is called least in programs of one call."""

@@ -1,9 +1,10 @@
 """What `compose` makes tasks of: programs drawn, run in the jail, and kept with their check and failure cases."""
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 
 from sca_cli.checks import FAILURE_CASES, run_check
 from sca_cli.errors import RecordError, WorldError
@@ -21,6 +22,11 @@ from sca_cli.sandbox import Run, Sandbox
 
 DRAWS = 100
 """Programs drawn for one candidate before it is given up; the second half in the other way, if there are two."""
+
+AHEAD = 64
+"""Programs drawn before what became of the first is waited for, and so on: as many can be put into words at once.
+
+A fixed number, so that the same seed draws the same programs however fast or wide the model is."""
 
 ALIKE = 0.4
 """Share of the places for programs of two and more calls that do alike with several values."""
@@ -68,7 +74,8 @@ class Plan:
         self._materials: dict[str, Material] = {}
         self._ways: dict[str, list[Link]] = {}
         self._coverage: dict[str, Coverage] = defaultdict(lambda: Coverage(cover))
-        self._written: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        self._pending: deque[Composed] = deque()  # no task came of them yet; the oldest first
+        self._told: SimpleQueue[bool] = SimpleQueue()
         self._seen: set[str] = set()
         self.unproven = 0
         """Tasks that were read and left out, because `sca verify` did not keep them."""
@@ -114,10 +121,18 @@ class Plan:
                         except WorldError:
                             break
 
-    def programs(self, count: int) -> Iterator[tuple[int, Composed]]:
-        """Yield (place, program); a place for which none is found is left out and counted."""
+    def programs(self, count: int, before: Collection[str] = (), told: int = 0) -> Iterator[tuple[int, Composed]]:
+        """Yield (place, program); a place for which none is found is left out and counted.
+
+        Args:
+            count: places.
+            before: programs of the tasks that an earlier run, which is being resumed, wrote.
+            told: programs that the earlier run came to the end of; the others wait for `became`.
+        """
         materials = list(self._materials.values())
         for place in range(count if materials else 0):
+            if len(self._pending) == AHEAD:
+                self._settle(written=self._told.get())
             material = materials[place % len(materials)]
             size = 1 + (place // len(materials)) % self._sizes
             draw = random.Random(f"{self._seed} {material.env} {place}")
@@ -126,10 +141,16 @@ class Plan:
                 ways.reverse()
             for drawn in range(DRAWS):
                 try:
-                    yield place, self._one(material, size, ways[drawn * len(ways) // DRAWS], draw)
-                    break
+                    made = self._one(material, size, ways[drawn * len(ways) // DRAWS], draw)
                 except (Unfit, Dropped) as problem:
                     self.dropped[str(problem)] += 1
+                    continue
+                self._pending.append(made)
+                if told:
+                    told -= 1
+                    self.became(written=made.program in before)
+                yield place, made
+                break
             else:
                 self.dropped[f"no program of {size} call(s) found"] += 1
 
@@ -146,17 +167,33 @@ class Plan:
         coverage.add(steps)
         return made
 
-    def wrote(self, task: Task) -> None:
-        """Count the pairs of tools of a program that the model wrote an instruction for."""
-        self._written[str(task.env)].update((one, other) for one, other in task.extra["pairs"])
+    def became(self, *, written: bool) -> None:
+        """Say of the oldest program that nothing was said of whether an instruction was written for it.
 
-    def coverage(self) -> dict[str, tuple[int, int, int]]:
-        """Return environment → (pairs that fit by type, pairs in tasks written, pairs there as often as wanted)."""
+        Its pairs of tools count from then on only if there was one.
+        """
+        self._told.put(written)
+
+    def _settle(self, *, written: bool) -> None:
+        made = self._pending.popleft()
+        if not written:
+            self._coverage[str(made.world.env)].take_back(made.steps)
+
+    def coverage(self) -> dict[str, tuple[int, int, int, int]]:
+        """Return, by environment, how many ordered pairs of tools there are when all programs are told of.
+
+        Returns:
+            Environment → (pairs that fit by type, pairs in programs that ran, in tasks, in tasks as often as wanted).
+        """
+        while not self._told.empty():
+            self._settle(written=self._told.get())
         told = {}
         for name, ways in self._ways.items():
+            found = self._coverage[name]
             fitting = {link.pair for link in ways}
-            times = [self._written[name][pair] for pair in fitting]
-            told[name] = (len(fitting), sum(map(bool, times)), sum(number >= self._cover for number in times))
+            times = [found.pairs[pair] for pair in fitting]
+            often = sum(number >= self._cover for number in times)
+            told[name] = (len(fitting), len(fitting & found.worked), sum(map(bool, times)), often)
         return told
 
 

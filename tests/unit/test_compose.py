@@ -3,11 +3,10 @@
 import asyncio
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from sca_cli import checks, plugins
@@ -16,7 +15,7 @@ from sca_cli.interfaces import Sampling, Tool
 from sca_cli.methods import Dropped, Workshop, compose, operations
 from sca_cli.methods.material import Material
 from sca_cli.methods.plan import Composed, Plan, _projected, _ran, _refuse_detours
-from sca_cli.methods.steps import Literal, Step, Use, pairs
+from sca_cli.methods.steps import Literal, Step, Use
 from sca_cli.prompts import Prompts
 from sca_cli.records import Check, EnvSpec, Exploration, Observation, Task, Usage, Verdict
 from sca_cli.sandbox import Sandbox
@@ -218,11 +217,41 @@ def test_programs_come_in_equal_shares_and_prove_themselves(sandbox: Sandbox, re
     assert all(checks.verify(sandbox, task_of(each)).stage == "kept" for _, each in made)
     assert plans[0].dropped == plans[1].dropped
     assert plans[0].dropped.total() > 0
-    assert all(occurring == 0 for _, occurring, _ in plans[0].coverage().values())  # nothing is written yet
-    for _, each in made:
-        plans[0].wrote(msgspec.structs.replace(task_of(each), extra={"pairs": sorted(map(list, pairs(each.steps)))}))
-    (fitting, occurring, covered), *_ = plans[0].coverage().values()
-    assert fitting > occurring == covered > 0
+    for place, _ in made:
+        plans[0].became(written=place % 2 == 1)
+    (fitting, worked, occurring, often), *_ = plans[0].coverage().values()
+    assert fitting > worked == occurring == often > 0
+
+
+def drawn(
+    plan: Plan, count: int, written: Callable[[int], bool], told: int = 0, before: Sequence[str] = ()
+) -> list[str]:
+    """Return the programs of a plan that is told at once what became of each, from the one after `told` on."""
+    assert plan.read([EXPLORATION]) == 1
+    made = []
+    for number, (_, each) in enumerate(plan.programs(count, before, told)):
+        made.append(each.program)
+        if number >= told:
+            plan.became(written=written(number))
+    return made
+
+
+def test_what_no_instruction_was_written_for_is_drawn_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pairs do not count; a run that goes on draws what the whole run draws."""
+    monkeypatch.setattr("sca_cli.methods.plan.AHEAD", 2)
+    whole = Plan(sandbox, 2, 1, 0)
+    made = drawn(whole, 12, lambda number: number % 4 == 3)
+    assert made != drawn(Plan(sandbox, 2, 1, 0), 12, lambda _: True)
+    for told in (1, 5, len(made)):
+        resumed = Plan(sandbox, 2, 1, 0)
+        before = [text for number, text in enumerate(made[:told]) if number % 4 == 3]
+        assert drawn(resumed, 12, lambda number: number % 4 == 3, told, before) == made
+        assert resumed.coverage() == whole.coverage()
+    none = Plan(sandbox, 2, 1, 0)
+    drawn(none, 12, lambda _: False)
+    assert [(worked > 0, occurring, often) for _, worked, occurring, often in none.coverage().values()] == [
+        (True, 0, 0)
+    ]
 
 
 def test_tasks_that_were_not_kept_do_not_count(sandbox: Sandbox) -> None:
