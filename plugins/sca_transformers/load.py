@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sca_cli import MissingError
+from sca_cli import MissingError, device_of, dtype_of
 
 _HUB_ANSWER_S = 4.0
 """How long a hub may take to say anything at all."""
@@ -60,7 +60,7 @@ def load(name: str, dtype: str, device: str) -> tuple[Any, Any]:
 
     Args:
         name: see `locate`.
-        dtype: a torch type: `bfloat16`, `float16`, `float32`.
+        dtype: a torch type: `bfloat16`, `float16`, `float32`; or `auto`, see `dtype_of`.
         device: a torch device, or `auto`: the GPU if there is one.
 
     Returns:
@@ -71,19 +71,15 @@ def load(name: str, dtype: str, device: str) -> tuple[Any, Any]:
         MissingError: the files are not there or not a model.
         ValueError: no such type or device.
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     from sca_transformers import attention
 
-    if not isinstance(kind := getattr(torch, dtype, None), torch.dtype):
-        raise ValueError(f"dtype={dtype} is not a torch type")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(device)
+    kind = dtype_of(dtype, device)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' lack, not ours
     attention.register()
-    torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape: half a second a step, where each grows
     path = locate(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

@@ -21,7 +21,7 @@ class TransformersModel:
 
     Args:
         name: a model directory, or a hub id `OWNER/NAME`.
-        dtype: torch type of weights and cache.
+        dtype: torch type of weights and cache; `auto` is bfloat16 where the hardware multiplies it, else float32.
         device: torch device; `auto` is the GPU if there is one, else the CPU.
         batch: conversations that run at once; the others wait.
         threads: torch threads; default: `OMP_NUM_THREADS`, else the cores.
@@ -38,7 +38,7 @@ class TransformersModel:
         self,
         name: str,
         *,
-        dtype: str = "bfloat16",
+        dtype: str = "auto",
         device: str = "auto",
         batch: str = "32",
         threads: str = "0",

@@ -185,7 +185,7 @@ def command(
         typer.Option(
             "--cover",
             min=0,
-            help="compose: programs in which each ordered pair of tools that fit is to occur before others are drawn.",
+            help="compose: tasks in which each ordered pair of tools that fit is to occur before others are drawn.",
         ),
     ] = 3,
     seed: options.Seed = 0,

@@ -20,12 +20,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sca_cli.devices import device_of, dtype_of
 from sca_cli.errors import ExitCode, MissingError, ModelError, ScaError, UsageError
 from sca_cli.records import JSON
 from sca_cli.training.batching import AlikeFirst, alike
 from sca_cli.training.data import Example
 from sca_cli.training.packing import ATTENTION, Layout, common, layouts, surprise, tree_attention
-from sca_cli.training.weights import device_of, dtype_of, load_model, write_model
+from sca_cli.training.weights import load_model, write_model
 from sca_cli.training.work import fingerprint_of, last_checkpoint
 
 if TYPE_CHECKING:
@@ -186,7 +187,6 @@ def _quiet(options: SftOptions) -> Iterator[None]:
         transformers.logging.set_verbosity_warning()  # type: ignore[no-untyped-call,unused-ignore]
         transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
         datasets.disable_progress_bars()
-        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape, and here no two branches are alike
         threads = torch.get_num_threads()
         if options.threads:
             torch.set_num_threads(options.threads)

@@ -3,12 +3,9 @@
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sca_cli.errors import MissingError
-
-if TYPE_CHECKING:
-    import torch
 
 TEXT_FILES = (
     "tokenizer*",
@@ -38,37 +35,6 @@ def load_tokenizer(base_model: str) -> Any:
         return AutoTokenizer.from_pretrained(base_model)
     except (OSError, ValueError) as error:
         raise MissingError(f"cannot load the tokenizer of {base_model}: {str(error).splitlines()[0]}") from error
-
-
-def device_of(wanted: str) -> str:
-    """Return the device that is meant: `auto` is a GPU where there is one.
-
-    Raises:
-        MissingError: a GPU is wanted and there is none.
-    """
-    import torch
-
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise MissingError("--device cuda: torch finds no GPU", "--device cpu")
-    return wanted
-
-
-def dtype_of(wanted: str, device: str) -> "torch.dtype":
-    """Return the precision of the matrix products: `auto` is bfloat16 where the hardware multiplies it."""
-    import torch
-
-    if wanted != "auto":
-        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
-    if device != "cpu":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return torch.float32
-    # measured on a CPU with avx512_bf16: more than twice as fast as float32; emulated elsewhere, and slower
-    return torch.bfloat16 if flags & {"avx512_bf16", "amx_bf16", "bf16"} else torch.float32
 
 
 def load_model(base_model: str, dtype: Any) -> Any:
