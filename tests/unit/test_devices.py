@@ -1,0 +1,46 @@
+"""Which device and which precision torch is told to use."""
+
+from pathlib import Path
+
+import pytest
+
+from sca_cli import MissingError, device_of, dtype_of
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind"),
+    [("fma avx2", torch.float32), ("avx512f avx512_bf16", torch.bfloat16), ("amx_bf16", torch.bfloat16)],
+)
+def test_auto_is_bfloat16_where_the_processor_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, flags: str, kind: torch.dtype
+) -> None:
+    """It is emulated elsewhere, and several times slower than float32."""
+    monkeypatch.setattr(Path, "read_text", lambda _: f"flags : {flags}\n")
+    assert dtype_of("auto", "cpu") is kind
+    assert dtype_of("float16", "cpu") is torch.float16
+
+
+def test_a_machine_that_does_not_tell_gets_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every system has /proc."""
+
+    def refuse(_: Path) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert dtype_of("auto", "cpu") is torch.float32
+
+
+def test_a_type_that_torch_has_not_is_refused() -> None:
+    """By name, before weights are read."""
+    with pytest.raises(ValueError, match="dtype=float1 is not a torch type"):
+        dtype_of("float1", "cpu")
+
+
+def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the cure; `auto` takes the CPU then."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto") == "cpu"
+    with pytest.raises(MissingError, match="device cuda:0: torch finds no GPU"):
+        device_of("cuda:0")
