@@ -20,6 +20,10 @@ class Unfit(ValueError):
     """Nothing can be composed: the message says why."""
 
 
+_PATIENCE = 20
+"""Tries of a pair, since it last was in a program that ran, that weigh as much as one occurrence more."""
+
+
 class Coverage:
     """How often each tool alone, and each ordered pair of tools, occurs in the programs made so far.
 
@@ -41,6 +45,8 @@ class Coverage:
             self.alone[steps[0].tool.name] += 1
         self.pairs.update(pairs(steps))
         self.worked |= pairs(steps)
+        for tried in [*pairs(steps), *((step.tool.name,) for step in steps)]:
+            self.tried[tried] = 0
 
     def take_back(self, steps: Sequence[Step]) -> None:
         """Count a program no longer: no task came of it."""
@@ -50,14 +56,14 @@ class Coverage:
 
     def draw_tool(self, names: Sequence[str], draw: random.Random) -> str:
         """Draw a tool that is called least in programs of one call."""
-        need = {name: self.alone[name] + self.tried[(name,)] // 5 for name in names}
+        need = {name: self.alone[name] + self.tried[(name,)] // _PATIENCE for name in names}
         name = draw.choice([name for name in names if need[name] == min(need.values())])
         self.tried[(name,)] += 1
         return name
 
     def need(self, pair: tuple[str, str]) -> int:
         """Return how urgently a pair is wanted; one that has often come to nothing is less so."""
-        return min(self.pairs[pair], self.wanted) + self.tried[pair] // 5
+        return min(self.pairs[pair], self.wanted) + self.tried[pair] // _PATIENCE
 
     def draw(self, ways: Sequence[Link], draw: random.Random) -> Link:
         """Draw a link whose pair occurs least; among its links, the likely ones most often."""
