@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from sca_cli import conditions, facts, probes, source
+from sca_cli import conditions, facts, forms, probes, source
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, Check, Finding, Observation, Task
 
@@ -135,7 +135,7 @@ def wrong_programs(trial: Trial) -> Iterator[Finding]:
         check = trial.run(program, "", 0, "")
         if check.outcome == "pass" and not _comes_to(check, trial.solution, judges_answers):
             # Where the answer is all that is judged, the way to it may be free: pages that need not be opened.
-            rejects = bool(trial.reads) or not facts.alike(check.answer, trial.solution.answer)
+            rejects = bool(trial.reads) or not _holds(check.answer, trial.solution.answer)
             yield Finding("wrong", f"the check accepts a changed solution: {program[:400]}", rejects=rejects)
             return
     if not trial.reads:
@@ -146,6 +146,12 @@ def wrong_programs(trial: Trial) -> Iterator[Finding]:
         if check.outcome == "pass" and any(call.changed() and call.asked() not in own for call in check.calls):
             yield Finding("wrong", f"the check passes with another call as well: {told[:200]}", rejects=False)
             return
+
+
+def _holds(answer: JSON, right: JSON) -> bool:
+    """Tell whether an answer says the right one, or, as a text, that and more."""
+    texts = isinstance(answer, str) and isinstance(right, str)
+    return facts.alike(answer, right) or (texts and right.strip().lower() in answer.lower())
 
 
 def _comes_to(check: Check, solution: Check, judges_answers: bool) -> bool:
@@ -288,9 +294,21 @@ def literals_known(trial: Trial) -> Iterator[Finding]:
             after[count] = facts.Known(instruction, returned[:count], documented)
         if not after[count].holds(value):
             yield Finding("literals", f"the solution needs {value!r}, which nobody told", rejects=False)
-    if heard and isinstance(trial.solution.answer, str):
-        for mark in sorted(set(trial.solution.answer) & set(_MARKS) - set(f"{instruction} {returned}")):
+    if heard:
+        written = "".join(text for text in probes.leaves(trial.solution.answer) if isinstance(text, str))
+        for mark in sorted(set(written) & set(_MARKS) - set(f"{instruction} {returned}")):
             yield Finding("literals", f"the answer needs {mark!r}, which nobody told", rejects=False)
+        yield from _form_told(trial)
+
+
+def _form_told(trial: Trial) -> Iterator[Finding]:
+    """A form that the solution gives its answer must be told, if the check refuses the answer without it."""
+    bare, taken = forms.undressed(trial.task.solution)
+    untold = [form for form in taken if not forms.told(form, trial.task.instruction)]
+    if untold and (check := trial.run(bare, "", 0, "")).outcome != "pass" and check.where != "program":
+        wanted, found = (repr(answer)[:100] for answer in (trial.solution.answer, check.answer))
+        message = f"the check wants {wanted} where the solution found {found}: nobody told of the {untold[0]!r}"
+        yield Finding("literals", message, rejects=False)
 
 
 STAGES: dict[str, Callable[[Trial], Iterator[Finding]]] = {

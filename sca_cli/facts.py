@@ -99,13 +99,15 @@ def lists(told: str, value: JSON) -> bool:
 
 
 def alike(one: JSON, other: JSON) -> bool:
-    """Tell whether two values say the same: numbers within 2 %, texts by their letters and digits."""
+    """Tell whether two values say the same: numbers within 2 %, texts by letters and digits, a number and its text."""
     match one, other:
         case (bool(), _) | (_, bool()):
             return one is other
         case (int() | float(), int() | float()):
             away = abs(as_float(one) - as_float(other))
             return one == other or (away < math.inf and away <= 0.05 + 0.02 * abs(as_float(one)))
+        case (str(), int() | float()) | (int() | float(), str()):
+            return str(one) == str(other)
         case str(), str():
             return re.sub(r"\W", "", one).lower() == re.sub(r"\W", "", other).lower()
         case list(), list():

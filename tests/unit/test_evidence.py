@@ -208,6 +208,13 @@ CASES = {
         "the check needs 'Zed99', which nobody told",
         rejects=False,
     ),
+    "form": Case(
+        "literals",
+        made("return answer == 43.3", "final_answer(round(add(3, 40.333), 1))", instruction="Add 3 and 40.333."),
+        made("return answer == 43.3", "final_answer(round(add(3, 40.333), 1))", instruction="3 + 40.333, one decimal?"),
+        "the check wants 43.3 where the solution found 43.333: nobody told of the 'rounding'",
+        rejects=False,
+    ),
     "solution's secret": Case(
         "literals",
         made(instruction="Add 3 and something."),
