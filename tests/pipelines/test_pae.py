@@ -247,7 +247,7 @@ def test_eval_scores_what_checks_say_only(shell) -> None:
 
 @pytest.mark.torch
 def test_the_comparison_goes_through(tmp_path: Path, script) -> None:
-    """`examples/sca-vs-pae.sh` ends in three scores even where neither arm has anything to learn from; run again, it
+    """The script ends in three scores even where neither arm has anything to learn from; run again, it
     finds all done.
     """
     pytest.importorskip("torch", reason="the train extra is not installed")
@@ -261,7 +261,7 @@ def test_the_comparison_goes_through(tmp_path: Path, script) -> None:
     written = []
     for _ in range(2):
         ended = subprocess.run(
-            ["sh", str(ROOT / "examples" / "sca-vs-pae.sh")],
+            ["sh", str(ROOT / "examples" / "experiments" / "sca-vs-pae.sh")],
             capture_output=True,
             text=True,
             cwd=tmp_path,
@@ -281,6 +281,6 @@ def test_the_comparison_goes_through(tmp_path: Path, script) -> None:
 
 def test_the_comparison_is_short() -> None:
     """It is an example to read: 60 lines at most, and a shell takes it."""
-    script = ROOT / "examples" / "sca-vs-pae.sh"
+    script = ROOT / "examples" / "experiments" / "sca-vs-pae.sh"
     assert len(script.read_text().splitlines()) <= 60
     assert subprocess.run(["sh", "-n", str(script)], check=False).returncode == 0

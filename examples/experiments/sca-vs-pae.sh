@@ -3,7 +3,7 @@
 # whose tasks have no check and whose attempts a model judges. Both end in the same held-out evaluation. Run it again:
 # it goes on where it stopped.
 #
-#   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/sca-vs-pae.sh
+#   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/experiments/sca-vs-pae.sh
 #
 # SCA_MODEL=PLUGIN:NAME  challenger, executor, judge and learner
 # SCA_BASE=DIR_OR_NAME   the learner's weights, where the model does not say where they are (a server)
@@ -19,7 +19,7 @@ k=${SCA_SAMPLES:-4}
 unset SCA_ENV
 mkdir -p "$run/sca" "$run/pae"
 
-. "$(dirname -- "$0")/environment.sh"
+. "$(dirname -- "$0")/../environment.sh"
 
 # The arm's model: the trained one, or the one it began with where no attempt was fit to be learnt from.
 learnt() { if [ -f "$run/$1/trained/config.json" ]; then echo "transformers:$run/$1/trained"; else echo "$model"; fi; }
