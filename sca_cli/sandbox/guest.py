@@ -9,7 +9,7 @@ import msgspec
 
 from sca_cli.records import JSON
 from sca_cli.sandbox import wire
-from sca_cli.sandbox.jail import Child, End
+from sca_cli.sandbox.children import Child, End
 from sca_cli.sandbox.outcomes import Limits
 
 

