@@ -48,7 +48,7 @@ def _multiplies_bfloat16(device: str) -> bool:
     if device != "cpu":
         import torch
 
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:

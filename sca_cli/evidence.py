@@ -34,6 +34,8 @@ _HINTS = (
 )
 _HINTS_AT_SHORT = "e\\.g\\.|for example|says?|there are|counted|usually"
 _SHORT = 2
+_SHORTEST = 3
+"""Letters that a text has at least in which one more is a slip, and not another text."""
 _MARKS = ";/|%&+*=<>()[]{}#@_~^"
 _CHOICE = r"\b(which|whether|or|between|among|either|compare)\b"
 
@@ -149,9 +151,11 @@ def wrong_programs(trial: Trial) -> Iterator[Finding]:
 
 
 def _holds(answer: JSON, right: JSON) -> bool:
-    """Tell whether an answer says the right one, or, as a text, that and more."""
-    texts = isinstance(answer, str) and isinstance(right, str)
-    return facts.alike(answer, right) or (texts and right.strip().lower() in answer.lower())
+    """Tell whether an answer says the right one, or, as a text, that and more, or that with a letter more."""
+    if not (isinstance(answer, str) and isinstance(right, str) and right.strip()):
+        return facts.alike(answer, right)
+    more = len(right) >= _SHORTEST and right.lower() in answer.lower() and len(answer) == len(right) + 1
+    return more or facts.alike(answer, right) or facts.mentions(answer, right.strip())
 
 
 def _comes_to(check: Check, solution: Check, judges_answers: bool) -> bool:

@@ -261,7 +261,8 @@ def command(
         if method is MethodName.COMPOSE:
             plan = Plan(sandbox, calls, cover, seed)
             read = plan.read(explorations)
-            before = {task.solution for task in written_before(sink, [output], Task) if task.error is None}
+            earlier = written_before(sink, [output], Task)
+            before = {(str(task.env), task.solution) for task in earlier if task.error is None}
             subjects = plan.programs(count or read, before, sink.begun_at)
         else:
             subjects = in_turn((record for record in explorations if isinstance(record, Exploration)), count)

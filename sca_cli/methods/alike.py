@@ -1,7 +1,8 @@
 """Programs that do alike with several values, and make one answer of the results.
 
 Much of what people ask of tools has this shape: the shortest of three texts, two duties together. `composer` hardly
-ever draws it, as it takes each pair of tools as often as any other; here too the pairs that occur least come first.
+ever draws it, as it takes each pair of tools as often as any other. Of branches of two calls, too, the pairs that occur
+least come first.
 """
 
 import random

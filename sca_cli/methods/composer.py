@@ -22,6 +22,8 @@ class Unfit(ValueError):
 
 _PATIENCE = 20
 """Tries of a pair, since it last was in a program that ran, that weigh as much as one occurrence more."""
+_PATIENCE_WITH_WORDS = 3
+"""The same of programs with it that no task came of."""
 
 
 class Coverage:
@@ -33,37 +35,37 @@ class Coverage:
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
-        self.alone: Counter[str] = Counter()
-        self.pairs: Counter[tuple[str, str]] = Counter()
+        self.occurred: Counter[tuple[str, ...]] = Counter()
+        """Pair, or tool alone → programs."""
         self.tried: Counter[tuple[str, ...]] = Counter()
-        self.worked: set[tuple[str, str]] = set()
-        """Pairs that occurred in a program that ran, whatever became of it."""
+        self.unworded: Counter[tuple[str, ...]] = Counter()
+        self.worked: set[tuple[str, ...]] = set()
+        """What occurred in a program that ran, whatever became of it."""
 
     def add(self, steps: Sequence[Step]) -> None:
         """Count a program that ran."""
-        if len(steps) == 1:
-            self.alone[steps[0].tool.name] += 1
-        self.pairs.update(pairs(steps))
-        self.worked |= pairs(steps)
-        for tried in [*pairs(steps), *((step.tool.name,) for step in steps)]:
-            self.tried[tried] = 0
+        for what in _occurring(steps):
+            self.occurred[what] += 1
+            self.worked.add(what)
+            self.tried[what] = 0
 
     def take_back(self, steps: Sequence[Step]) -> None:
         """Count a program no longer: no task came of it."""
-        if len(steps) == 1:
-            self.alone[steps[0].tool.name] -= 1
-        self.pairs.subtract(pairs(steps))
+        for what in _occurring(steps):
+            self.occurred[what] -= 1
+            self.unworded[what] += 1
+
+    def need(self, what: tuple[str, ...]) -> int:
+        """Return how urgently a pair, or a tool alone, is wanted; one that has often come to nothing is less so."""
+        enough = self.occurred[what] if len(what) == 1 else min(self.occurred[what], self.wanted)
+        return enough + self.tried[what] // _PATIENCE + self.unworded[what] // _PATIENCE_WITH_WORDS
 
     def draw_tool(self, names: Sequence[str], draw: random.Random) -> str:
         """Draw a tool that is called least in programs of one call."""
-        need = {name: self.alone[name] + self.tried[(name,)] // _PATIENCE for name in names}
+        need = {name: self.need((name,)) for name in names}
         name = draw.choice([name for name in names if need[name] == min(need.values())])
         self.tried[(name,)] += 1
         return name
-
-    def need(self, pair: tuple[str, str]) -> int:
-        """Return how urgently a pair is wanted; one that has often come to nothing is less so."""
-        return min(self.pairs[pair], self.wanted) + self.tried[pair] // _PATIENCE
 
     def draw(self, ways: Sequence[Link], draw: random.Random) -> Link:
         """Draw a link whose pair occurs least; among its links, the likely ones most often."""
@@ -75,6 +77,11 @@ class Coverage:
         self.tried[pair] += 1
         chosen = by_pair[pair]
         return draw.choices(chosen, [link.weight for link in chosen])[0]
+
+
+def _occurring(steps: Sequence[Step]) -> set[tuple[str, ...]]:
+    """Return the pairs of tools in a program, or its one tool."""
+    return {(steps[0].tool.name,)} if len(steps) == 1 else {*pairs(steps)}
 
 
 def composed(

@@ -121,12 +121,14 @@ class Plan:
                         except WorldError:
                             break
 
-    def programs(self, count: int, before: Collection[str] = (), told: int = 0) -> Iterator[tuple[int, Composed]]:
+    def programs(
+        self, count: int, before: Collection[tuple[str, str]] = (), told: int = 0
+    ) -> Iterator[tuple[int, Composed]]:
         """Yield (place, program); a place for which none is found is left out and counted.
 
         Args:
             count: places.
-            before: programs of the tasks that an earlier run, which is being resumed, wrote.
+            before: (environment, program) of the tasks that an earlier run, which is being resumed, wrote.
             told: programs that the earlier run came to the end of; the others wait for `became`.
         """
         materials = list(self._materials.values())
@@ -148,7 +150,7 @@ class Plan:
                 self._pending.append(made)
                 if told:
                     told -= 1
-                    self.became(written=made.program in before)
+                    self.became(written=(str(material.env), made.program) in before)
                 yield place, made
                 break
             else:
@@ -191,7 +193,7 @@ class Plan:
         for name, ways in self._ways.items():
             found = self._coverage[name]
             fitting = {link.pair for link in ways}
-            times = [found.pairs[pair] for pair in fitting]
+            times = [found.occurred[pair] for pair in fitting]
             often = sum(number >= self._cover for number in times)
             told[name] = (len(fitting), len(fitting & found.worked), sum(map(bool, times)), often)
         return told

@@ -168,10 +168,22 @@ def test_a_pair_that_comes_to_nothing_is_given_up() -> None:
     """One that is drawn again and again without success gives way to those that succeeded."""
     ways = [Link("a", "b", "x"), Link("b", "c", "x")]
     coverage, draw = Coverage(3), random.Random(0)
-    coverage.pairs["b", "c"] = 1
+    coverage.occurred["b", "c"] = 1
     drawn = [coverage.draw(ways, draw).pair for _ in range(40)]
     assert set(drawn[:5]) == {("a", "b")}
     assert ("b", "c") in drawn
+
+
+def test_a_pair_that_nobody_finds_words_for_is_given_up() -> None:
+    """Programs that run and become no task weigh as tries do, though the count of those begins anew."""
+    made = material()
+    one, *_ = programs(made, 2, 1)
+    coverage = Coverage(3)
+    (pair,) = pairs(one)
+    for _ in range(6):
+        coverage.add(one)
+        coverage.take_back(one)
+    assert (coverage.occurred[pair], coverage.need(pair)) == (0, 2)
 
 
 def test_nothing_to_compose_is_said() -> None:
