@@ -84,8 +84,8 @@ class _Judged:
 
 def _filter(sandbox: Sandbox, task: Task) -> list[_Judged]:
     """Run what the paper's filter asks for, shuffled; return it in its own order."""
-    done = {name: _judged(sandbox, task, text, name) for name, text in evidence.shuffled(task)}
-    return [done["solution"], *(done[f"failure_case[{index}]"] for index in range(len(task.failure_cases)))]
+    done = evidence.in_secret_order(task, lambda name, text: _judged(sandbox, task, text, name))
+    return list(done.values())
 
 
 def _findings(name: str, trial: evidence.Trial) -> Iterable[Finding]:

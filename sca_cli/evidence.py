@@ -24,10 +24,11 @@ _WRONG_PROGRAMS = 10
 _ALTERED = 12
 _CHANCE = {
     "random", "time", "time_ns", "now", "today", "utcnow", "uuid1", "uuid4", "secrets", "id", "hash", "urandom",
-    "getpid", "monotonic", "perf_counter", "process_time",
+    "getpid", "getppid", "gettid", "get_native_id", "getrandom", "monotonic", "perf_counter", "process_time", "times",
+    "clock_gettime", "tempfile", "fstat", "/dev/urandom", "/dev/random",
 }  # fmt: skip
 """Names of clocks and chance; what uses them comes out differently one day."""
-_UNORDERED = (ast.Set, ast.SetComp)
+_SETS = {"set", "frozenset"}
 _HINTS = (
     "answer|result|correct|solution|output|should be|expect|namely|that is|which is|hint|believe|think|guess|confirm|"
     "about|approximately|already|seen|told|got|show|last time"
@@ -67,12 +68,25 @@ class Trial:
         return self.checks[-1]
 
 
-def shuffled(task: Task) -> list[tuple[str, str]]:
-    """Return name and text of the solution and the failure cases, in an order that nobody can foresee from inside."""
-    programs = [("solution", task.solution)]
-    programs += [(f"failure_case[{index}]", text) for index, text in enumerate(task.failure_cases)]
-    random.Random(task.id).shuffle(programs)
-    return programs
+def programs(task: Task) -> list[tuple[str, str]]:
+    """Return name and text of the solution and the failure cases."""
+    return [("solution", task.solution), *((f"failure_case[{n}]", text) for n, text in enumerate(task.failure_cases))]
+
+
+def in_secret_order[T](task: Task, run: Callable[[str, str], T]) -> dict[str, T]:
+    """Run the solution and the failure cases in an order that nobody can foresee, whoever wrote the task.
+
+    Args:
+        task: whose programs they are.
+        run: runs one, given its name and text.
+
+    Returns:
+        Name → what came of it, in the order of `programs`.
+    """
+    order = programs(task)
+    random.SystemRandom().shuffle(order)
+    done = {name: run(name, text) for name, text in order}
+    return {name: done[name] for name, _ in programs(task)}
 
 
 def no_op(trial: Trial) -> Iterator[Finding]:
@@ -94,14 +108,18 @@ def _reads(trial: Trial) -> bool:
 
 def _names(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            yield node.id
-        elif isinstance(node, ast.Attribute):
-            yield node.attr
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-            if isinstance(node, ast.ImportFrom):
-                yield node.module or ""
+        yield from _names_of(node)
+
+
+def _names_of(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.Attribute):
+        yield node.attr
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.name.partition(".")[0] for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
 
 
 def random_calls(trial: Trial) -> Iterator[Finding]:
@@ -174,13 +192,15 @@ def deterministic(trial: Trial) -> Iterator[Finding]:
     """The same programs must fare the same under another hash seed, other random numbers and another date."""
     trees = {"check": source.parse(trial.task.evaluate), "solution": source.parse(trial.task.solution)}
     for name, tree in trees.items():
-        if named := sorted(_CHANCE & set(_names(tree))):
+        if named := sorted(_CHANCE & set(_foreign(tree))):
             yield Finding("deterministic", f"the {name} depends on {', '.join(named)}")
             return
-    chancy = any(isinstance(node, _UNORDERED) for tree in trees.values() for node in ast.walk(tree))
+    chancy = any(isinstance(node, ast.Set | ast.SetComp) for tree in trees.values() for node in ast.walk(tree))
+    chancy = chancy or any(_SETS & set(_names(tree)) for tree in trees.values())
     for twin in range(1, _TWINS + 1 if chancy else 2):
-        for name, text in shuffled(trial.task):
-            check = trial.seen(text, f"{name}@{twin}", twin)
+        again = in_secret_order(trial.task, lambda name, text: trial.run(text, f"{name}@{twin}", twin, ""))  # noqa: B023
+        trial.checks.extend(again.values())
+        for name, check in again.items():
             if check.outcome != ("pass" if name == "solution" else "fail") or (
                 name == "solution" and check.answer != trial.solution.answer
             ):
@@ -189,6 +209,17 @@ def deterministic(trial: Trial) -> Iterator[Finding]:
     for name, tree in trees.items():
         if source.orders_a_set(tree):
             yield Finding("deterministic", f"the {name} reads the order of a set", rejects=False)
+
+
+def _foreign(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a program uses and does not give values itself, and the files of devices."""
+    own = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Name) or node.id not in own:
+            yield from _names_of(node)
+        if isinstance(node, ast.Constant) and str(node.value).startswith("/dev/"):
+            yield str(node.value)
 
 
 def tools_used(trial: Trial) -> Iterator[Finding]:
@@ -201,6 +232,10 @@ def tools_used(trial: Trial) -> Iterator[Finding]:
             yield Finding("tools", "the solution neither changes anything nor answers")
         elif not source.depends(trial.task.solution, {tool.name for tool in trial.tools}):
             yield Finding("tools", "the answer does not depend on what the tools return")
+    if written := sorted({call.tool for call in trial.reads if call.refused}):
+        yield Finding(
+            "tools", f"the check calls {', '.join(written)}, which it may not: it changes things", rejects=False
+        )
     if refused := len(trial.calls) - len(carried_out):
         yield Finding("tools", f"{refused} of the solution's calls were refused", rejects=False)
 
@@ -309,7 +344,8 @@ def _form_told(trial: Trial) -> Iterator[Finding]:
     """A form that the solution gives its answer must be told, if the check refuses the answer without it."""
     bare, taken = forms.undressed(trial.task.solution)
     untold = [form for form in taken if not forms.told(form, trial.task.instruction)]
-    if untold and (check := trial.run(bare, "", 0, "")).outcome != "pass" and check.where != "program":
+    check = trial.run(bare, "", 0, "") if untold else None
+    if check and check.where != "program" and (check.outcome == "fail" or check.reason in {"exception", "not-bool"}):
         wanted, found = (repr(answer)[:100] for answer in (trial.solution.answer, check.answer))
         message = f"the check wants {wanted} where the solution found {found}: nobody told of the {untold[0]!r}"
         yield Finding("literals", message, rejects=False)

@@ -25,12 +25,26 @@ def undressed(program: str) -> tuple[str, list[str]]:
     Raises:
         NotPython: it does not parse.
     """
-    tree = source.parse(source.inlined(program))
+    tree = source.parse(program)
     bare = _Bare()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "final_answer":
+            for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                if named := _only_assignment(tree, given):
+                    named.value = bare.visit(named.value)
             node.args = [bare.visit(arg) for arg in node.args]
+            for keyword in node.keywords:
+                keyword.value = bare.visit(keyword.value)
     return (ast.unparse(ast.fix_missing_locations(tree)) if bare.taken else ""), bare.taken
+
+
+def _only_assignment(tree: ast.Module, value: ast.expr) -> ast.Assign | None:
+    """Return where a name gets its value, if that is in one place, and it is used for nothing but the answer."""
+    if not isinstance(value, ast.Name):
+        return None
+    uses = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == value.id]
+    made = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and node.targets[0] in uses]
+    return made[0] if len(uses) == 2 and made else None
 
 
 def told(form: str, instruction: str) -> bool:
@@ -63,6 +77,11 @@ class _Bare(ast.NodeTransformer):
                 return self._without("case", value)
             case ast.Call(func=ast.Attribute(value=value, attr=name), args=[*given]) if name in _PATCHED:
                 return self._without(_text(given[-1]) if given else "", value)
+            case ast.Call(
+                func=ast.Attribute(value=ast.Constant(value=str(text)), attr="format"), args=[value], keywords=[]
+            ):
+                self._formatted(text)
+                return self._without(re.sub(r"\{[^}]*\}", "", text), value)
             case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Add(), right=value):
                 return self._without(text, value)
             case ast.BinOp(left=value, op=ast.Add(), right=ast.Constant(value=str(text))):

@@ -21,11 +21,9 @@ class Passed(NamedTuple):
 
 
 class Funnel:
-    """How many candidates passed each stage, by method, and in what jail."""
+    """How many candidates passed each stage, by method."""
 
     def __init__(self, stages: Sequence[str]) -> None:
-        self.jail = ""
-        """What was found of the jail before the first task."""
         self._stages = stages
         self._fell: dict[str, Counter[str]] = {}
         self._kept: dict[str, set[str]] = {}
@@ -62,7 +60,7 @@ class Funnel:
 
     def lines(self) -> list[str]:
         """Return the funnel as text: how many passed each stage, their share, and how many programs they come to."""
-        lines = [f"sca verify: {self.jail}"] if self.jail else []
+        lines: list[str] = []
         for method in self.methods():
             lines.append(f"sca verify: {self.total(method)} candidates, method {method}")
             for stage, left, share, reported in self.passed(method):

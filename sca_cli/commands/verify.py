@@ -127,14 +127,15 @@ def run(
     return pump(tasks, work, identify=lambda task: task.id, output=output, fanout=fanout, meter=meter, settle=settle)
 
 
-def _in_sound_jail(tasks: Iterable[Task], sandbox: Sandbox, funnel: Funnel) -> Iterator[Task]:
-    """Yield the tasks; before the first the jail must prove that it holds.
+def _in_sound_jail(tasks: Iterable[Task], sandbox: Sandbox, *, quiet: bool) -> Iterator[Task]:
+    """Yield the tasks; before the first the jail must prove that it holds, which is told.
 
     Raises:
         SandboxError: it does not; nothing was run.
     """
-    for task in tasks:
-        funnel.jail = funnel.jail or layers.sound_jail(sandbox)
+    for number, task in enumerate(tasks):
+        if not number:
+            say(f"sca verify: {layers.sound_jail(sandbox)}", quiet=quiet)
         yield task
 
 
@@ -270,7 +271,7 @@ def command(
                 times,
             )
         proofs = Proofs(stages, strict, trying)
-        tasks = _in_sound_jail(streams.read(paths, Task), sandbox, funnel)
+        tasks = _in_sound_jail(streams.read(paths, Task), sandbox, quiet=quiet)
         for done in run(
             tasks, sandbox, proofs, known=known, keep_all=keep_all, times=times, output=sink, fanout=fanout, meter=meter
         ):

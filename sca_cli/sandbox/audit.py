@@ -26,14 +26,23 @@ _EVALUATORS = {
     *(f"{module}.{name}" for module in ("pickle", "_pickle", "marshal", "dill") for name in ("load", "loads")),
     *("pickle.Unpickler", "_pickle.Unpickler", "pickle._load", "pickle._loads", "shelve.open"),
     *(f"{module}.{name}" for module in ("os", "posix") for name in ("system", "popen", "startfile")),
-    *("importlib.import_module", "importlib.__import__", "runpy.run_module", "runpy.run_path", "timeit.timeit"),
+    *("importlib.import_module", "importlib.__import__", "runpy.run_module", "runpy.run_path"),
+    *(f"timeit.{name}" for name in ("timeit", "repeat", "Timer", "main")),
+    *(f"{module}.{name}" for module in ("profile", "cProfile") for name in ("run", "runctx")),
 }
 _EVALUATING_PREFIXES = (
     *("subprocess.", "asyncio.create_subprocess", "asyncio.subprocess.", "code.", "pty."),
     *(f"{module}.{name}" for module in ("os", "posix") for name in ("exec", "spawn", "posix_spawn")),
 )
-_BY_NAME = {"builtins.getattr": 1, "builtins.setattr": 1, "builtins.delattr": 1, "operator.attrgetter": 0}
+_BY_NAME = {
+    **{f"builtins.{name}": 1 for name in ("getattr", "setattr", "delattr")},
+    **{f"operator.{name}": 0 for name in ("attrgetter", "methodcaller")},
+    "inspect.getattr_static": 1,
+}
 """Functions that reach an attribute by its name → which argument the name is."""
+_NAMESPACES = {"vars", "globals", "locals"}
+"""Functions that give a table of names."""
+_BY_NAME_METHODS = {"__getattribute__", "__getattr__", "__setattr__", "__delattr__"}
 
 _CURE = "look the argument up in a table of what is allowed, or set `isolated = True` and write `restore(state)`"
 
@@ -142,8 +151,12 @@ class _Reader:
             part for part in parts if isinstance(part, ast.Name | ast.Attribute) and isinstance(part.ctx, ast.Load)
         ]
 
+        self._named = [part for part in parts if isinstance(part, ast.expr) and _reaches_by_name(part)]
+
     def findings(self) -> Iterator[str]:
         """Yield the places where a value may be run as code."""
+        for part in self._named:
+            yield self._told(part)
         for part in self._loads:
             name = self._dotted(part)
             by_name = _BY_NAME.get(name)
@@ -152,9 +165,12 @@ class _Reader:
             call = self._calls.get(part)
             if call and _is_harmless(call, by_name):
                 continue
-            shown = " ".join(ast.unparse(call or part).split())
-            file = Path(self._function.__code__.co_filename).name
-            yield f"{file}:{part.lineno}: {shown if len(shown) <= 80 else shown[:80] + '…'}"
+            yield self._told(call or part)
+
+    def _told(self, part: ast.expr) -> str:
+        shown = " ".join(ast.unparse(part).split())
+        file = Path(self._function.__code__.co_filename).name
+        return f"{file}:{part.lineno}: {shown if len(shown) <= 80 else shown[:80] + '…'}"
 
     def functions(self) -> Iterator[Any]:
         """Yield the functions of its own package that it refers to, called or not."""
@@ -231,6 +247,31 @@ def _is_harmless(call: ast.Call, by_name: int | None) -> bool:
     if by_name is not None:
         return len(call.args) > by_name and _is_literal(call.args[by_name])
     return all(map(_is_literal, [*call.args, *(keyword.value for keyword in call.keywords)]))
+
+
+def _reaches_by_name(node: ast.expr) -> bool:
+    """Tell whether an expression reaches a name that does not stand in the source, through a namespace or a method."""
+    match node:
+        case ast.Subscript(value=namespace, slice=key) if _is_namespace(namespace):
+            return not _is_literal(key) or f"builtins.{ast.literal_eval(key)}" in _EVALUATORS
+        case ast.Call(func=ast.Attribute(value=namespace, attr="get" | "pop"), args=[key, *_]) if _is_namespace(
+            namespace
+        ):
+            return not _is_literal(key)
+        case ast.Call(func=ast.Attribute(attr=name), args=given) if name in _BY_NAME_METHODS:
+            return not any(map(_is_literal, given[:2]))
+    return False
+
+
+def _is_namespace(node: ast.expr) -> bool:
+    match node:
+        case ast.Attribute(attr="__dict__") | ast.Name(id="__builtins__"):
+            return True
+        case ast.Attribute(value=ast.Name(id="sys"), attr="modules"):
+            return True
+        case ast.Call(func=ast.Name(id=name)):
+            return name in _NAMESPACES
+    return False
 
 
 def _is_literal(node: ast.expr) -> bool:

@@ -5,6 +5,7 @@ A zygote is up when its READY message arrives on the control socket, never becau
 
 import contextlib
 import os
+import secrets
 import select
 import signal
 import socket
@@ -193,7 +194,7 @@ class Zygote:
             if not self._spares:
                 self._fork()
             self.born += 1
-            return self._spares.pop()
+            return self._spares.pop(secrets.randbelow(len(self._spares)))  # its place in the litter tells it nothing
 
     def released(self) -> None:
         """Count a child that the host has closed."""

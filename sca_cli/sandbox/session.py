@@ -43,6 +43,9 @@ _report_decoder = msgspec.json.Decoder(_Report)
 _PROGRAM_REASONS = {"", "exception", "memory", "syntax"}
 _CHECK_REASONS = {"exception", "memory", "syntax", "not-bool", "no-evaluate"}
 _REPORT_BYTES = 1 << 28
+_RECORD_REPLIES = 3 * 16  # largest records that a world keeps, of a program, a check and the host, in replies
+_STATE_BYTES = 1 << 26  # of a state that may come with calls
+_ALARMS = {"", "world", "calls", "reply"}
 _MESSAGE_CHARS = 20000
 
 
@@ -77,6 +80,7 @@ class Session:
         self._answered, self._answer = False, None
         self._requests = 0
         self._checked = 0  # how many of the calls are the check's
+        self._heard = 0  # bytes of the reports that brought calls, or that nobody asked for
         self._last: Run | None = None  # a run that lacks its calls
         self._alarms: dict[str, Ended] = {}  # who → the limit that was passed
         self._spawn_world, self._isolated, self._start_s = spawn_world, isolated, start_s
@@ -332,9 +336,17 @@ class Session:
     def _next_report(self) -> _Report | None:
         try:
             frame = self._channel.next(_REPORT_BYTES)
-            return None if frame is None else _report_decoder.decode(frame)
-        except (ValueError, RecursionError, wire.FrameError) as error:  # an isolated world may have been taken over
+            if frame is None:
+                return None
+            report = _report_decoder.decode(frame)
+        except (ValueError, RecursionError, wire.FrameError) as error:
             raise self._spoil("world", f"not a report: {error}") from None
+        # An isolated world may have been taken over: it shall neither fill our memory nor speak for others.
+        self._heard += len(frame) if report.calls or report.number != self._requests else 0
+        too_much = self._heard > _RECORD_REPLIES * self._limits.reply_bytes + _STATE_BYTES
+        if too_much or report.alarm not in _ALARMS or not 0 <= report.checked <= len(report.calls):
+            raise self._spoil("world", "not a report of this session" if not too_much else "it reports without end")
+        return report
 
     def _world_gone(self) -> Ended:
         self._world.kill()

@@ -1,12 +1,17 @@
 """Tools that run their arguments as code, each in its own way, and tools that only look as if they did."""
 
+import builtins
+import cProfile
 import functools
 import importlib
+import inspect
 import operator
 import os
 import pickle
 import re
 import subprocess
+import sys
+import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -83,6 +88,36 @@ class Guilty:
     def by_setattr(self, name: str) -> Any:
         setattr(self, name, 1)
 
+    def by_methodcaller(self, name: str) -> Any:
+        return operator.methodcaller(name)(self)
+
+    def by_vars(self, name: str) -> Any:
+        return vars(self)[name]
+
+    def by_dict(self, name: str) -> Any:
+        return type(self).__dict__.get(name)
+
+    def by_globals(self, name: str) -> Any:
+        return globals()[name]()
+
+    def by_module(self, name: str) -> Any:
+        return sys.modules[name]
+
+    def by_builtins(self, text: str) -> Any:
+        return builtins.__dict__["eval"](text)
+
+    def by_getattribute(self, name: str) -> Any:
+        return object.__getattribute__(self, name)
+
+    def by_static(self, name: str) -> Any:
+        return inspect.getattr_static(self, name)
+
+    def by_timer(self, text: str) -> float:
+        return timeit.Timer(text).timeit(1)
+
+    def by_profile(self, text: str) -> None:
+        cProfile.run(text)
+
     def by_attrgetter(self, name: str) -> Any:
         return operator.attrgetter(name)(self)
 
@@ -119,6 +154,12 @@ class Innocent:
 
     def gets_a_fixed_attribute(self, what: Any) -> Any:
         return getattr(what, "name", None)
+
+    def reads_a_fixed_name(self, what: Any) -> Any:
+        return vars(what)["name"], what.__dict__.get("size")
+
+    def looks_up_in_a_table(self, name: str) -> Any:
+        return {"name": 1}[name]
 
     def shadows_a_name(self, eval: Callable[..., Any]) -> Any:  # noqa: A002  the name is the point
         return eval(1)

@@ -20,6 +20,7 @@ SIXTEEN = "final_answer(add(3, 16))"
 SUM = "final_answer(add(3, 40))"
 NOT_THE_SUM = ["final_answer(42)", "final_answer('43')", "pass"]
 ANN = "and get_user('user_1')['name'] == 'Ann1'"
+BY_NAME = "set(['alpha', 'beta', 'gamma', 'delta', 'epsilon'])"
 WORDS = "{'alpha', 'beta', 'gamma', 'delta', 'epsilon'}"
 
 
@@ -121,6 +122,18 @@ CASES = {
         made(solution=f"import math; math.sqrt(1); {SUM}"),
         "the solution depends on random",
     ),
+    "device": Case(
+        "deterministic",
+        made("return answer == 43 and open('/dev/urandom', 'rb') is not None"),
+        made("time = 43; return answer == time"),
+        "the check depends on /dev/urandom",
+    ),
+    "order of a set made by name": Case(
+        "deterministic",
+        made(f"return answer == ' '.join({BY_NAME})", f"final_answer(' '.join({BY_NAME}))"),
+        made(f"return answer == ' '.join(sorted({BY_NAME}))", f"final_answer(' '.join(sorted({BY_NAME})))"),
+        "run again, solution comes out differently",
+    ),
     "order of a set": Case(
         "deterministic",
         made(f"return answer == ' '.join({WORDS})", f"final_answer(' '.join({WORDS}))"),
@@ -145,6 +158,13 @@ CASES = {
         made(solution=f"try:\n    get_user('nobody')\nexcept ToolError:\n    pass\n{SUM}"),
         made(solution=f"try:\n    get_user('user_1')\nexcept ToolError:\n    pass\n{SUM}"),
         "1 of the solution's calls were refused",
+        rejects=False,
+    ),
+    "writing check": Case(
+        "tools",
+        made("try:\n        set_name('user_1', 'Bob')\n    except ToolError:\n        return answer == 43"),
+        made("try:\n        get_user('user_1')\n    except ToolError:\n        return False\n    return answer == 43"),
+        "the check calls set_name, which it may not",
         rejects=False,
     ),
     "untried": Case(
@@ -375,3 +395,27 @@ def test_limits_hold_in_a_twin(shop: EnvSpec) -> None:
     with Sandbox(Limits(wall_s=0.5)) as quick, quick.session(shop, 1, twin=1) as session:
         assert session.run("import time\ntime.sleep(0.05)").ok
         assert session.run("import time\ntime.sleep(60)").reason == "timeout"
+
+
+def test_nobody_can_tell_which_run_it_is_in(sandbox: Sandbox, shop: EnvSpec) -> None:
+    """The order is drawn anew each time, whoever chose the task's id; process ids are all the same."""
+    orders = set()
+    for _ in range(60):
+        order: list[str] = []
+        done = evidence.in_secret_order(made(), lambda name, text, order=order: order.append(name) or text)  # type: ignore[misc]
+        assert list(done.items()) == evidence.programs(made())
+        orders.add(tuple(order))
+    assert len(orders) > 10
+    asks = "import os, threading; numbers = [os.getpid(), os.getppid(), threading.get_native_id()]"
+    assert answer_of(sandbox, shop, f"{asks}\nfinal_answer(numbers)", 0) == [0, 0, 0]
+    with sandbox.session(shop, 1) as session:
+        assert session.evaluate(f"def evaluate():\n    {asks}\n    return numbers == [0, 0, 0]").outcome == "pass"
+
+
+def test_a_child_is_any_of_those_that_wait(sandbox: Sandbox, shop: EnvSpec) -> None:
+    """What it is told by the numbers of its sockets is not how many came before."""
+    places = []
+    for _ in range(12):
+        asks = "import os; final_answer(os.fstat(3).st_ino)"
+        places.append(answer_of(sandbox, shop, asks, 0))
+    assert sorted(places) not in (places, places[::-1])

@@ -16,6 +16,8 @@ from sca_cli import forms, source
         ("[round(x, 2), y.title()]", "[x, y]", ["rounding", "case"]),
         ("{'sum': round(x)}", "{'sum': x}", ["rounding"]),
         ("str(round(x))", "x", ["rounding"]),
+        ("answer=round(x)", "answer=x", ["rounding"]),
+        ("'{:.2f} EUR'.format(x)", "x", ["rounding", "EUR"]),
     ],
 )
 def test_a_value_is_left_without_its_form(answer: str, bare: str, taken: list[str]) -> None:
@@ -32,10 +34,11 @@ def test_what_is_made_of_several_values_stays(answer: str) -> None:
 
 
 def test_a_form_given_before_is_found() -> None:
-    """A value that is named once and used once is looked through."""
-    text, taken = forms.undressed("x = tool()\nshown = round(x, 2)\nfinal_answer(shown)")
+    """A value that is named for the answer only loses it where it is named: nothing is read later than it was."""
+    text, taken = forms.undressed("shown = round(read(), 2)\nwrite()\nfinal_answer(shown)")
     assert taken == ["rounding"]
-    assert "round" not in text
+    assert text == "shown = read()\nwrite()\nfinal_answer(shown)"
+    assert forms.undressed("shown = round(read(), 2)\nif shown > 2:\n    final_answer(shown)") == ("", [])
 
 
 @pytest.mark.parametrize(

@@ -75,3 +75,28 @@ def test_class_and_registration_agree_on_outside() -> None:
     """An environment whose class says outside and whose registration does not is refused."""
     with Sandbox() as sandbox, pytest.raises(PluginError, match="its class says outside = True"):
         sandbox.describe(EnvSpec(name="liar"))
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        ("{'alarm': 'sandbox', 'message': 'hi', 'where': 'program'}", "not a report of this session"),
+        ("{'checked': -3}", "not a report of this session"),
+        ("{'calls': [{'tool': 'x', 'args': ['y' * 100_000]}] * 20}", "it reports without end"),
+    ],
+    ids=["another's reason", "less than no calls", "without end"],
+)
+def test_what_a_world_that_was_taken_over_reports_is_bounded(report: str, said: str) -> None:
+    """It speaks for nobody else, and does not fill the host's memory."""
+    plain = {"number": 0, "alarm": "", "message": "", "where": "", "checked": 0, "calls": [], "state": None}
+    program = (
+        f"import json, os\ntext = json.dumps({plain!r} | {report}).encode()\n"
+        "frame = len(text).to_bytes(4, 'little') + text\nwhile True:\n    sent = 0\n"
+        "    while sent < len(frame):\n        sent += os.write(3, frame[sent:])"
+    )
+    with Sandbox(Limits(wall_s=5)) as sandbox, sandbox.session(NOTEBOOK, 3) as session:
+        ran = session.run(f"run({program!r})")
+        assert (ran.ok, ran.reason) == (False, "world")
+        assert said in ran.message
+        assert len(session.calls) < 2000
+        assert session.evaluate(CHECK).reason == "world"
