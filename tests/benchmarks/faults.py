@@ -1,6 +1,6 @@
 """Whether `sca verify` keeps its word while everything around it dies: each task once, with its own verdict.
 
-    python tests/benchmarks/faults.py [--tasks 10000] [--kill-every 25] [--die-every 400]
+    python tests/benchmarks/faults.py [--tasks 10000] [--kill-every 25] [--die-every 400] [--proofs]
 
 A stream made of the good and the defective tasks of `tests/defects` (the flaky ones left out, some in a world that
 raises) goes through `sca verify --all` three times: undisturbed; to a file, while zygotes and nsjails are killed
@@ -53,7 +53,7 @@ def started(arguments: list[str], **options: Any) -> "subprocess.Popen[bytes]":
     """Start `sca verify --all` with the worlds of the tasks."""
     path = os.pathsep.join(filter(None, [str(DEFECTS / "site"), os.environ.get("PYTHONPATH", "")]))
     return subprocess.Popen(
-        [SCA, "verify", "--all", "--paper", "-q", *arguments],
+        [SCA, "verify", "--all", "-q", *arguments],
         stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": path}, **options,
     )  # fmt: skip
 
@@ -247,7 +247,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     draw = random.Random(options.seed)
     stream, expected, filed, piped = (str(folder / name) for name in ("tasks", "expected", "filed", "piped"))
     Path(stream).write_text("".join(json.dumps(task) + "\n" for task in tasks(options.tasks, draw)))
-    source = [stream, "--check-seconds", str(options.check_seconds)]
+    source = [stream, "--check-seconds", str(options.check_seconds), *([] if options.proofs else ["--paper"])]
     calm_s, _ = _timed("undisturbed", lambda: undisturbed(source, expected))
     storm = Storm(options.kill_every, draw)
     filed_s, ends = _timed("to a file", lambda: to_file(source, filed, storm, options.die_every, draw))
@@ -285,6 +285,7 @@ def main() -> None:
     parser.add_argument("--kill-every", type=int, default=25, help="tasks between two kills of a jail, on average")
     parser.add_argument("--die-every", type=int, default=400, help="tasks between two kills of verify, on average")
     parser.add_argument("--check-seconds", type=float, default=10.0, help="as for sca verify")
+    parser.add_argument("--proofs", action="store_true", help="all stages, not only the paper's filter")
     parser.add_argument("--seed", type=int, default=0)
     with tempfile.TemporaryDirectory() as folder:
         found = measure(parser.parse_args(), Path(folder))

@@ -1,6 +1,6 @@
 """Feed broken bytes to everything that reads what a stranger wrote, and see that it fails in its own way only.
 
-    python tests/benchmarks/fuzz.py [--examples 1000000] [--targets loads,channel,…] [--seed 0]
+    python tests/benchmarks/fuzz.py [--examples 1000000] [--targets request,channel,…] [--seed 0]
 
 Each example is a valid frame or record with up to six edits: a bit flipped, bytes cut off, deleted, doubled or put in,
 two examples spliced. Whatever a target raises that is not its own kind of error is a finding, and so is a value that
@@ -28,7 +28,7 @@ from test_records import full_records
 from sca_cli import streams
 from sca_cli.errors import RecordError
 from sca_cli.records import decode, encode
-from sca_cli.sandbox import wire
+from sca_cli.sandbox import server, session, wire
 from sca_cli.sandbox.guest import Ended, Turn, Verdict, decode_hostile
 
 LIMIT = 4096
@@ -86,9 +86,14 @@ def _finite(value: Any) -> bool:
     return True
 
 
-def loads(data: bytes) -> None:
-    """Read one JSON text from the wire."""
-    wire.loads(data)
+def request(data: bytes) -> None:
+    """Read a tool call as a world does."""
+    server._Service._request(None, data)  # type: ignore[arg-type]  # it is asked nothing
+
+
+def report(data: bytes) -> None:
+    """Read what a world says, and pass its calls on as the host does."""
+    msgspec.json.encode(session._report_decoder.decode(data).calls)
 
 
 def finite(data: bytes) -> None:
@@ -153,7 +158,8 @@ def read(data: bytes) -> None:
 
 
 TARGETS: dict[str, tuple[Callable[[bytes], None], tuple[type[Exception], ...]]] = {
-    "loads": (loads, (wire.FrameError,)),
+    "request": (request, (wire.FrameError,)),
+    "report": (report, (ValueError, RecursionError)),
     "finite": (finite, (wire.FrameError,)),
     "dumps": (dumps, (TypeError, ValueError)),
     "channel": (channel, (wire.FrameError, EOFError)),
@@ -182,6 +188,13 @@ def examples(target: str) -> list[bytes]:
         return [head % (reason, payload) for reason in (b"", b"exception") for payload in payloads]
     if target == "verdict":
         return [b'{"verdict":true}', b'{"verdict":false}', b'{"reason":"not-bool","message":"evaluate returned int"}']
+    if target == "request":
+        return [payloads[0], b'["add",[1,2],{}]', b'["view",[],{"deep":[[[{"a":null}]]]}]']
+    if target == "report":
+        head = b'{"number":%d,"alarm":"%s","message":"m","where":"program","checked":%d,"calls":[%s],"state":%s}'
+        call = b'{"tool":"add","args":[1,2],"kwargs":{"key":"x"},"writes":true,"error":"","result":%s}'
+        given = ((0, b"calls", 0), (3, b"", 1))
+        return [head % (*each, call % payload, payload) for each in given for payload in payloads]
     if target in ("record", "read"):
         lines = [encode(record) for record in full_records()]
         whole = b"\n".join(lines) + b"\n"

@@ -21,6 +21,8 @@ from sca_cli.doctor.corpus import Arena, Hostile
 TESTS = Path(__file__).parents[1]
 FILE = str(TESTS / "hostile.jsonl")
 PROGRAMS = corpus.read([FILE])
+BESIDE = corpus.read(sorted(map(str, TESTS.parent.parent.glob("*/hostile/*.jsonl"))))
+"""Those of others, where there are any beside the checkout."""
 GROUPS = {
     "resources", "files", "network", "processes", "kernel", "forging", "nondeterminism", "check", "pairs",
 }  # fmt: skip
@@ -46,7 +48,7 @@ def test_the_corpus_is_whole() -> None:
 
 
 @pytest.mark.sandbox
-@pytest.mark.parametrize("program", PROGRAMS, ids=[program.id for program in PROGRAMS])
+@pytest.mark.parametrize("program", [*PROGRAMS, *BESIDE], ids=lambda program: program.id)
 def test_a_hostile_program_gets_nothing(arena: Arena, program: Hostile) -> None:
     """No sign of a breach: marker, secret, verdict, listener, file, process, memory, or an honest check gone wrong."""
     assert arena.signs(program) == []
