@@ -19,10 +19,10 @@ LEVELS: list[set[str]] = [
     {"records"},
     {"interfaces"},
     {"hookspecs"},
-    {"plugins"},  # the sandbox asks it what to import into a world
+    {"plugins", "devices"},  # the sandbox asks it what to import into a world
     {"prompts", "chat", "source", "sandbox", "estimates"},
     {"arguments", "facts", "duplicates", "sequence", "user"},
-    {"conditions", "probes", "agreement", "contamination", "funnel"},
+    {"conditions", "probes", "forms", "agreement", "contamination", "funnel"},
     {"evidence"},
     {"agent", "checks", "doctor", "judge"},
     {"methods", "conformance"},
