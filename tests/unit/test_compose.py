@@ -244,16 +244,17 @@ def drawn(
 def test_what_no_instruction_was_written_for_is_drawn_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pairs do not count; a run that goes on draws what the whole run draws."""
     monkeypatch.setattr("sca_cli.methods.plan.AHEAD", 2)
+    monkeypatch.setattr("sca_cli.methods.plan.DRAWS", 10)
     whole = Plan(sandbox, 2, 1, 0)
-    made = drawn(whole, 24, lambda number: number % 4 == 3)
-    assert made != drawn(Plan(sandbox, 2, 1, 0), 24, lambda _: True)
-    for told in (1, 7, len(made)):
+    made = drawn(whole, 12, lambda number: number % 4 == 3)
+    assert made != drawn(Plan(sandbox, 2, 1, 0), 12, lambda _: True)
+    for told in (5, len(made)):
         resumed = Plan(sandbox, 2, 1, 0)
         before = [each for number, each in enumerate(made[:told]) if number % 4 == 3]
-        assert drawn(resumed, 24, lambda number: number % 4 == 3, told, before) == made
+        assert drawn(resumed, 12, lambda number: number % 4 == 3, told, before) == made
         assert resumed.coverage() == whole.coverage()
     none = Plan(sandbox, 2, 1, 0)
-    drawn(none, 24, lambda _: False)
+    drawn(none, 12, lambda _: False)
     for _, worked, occurring, often in none.coverage().values():
         assert worked > occurring == often == 0
 
