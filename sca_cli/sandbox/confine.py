@@ -35,10 +35,10 @@ _X86_64 = {
     "read": 0, "write": 1, "open": 2, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "poll": 7, "lseek": 8,
     "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14,
     "rt_sigreturn": 15, "pread64": 17, "readv": 19, "writev": 20, "access": 21, "select": 23,
-    "sched_yield": 24, "mremap": 25, "madvise": 28, "nanosleep": 35, "getpid": 39, "exit": 60, "uname": 63,
+    "sched_yield": 24, "mremap": 25, "madvise": 28, "nanosleep": 35, "exit": 60, "uname": 63,
     "getcwd": 79, "readlink": 89, "gettimeofday": 96, "getrlimit": 97, "getrusage": 98,
-    "times": 100, "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108, "getppid": 110,
-    "sigaltstack": 131, "gettid": 186, "time": 201, "futex": 202, "sched_getaffinity": 204,
+    "times": 100, "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108,
+    "sigaltstack": 131, "time": 201, "futex": 202, "sched_getaffinity": 204,
     "getdents64": 217, "restart_syscall": 219, "clock_gettime": 228, "clock_getres": 229,
     "clock_nanosleep": 230, "exit_group": 231, "openat": 257, "newfstatat": 262, "readlinkat": 267,
     "faccessat": 269, "pselect6": 270, "ppoll": 271, "getrandom": 318, "membarrier": 324, "statx": 332,
@@ -51,8 +51,8 @@ _AARCH64 = {
     "clock_gettime": 113, "clock_getres": 114, "clock_nanosleep": 115, "sched_getaffinity": 123,
     "sched_yield": 124, "restart_syscall": 128, "sigaltstack": 132, "rt_sigaction": 134,
     "rt_sigprocmask": 135, "rt_sigreturn": 139, "times": 153, "uname": 160, "getrlimit": 163,
-    "getrusage": 165, "gettimeofday": 169, "getpid": 172, "getppid": 173, "getuid": 174, "geteuid": 175,
-    "getgid": 176, "getegid": 177, "gettid": 178, "brk": 214, "munmap": 215, "mremap": 216,
+    "getrusage": 165, "gettimeofday": 169, "getuid": 174, "geteuid": 175,
+    "getgid": 176, "getegid": 177, "brk": 214, "munmap": 215, "mremap": 216,
     "mmap": 222, "mprotect": 226, "madvise": 233, "getrandom": 278, "membarrier": 283, "statx": 291,
     "faccessat2": 439,
 }  # fmt: skip
@@ -66,9 +66,9 @@ _AARCH64_ZYGOTE = {
     "recvfrom": 207, "sendmsg": 211, "recvmsg": 212, "clone": 220, "wait4": 260, "pidfd_open": 434, "close_range": 436,
 }  # fmt: skip
 _TABLES = {
-    # machine: (AUDIT_ARCH, allowed, for the zygote, fcntl, ioctl, prlimit64)
-    "x86_64": (0xC000003E, _X86_64, _X86_64_ZYGOTE, 72, 16, 302),
-    "aarch64": (0xC00000B7, _AARCH64, _AARCH64_ZYGOTE, 25, 29, 261),
+    # machine: (AUDIT_ARCH, allowed, for the zygote, fcntl, ioctl, prlimit64, and getpid, getppid, gettid)
+    "x86_64": (0xC000003E, _X86_64, _X86_64_ZYGOTE, 72, 16, 302, 39, 110, 186),
+    "aarch64": (0xC00000B7, _AARCH64, _AARCH64_ZYGOTE, 25, 29, 261, 172, 173, 178),
 }
 _CLONE3 = 435  # the same everywhere; ENOSYS makes libc fall back to clone, which is refused
 _FCNTL_ALLOWED = (1, 2, 3)  # F_GETFD, F_SETFD, F_GETFL; F_SETFL would show through every copy of a descriptor
@@ -112,7 +112,7 @@ def build_filters(machine: str) -> tuple[bytes, bytes]:
     Raises:
         KeyError: no table for this machine.
     """
-    arch, table, zygote, fcntl, ioctl, prlimit64 = _TABLES[machine]
+    arch, table, zygote, fcntl, ioctl, prlimit64, *who = _TABLES[machine]
     numbers = {*table.values(), *zygote.values()}
     flips = _flips(numbers)
     program = [_op(_LOAD, _ARCH), _op(_JEQ, arch, 1), _op(_RETURN, _KILL), _op(_LOAD, _NR)]
@@ -145,7 +145,7 @@ def build_filters(machine: str) -> tuple[bytes, bytes]:
             for name in ("clock_gettime", "clock_getres", "clock_nanosleep")
         },
         # Everybody is 0: who knew his number could tell which of several runs he is in.
-        **{table[name]: [_op(_RETURN, _ERRNO | 0)] for name in ("getpid", "getppid", "gettid")},
+        **{number: [_op(_RETURN, _ERRNO | 0)] for number in who},
         _CLONE3: [_op(_RETURN, _ERRNO | _ENOSYS)],
     }  # fmt: skip
     for number, block in special.items():
