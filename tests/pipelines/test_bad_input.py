@@ -173,7 +173,7 @@ def test_a_full_standard_output_is_told(tmp_path: Path) -> None:
     """`> /dev/full`: code 4, one line, no traceback."""
     (tmp_path / "t").write_bytes(GOOD[0])
     ended = subprocess.run(
-        ["bash", "-c", "sca verify t > /dev/full"],
+        ["bash", "-c", "sca verify -q t > /dev/full"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
