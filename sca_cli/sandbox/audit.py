@@ -43,6 +43,7 @@ _BY_NAME = {
 _NAMESPACES = {"vars", "globals", "locals"}
 """Functions that give a table of names."""
 _BY_NAME_METHODS = {"__getattribute__", "__getattr__", "__setattr__", "__delattr__"}
+"""Methods that are given the name of an attribute."""
 
 _CURE = "look the argument up in a table of what is allowed, or set `isolated = True` and write `restore(state)`"
 

@@ -285,7 +285,7 @@ def main() -> None:
     parser.add_argument("--kill-every", type=int, default=25, help="tasks between two kills of a jail, on average")
     parser.add_argument("--die-every", type=int, default=400, help="tasks between two kills of verify, on average")
     parser.add_argument("--check-seconds", type=float, default=10.0, help="as for sca verify")
-    parser.add_argument("--proofs", action="store_true", help="all stages, not only the paper's filter")
+    parser.add_argument("--proofs", action="store_true", help="all stages; else only the paper's filter")
     parser.add_argument("--seed", type=int, default=0)
     with tempfile.TemporaryDirectory() as folder:
         found = measure(parser.parse_args(), Path(folder))

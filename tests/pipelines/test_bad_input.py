@@ -170,10 +170,10 @@ def test_a_closed_standard_input_is_told(tmp_path: Path) -> None:
 
 
 def test_a_full_standard_output_is_told(tmp_path: Path) -> None:
-    """`> /dev/full`: code 4, one line, no traceback."""
+    """`> /dev/full`: code 4, one line after the header of the run, no traceback."""
     (tmp_path / "t").write_bytes(GOOD[0])
     ended = subprocess.run(
-        ["bash", "-c", "sca verify -q t > /dev/full"],
+        ["bash", "-c", "sca verify t > /dev/full"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -181,7 +181,9 @@ def test_a_full_standard_output_is_told(tmp_path: Path) -> None:
         check=False,
         timeout=30,
     )
-    assert (ended.returncode, ended.stderr) == (
+    header, error = ended.stderr.splitlines(keepends=True)
+    assert header.startswith("sca verify: jail ok (")
+    assert (ended.returncode, error) == (
         4,
         "sca verify: cannot write stdout: No space left on device\n",
     )
