@@ -7,14 +7,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sca_cli.devices import device_of, dtype_of
+    from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
     from sca_cli.errors import MissingError, ModelError, PluginError, RecordError, ToolError, UsageError
     from sca_cli.hookspecs import Register, hookimpl
     from sca_cli.interfaces import Completion, Environment, Model, Sampling, Tool, describe_tool, tool
     from sca_cli.records import FunctionCall, Message, ToolCall
 
 _HOME = {
-    "devices": ("device_of", "dtype_of"),
+    "devices": ("ask_for_huge_pages", "device_of", "dtype_of"),
     "errors": ("MissingError", "ModelError", "PluginError", "RecordError", "ToolError", "UsageError"),
     "hookspecs": ("Register", "hookimpl"),
     "interfaces": ("Completion", "Environment", "Model", "Sampling", "Tool", "describe_tool", "tool"),
@@ -23,7 +23,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022  the order of _HOME, so that a missing name is easy to see
-    "device_of", "dtype_of",
+    "ask_for_huge_pages", "device_of", "dtype_of",
     "MissingError", "ModelError", "PluginError", "RecordError", "ToolError", "UsageError",
     "Register", "hookimpl",
     "Completion", "Environment", "Model", "Sampling", "Tool", "describe_tool", "tool",

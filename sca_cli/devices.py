@@ -1,5 +1,6 @@
 """Which device and which precision torch is to use: one answer for training and for models that run here."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,14 @@ from sca_cli.errors import MissingError
 
 if TYPE_CHECKING:
     import torch
+
+
+def ask_for_huge_pages() -> None:
+    """Let large tensors on the CPU lie in pages of 2 MiB, unless the user said otherwise.
+
+    A step of training takes gigabytes anew, a fault a page. torch reads this at its first tensor.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def device_of(wanted: str) -> str:

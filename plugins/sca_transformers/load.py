@@ -75,6 +75,7 @@ def load(name: str, dtype: str, device: str) -> tuple[Any, Any]:
     from transformers.utils import logging
 
     from sca_transformers import attention
+    from sca_transformers.packed import pack
 
     device = device_of(device)
     kind = dtype_of(dtype, device)
@@ -93,6 +94,9 @@ def load(name: str, dtype: str, device: str) -> tuple[Any, Any]:
         odd = ", ".join(sorted(layer_types - {"full_attention", "sliding_attention"}))
         raise MissingError(f"'{name}' has layers this plugin cannot batch: {odd}", f"--model vllm:{name}")
     try:
-        return model.eval().requires_grad_(False).to(device), tokenizer  # type: ignore[no-untyped-call]  # the same
+        model = model.eval().requires_grad_(False).to(device)  # type: ignore[no-untyped-call]  # the same
     except RuntimeError as error:
         raise ValueError(f"device={device}: {str(error).splitlines()[0]}") from error
+    if model.device.type == "cpu":
+        pack(model)
+    return model, tokenizer

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sca_cli import Completion, Message, Sampling, Tool
+from sca_cli import Completion, Message, Sampling, Tool, ask_for_huge_pages
 from sca_transformers.chat import ChatFormat, parse_tool_calls
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class TransformersModel:
     ) -> None:
         # Waiting OpenMP threads would spin and starve other processes; read once, when torch is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        ask_for_huge_pages()
         from sca_transformers.load import load
 
         model, tokenizer = load(name, dtype, device)

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from copy import copy
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -143,14 +144,24 @@ class Workshops:
     """A workshop for each candidate."""
 
     def __init__(
-        self, model: Model, model_name: str, sampling: Sampling, prompts: Prompts, sandbox: Sandbox, seed: int
+        self,
+        model: Model,
+        model_name: str,
+        sampling: Sampling,
+        prompts: Prompts,
+        sandbox: Sandbox,
+        seed: int,
+        *,
+        may_name_tools: bool = False,
     ) -> None:
         self.model_name, self.prompts, self.seed = model_name, prompts, seed
         self._model, self._sampling, self._sandbox = model, sampling, sandbox
+        self._may_name_tools = may_name_tools
 
     def __call__(self, exploration: Exploration) -> Workshop:
         place = self._sandbox.describe(exploration.env)
-        return Workshop(self._model, self._sampling, self.prompts, self._sandbox, *place)
+        made = Workshop(self._model, self._sampling, self.prompts, self._sandbox, *place)
+        return replace(made, may_name_tools=self._may_name_tools)
 
 
 def command(
@@ -188,6 +199,14 @@ def command(
             help="compose: tasks in which each ordered pair of tools that fit is to occur before others are drawn.",
         ),
     ] = 3,
+    tool_names: Annotated[
+        bool,
+        typer.Option(
+            "--tool-names",
+            help="solution-first, compose: let instructions hold the names of tools.",
+            show_default=False,
+        ),
+    ] = False,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.8,
     top_p: options.TopP = 1.0,
@@ -220,6 +239,8 @@ def command(
     envs = [] if paths else required_envs(env)
     if method is not MethodName.COMPOSE and (idle := [n for n in ("calls", "cover") if on_command_line(context, n)]):
         raise UsageError(f"--{idle[0]} is an option of --method compose", f"leave it out with --method {method}")
+    if method in (MethodName.CAT, MethodName.PAE) and tool_names:
+        raise UsageError("--tool-names is an option of --method solution-first and compose", "leave it out")
     settings = {
         "command": "challenge",
         "method": method,
@@ -227,6 +248,7 @@ def command(
         "model": model_name,
         "count": count,
         **({"calls": calls, "cover": cover} if method is MethodName.COMPOSE else {}),
+        **({"tool_names": True} if tool_names else {}),
         "seed": seed,
         "temperature": temperature,
         "top_p": top_p,
@@ -255,7 +277,7 @@ def command(
                 envs, model_name, exploring_actor(engine, sampling, prompts, EXPLORATION_TURNS), sandbox, seed
             )
             explorations = _own_explorations(explorer, count or len(envs), fanout)
-        workshops = Workshops(engine, model_name, sampling, prompts, sandbox, seed)
+        workshops = Workshops(engine, model_name, sampling, prompts, sandbox, seed, may_name_tools=tool_names)
         reasons: Counter[str] = Counter()
         subjects: Iterable[tuple[int, Subject]]
         if method is MethodName.COMPOSE:

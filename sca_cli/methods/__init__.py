@@ -21,12 +21,19 @@ class Workshop:
     policy: str
     customer: bool = False
     """Instructions are what a customer has in mind."""
+    may_name_tools: bool = False
+    """Instructions may hold the names of tools."""
     usage: Usage = field(default_factory=Usage)
     """What the model was asked so far; grows."""
 
     def setting(self, exploration: Exploration) -> str:
         """Return the policy, and what else is to be known before tasks can be written from this exploration."""
         return "\n\n".join(filter(None, [self.policy, self.request(exploration)]))
+
+    @property
+    def unspoken(self) -> list[str]:
+        """The names of tools that no instruction may hold."""
+        return [] if self.may_name_tools else [tool.name for tool in self.tools]
 
     def request(self, exploration: Exploration) -> str:
         """Return what was told of the world before any call and, where there is a customer, how a request is put."""

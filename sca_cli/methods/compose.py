@@ -91,7 +91,7 @@ async def _instruction(workshop: Workshop, composed: Composed, seed: int, replie
             phrases = await _texts(workshop, composed, seed, replies, "phrase")
             question = in_words.nested(steps, phrases, composed.answer, seed)
             facts = source.literals(source.parse(program(steps)))
-            if not instruction_problem(question, facts, composed.result, _names(workshop)):
+            if not instruction_problem(question, facts, composed.result, workshop.unspoken):
                 return question, "phrase"
     sentences = await _texts(workshop, composed, seed, replies, "sentence")
     return " ".join([*sentences, *part]), "sentence"
@@ -143,16 +143,12 @@ async def _text(workshop: Workshop, composed: Composed, place: int, seed: int, f
                 problem = phrase_problem(text, call, facts, references, step.tool)
             else:
                 problem = step_problem(text, call, facts, in_words.references(steps, place), step.tool)
-                problem = problem or instruction_problem(text, facts, composed.result, _names(workshop))
+                problem = problem or instruction_problem(text, facts, composed.result, workshop.unspoken)
             texts.append(text if form == "phrase" or text[-1:] in (".", "?", "!") else f"{text}.")
             if not problem:
                 return texts, ""
             problems[problem] += 1
     return texts, problems.most_common(1)[0][0]
-
-
-def _names(workshop: Workshop) -> list[str]:
-    return [tool.name for tool in workshop.tools]
 
 
 def _origin(composed: Composed, form: Form) -> dict[str, Any]:

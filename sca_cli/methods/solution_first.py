@@ -188,7 +188,7 @@ async def _instruction(workshop: Workshop, exploration: Exploration, program: st
     problems = []
     for completion in completions:
         text = written(completion.text)
-        problem = instruction_problem(text, facts, ran.answer, [tool.name for tool in workshop.tools])
+        problem = instruction_problem(text, facts, ran.answer, workshop.unspoken)
         if not problem:
             return text
         problems.append(problem)

@@ -54,6 +54,11 @@ def points(value: Interval) -> str:
     return f'{100 * value.value:+.1f} <span class="ci">[{100 * value.low:+.1f}, {100 * value.high:+.1f}]</span>'
 
 
+def factor(value: Interval) -> str:
+    """Return a ratio with its interval."""
+    return f'{value.value:.2f} <span class="ci">[{value.low:.2f}, {value.high:.2f}]</span>'
+
+
 def minutes(seconds: float | None) -> str:
     """Return a time in minutes; a dash for one that was not taken."""
     return NOTHING if seconds is None else f"{seconds / 60:,.1f}"

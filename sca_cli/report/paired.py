@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from sca_cli.estimates import interval, pass_at
-from sca_cli.records import Interval, Overlap, Score, SharedTasks
+from sca_cli.estimates import interval, pass_at, ratio
+from sca_cli.records import Overlap, Score, SharedTasks
 from sca_cli.report.arms import Arm
 from sca_cli.report.counts import Evaluated
 from sca_cli.report.gather import Gathered
-from sca_cli.report.markup import NOTHING, cell, estimate, note, number, points, table, text
+from sca_cli.report.markup import NOTHING, cell, estimate, factor, note, number, points, table, text
 
 # ---------------------------------------------------------------- differences
 
@@ -31,8 +31,10 @@ class _Pair:
             yield told, self._cells(list(self.seeds.values()), by_calls)
 
     def _cells(self, pairs: Sequence[tuple[Evaluated, Evaluated]], by_calls: Sequence[str]) -> list[str]:
-        found = [_difference(pairs, name) for name in ("", *by_calls)]
-        return [cell(points(each) if each else NOTHING) for each in found]
+        every, *others = [_in_pairs(pairs, name) for name in ("", *by_calls)]
+        times = ratio([(theirs, ours) for ours, theirs in every])
+        told = [_difference(every), NOTHING if times is None else factor(times), *map(_difference, others)]
+        return [cell(each) for each in told]
 
 
 def differences(gathered: Gathered, found: Sequence[Arm], by_calls: Sequence[str]) -> str:
@@ -54,11 +56,13 @@ def differences(gathered: Gathered, found: Sequence[Arm], by_calls: Sequence[str
     head = [
         "in pairs, points",
         "all tasks",
+        "times",
         *(f"{text(name)} {'call' if name == '1' else 'calls'}" for name in by_calls),
     ]
     told = note(
         "One arm minus another, attempts at the same tasks in pairs, 95&nbsp;% intervals (tasks resampled; of several "
-        "seeds the mean of each task, so that the interval is for these seeds)."
+        "seeds the mean of each task, so that the interval is for these seeds). <em>Times</em> is the one's Pass@1 on "
+        "all tasks over the other's."
     )
     return table(head, rows, caption="Differences of Pass@1") + told
 
@@ -87,17 +91,21 @@ def _is_behind(found: Evaluated, score: Score) -> bool:
     return abs(mean - score.pass_at["1"].value) < 1e-9
 
 
-def _difference(pairs: Sequence[tuple[Evaluated, Evaluated]], calls: str) -> Interval | None:
-    """Return the difference of Pass@1 over tasks that all have, of a number of calls where one is given."""
-    by_task: dict[str, list[float]] = {}
+def _in_pairs(pairs: Sequence[tuple[Evaluated, Evaluated]], calls: str) -> list[tuple[float, float]]:
+    """Return Pass@1 of both at each task that all have, of a number of calls where one is given: means over seeds."""
+    by_task: dict[str, list[tuple[float, float]]] = {}
     for ours, theirs in pairs:
         for task in ours.outcomes:
             if task in theirs.outcomes and (not calls or _has(ours.calls.get(task), calls)):
                 one, other = ours.tally(task), theirs.tally(task)
                 if one.judged and other.judged:
-                    by_task.setdefault(task, []).append(pass_at(one, 1) - pass_at(other, 1))
-    values = [sum(each) / len(each) for each in by_task.values() if len(each) == len(pairs)]
-    return interval(values, least=-1.0) if values else None
+                    by_task.setdefault(task, []).append((pass_at(one, 1), pass_at(other, 1)))
+    every = [each for each in by_task.values() if len(each) == len(pairs)]
+    return [(sum(one for one, _ in each) / len(each), sum(other for _, other in each) / len(each)) for each in every]
+
+
+def _difference(found: Sequence[tuple[float, float]]) -> str:
+    return points(interval([ours - theirs for ours, theirs in found], least=-1.0)) if found else NOTHING
 
 
 def _has(calls: int | None, name: str) -> bool:

@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sca_cli.devices import device_of, dtype_of
+from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
 from sca_cli.errors import ExitCode, MissingError, ModelError, ScaError, UsageError
 from sca_cli.records import JSON
 from sca_cli.training.batching import AlikeFirst, alike
 from sca_cli.training.data import Example
-from sca_cli.training.packing import ATTENTION, Layout, common, layouts, surprise, tree_attention
+from sca_cli.training.packing import ATTENTION, Layout, layouts, surprise, tree_attention
 from sca_cli.training.weights import load_model, write_model
 from sca_cli.training.work import fingerprint_of, last_checkpoint
 
@@ -175,6 +175,7 @@ def _quiet(options: SftOptions) -> Iterator[None]:
     Raises:
         MissingError: a library of the train extra is absent.
     """
+    ask_for_huge_pages()
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
         try:
             import datasets  # type: ignore[import-untyped,unused-ignore]
@@ -250,32 +251,23 @@ def _shares(model: Any, longest: int) -> bool:
     return False
 
 
-def _recomputes(model: Any, tokens: int, learnt: int, dtype: "torch.dtype", device: str) -> bool:
-    """Tell whether the activations of `tokens`, of which `learnt` have loss, would take half of the free memory."""
+def _kept(model: Any, layout: Layout, dtype: "torch.dtype") -> int:
+    """Return the bytes that one forward pass keeps for its gradient, on the safe side."""
+    config = model.config.get_text_config()
+    wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    # elements a layer keeps: 15,000 to 21,000 a token measured on Qwen2.5-0.5B, here 27,000
+    elements = config.num_hidden_layers * (8 * config.hidden_size + 4 * wide)
+    # logits, their logarithms in float32 and the gradient of both
+    logits = layout.input_ids.shape[0] * len(layout.columns) * config.vocab_size * 2 * (dtype.itemsize + 4)
+    return int(layout.input_ids.numel() * elements * dtype.itemsize + logits)
+
+
+def _free(device: str) -> int:
+    """Return the bytes of memory that are free."""
     import psutil  # type: ignore[import-untyped,unused-ignore]
     import torch
 
-    config = model.config.get_text_config()
-    wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    # elements a layer keeps for its gradient: 15,000 to 21,000 a token measured on Qwen2.5-0.5B, here 27,000
-    kept = tokens * config.num_hidden_layers * (8 * config.hidden_size + 4 * wide) * dtype.itemsize
-    # logits, their logarithms in float32 and the gradient of both
-    kept += learnt * config.vocab_size * 2 * (dtype.itemsize + 4)
-    free = psutil.virtual_memory().available if device == "cpu" else torch.cuda.mem_get_info()[0]
-    return bool(kept > free / 2)
-
-
-def _widest(data: Sequence[Example], options: SftOptions, shared: bool) -> int:
-    """Return the most tokens that one forward pass can have."""
-    longest = max(len(example.input_ids) for example in data)
-    ordered = sorted(list(example.input_ids) for example in data)
-    prefix = common(ordered[0], ordered[-1]) if shared else 0
-    return max(longest, min(options.batch_tokens, prefix + options.batch_size * (longest - prefix)))
-
-
-def _most_learnt(data: Sequence[Example], options: SftOptions) -> int:
-    """Return the most tokens with loss that one forward pass can have."""
-    return sum(sorted((sum(example.loss_mask) for example in data), reverse=True)[: options.batch_size])
+    return int(psutil.virtual_memory().available if device == "cpu" else torch.cuda.mem_get_info()[0])
 
 
 def _trainer(
@@ -327,6 +319,10 @@ def _trainer(
             total = torch.zeros((), device=self.args.device)
             for made in inputs["layouts"]:
                 layout = made.on(self.args.device)
+                if 2 * _kept(base, layout, dtype) > free:  # what is not kept is computed a second time
+                    base.gradient_checkpointing_enable({"use_reentrant": False})
+                else:
+                    base.gradient_checkpointing_disable()
                 with self.compute_loss_context_manager():
                     loss = (surprise(model, layout) * layout.weights).sum() / counted
                 self.accelerator.backward(loss)
@@ -362,7 +358,7 @@ def _trainer(
                 }
             )
 
-    recomputes = _recomputes(model, _widest(data, options, shared), _most_learnt(data, options), dtype, device)
+    base, free = model, _free(device)
     arguments = SFTConfig(
         output_dir=str(work),
         per_device_train_batch_size=options.batch_size,
@@ -375,7 +371,7 @@ def _trainer(
         seed=options.seed,
         bf16=dtype == torch.bfloat16,
         use_cpu=device == "cpu",
-        gradient_checkpointing=recomputes,
+        gradient_checkpointing=False,  # decided for each pass
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,

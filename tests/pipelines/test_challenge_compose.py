@@ -85,6 +85,22 @@ def test_from_explorations_to_tasks_and_on_from_tasks(sca, tmp_path: Path, setti
     assert f"  {len(candidates)} tasks were left out: sca verify did not keep them" in unproven.stderr.decode()
 
 
+def test_instructions_name_tools_only_where_they_may(sca, explored: Path, script) -> None:
+    """The same replies are no instructions, and with --tool-names they are; cat, whose replies are whole, refuses."""
+    model = {"SCA_MODEL": script({"replies": [f"{WITH_VALUES} Call reverse_string, or get_string_length."]})}
+    line = [explored, "-n", 8, "--calls", 1]
+    refused = compose(sca, *line, env=model)
+    assert (refused.returncode, refused.stdout) == (1, b""), refused.stderr
+    assert b"instruction: names a tool" in refused.stderr
+    allowed = compose(sca, *line, "--tool-names", env=model)
+    assert allowed.returncode == 0, allowed.stderr
+    assert b"names a tool" not in allowed.stderr
+    assert all("Call reverse_string" in json.loads(line)["instruction"] for line in allowed.stdout.splitlines())
+    ended = sca("challenge", explored, "--tool-names", env=model)
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert b"--tool-names is an option of --method solution-first and compose" in ended.stderr
+
+
 def test_a_killed_run_goes_on_with_the_same_programs(sca, tmp_path: Path, explored: Path, settings) -> None:
     """kill -9 after the first record, --resume: the same bytes as without."""
     line = ["challenge", explored, "--method", "compose", "-n", 8, "--calls", 2, "--all", "--concurrency", 1]

@@ -1,10 +1,11 @@
 """Which device and which precision torch is told to use."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from sca_cli import MissingError, device_of, dtype_of
+from sca_cli import MissingError, ask_for_huge_pages, device_of, dtype_of
 
 torch = pytest.importorskip("torch")
 
@@ -44,3 +45,13 @@ def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     assert device_of("auto") == "cpu"
     with pytest.raises(MissingError, match="device cuda:0: torch finds no GPU"):
         device_of("cuda:0")
+
+
+def test_what_the_user_said_of_huge_pages_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are asked for where nothing was said."""
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    ask_for_huge_pages()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    ask_for_huge_pages()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"

@@ -96,6 +96,24 @@ def test_batched_greedy_equals_the_library_one_by_one(opened, directory, kind):
         assert completion.token_ids == reference(directory(kind), completion.prompt_ids, 24)
 
 
+def test_linear_layers_are_laid_out_for_the_processor(opened, directory):
+    """All of them, the tied head included, in float32 on the CPU; the weight can still be read, as it was."""
+    import torch
+    from sca_transformers.packed import PackedLinear, pack
+    from transformers import AutoModelForCausalLM
+
+    packed = dict(opened()._engine._model.named_modules())
+    plain = AutoModelForCausalLM.from_pretrained(directory("qwen2"), dtype=torch.float32)
+    layers = {name: layer for name, layer in plain.named_modules() if type(layer) is torch.nn.Linear}
+    assert "lm_head" in layers
+    for name, layer in layers.items():
+        assert isinstance(packed[name], PackedLinear)
+        assert torch.equal(packed[name].weight, layer.weight)
+    narrow = AutoModelForCausalLM.from_pretrained(directory("qwen2"), dtype=torch.bfloat16)
+    pack(narrow)
+    assert not any(isinstance(layer, PackedLinear) for layer in narrow.modules())
+
+
 @pytest.mark.parametrize("as_on_a_gpu", [False, True])
 def test_staggered_arrival_changes_nothing(opened, as_on_a_gpu):
     """Requests that come while others are being decoded get the replies they get alone, also when made to wait."""

@@ -417,9 +417,10 @@ def test_arms_are_compared_in_pairs_where_their_attempts_are_there() -> None:
         Place(),
     )
     rows = {row[0]: row[1:] for row in read(page(found)).rows}
-    assert [each.partition(" ")[0] for each in rows["main minus baseline"]] == ["+50.0", "+50.0", "+50.0"]
-    assert [each.partition(" ")[0] for each in rows["main minus controls/x"]] == ["+25.0", "+50.0", "+0.0"]
-    assert [each.partition(" ")[0] for each in rows["controls/x minus baseline"]] == ["+25.0", "+0.0", "+50.0"]
+    assert [each.partition(" ")[0] for each in rows["main minus baseline"]] == ["+50.0", NOTHING, "+50.0", "+50.0"]
+    assert rows["main minus controls/x"][1] == "1.50 [1.00, 2.00]"
+    assert [each.partition(" ")[0] for each in rows["main minus controls/x"]] == ["+25.0", "1.50", "+50.0", "+0.0"]
+    assert [each.partition(" ")[0] for each in rows["controls/x minus baseline"]] == ["+25.0", NOTHING, "+0.0", "+50.0"]
     evaluated = [row[:5] for row in read(page(found)).rows if row[0].endswith(": eval")]
     assert evaluated == [
         ["main: eval", "base", "4", "1", "3"],

@@ -158,6 +158,41 @@ def test_shared_prefixes_change_speed_and_not_the_result(trained: Any, base: str
         assert plain["last_loss"] == pytest.approx(metrics["last_loss"], rel=1e-2)
 
 
+def test_what_memory_cannot_keep_is_computed_again(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes too large for the free memory keep less and learn the same; the others are not slowed down by them."""
+    from transformers import PreTrainedModel
+
+    from sca_cli.training import sft
+
+    enable, disable = PreTrainedModel.gradient_checkpointing_enable, PreTrainedModel.gradient_checkpointing_disable
+    kept, recomputed = [], []
+
+    def told(*given: Any) -> int:
+        kept.append(needed(*given))
+        return kept[-1]
+
+    def enabled(model: Any, *given: Any) -> None:
+        recomputed.append(True)
+        enable(model, *given)
+
+    def disabled(model: Any) -> None:
+        recomputed.append(False)
+        disable(model)
+
+    needed = sft._kept
+    monkeypatch.setattr(sft, "_kept", told)
+    monkeypatch.setattr(PreTrainedModel, "gradient_checkpointing_enable", enabled)
+    monkeypatch.setattr(PreTrainedModel, "gradient_checkpointing_disable", disabled)
+    losses = []
+    for name, kinds in (("much", {False}), ("some", {True, False}), ("none", {True})):
+        free = {"much": 10**12, "some": max(kept, default=0) + min(kept, default=0), "none": 0}[name]
+        monkeypatch.setattr(sft, "_free", lambda _, free=free: free)
+        recomputed.clear()
+        losses.append(train_sft(data(11), base, tmp_path / name, OPTIONS)["losses"])
+        assert set(recomputed) == kinds
+    assert losses[0] == losses[1] == losses[2]
+
+
 def test_nothing_is_written_to_stdout(base: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """stdout is data: training says nothing there."""
     train_sft(data(), base, tmp_path / "out", replace(OPTIONS, max_steps=1))
