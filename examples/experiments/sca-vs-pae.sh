@@ -45,3 +45,4 @@ sca eval --env "$env" -k 4 ${SCA_EVAL:+-n "$SCA_EVAL"} --model "$model" \
     --rollouts "$run/before.jsonl" --resume -o "$run/score-before.jsonl"
 sca eval --env "$env" -k 4 ${SCA_EVAL:+-n "$SCA_EVAL"} --compare "$(learnt pae)" "$(learnt sca)" \
     --rollouts "$run/after.jsonl" --resume -o "$run/scores.jsonl"
+sca report "$run" -o "$run/report.html"

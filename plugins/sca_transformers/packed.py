@@ -41,7 +41,8 @@ def pack(model: torch.nn.Module) -> None:
     """
     if not (hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")):
         return
-    for parent in list(model.modules()):
+    # no list of the layers themselves: it would hold every weight a second time
+    for parent in [module for module in model.modules() if type(module) is not torch.nn.Linear]:
         for name, child in list(parent.named_children()):
             if type(child) is torch.nn.Linear and child.weight.dtype == torch.float32:
                 setattr(parent, name, PackedLinear(child))

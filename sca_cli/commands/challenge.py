@@ -124,6 +124,8 @@ def run(
         task.made_by = made_by(
             "challenge", model=workshop_for.model_name, seed=seed, prompt=workshop_for.prompts.fingerprint(*CHALLENGE)
         )
+        if workshop.may_name_tools:
+            task.extra["may_name_tools"] = True
         task.id = content_id(task)
         good = task.error is None
         return Done(_identity(item), [task] if good or keep_all else [], [] if good else [task])

@@ -13,7 +13,8 @@ shares by number of calls, and cover the ordered pairs of tools (an addition to 
    into the other, a phrase that names what each returns: the phrases are put into each other, and the question is
    nested as people's are. How results are put together without a tool (`operations`) has fixed words. Of several
    texts one is taken that names every value and no other figure, says which result it goes on from, and gives away
-   neither the answer nor a tool. Whole questions for several calls mostly left a step out with a 0.5B model.
+   neither the answer nor, where tools may not be named, a tool. Whole questions for several calls mostly left a step
+   out with a 0.5B model.
 """
 
 import asyncio

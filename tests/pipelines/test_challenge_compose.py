@@ -95,7 +95,9 @@ def test_instructions_name_tools_only_where_they_may(sca, explored: Path, script
     allowed = compose(sca, *line, "--tool-names", env=model)
     assert allowed.returncode == 0, allowed.stderr
     assert b"names a tool" not in allowed.stderr
-    assert all("Call reverse_string" in json.loads(line)["instruction"] for line in allowed.stdout.splitlines())
+    for task in map(json.loads, allowed.stdout.splitlines()):
+        assert "Call reverse_string" in task["instruction"]
+        assert task["extra"]["may_name_tools"]
     ended = sca("challenge", explored, "--tool-names", env=model)
     assert (ended.returncode, ended.stdout) == (2, b"")
     assert b"--tool-names is an option of --method solution-first and compose" in ended.stderr

@@ -158,6 +158,7 @@ def test_training_does_not_open_it(run: Run, held_out: Watch, tmp_path: Path) ->
         f"train tasks -k 1 --base base --save b {small}",
         f"train proven --on solutions --base base --save d {small}",
         f"train rollouts --control random-rollouts --base base --save e {small}",
+        f"train proven --on both -k 1 --max-tokens 8 --model transformers:base --save f {small}",
         f"distill tasks -k 1 --teacher MODEL --student base --save c {small}",
     ):
         written = run(line)

@@ -165,7 +165,9 @@ def test_what_memory_cannot_keep_is_computed_again(base: str, tmp_path: Path, mo
     from sca_cli.training import sft
 
     enable, disable = PreTrainedModel.gradient_checkpointing_enable, PreTrainedModel.gradient_checkpointing_disable
-    kept, recomputed = [], []
+    kept: list[int] = []
+    recomputed: list[bool] = []
+    hooks: list[Any] = []
 
     def told(*given: Any) -> int:
         kept.append(needed(*given))
@@ -174,6 +176,7 @@ def test_what_memory_cannot_keep_is_computed_again(base: str, tmp_path: Path, mo
     def enabled(model: Any, *given: Any) -> None:
         recomputed.append(True)
         enable(model, *given)
+        hooks.append(model.get_input_embeddings()._forward_hooks)
 
     def disabled(model: Any) -> None:
         recomputed.append(False)
@@ -191,6 +194,7 @@ def test_what_memory_cannot_keep_is_computed_again(base: str, tmp_path: Path, mo
         losses.append(train_sft(data(11), base, tmp_path / name, OPTIONS)["losses"])
         assert set(recomputed) == kinds
     assert losses[0] == losses[1] == losses[2]
+    assert not any(hooks), "the next passes would compute gradients of the embedding"
 
 
 def test_nothing_is_written_to_stdout(base: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
