@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from copy import copy
-from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -162,8 +161,8 @@ class Workshops:
 
     def __call__(self, exploration: Exploration) -> Workshop:
         place = self._sandbox.describe(exploration.env)
-        made = Workshop(self._model, self._sampling, self.prompts, self._sandbox, *place)
-        return replace(made, may_name_tools=self._may_name_tools)
+        given = (self._model, self._sampling, self.prompts, self._sandbox)
+        return Workshop(*given, *place, may_name_tools=self._may_name_tools)
 
 
 def command(
