@@ -15,16 +15,12 @@ _WIDTH = 110
 _COLUMN = 53
 _TREE = {
     # path → what it is, where it does not say so itself; a directory stands for all that is under it, `*/` for each
-    "pyproject.toml": "one distribution: dependencies, extras, entry points",
-    "constraints.txt": "the versions everything was tested with",
+    "{pyproject.toml,constraints.txt}": "dependencies, extras, entry points; tested versions",
     "sca_cli/{app,plugins,hookspecs,interfaces,errors}.py": "the program; what plugins implement; exit codes",
     "sca_cli/{records,streams,fanout,devices}.py": "the wire format; JSONL; many at work at once; torch's device",
-    "sca_cli/{agent,chat,user,judge}.py": "an episode: agent, actions, customer, judge",
-    "sca_cli/{checks,evidence,agreement,duplicates}.py": "the funnel: the paper's filter and the proofs beyond",
-    "sca_cli/{source,sequence,conditions,facts,forms,probes}.py": "what the proofs read and try; nothing is run here",
-    "sca_cli/{estimates,funnel,contamination,conformance,arguments}.py": "pass@k; contamination; what plugins promise",
     "sca_cli/*/": "",
     "plugins/": "the environments and models that come with `sca`",
+    "generators/": "what makes the worlds' data and held-out tasks; not in the wheel",
     "examples/": "runs as scripts, experiments/RESULTS.md, the paper-scale run, a plugin",
     "man/": "the manual pages, and what fills in what is derived",
     "tests/": "run.sh runs them; benchmarks/ is run by hand",

@@ -53,7 +53,7 @@ class _Verbs(TyperGroup):
 
 
 def _load(verb: str) -> Any:
-    module = importlib.import_module(f"sca_cli.commands.{'plugins_list' if verb == 'plugins' else verb}")
+    module = importlib.import_module(f"sca_cli.commands.{verb}")
     if isinstance(getattr(module, "app", None), typer.Typer):
         return typer.main.get_group(module.app)
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

@@ -42,6 +42,6 @@ def why_not(aside: Path) -> str:
         return "only root can become nobody; all else runs unprivileged then"
     if not shutil.which("unshare") or not shutil.which("setpriv"):
         return "unshare(1) and setpriv(1) are needed"
-    command = python(["-c", "import sca_cli.sandbox.world"], aside)
+    command = python(["-c", "import sca_cli.sandbox.host.sandbox"], aside)
     tried = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
     return f"nobody cannot reach the interpreter or sca: {tried.stderr[-300:]}" if tried.returncode else ""

@@ -11,7 +11,8 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from statistics import mean
 
-from sca_cli import chat, plugins
+from sca_cli import plugins
+from sca_cli.episode import chat
 from sca_cli.prompts import Prompts
 from sca_cli.records import Task, decode
 

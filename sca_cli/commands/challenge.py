@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from sca_cli import streams
-from sca_cli.commands import options
 from sca_cli.commands.explore import Explorer, exploring_actor
-from sca_cli.commands.shell import (
+from sca_cli.commands.shared import options
+from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
     Done,
     Meter,
@@ -30,8 +30,9 @@ from sca_cli.commands.shell import (
 from sca_cli.errors import ExitCode, ModelError, UsageError, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling
-from sca_cli.methods import Method, Workshop, cat, compose, pae, rejected, solution_first
-from sca_cli.methods.plan import Composed, Plan
+from sca_cli.methods import Method, Workshop, cat, pae, rejected, solution_first
+from sca_cli.methods.compose import compose
+from sca_cli.methods.compose.plan import Composed, Plan
 from sca_cli.prompts import CHALLENGE, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Task, content_id
 from sca_cli.sandbox import Limits, Sandbox

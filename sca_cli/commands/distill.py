@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from sca_cli import plugins, streams
-from sca_cli.commands import options
-from sca_cli.commands.attempting import Attempting, Roller
-from sca_cli.commands.grouped import grouped
-from sca_cli.commands.shell import required_inputs
-from sca_cli.commands.training import (
+from sca_cli.commands.shared import options
+from sca_cli.commands.shared.attempting import Attempting, Roller
+from sca_cli.commands.shared.grouped import grouped
+from sca_cli.commands.shared.shell import required_inputs
+from sca_cli.commands.shared.training import (
     Recipe,
     Running,
     Save,

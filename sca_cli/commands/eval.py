@@ -8,22 +8,12 @@ from typing import Annotated
 
 import typer
 
-from sca_cli import checks, plugins, streams
-from sca_cli.agent import EpisodeLimits
-from sca_cli.commands import eval_against, eval_suite, options
-from sca_cli.commands.acting import Talk, opened_actor
-from sca_cli.commands.eval_scores import (
-    Tallies,
-    counted,
-    overlap_of,
-    paired_difference,
-    score_of,
-    scores_by_model,
-    table,
-)
+from sca_cli import plugins, streams
 from sca_cli.commands.rollout import Attempts, worth_attempting
 from sca_cli.commands.rollout import run as attempt_all
-from sca_cli.commands.shell import (
+from sca_cli.commands.shared import eval_against, eval_suite, options
+from sca_cli.commands.shared.acting import Talk, opened_actor
+from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
     Meter,
     exit_code,
@@ -33,15 +23,18 @@ from sca_cli.commands.shell import (
     sandbox_width,
     say,
 )
-from sca_cli.contamination import Shared
+from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import ExitCode, UsageError
+from sca_cli.evaluation.contamination import Shared
+from sca_cli.evaluation.scores import Tallies, counted, overlap_of, paired_difference, score_of, scores_by_model, table
+from sca_cli.evaluation.suites import Suite, open_suite, parse_suite
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Rollout, Score, Task
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
-from sca_cli.suites import Suite, open_suite, parse_suite
+from sca_cli.verification import paper_filter
 
 SUITE_LIMITS = Limits(wall_s=30.0)
 """Benchmarks hold megabytes of state, and give a turn of code 30 seconds (M3ToolEval)."""
@@ -51,7 +44,7 @@ def noop_share(tasks: Sequence[Task], sandbox: Sandbox, fanout: Fanout) -> float
     """Return the share of tasks whose check is passed by doing nothing."""
 
     async def work(task: Task) -> bool:
-        return (await asyncio.to_thread(checks.run_check, sandbox, task, "", "no-op")).outcome == "pass"
+        return (await asyncio.to_thread(paper_filter.run_check, sandbox, task, "", "no-op")).outcome == "pass"
 
     return sum(fanout.ordered(tasks, work)) / len(tasks)
 

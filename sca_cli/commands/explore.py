@@ -9,10 +9,8 @@ from typing import Annotated
 
 import typer
 
-from sca_cli import chat
-from sca_cli.agent import Actor, EpisodeLimits
-from sca_cli.commands import options
-from sca_cli.commands.shell import (
+from sca_cli.commands.shared import options
+from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
     Done,
     Meter,
@@ -25,6 +23,8 @@ from sca_cli.commands.shell import (
     required_model,
     say,
 )
+from sca_cli.episode import chat
+from sca_cli.episode.agent import Actor, EpisodeLimits
 from sca_cli.errors import ExitCode, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling, Tool

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sca_cli.commands import options
-from sca_cli.commands.shell import required_inputs, say
+from sca_cli.commands.shared import options
+from sca_cli.commands.shared.shell import required_inputs, say
 from sca_cli.errors import ExitCode, MissingError, UsageError
 from sca_cli.report.gather import Gathered
 from sca_cli.report.page import page

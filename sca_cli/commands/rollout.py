@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from sca_cli import checks, source, streams
-from sca_cli.agent import Actor, Episode, EpisodeLimits
-from sca_cli.commands import options
-from sca_cli.commands.acting import Talk, opened_actor
-from sca_cli.commands.shell import (
+from sca_cli import streams
+from sca_cli.analysis import source
+from sca_cli.commands.shared import options
+from sca_cli.commands.shared.acting import Talk, opened_actor
+from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
     Done,
     Meter,
@@ -27,14 +27,16 @@ from sca_cli.commands.shell import (
     say,
     written_before,
 )
+from sca_cli.episode.agent import Actor, Episode, EpisodeLimits
+from sca_cli.episode.judge import Judge
 from sca_cli.errors import ExitCode, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling
-from sca_cli.judge import Judge
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import ErrorNote, Rollout, Task
 from sca_cli.sandbox import Description, Judgement, Limits, Sandbox, Session
 from sca_cli.streams import Output
+from sca_cli.verification import paper_filter
 
 UNVERIFIED = "the task is unverified: it has no check, and no --judge was given"
 _MOST_ERRORS = 5
@@ -86,7 +88,7 @@ class Attempts:
         try:
             with self.sandbox.session(task.env, task.seed) as session:
                 episode = await self.act(task, session, place, seed)
-                rollout.calls = [checks.bare(call) for call in session.calls]
+                rollout.calls = [paper_filter.bare(call) for call in session.calls]
                 if episode.stop not in ("error", "time") and not task.unverified:
                     _judge(rollout, await asyncio.to_thread(self.check, session, task, episode))
         except WorldError as error:

@@ -9,12 +9,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sca_cli import checks, streams
-from sca_cli.agent import Actor
-from sca_cli.agreement import agreement
-from sca_cli.commands import options
+from sca_cli import streams
 from sca_cli.commands.rollout import Attempts
-from sca_cli.commands.shell import (
+from sca_cli.commands.shared import options
+from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
     Done,
     Meter,
@@ -28,14 +26,17 @@ from sca_cli.commands.shell import (
     written_before,
 )
 from sca_cli.doctor import layers
-from sca_cli.duplicates import Known
+from sca_cli.episode.agent import Actor
 from sca_cli.errors import ExitCode, UsageError
 from sca_cli.fanout import Fanout
-from sca_cli.funnel import Funnel
 from sca_cli.interfaces import Sampling
 from sca_cli.records import Rollout, Task, Verdict
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
+from sca_cli.verification import paper_filter
+from sca_cli.verification.agreement import agreement
+from sca_cli.verification.duplicates import Known
+from sca_cli.verification.funnel import Funnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ class Proofs:
         """Prove one task; return the attempts at it too.
 
         Raises:
-            SandboxError, MissingError, PluginError: as `checks.verify`.
+            SandboxError, MissingError, PluginError: as `paper_filter.verify`.
         """
-        verdict = await asyncio.to_thread(checks.verify, sandbox, task, self.stages, strict=self.strict)
+        verdict = await asyncio.to_thread(paper_filter.verify, sandbox, task, self.stages, strict=self.strict)
         rollouts: list[Rollout] = []
         if verdict.passed and self.attempts:
             samples = range(self.attempts.samples)
@@ -66,7 +67,7 @@ class Proofs:
             verdict.agreement, found = agreement(rollouts)
             verdict.findings += found
             if any(finding.rejects or self.strict for finding in found):
-                checks.reject(verdict, "agreement")
+                paper_filter.reject(verdict, "agreement")
         return verdict, rollouts
 
 
@@ -104,7 +105,7 @@ def run(
             passed = task.verdict.passed
             task.calls = len(task.verdict.checks[0].calls)
             if not times:
-                checks.without_times(task.verdict)
+                paper_filter.without_times(task.verdict)
         return Done(task.id, [task] if passed or keep_all else [], [] if passed else [task], [*rollouts])
 
     def settle(done: Done) -> None:
@@ -115,7 +116,7 @@ def run(
             found = known.compare(task)
             task.verdict.findings += found
             if any(finding.rejects or proofs.strict for finding in found):
-                checks.reject(task.verdict, "duplicate")
+                paper_filter.reject(task.verdict, "duplicate")
                 done.rejected.append(task)
             else:
                 known.add(task)
@@ -239,8 +240,8 @@ def command(
     sink = Output(output, rejected=rejected, rollouts=rollouts, resume=resume, settings=settings, inputs=read_from)
     shown = [
         name
-        for name in checks.STAGES
-        if name in stages or name in checks.PAPER_STAGES or (agree and name == "agreement")
+        for name in paper_filter.STAGES
+        if name in stages or name in paper_filter.PAPER_STAGES or (agree and name == "agreement")
     ]
     funnel = Funnel(["parsed", *shown])
     known = Known()

@@ -4,10 +4,11 @@ import random
 import re
 from dataclasses import dataclass
 
-from sca_cli import chat, source
-from sca_cli.checks import FAILURE_CASES
+from sca_cli.analysis import source
+from sca_cli.episode import chat
 from sca_cli.methods import Workshop, rejected
 from sca_cli.records import Exploration, Observation, Task
+from sca_cli.verification.paper_filter import FAILURE_CASES
 
 SHOWN_OBSERVATIONS = 8
 """Calls shown in the prompt."""

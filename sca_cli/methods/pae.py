@@ -9,7 +9,7 @@ import asyncio
 import random
 import re
 
-from sca_cli import chat
+from sca_cli.episode import chat
 from sca_cli.methods import Workshop, rejected
 from sca_cli.methods.cat import focus
 from sca_cli.records import Exploration, Task

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from sca_cli import source
+from sca_cli.analysis import source
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON
 

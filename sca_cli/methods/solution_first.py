@@ -18,14 +18,15 @@ import random
 from dataclasses import dataclass
 from itertools import islice
 
-from sca_cli import chat, source
-from sca_cli.checks import FAILURE_CASES, run_check
+from sca_cli.analysis import source
+from sca_cli.episode import chat
 from sca_cli.interfaces import Tool
 from sca_cli.methods import Dropped, Workshop, fits, rejected
 from sca_cli.methods.cat import shown_observations
 from sca_cli.methods.observed import NothingObserved, check_of
 from sca_cli.methods.questions import NotWorthAsking, instruction_problem, written
 from sca_cli.records import JSON, Exploration, Observation, Task
+from sca_cli.verification.paper_filter import FAILURE_CASES, run_check
 
 PROGRAM_CANDIDATES = 3
 INSTRUCTION_CANDIDATES = 8

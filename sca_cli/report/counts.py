@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from sca_cli.estimates import Tally
+from sca_cli.evaluation.estimates import Tally
 from sca_cli.records import Exploration, Rollout, Score, Task, Usage, Verdict
 
 

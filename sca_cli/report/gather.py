@@ -9,16 +9,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sca_cli import checks, streams
+from sca_cli import streams
 from sca_cli.errors import RecordError
-from sca_cli.funnel import Funnel, method_of
 from sca_cli.records import AnyRecord, Checkpoint, Exploration, Record, Rollout, Score, Task, Verdict
 from sca_cli.report import places
 from sca_cli.report.counts import Agreed, Coverage, Evaluated, Spent, Walks
 from sca_cli.report.draw import Draw
 from sca_cli.report.places import Place
+from sca_cli.verification import paper_filter
+from sca_cli.verification.funnel import Funnel, method_of
 
-STAGES = ("parsed", *checks.STAGES)
+STAGES = ("parsed", *paper_filter.STAGES)
 
 TASKS_TO_READ = 30
 
@@ -194,7 +195,7 @@ class Gathered:
 
 def _beyond_paper(verdict: Verdict) -> bool:
     ran = any(check.name != "solution" and not check.name.startswith("failure_case[") for check in verdict.checks)
-    return ran or bool(verdict.findings) or verdict.stage not in (*checks.PAPER_STAGES, "kept")
+    return ran or bool(verdict.findings) or verdict.stage not in (*paper_filter.PAPER_STAGES, "kept")
 
 
 def _maker(record: Record) -> tuple[str, str, int | None]:

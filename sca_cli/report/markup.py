@@ -8,7 +8,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from sca_cli.facts import as_float
+from sca_cli.analysis.text_values import as_float
 from sca_cli.records import JSON, Interval
 
 NOTHING = "\N{EN DASH}"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from sca_cli.facts import as_float
+from sca_cli.analysis.text_values import as_float
 from sca_cli.records import Checkpoint, Interval, Score
 from sca_cli.report import charts, paired
 from sca_cli.report.arms import Arm, Estimates, arms, order

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from sca_cli.estimates import interval, pass_at, ratio
+from sca_cli.evaluation.estimates import interval, pass_at, ratio
 from sca_cli.records import Overlap, Score, SharedTasks
 from sca_cli.report.arms import Arm
 from sca_cli.report.counts import Evaluated

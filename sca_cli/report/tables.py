@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from sca_cli import checks
 from sca_cli.report.counts import Agreed, Coverage, Spent
 from sca_cli.report.gather import STAGES, Gathered
 from sca_cli.report.markup import NOTHING, cell, minutes, note, number, section, share, table, text
+from sca_cli.verification import paper_filter
 
-_PAPER = 1 + len(checks.PAPER_STAGES)
+_PAPER = 1 + len(paper_filter.PAPER_STAGES)
 """So many stages every funnel has: parsed, and the paper's filter."""
 
 _MOST_TOOLS = 40

@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sca_cli.sandbox.outcomes import Judgement, Limits, Run
-    from sca_cli.sandbox.session import Session
-    from sca_cli.sandbox.world import Description, Sandbox
+    from sca_cli.sandbox.host.outcomes import Judgement, Limits, Run
+    from sca_cli.sandbox.host.sandbox import Description, Sandbox
+    from sca_cli.sandbox.host.session import Session
 
 _HOME = {
     "Judgement": "outcomes", "Limits": "outcomes", "Run": "outcomes",
-    "Description": "world", "Sandbox": "world", "Session": "session",
+    "Description": "sandbox", "Sandbox": "sandbox", "Session": "session",
 }  # fmt: skip
 
 __all__ = ["Description", "Judgement", "Limits", "Run", "Sandbox", "Session"]
@@ -24,4 +24,4 @@ __all__ = ["Description", "Judgement", "Limits", "Run", "Sandbox", "Session"]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'sca_cli.sandbox' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"sca_cli.sandbox.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"sca_cli.sandbox.host.{_HOME[name]}"), name)

@@ -7,8 +7,8 @@ Nothing is sampled.
 
 from collections.abc import Callable, Iterable, Iterator
 
-from sca_cli import chat
-from sca_cli.agent import opening_messages
+from sca_cli.episode import chat
+from sca_cli.episode.agent import opening_messages
 from sca_cli.errors import RecordError
 from sca_cli.prompts import Prompts
 from sca_cli.records import EnvSpec, Message, Rollout, Task, Usage

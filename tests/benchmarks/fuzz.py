@@ -28,8 +28,10 @@ from test_records import full_records
 from sca_cli import streams
 from sca_cli.errors import RecordError
 from sca_cli.records import decode, encode
-from sca_cli.sandbox import server, session, wire
-from sca_cli.sandbox.guest import Ended, Turn, Verdict, decode_hostile
+from sca_cli.sandbox import wire
+from sca_cli.sandbox.host import session
+from sca_cli.sandbox.host.guest import Ended, Turn, Verdict, decode_hostile
+from sca_cli.sandbox.inside import world
 
 LIMIT = 4096
 """Bytes a frame may have here; small, so that edits of the length pass it."""
@@ -88,7 +90,7 @@ def _finite(value: Any) -> bool:
 
 def request(data: bytes) -> None:
     """Read a tool call as a world does."""
-    server._Service._request(None, data)  # type: ignore[arg-type]  # it is asked nothing
+    world._Service._request(None, data)  # type: ignore[arg-type]  # it is asked nothing
 
 
 def report(data: bytes) -> None:

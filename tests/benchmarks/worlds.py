@@ -21,7 +21,7 @@ from typing import Any
 from sca_cli import Environment, plugins
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, decode
-from sca_cli.sandbox.zygote import _share
+from sca_cli.sandbox.inside.zygote import _share
 
 
 def session(world: Environment, seed: int) -> tuple[float, float]:

@@ -15,8 +15,9 @@ from sca_cli import app
 from sca_cli.doctor import host, layers, probes
 from sca_cli.doctor.probes import Failed, Patient
 from sca_cli.errors import ExitCode, SandboxError
-from sca_cli.sandbox import Limits, Run, Sandbox, Session, children, jail
-from sca_cli.sandbox.guest import Ended, Guest
+from sca_cli.sandbox import Limits, Run, Sandbox, Session
+from sca_cli.sandbox.host import children, jail
+from sca_cli.sandbox.host.guest import Ended, Guest
 
 HOSTILE = str(Path(__file__).parents[1] / "hostile.jsonl")
 
@@ -115,15 +116,15 @@ def patient() -> Iterator[Callable[[Limits], Patient]]:
 
 
 def weakened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: tuple[str, str]) -> None:
-    """Have the next jails run a copy of the program in which files of the sandbox are changed.
+    """Have the next jails run a copy of the program in which files of `sandbox/inside` are changed.
 
     Args:
-        changes: module of the sandbox → (text, what stands in its place).
+        changes: module of `sandbox/inside` → (text, what stands in its place).
     """
     copy = tmp_path / "weak"
     shutil.copytree(Path(jail.PACKAGE_ROOT) / "sca_cli", copy / "sca_cli")
     for module, (old, new) in changes.items():
-        path = copy / "sca_cli" / "sandbox" / f"{module}.py"
+        path = copy / "sca_cli" / "sandbox" / "inside" / f"{module}.py"
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
     monkeypatch.setattr(jail, "PACKAGE_ROOT", str(copy))
@@ -142,7 +143,7 @@ WEAK: dict[str, tuple[str, str, str, str]] = {
     ),
     "memory": ("confine", "_limit(_AS, room, room)", "_limit(_CORE, 0, 0)", "instead of the limit"),
     "cpu": ("confine", "_limit(_CPU, cpu_s, cpu_s + 1)", "_limit(_CORE, 0, 0)", "the wall time ended it before"),
-    "calls": ("server", "> self._most_calls", "> 10000000", "(instead of|before) the limit 'calls'"),
+    "calls": ("world", "> self._most_calls", "> 10000000", "(instead of|before) the limit 'calls'"),
     "forgery": ("program", "if type(verdict) is not bool:", "verdict = bool(verdict)\n    if False:", "counts as"),
     "verdicts": ("program", 'return {"verdict": verdict}', 'return {"verdict": True}', "where 'fail' is right"),
 }

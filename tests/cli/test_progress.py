@@ -2,7 +2,7 @@
 
 import pytest
 
-from sca_cli.commands import shell
+from sca_cli.commands.shared import shell
 
 
 def test_a_log_has_a_line_a_minute(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def test_the_wheel_of_sca_brings_the_template(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    code = "import sys; sys.path.insert(0, 'site'); from sca_cli.commands import env_new; print(env_new.template())"
+    code = "import sys; sys.path.insert(0, 'site'); from sca_cli.commands.env import new; print(new.template())"
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     template = Path(ran.stdout.strip())
     assert template == tmp_path / "site" / "sca_cli" / "template"

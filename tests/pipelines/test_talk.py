@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sca_cli.commands.attempting import Attempting, Roller
+from sca_cli.commands.shared.attempting import Attempting, Roller
 from sca_cli.records import EnvSpec, Task, encode
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("no_strays")]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sca_cli.agent import Actor, Episode, EpisodeLimits
+from sca_cli.episode.agent import Actor, Episode, EpisodeLimits
 from sca_cli.errors import ModelError, WorldError
 from sca_cli.interfaces import Completion, Model, Sampling, Tool
 from sca_cli.plugins import load_model

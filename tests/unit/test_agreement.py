@@ -2,8 +2,8 @@
 
 import pytest
 
-from sca_cli.agreement import agreement
 from sca_cli.records import JSON, EnvSpec, Observation, Outcome, Rollout, Task
+from sca_cli.verification.agreement import agreement
 
 TASK = Task(env=EnvSpec(name="shop"), instruction="i", evaluate="e")
 

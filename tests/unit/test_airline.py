@@ -13,17 +13,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sca_airline import files, make_data, make_eval
+from sca_airline import files
 from sca_airline.environment import Airline
 from sca_airline.files import OWN
-from sca_airline.make_reservations import FREE_BAGS
 
+from generators.airline import make_data, make_eval
+from generators.airline.make_reservations import FREE_BAGS
 from sca_cli import ToolError, plugins
-from sca_cli.checks import run_check
 from sca_cli.errors import MissingError, RecordError
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, decode
 from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.verification.paper_filter import run_check
 
 READING = (
     "get_user_details get_reservation_details list_all_airports search_direct_flight search_onestop_flight calculate "
@@ -61,7 +62,7 @@ def refused(world: Airline, text: str, name: str, *args: Any, **kwargs: Any) -> 
 
 
 def test_the_data_is_what_its_generator_makes() -> None:
-    """`python -m sca_airline.make_data` gives the shipped records, byte for byte."""
+    """`python -m generators.airline.make_data` gives the shipped records, byte for byte."""
     made = json.dumps(make_data.make(), separators=(",", ":")).encode()
     assert gzip.decompress(OWN.read_bytes()) == made
     assert OWN.stat().st_size < 3_000_000
@@ -652,7 +653,7 @@ def test_the_evaluation_set_is_graded(tasks: list[Task]) -> None:
 
 
 def test_making_the_evaluation_set_again_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`python -m sca_airline.make_eval` reproduces the committed file."""
+    """`python -m generators.airline.make_eval` reproduces the committed file."""
     committed = Airline.eval_path().read_bytes()
     monkeypatch.setattr(Airline, "eval_path", classmethod(lambda _cls: tmp_path / "eval.jsonl"))
     make_eval.main()

@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 from weather import TOOLS, material, walk
 
-from sca_cli.methods import alike, in_words, operations
-from sca_cli.methods.composer import Coverage, Unfit
-from sca_cli.methods.links import links
-from sca_cli.methods.material import Material
-from sca_cli.methods.operations import Operation
-from sca_cli.methods.steps import Literal, Step, Use, pairs, program
+from sca_cli.methods.compose import alike, in_words, operations
+from sca_cli.methods.compose.composer import Coverage, Unfit
+from sca_cli.methods.compose.links import links
+from sca_cli.methods.compose.material import Material
+from sca_cli.methods.compose.operations import Operation
+from sca_cli.methods.compose.steps import Literal, Step, Use, pairs, program
 from sca_cli.records import Observation
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sca_calculation import make_eval
 from sca_calculation.arithmetic import MAX_MAGNITUDE
-from sca_calculation.drafts import check_of
 from sca_calculation.environment import FAMILIES, Calculation
 from sca_calculation.travel_data import CITIES, DATES, PREFERENCES, draw
 
+from generators.calculation import make_eval
+from generators.calculation.drafts import check_of
 from sca_cli import ToolError
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, decode
@@ -335,7 +335,7 @@ def test_no_task_is_there_twice(tasks: list[Task]) -> None:
 
 
 def test_making_the_evaluation_set_again_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """`python -m sca_calculation.make_eval` reproduces the committed file."""
+    """`python -m generators.calculation.make_eval` reproduces the committed file."""
     committed = Calculation.eval_path().read_bytes()
     monkeypatch.setattr(Calculation, "eval_path", classmethod(lambda _cls: tmp_path / "eval.jsonl"))
     make_eval.main()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Shop
 
-from sca_cli import chat
+from sca_cli.episode import chat
 from sca_cli.interfaces import Completion, tools_of
 from sca_cli.records import FunctionCall, Observation, ToolCall
 

@@ -10,16 +10,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from sca_cli import checks, plugins
+from sca_cli import plugins
 from sca_cli.errors import RecordError
 from sca_cli.interfaces import Sampling, Tool
-from sca_cli.methods import Dropped, Workshop, compose, operations
-from sca_cli.methods.material import Material
-from sca_cli.methods.plan import Composed, Plan, _projected, _ran, _refuse_detours
-from sca_cli.methods.steps import Literal, Step, Use
+from sca_cli.methods import Dropped, Workshop
+from sca_cli.methods.compose import compose, operations
+from sca_cli.methods.compose.material import Material
+from sca_cli.methods.compose.plan import Composed, Plan, _projected, _ran, _refuse_detours
+from sca_cli.methods.compose.steps import Literal, Step, Use
 from sca_cli.prompts import Prompts
 from sca_cli.records import Check, EnvSpec, Exploration, Observation, Task, Usage, Verdict
 from sca_cli.sandbox import Sandbox
+from sca_cli.verification import paper_filter, stages
 
 pytestmark = pytest.mark.sandbox
 
@@ -75,7 +77,7 @@ def test_a_reading_program_is_judged_by_its_answer(sandbox: Sandbox, tools: dict
     assert made.result == 1.625
     assert made.evaluate.startswith("def evaluate(answer):")
     assert made.wrong[0] == ("intermediate", "step1 = add(2.5, 4)\nfinal_answer(step1)")
-    assert checks.verify(sandbox, task_of(made), checks.evidence.STAGES).stage == "kept"
+    assert paper_filter.verify(sandbox, task_of(made), stages.STAGES).stage == "kept"
 
 
 def test_a_writing_program_is_judged_by_the_state(sandbox: Sandbox, tools: dict[str, Tool]) -> None:
@@ -86,7 +88,7 @@ def test_a_writing_program_is_judged_by_the_state(sandbox: Sandbox, tools: dict[
     assert "get_user('user_1'), 'name') == 'Eve'" in made.evaluate
     assert "get_user('user_2'), 'name') == 'Zoe'" in made.evaluate
     assert ("intermediate", "step1 = set_name('user_1', 'Eve')\nfinal_answer(step1)") in made.wrong
-    assert checks.verify(sandbox, task_of(made)).stage == "kept"
+    assert paper_filter.verify(sandbox, task_of(made)).stage == "kept"
 
 
 def test_of_a_long_result_a_part_is_answered() -> None:
@@ -119,7 +121,7 @@ def test_a_difference_is_asked_for_the_way_round_that_leaves_something(
     )
     made = ran(sandbox, tools, [more, less, step(difference, part1=Use(more), part2=Use(less))])
     assert (made.result, len(made.calls)) == (3.5, 2)
-    assert checks.verify(sandbox, task_of(made), checks.evidence.STAGES).stage == "kept"
+    assert paper_filter.verify(sandbox, task_of(made), stages.STAGES).stage == "kept"
     with pytest.raises(Dropped, match="a difference below zero"):
         ran(sandbox, tools, [less, more, step(difference, part1=Use(less), part2=Use(more))])
 
@@ -190,7 +192,7 @@ def test_an_order_cancelled_in_the_retail_shop_is_checked_by_its_state(sandbox: 
     made = _ran(sandbox, material, material.worlds[0], [cancel], random.Random(2))
     assert f"look(get_order_details('{order}'), 'status') == 'cancelled'" in made.evaluate
     assert len(made.wrong) == 3
-    assert checks.verify(sandbox, task_of(made)).stage == "kept"
+    assert paper_filter.verify(sandbox, task_of(made)).stage == "kept"
 
 
 # ---------------------------------------------------------------- the plan
@@ -215,7 +217,7 @@ def test_programs_come_in_equal_shares_and_prove_themselves(sandbox: Sandbox, re
     ]
     assert len(made) >= 3
     assert all(len(each.steps) == 1 + place % 2 for place, each in made)
-    assert all(checks.verify(sandbox, task_of(each)).stage == "kept" for _, each in made)
+    assert all(paper_filter.verify(sandbox, task_of(each)).stage == "kept" for _, each in made)
     assert plans[0].dropped == plans[1].dropped
     assert plans[0].dropped.total() > 0
     for place, _ in made:
@@ -243,8 +245,8 @@ def drawn(
 
 def test_what_no_instruction_was_written_for_is_drawn_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pairs do not count; a run that goes on draws what the whole run draws."""
-    monkeypatch.setattr("sca_cli.methods.plan.AHEAD", 2)
-    monkeypatch.setattr("sca_cli.methods.plan.DRAWS", 10)
+    monkeypatch.setattr("sca_cli.methods.compose.plan.AHEAD", 2)
+    monkeypatch.setattr("sca_cli.methods.compose.plan.DRAWS", 10)
     whole = Plan(sandbox, 2, 1, 0)
     made = drawn(whole, 12, lambda number: number % 4 == 3)
     assert made != drawn(Plan(sandbox, 2, 1, 0), 12, lambda _: True)

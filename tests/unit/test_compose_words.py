@@ -3,9 +3,9 @@
 import pytest
 from weather import TOOLS
 
-from sca_cli.methods import in_words
+from sca_cli.methods.compose import in_words
+from sca_cli.methods.compose.steps import Literal, Step, Use
 from sca_cli.methods.questions import first_sentence, phrase_problem, step_problem
-from sca_cli.methods.steps import Literal, Step, Use
 
 NEAR = Step(TOOLS["nearest"], {"city": [Literal("Bergen")]})
 REPORT = Step(TOOLS["report"], {"station": [Use(NEAR)], "day": [Literal(3)]})

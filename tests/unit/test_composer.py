@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from weather import CALLS, TOOLS, material, walk
 
-from sca_cli.methods.composer import Coverage, Unfit, composed, feed
-from sca_cli.methods.links import Link, links, parts
-from sca_cli.methods.material import Material
-from sca_cli.methods.steps import Literal, Step, Use, copied, pairs, program
-from sca_cli.methods.wrong_branches import wrong_branches
+from sca_cli.methods.compose.composer import Coverage, Unfit, composed, feed
+from sca_cli.methods.compose.links import Link, links, parts
+from sca_cli.methods.compose.material import Material
+from sca_cli.methods.compose.steps import Literal, Step, Use, copied, pairs, program
+from sca_cli.methods.compose.wrong_branches import wrong_branches
 from sca_cli.records import Observation
 
 

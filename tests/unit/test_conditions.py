@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca_cli import conditions, source
+from sca_cli.analysis import conditions, source
 
 ANSWER = "def evaluate(answer):\n    return "
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 import misbehaving
 import pytest
 
-from sca_cli import conformance, plugins, streams
-from sca_cli.conformance import CHECKS, Finding, Subject
+from sca_cli import plugins, streams
+from sca_cli.conformance import checks
+from sca_cli.conformance.checks import CHECKS, Finding, Subject
 from sca_cli.records import EnvSpec, Task
 from sca_cli.sandbox import Sandbox
 
@@ -21,8 +22,8 @@ def findings(name: str, module: str = "misbehaving") -> dict[str, Finding]:
     path = getattr(misbehaving, name).eval_path() if module == "misbehaving" else None
     tasks = list(streams.read([str(path)], Task)) if path else []
     try:
-        with Sandbox(conformance.LIMITS) as sandbox:
-            found = list(conformance.examine(Subject(sandbox, EnvSpec(name=key), tasks)))
+        with Sandbox(checks.LIMITS) as sandbox:
+            found = list(checks.examine(Subject(sandbox, EnvSpec(name=key), tasks)))
     finally:
         del plugins.registry().environments[key]
     return {finding.check: finding for finding in found}
@@ -53,9 +54,9 @@ def test_a_reset_is_timed_apart_from_reading_the_state(monkeypatch: pytest.Monke
     """A state that takes long to read does not make `reset` slow."""
     slow = plugins.Entry("slow", "misbehaving:Slow", "", "", "tests")
     monkeypatch.setitem(plugins.registry().environments, "slow", slow)
-    with Sandbox(conformance.LIMITS) as sandbox:
+    with Sandbox(checks.LIMITS) as sandbox:
         subject = Subject(sandbox, EnvSpec(name="slow"))
-        conformance.calls_are_fast(subject)
+        checks.calls_are_fast(subject)
     assert subject.figures["reset()"] < 20 <= subject.figures["opening and reading the state"]
 
 
@@ -66,17 +67,17 @@ def test_calls_of_solutions_find_a_writing_tool_that_is_not_marked() -> None:
     env = EnvSpec(name="retail")
     shipped = streams.read([str(plugins.eval_path(env))], Task)
     task = next(task for task in shipped if re.search("(?s)get_order_details.*cancel_pending", task.solution))
-    with Sandbox(conformance.LIMITS) as sandbox:
+    with Sandbox(checks.LIMITS) as sandbox:
         subject = Subject(sandbox, env, [task], sandbox.describe(env).tools)
-        told = conformance.readers_change_nothing(subject)
+        told = checks.readers_change_nothing(subject)
         assert re.match(r"9 reading tools; calls that succeeded: .*get_order_details [1-9]\d* of 2[1-9], ", told)
         assert ", think 20 of 20" in told
         subject.tools = [
             replace(tool, writes=tool.writes and tool.name != "cancel_pending_order") for tool in subject.tools
         ]
         found = r"cancel_pending_order\('#W.*\) changed \$.*; mark it writes=True"
-        with pytest.raises(conformance.Broken, match=found):
-            conformance.readers_change_nothing(subject)
+        with pytest.raises(checks.Broken, match=found):
+            checks.readers_change_nothing(subject)
 
 
 @pytest.mark.parametrize(

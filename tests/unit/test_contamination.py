@@ -5,8 +5,8 @@ import tracemalloc
 import msgspec
 import pytest
 
-from sca_cli.commands.eval_scores import counted, overlap_of
-from sca_cli.contamination import TrainedOn, normalised
+from sca_cli.evaluation.contamination import TrainedOn, normalised
+from sca_cli.evaluation.scores import counted, overlap_of
 from sca_cli.records import Check, EnvSpec, Observation, Outcome, Rollout, Task, Verdict, sealed
 
 SOLUTION = "a = add(3, 4)\nfinal_answer(double(a))"

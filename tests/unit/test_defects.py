@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sca_cli import checks, plugins, streams
+from sca_cli import plugins, streams
 from sca_cli.records import Task
 from sca_cli.sandbox import Sandbox
+from sca_cli.verification import paper_filter
 
 DEFECTS = Path(__file__).parents[1] / "defects"
 sys.path[:0] = [str(DEFECTS), str(DEFECTS / "site")]
@@ -61,9 +62,9 @@ def test_there_are_enough_of_each_class(good: list[Task], planted: list[Task], e
 
 def proven(sandbox: Sandbox, task: Task) -> bool:
     """Whether a task passes the paper's three filters."""
-    solution = checks.run_check(sandbox, task, task.solution, "solution")
-    return solution.outcome == "pass" and checks.failures_fail(
-        [checks.run_check(sandbox, task, program, "failure_case") for program in task.failure_cases]
+    solution = paper_filter.run_check(sandbox, task, task.solution, "solution")
+    return solution.outcome == "pass" and paper_filter.failures_fail(
+        [paper_filter.run_check(sandbox, task, program, "failure_case") for program in task.failure_cases]
     )
 
 

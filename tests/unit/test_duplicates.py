@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca_cli.duplicates import Known, masked
 from sca_cli.records import JSON, Check, EnvSpec, Observation, Task, Verdict
+from sca_cli.verification.duplicates import Known, masked
 
 NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True).filter(
     lambda name: not keyword.iskeyword(name) and name not in ("add", "final_answer")

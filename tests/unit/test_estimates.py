@@ -6,7 +6,7 @@ from statistics import mean
 
 import pytest
 
-from sca_cli.estimates import Tally, estimate, interval, pass_at, pass_hat, ratio
+from sca_cli.evaluation.estimates import Tally, estimate, interval, pass_at, pass_hat, ratio
 
 
 @pytest.mark.parametrize("judged", range(1, 8))

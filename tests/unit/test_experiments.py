@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import environment
 
-from sca_cli import checks, plugins, streams
-from sca_cli.contamination import TrainedOn
+from sca_cli import plugins, streams
+from sca_cli.evaluation.contamination import TrainedOn
 from sca_cli.records import Agreement, EnvSpec, Finding, Rollout, Task, Usage, Verdict, decode, encode
 from sca_cli.sandbox import Sandbox
+from sca_cli.verification import paper_filter
 
 EXPERIMENTS = Path(__file__).parents[2] / "examples" / "experiments"
 
@@ -161,6 +162,6 @@ def test_development_tasks_are_not_the_evaluation_set(development: list[Task]) -
 def test_development_tasks_hold(development: list[Task], sandbox: Sandbox) -> None:
     """The solution passes with the calls it claims, each failure case fails."""
     for each in development:
-        verdict = checks.verify(sandbox, each, frozenset())
+        verdict = paper_filter.verify(sandbox, each, frozenset())
         assert verdict.passed, (each.instruction, verdict.stage)
         assert len(verdict.solution_calls() or []) == each.calls, each.instruction

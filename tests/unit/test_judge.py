@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sca_cli import Completion, Message, Model, Sampling, plugins
+from sca_cli.episode.judge import TRANSCRIPT_CHARS, Judge, transcript
 from sca_cli.errors import WorldError
-from sca_cli.judge import TRANSCRIPT_CHARS, Judge, transcript
 from sca_cli.prompts import Prompts
 from sca_cli.records import EnvSpec, FunctionCall, Task, ToolCall
 from sca_cli.sandbox import Judgement, Sandbox

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sca_cli import checks, plugins
+from sca_cli import plugins
 from sca_cli.interfaces import Completion, Sampling
 from sca_cli.methods import Workshop, cat, fits, solution_first
 from sca_cli.methods.observed import NothingObserved, answer_check, state_check
@@ -19,6 +19,7 @@ from sca_cli.methods.solution_first import draw_chain
 from sca_cli.prompts import ATTEMPT, CHALLENGE, EXPLORE, Prompts, names
 from sca_cli.records import EnvSpec, Exploration, Observation, Task, Usage
 from sca_cli.sandbox import Sandbox
+from sca_cli.verification import paper_filter
 
 pytestmark = pytest.mark.sandbox
 
@@ -120,7 +121,7 @@ def test_cat_makes_a_task_that_verifies(workshop, sandbox: Sandbox) -> None:
         ["e1"],
         None,
     )
-    assert checks.verify(sandbox, task).stage == "kept"
+    assert paper_filter.verify(sandbox, task).stage == "kept"
 
 
 def test_cat_keeps_the_reply_of_a_candidate_that_came_to_nothing(workshop) -> None:
@@ -202,7 +203,7 @@ def test_state_checks_see_what_was_changed(sandbox: Sandbox, desk: EnvSpec, prog
         run = session.run(program)
         assert run.ok
         evaluate = state_check(sandbox, session, exploration, run.calls)
-    verdict = checks.verify(
+    verdict = paper_filter.verify(
         sandbox,
         Task(env=desk, seed=2, instruction="i", evaluate=evaluate, solution=program, failure_cases=wrong),
     )
@@ -245,7 +246,7 @@ def test_solution_first_makes_a_task_that_verifies(workshop, sandbox: Sandbox) -
     assert task.extra["written_by"]["failure_cases"] == ["model", "mutation", "mutation"]
     programs, questions, failures = 3 * 8, 2 * (1 + len(QUESTION.split()) + 1 + 1), 4 + 3 + 5
     assert made.usage == Usage(prompt_tokens=12 * 2, completion_tokens=programs + questions + failures, turns=3 + 8 + 1)
-    assert checks.verify(sandbox, task).stage == "kept"
+    assert paper_filter.verify(sandbox, task).stage == "kept"
 
 
 @pytest.mark.parametrize("answer", ["done", "None", "True", "[done]"])
@@ -263,7 +264,7 @@ def test_solution_first_checks_the_state_where_the_program_writes(workshop, sand
     assert task.error is None, task.error
     assert "get_user('user_1')" in task.evaluate
     assert task.extra["written_by"]["failure_cases"] == ["mutation"] * 3
-    assert checks.verify(sandbox, task).stage == "kept"
+    assert paper_filter.verify(sandbox, task).stage == "kept"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from conftest import environment
 
-from sca_cli.agent import opening_messages
+from sca_cli.episode.agent import opening_messages
 from sca_cli.interfaces import Sampling
 from sca_cli.methods import Workshop, cat
 from sca_cli.prompts import Prompts

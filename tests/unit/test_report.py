@@ -10,8 +10,6 @@ import msgspec
 import pytest
 from test_records import full_records
 
-from sca_cli import checks
-from sca_cli.funnel import Funnel
 from sca_cli.records import (
     Agreement,
     AnyRecord,
@@ -41,6 +39,8 @@ from sca_cli.report.gather import Gathered
 from sca_cli.report.markup import NOTHING
 from sca_cli.report.page import page
 from sca_cli.report.places import Place
+from sca_cli.verification import paper_filter
+from sca_cli.verification.funnel import Funnel
 
 ENV = EnvSpec(name="shop")
 VOID = {"meta", "br", "wbr"}
@@ -242,14 +242,14 @@ def test_the_funnel_is_that_of_verify_however_many_files_hold_a_task() -> None:
     """Candidates, kept and fallen tasks together give the figures that verify prints; each candidate counts once."""
     tasks = [verified(1, "add"), verified(2, "add"), verified(3, stage="solution"), verified(4, stage="leak")]
     errors = [refused(5), refused(6)]
-    funnel = Funnel(["parsed", *checks.STAGES])
+    funnel = Funnel(["parsed", *paper_filter.STAGES])
     for task in [*tasks, *errors]:
         funnel.count(task)
     files = [*map(candidate, tasks), *errors, *tasks, *errors, *tasks]
     rows = {row[0]: row[1] for row in read(page(gathered(*files))).rows}
     told = {line.split()[0]: line.split()[1:] for line in funnel.lines()[1:]}
     assert rows["candidates"] == "6"
-    for stage in ("parsed", *checks.STAGES):
+    for stage in ("parsed", *paper_filter.STAGES):
         if stage != "agreement":
             assert rows[stage].split("%")[0].split() == [told[stage][0], told[stage][1].rstrip("%")], stage
     assert rows["shapes"] == told["shapes"][0] == "1"

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sca_retail import make_data, make_eval
 from sca_retail.data import OWN, TABLES
-from sca_retail.drafts import Draft, Scene, check_of
 from sca_retail.environment import Retail
 from sca_retail.variation import STATUSES
 
+from generators.retail import make_data, make_eval
+from generators.retail.drafts import Draft, Scene, check_of
 from sca_cli import ToolError, plugins
 from sca_cli.errors import MissingError, RecordError, UsageError
 from sca_cli.interfaces import tools_of
@@ -438,7 +438,7 @@ def test_the_shop_is_of_taubenchs_size_and_layout(full: Retail) -> None:
 
 
 def test_making_the_records_again_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`python -m sca_retail.make_data` reproduces the committed files."""
+    """`python -m generators.retail.make_data` reproduces the committed files."""
     monkeypatch.setattr(make_data, "OWN", tmp_path)
     make_data.main()
     for table in TABLES:
@@ -592,7 +592,7 @@ def test_the_evaluation_set_is_graded(tasks: list[Task]) -> None:
 
 
 def test_making_the_evaluation_set_again_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`python -m sca_retail.make_eval` reproduces the committed file."""
+    """`python -m generators.retail.make_eval` reproduces the committed file."""
     committed = Retail.eval_path().read_bytes()
     monkeypatch.setattr(Retail, "eval_path", classmethod(lambda _cls: tmp_path / "eval.jsonl"))
     make_eval.main()

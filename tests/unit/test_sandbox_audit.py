@@ -13,7 +13,7 @@ from sca_cli import plugins
 from sca_cli.errors import PluginError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Sandbox
-from sca_cli.sandbox.audit import evaluators, refuse_evaluators
+from sca_cli.sandbox.inside.audit import evaluators, refuse_evaluators
 
 
 def methods(cls: type) -> list[Any]:

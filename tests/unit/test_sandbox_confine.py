@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from sca_cli.sandbox.confine import build_filters
+from sca_cli.sandbox.inside.confine import build_filters
 
 ALLOW, KILL, EPERM, ENOTTY, ENOSYS = 0x7FFF0000, 0x80000000, 0x50001, 0x50019, 0x50026
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -117,7 +117,7 @@ def test_foreign_calls_kill_and_clone3_does_not_exist(machine: str) -> None:
 @pytest.mark.parametrize("machine", ARCH)
 def test_the_tree_decides_each_number_as_the_table_does(machine: str) -> None:
     """Exactly the listed numbers are allowed: no call hides beside a range's edge."""
-    from sca_cli.sandbox import confine
+    from sca_cli.sandbox.inside import confine
 
     program = build_filters(machine)
     _, table, zygote, *special = confine._TABLES[machine]

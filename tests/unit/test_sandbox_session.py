@@ -16,7 +16,8 @@ import pytest
 from sca_cli.doctor import host
 from sca_cli.errors import WorldError
 from sca_cli.records import EnvSpec
-from sca_cli.sandbox import Limits, Sandbox, Session, world
+from sca_cli.sandbox import Limits, Sandbox, Session
+from sca_cli.sandbox.host import sandbox as host_sandbox
 
 pytestmark = pytest.mark.sandbox
 
@@ -457,7 +458,7 @@ def test_a_closed_session_kills_what_runs(sandbox: Sandbox, shop: EnvSpec) -> No
 
 def test_a_zygote_that_had_many_children_is_replaced(shop: EnvSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends when its last session is closed; sessions that are open go on, and new ones come from another."""
-    monkeypatch.setattr(world, "_CHILDREN", 3)
+    monkeypatch.setattr(host_sandbox, "_CHILDREN", 3)
     with Sandbox() as sandbox:
         with sandbox.session(shop, 1) as early:
             early.run(RENAME)
@@ -476,7 +477,7 @@ def test_a_zygote_that_had_many_children_is_replaced(shop: EnvSpec, monkeypatch:
 
 def test_many_cores_get_many_zygotes(shop: EnvSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one zygote is busy another is started, up to as many as there is work for; none counts as work itself."""
-    monkeypatch.setattr(world, "_ZYGOTES", 2)
+    monkeypatch.setattr(host_sandbox, "_ZYGOTES", 2)
     others = host.descendants()
     with Sandbox() as sandbox:
         for _ in range(3):
@@ -489,7 +490,7 @@ def test_many_cores_get_many_zygotes(shop: EnvSpec, monkeypatch: pytest.MonkeyPa
 
 def test_environments_that_were_not_used_for_long_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only so many have a process; those with sessions stay, and one that is needed again starts again."""
-    monkeypatch.setattr(world, "_ENVIRONMENTS", 2)
+    monkeypatch.setattr(host_sandbox, "_ENVIRONMENTS", 2)
     families = ("message_decoder", "dna_sequencer", "trade_calculator", "travel_itinerary")
     envs = [EnvSpec(name="calculation", options={"family": family}) for family in families]
     with Sandbox() as sandbox, sandbox.session(envs[0], 1) as busy:

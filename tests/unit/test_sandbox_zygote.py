@@ -8,7 +8,7 @@ import pytest
 
 SHARED = """
 import ctypes, os
-from sca_cli.sandbox import zygote
+from sca_cli.sandbox.inside import zygote
 
 count = lambda value: ctypes.c_uint32.from_address(id(value)).value
 table = {f"key {os.getpid()}": [f"value {os.getpid()}"]}
@@ -25,7 +25,7 @@ def test_what_is_shared_is_never_written_by_its_readers() -> None:
 
 
 GATHERED = """
-from sca_cli.sandbox import zygote
+from sca_cli.sandbox.inside import zygote
 
 values = [f"value {n}" for n in range(100_000)]
 end = zygote._start_afresh()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca_cli.source import (
+from sca_cli.analysis.source import (  # fmt: skip
     MAX_CHARS,
     MAX_DEPTH,
     NotPython,
@@ -19,7 +19,7 @@ from sca_cli.source import (
     parse,
     takes_argument,
     without_answer,
-)  # fmt: skip
+)
 
 PROGRAM = """\
 price = convert_currency(120.5, 2)

@@ -13,13 +13,13 @@ import pytest
 from sca_suites import faults, loading, m3_checkers, tau2
 
 from sca_cli import Environment, MissingError, PluginError, RecordError, Tool, ToolError, errors
-from sca_cli.agent import Episode
+from sca_cli.episode.agent import Episode
+from sca_cli.evaluation.suites import Suite, listing, open_suite, parse_suite
+from sca_cli.evaluation.suites.programs import program, state_check
+from sca_cli.evaluation.suites.scoring import Reference, digest, said
 from sca_cli.fanout import Fanout
 from sca_cli.records import EnvSpec, Message, Observation, sealed
 from sca_cli.sandbox import Limits, Sandbox
-from sca_cli.suites import Suite, listing, open_suite, parse_suite
-from sca_cli.suites.programs import program, state_check
-from sca_cli.suites.scoring import Reference, digest, said
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CODE_ACT, TAU_BENCH = FIXTURES / "code-act", FIXTURES / "tau-bench"

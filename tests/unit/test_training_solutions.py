@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tiny_model import save_tokenizer
 
-from sca_cli import chat
+from sca_cli.episode import chat
 from sca_cli.errors import RecordError
 from sca_cli.prompts import Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Rollout, Task, Verdict, sealed

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sca_web_browsing import make_eval
 from sca_web_browsing.environment import VIEW_LINES, WebBrowsing
 from sca_web_browsing.facts import MAIL_PATTERNS, draw, mail_of
 from sca_web_browsing.pages import START, pages
 
+from generators.web_browsing import make_eval
 from sca_cli import ToolError
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, decode
@@ -247,7 +247,7 @@ def test_the_evaluation_set_is_graded(tasks: list[Task]) -> None:
 
 
 def test_making_the_evaluation_set_again_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """`python -m sca_web_browsing.make_eval` reproduces the committed file."""
+    """`python -m generators.web_browsing.make_eval` reproduces the committed file."""
     committed = WebBrowsing.eval_path().read_bytes()
     monkeypatch.setattr(WebBrowsing, "eval_path", classmethod(lambda _cls: tmp_path / "eval.jsonl"))
     make_eval.main()
@@ -257,8 +257,8 @@ def test_making_the_evaluation_set_again_gives_the_same_bytes(monkeypatch: pytes
 @pytest.mark.sandbox
 def test_the_evaluation_set_proves_itself_in_the_sandbox(tasks: list[Task]) -> None:
     """Every task is kept by the filter with the calls it claims, and doing nothing fails it by verdict."""
-    from sca_cli.checks import run_check, verify
     from sca_cli.sandbox import Sandbox
+    from sca_cli.verification.paper_filter import run_check, verify
 
     with Sandbox() as sandbox:
         for task in tasks:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from sca_cli import Environment, tool
 from sca_cli.interfaces import Tool
-from sca_cli.methods.material import Material
+from sca_cli.methods.compose.material import Material
 from sca_cli.records import EnvSpec, Exploration, Observation
 
 ENV = EnvSpec(name="weather")

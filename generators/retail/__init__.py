@@ -1,0 +1,1 @@
+"""What makes the data and the held-out tasks of `sca_retail`."""

@@ -1,0 +1,1 @@
+"""Reads programs and answers as text; runs nothing."""

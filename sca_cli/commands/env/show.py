@@ -1,0 +1,21 @@
+"""`sca env show`: what an environment shows a model."""
+
+from sca_cli import plugins
+from sca_cli.commands.shared import options
+from sca_cli.episode import chat
+from sca_cli.sandbox import Limits, Sandbox
+
+
+def command(name: options.EnvArgument) -> None:
+    """Show an environment's policy and tools, as a model sees them.
+
+    \b
+    Example:
+      sca env show calculation:family=trade_calculator
+    """
+    spec = plugins.parse_env(name)
+    plugins.fail_if_unknown([spec], [])
+    with Sandbox(Limits()) as sandbox:
+        for variant in plugins.expand_env(spec):
+            tools, policy, _ = sandbox.describe(variant)
+            print("\n\n".join(filter(None, [f"# {variant}", policy, chat.tool_listing(tools)])), end="\n\n")

@@ -1,0 +1,1 @@
+"""What several verbs share: options, opening models, attempting tasks and training."""

@@ -1,0 +1,51 @@
+"""What `--against` adds to `sca eval`: reading what was trained on, and warning where held-out tasks are in it."""
+
+from collections.abc import Collection, Sequence
+
+from sca_cli import streams
+from sca_cli.commands.shared.shell import say
+from sca_cli.errors import RecordError, UsageError
+from sca_cli.evaluation.contamination import Shared, TrainedOn
+from sca_cli.records import Rollout, Task
+
+
+def read(paths: Sequence[str], *, stdin_taken: bool) -> TrainedOn:
+    """Read tasks, or rollouts for their tasks, keeping digests only.
+
+    Args:
+        paths: files; `-` is standard input.
+        stdin_taken: standard input is where the evaluated tasks come from.
+
+    Raises:
+        RecordError: a line is neither, or a file holds nothing: it would share nothing with anything.
+        MissingError: a file cannot be read.
+        UsageError: standard input cannot be read twice.
+    """
+    if "-" in paths and stdin_taken:
+        raise UsageError("standard input is read for the tasks already", "give --against the name of a file")
+    trained = TrainedOn()
+    for path in paths:
+        empty = True
+        for record in streams.read([path], Task, Rollout):
+            trained.add(record.task if isinstance(record, Rollout) else record)
+            empty = False
+        if empty:
+            name = "stdin" if path == "-" else path
+            raise RecordError(f"{name}: no tasks and no rollouts", "--against takes what was trained on")
+    return trained
+
+
+def shared_by(trained: TrainedOn | None, tasks: Collection[Task]) -> Shared | None:
+    """Compare the evaluated tasks with those trained on; where held-out ones are among them, warn even if quiet."""
+    if trained is None:
+        return None
+    shared = trained.shared_by(tasks)
+    if shared.same:
+        _warn(f"{len(shared.same)} of these {len(tasks)} tasks were trained on as they are")
+    if shared.held_out:
+        _warn(f"{shared.held_out} of {shared.trained} tasks trained on are marked as held out for evaluation")
+    return shared
+
+
+def _warn(text: str) -> None:
+    say(f"sca eval: WARNING: {text}", quiet=False)

@@ -1,0 +1,233 @@
+"""What `train` and `distill` share: their options, the refusal of held-out tasks, fine-tuning, and the record of it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from sca_cli.commands.shared import options
+from sca_cli.commands.shared.shell import Meter, exit_code, made_by, say
+from sca_cli.errors import ExitCode, RecordError, UsageError
+from sca_cli.records import JSON, Checkpoint, Rollout, Task, decode, encode
+from sca_cli.streams import Output
+from sca_cli.training.data import Tally
+from sca_cli.training.selection import Rules, Selection, select
+from sca_cli.training.sft import SftOptions, train_sft
+
+Save = Annotated[
+    Path, typer.Option("--save", metavar="DIR", help="Directory of the trained model; made.", show_default=False)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The options of fine-tuning."""
+
+    lora_rank: Annotated[
+        int, typer.Option("--lora-rank", min=0, help="Rank of the LoRA update; 0 trains all weights.")
+    ] = 16
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--learning-rate", min=0.0, help="Peak learning rate.", show_default="2e-4 with LoRA, 1e-5 without"
+        ),
+    ] = None
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the examples.")] = 2
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples in one optimiser step.")] = 8
+    max_length: Annotated[
+        int,
+        typer.Option("--max-length", min=1, help="Longest example, tokens; longer ones are left out and counted."),
+    ] = 4096
+    max_per_task: Annotated[
+        int | None, typer.Option("--max-per-task", min=1, help="Most examples of one task.", show_default="no limit")
+    ] = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        typer.Option("--device", help="Where to train; auto: on a GPU if there is one."),
+    ] = "auto"
+    dtype: Annotated[
+        Literal["auto", "bfloat16", "float32"], typer.Option("--dtype", help="Precision of the matrix products.")
+    ] = "auto"
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="CPU threads.", show_default="as torch chooses")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The options of a run."""
+
+    seed: options.Seed = 0
+    allow_eval: Annotated[
+        bool,
+        typer.Option("--allow-eval", help="Train on tasks marked as held out all the same.", show_default=False),
+    ] = False
+    output: options.Output = "-"
+    resume: options.Resume = False
+    times: options.Times = False
+    quiet: options.Quiet = False
+
+
+def refuse_eval(records: Iterable[Task | Rollout], *, allow: bool) -> Iterator[Task | Rollout]:
+    """Pass records through, but not those of held-out tasks; the first is looked at now, before weights are loaded.
+
+    Raises:
+        RecordError: a record's task is marked `eval`, and that is not allowed.
+    """
+    passed = (_trainable(record, allow=allow) for record in records)
+    return chain(list(islice(passed, 1)), passed)
+
+
+def _trainable(record: Task | Rollout, *, allow: bool) -> Task | Rollout:
+    task = record.task if isinstance(record, Rollout) else record
+    if task.split == "eval":
+        if not allow:
+            raise RecordError(
+                f"task {task.id} is held out for evaluation",
+                "training on it makes every later score worthless; --allow-eval does it all the same",
+            )
+        task.split = "train"
+    return record
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How examples are selected and trained on, and who is told."""
+
+    verb: str
+    tokenizer: Any
+    rules: Rules
+    recipe: Recipe
+    running: Running
+    model: str = ""
+    """The model specification, for the record."""
+    prompt: str = ""
+    """Hash of the prompt files in the examples, for the record; empty where rollouts were read."""
+
+    def fine_tune(self, rollouts: Iterable[Rollout], base: str, save: Path, algorithm: str, tally: Tally) -> Checkpoint:
+        """Fine-tune on rollouts, and tell people what was trained on.
+
+        Args:
+            rollouts: attempts, or solutions put as attempts.
+            base: weights to start from.
+            save: directory to make.
+            algorithm: for the record.
+            tally: goes on counting what is left out.
+
+        Raises:
+            MissingError: the train extra or the base weights are absent.
+            NothingToTrain: nothing is fit to be trained on.
+            UsageError: `save` is in the way.
+        """
+        selection = select(rollouts, self.tokenizer, self.rules, tally)
+        self._report(tally, selection, "solutions" if algorithm == "solutions" else "rollouts")
+        recipe, running = self.recipe, self.running
+        sft = SftOptions(
+            lora_rank=recipe.lora_rank,
+            learning_rate=recipe.learning_rate,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            seed=running.seed,
+            device=recipe.device,
+            dtype=recipe.dtype,
+            threads=recipe.threads,
+        )
+        with Meter(self.verb, None, quiet=running.quiet) as meter:
+
+            def show(step: dict[str, float]) -> None:
+                meter.status(f"step {step['step']:.0f}/{step['steps']:.0f}, loss {step['loss']:.3f}")
+
+            meter.status("loading")
+            metrics: dict[str, Any] = dict(train_sft(selection.examples, base, save, sft, show, resume=running.resume))
+        if not running.times:
+            del metrics["seconds"]
+        data = list(dict.fromkeys(example.record for example in selection.examples))
+        return Checkpoint(
+            path=str(save),
+            base_model=base,
+            algorithm=algorithm,
+            control=self.rules.control or "",
+            data=data,
+            parents=data,
+            metrics=metrics | _notes(tally, selection),
+            made_by=made_by(self.verb, model=self.model, seed=running.seed, prompt=self.prompt),
+        )
+
+    def _report(self, tally: Tally, selection: Selection, noun: str) -> None:
+        left_out = {
+            "failed": tally.failed,
+            "invalid": tally.invalid,
+            "not proven": tally.unproven,
+            "without a solution": tally.wordless,
+            "too long": tally.too_long,
+            "duplicates": tally.duplicates,
+            "over the limit of their task": tally.capped,
+            "nothing to learn": tally.blank,
+            "of tasks that every attempt solved": tally.solved,
+        }
+        told = ", ".join(f"{number} {what}" for what, number in left_out.items() if number)
+        text = f"sca {self.verb}: {tally.examples} examples of {tally.read} {noun}"
+        quiet = self.running.quiet
+        say(text + (f" (left out: {told})" if told else ""), quiet=quiet)
+        if selection.balance:
+            groups = ", ".join(f"{name}: {had} → {has}" for name, (had, has) in selection.balance.items())
+            say(f"sca {self.verb}: balanced by {self.rules.balance}: {groups}", quiet=quiet)
+        if selection.drawn_from is not None:
+            count = f"{len(selection.examples)} examples drawn from {selection.drawn_from}"
+            say(f"sca {self.verb}: control {self.rules.control}: {count}", quiet=quiet)
+
+
+def _notes(tally: Tally, selection: Selection) -> dict[str, Any]:
+    """Return what the metrics say of the selection, where there is something to say."""
+    notes = {"solved": tally.solved, "balance": selection.balance, "drawn_from": selection.drawn_from}
+    return {name: value for name, value in notes.items() if value}
+
+
+# ---------------------------------------------------------------- the record
+
+RECORD = "sca-checkpoint.json"
+"""The checkpoint record, kept in the model's directory too, so that `--resume` can give it again."""
+
+
+def keep_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
+    """Keep the record beside the weights."""
+    (directory / RECORD).write_bytes(encode(checkpoint))
+
+
+def trained_before(save: Path, **asked: JSON) -> Checkpoint | None:
+    """Return the record of a training that was finished in this directory, or None.
+
+    Args:
+        save: the directory.
+        asked: what the record must say, by field; `seed` of who made it.
+
+    Raises:
+        UsageError: it says something else: another model would pass for the one that is asked for.
+    """
+    if not (save / RECORD).exists():
+        return None
+    record = decode((save / RECORD).read_bytes())
+    if not isinstance(record, Checkpoint):
+        return None
+    for name, value in asked.items():
+        was = (record.made_by and record.made_by.seed) if name == "seed" else getattr(record, name)
+        if was != value:
+            was_with = f"{save} holds a model that was trained with {name} {was!r}, not {value!r}"
+            raise UsageError(was_with, "give another --save, or remove it")
+    return record
+
+
+def write_checkpoint(verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: bool) -> ExitCode:
+    """Write the record and tell people where the model is."""
+    sink.write(checkpoint.path, [checkpoint])
+    sink.close(complete=True)
+    metrics = checkpoint.metrics
+    say(
+        f"sca {verb}: loss {metrics['first_loss']:.3f} → {metrics['last_loss']:.3f} in {metrics['steps']:.0f} steps; "
+        f"the model is in {checkpoint.path}",
+        quiet=quiet,
+    )
+    return exit_code(sink.kept)

@@ -1,0 +1,1 @@
+"""Checks that any environment plugin must pass: `sca env test`."""

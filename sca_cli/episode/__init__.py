@@ -1,0 +1,1 @@
+"""One attempt at a task: agent, actions, customer, judge."""

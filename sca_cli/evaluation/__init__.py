@@ -1,0 +1,1 @@
+"""Scores: pass@k, intervals, contamination; benchmarks as suites."""

@@ -1,0 +1,104 @@
+"""Checks, solutions and failure cases as Python source, made from what reference actions did to a state.
+
+Limits of a check made so: it reads the records that the reference actions touched or named, and those linked to them.
+A change anywhere else is not seen, nor one of records that no tool reads; the score compares whole states instead.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from sca_cli.evaluation.suites.listing import Reader
+from sca_cli.records import JSON, Observation
+
+_CHECK = """\
+import json
+
+OUTPUTS = {outputs}
+EXPECTED = [
+{expected}]
+
+
+def without_nulls(value):
+    if isinstance(value, dict):
+        return {{key: without_nulls(item) for key, item in value.items() if item is not None}}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def read(tool, key):
+    try:
+        return without_nulls(tool(key))
+    except ToolError:
+        return None
+
+
+def evaluate(answer):
+    said = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+    said = said.lower().replace(",", "")
+    if not all(output.lower() in said for output in OUTPUTS):
+        return False
+    return all(read(tool, key) == record for tool, key, record in EXPECTED)
+"""
+
+
+def without_nulls(value: JSON) -> JSON:
+    """Return a value without the fields that are null: some benchmarks leave out what others set to null."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def answer_text(answer: JSON) -> str:
+    """Return an answer as it is looked through for what had to be said."""
+    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+
+
+def program(calls: Sequence[Observation], outputs: Sequence[str]) -> str:
+    """Return a program that makes calls and says something; calls that were refused may be refused again."""
+    lines = [_call(call) for call in calls]
+    return "\n".join([*lines, f"final_answer({'; '.join(outputs) if outputs else None!r})"])
+
+
+def _call(call: Observation) -> str:
+    text = f"{call.tool}({', '.join(f'{key}={value!r}' for key, value in call.kwargs.items())})"
+    return f"try:\n    {text}\nexcept ToolError:\n    pass" if call.error else text
+
+
+def state_check(
+    before: JSON, after: JSON, calls: Sequence[Observation], readers: Mapping[str, Reader], outputs: Sequence[str]
+) -> str:
+    """Return the source of `evaluate(answer)`: records read as they are after the calls, and what was said.
+
+    Args:
+        before: the state they were made in.
+        after: the state they left.
+        calls: made in between, with their results.
+        readers: collection of the state → how to read it.
+        outputs: texts that the answer must hold.
+    """
+    keys = sorted(_compared(before, after, calls, readers))
+    lines = [f"    ({readers[kind].tool}, {key!r}, {without_nulls(after[kind].get(key))!r}),\n" for kind, key in keys]
+    return _CHECK.format(outputs=repr(list(outputs)), expected="".join(lines))
+
+
+def _compared(
+    before: JSON, after: JSON, calls: Sequence[Observation], readers: Mapping[str, Reader]
+) -> set[tuple[str, str]]:
+    """Return (collection, key) of the records that were touched or named, and of those linked to them."""
+    names = {text for call in calls for text in (*call.kwargs.values(), call.result) if isinstance(text, str)}
+    todo = {
+        (kind, key)
+        for kind in readers
+        for key in before[kind].keys() | after[kind].keys()
+        if key in names or before[kind].get(key) != after[kind].get(key)
+    }
+    found: set[tuple[str, str]] = set()
+    while todo:
+        found |= todo
+        todo = {linked for kind, key in todo for linked in _linked(after[kind].get(key), readers[kind])} - found
+    return found
+
+
+def _linked(record: JSON, reader: Reader) -> Iterator[tuple[str, str]]:
+    for name, kind in reader.links.items():
+        value = (record or {}).get(name, [])
+        yield from ((kind, key) for key in ([value] if isinstance(value, str) else value))

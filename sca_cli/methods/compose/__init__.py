@@ -1,0 +1,1 @@
+"""Method `compose`: programs put together from calls that were seen to work."""

@@ -1,0 +1,167 @@
+"""Method `compose`: programs put together from calls that were seen to work; the model only writes the question.
+
+Tasks that a small model writes one by one are mostly of one call, and teach what it can do already. These come in equal
+shares by number of calls, and cover the ordered pairs of tools (an addition to the paper).
+
+1. `Plan` draws programs of 1 … K calls (`composer`), runs each in the jail for its outcome, and drops those that are
+   refused, change nothing, end in a trivial answer, or have a step that makes no difference.
+2. `evaluate` is filled from what was observed: the answer, or what the read tools show to have changed.
+3. The failure cases are wrong branches (`wrong_branches`): an intermediate result answered, a step left out, arguments
+   swapped, another value.
+4. `make` has the model write the instruction. For a single call that is a question. For several it is a sentence for
+   each, in order, or, three times of four, where each result goes into one later call only and no more than two go one
+   into the other, a phrase that names what each returns: the phrases are put into each other, and the question is
+   nested as people's are. How results are put together without a tool (`operations`) has fixed words. Of several
+   texts one is taken that names every value and no other figure, says which result it goes on from, and gives away
+   neither the answer nor, where tools may not be named, a tool. Whole questions for several calls mostly left a step
+   out with a 0.5B model.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections import Counter
+from typing import Any, Literal
+
+from sca_cli.analysis import source
+from sca_cli.methods import Dropped, Workshop, rejected
+from sca_cli.methods.compose import in_words
+from sca_cli.methods.compose.operations import Operation
+from sca_cli.methods.compose.plan import Composed
+from sca_cli.methods.compose.steps import pairs, program
+from sca_cli.methods.questions import first_sentence, instruction_problem, phrase_problem, step_problem, written
+from sca_cli.records import Task
+
+INSTRUCTION_CANDIDATES = 6
+"""At most, of the question of a single call, or of the sentence of each of several."""
+ASKED_AT_ONCE = 2
+"""As many are asked for until one will do: the first or second mostly does."""
+INSTRUCTION_TOKENS = 96
+NESTED = 2
+"""Phrases are put into each other so deep: with three and more calls one in the other the question cannot be read."""
+
+type Form = Literal["question", "sentence", "phrase"]
+_PROMPTS: dict[Form, str] = {
+    "question": "compose-question",
+    "sentence": "compose-step",
+    "phrase": "compose-phrase",
+}
+_WRITTEN_BY: dict[Form, str] = {
+    "question": "model",
+    "sentence": "model, a sentence a call",
+    "phrase": "model, a phrase a call, put into each other",
+}
+_UNQUOTED = re.compile("['\"]((?:that|the \\w+) result)['\"]")
+
+
+async def make(workshop: Workshop, composed: Composed, seed: int) -> Task:
+    """Have the model write the instruction of a composed program.
+
+    Raises:
+        ModelError: the engine failed.
+    """
+    replies: list[str] = []
+    try:
+        instruction, form = await _instruction(workshop, composed, seed, replies)
+    except Dropped as problem:
+        return rejected(composed.world, "compose", str(problem), "\n\n".join(replies))
+    return Task(
+        env=composed.world.env,
+        seed=composed.world.seed,
+        method="compose",
+        parents=[composed.world.id],
+        instruction=instruction,
+        evaluate=composed.evaluate,
+        solution=composed.program,
+        failure_cases=[text for _, text in composed.wrong],
+        calls=len(composed.calls),
+        extra=_origin(composed, form),
+    )
+
+
+async def _instruction(workshop: Workshop, composed: Composed, seed: int, replies: list[str]) -> tuple[str, Form]:
+    """Return the instruction, and what it is made of.
+
+    Raises:
+        Dropped: what the model wrote will not do; it is in `replies`.
+    """
+    steps, part = composed.steps, in_words.part(composed.answer)
+    if len(steps) == 1 and not part:
+        return (await _texts(workshop, composed, seed, replies, "question"))[0], "question"
+    if seed % 4 and in_words.can_be_nested(steps) and in_words.depth(steps) <= NESTED:
+        with contextlib.suppress(Dropped):
+            phrases = await _texts(workshop, composed, seed, replies, "phrase")
+            question = in_words.nested(steps, phrases, composed.answer, seed)
+            facts = source.literals(source.parse(program(steps)))
+            if not instruction_problem(question, facts, composed.result, workshop.unspoken):
+                return question, "phrase"
+    sentences = await _texts(workshop, composed, seed, replies, "sentence")
+    return " ".join([*sentences, *part]), "sentence"
+
+
+async def _texts(workshop: Workshop, composed: Composed, seed: int, replies: list[str], form: Form) -> list[str]:
+    """Return a text for each call.
+
+    Raises:
+        Dropped: for one of them no text will do.
+    """
+    places = range(len(composed.steps))
+    asked = await asyncio.gather(*(_text(workshop, composed, place, seed, form) for place in places))
+    for texts, _ in asked:
+        replies += texts
+    for _, problem in asked:
+        if problem:
+            raise Dropped(f"instruction: {problem}")
+    return [texts[-1] for texts, _ in asked]
+
+
+async def _text(workshop: Workshop, composed: Composed, place: int, seed: int, form: Form) -> tuple[list[str], str]:
+    """Ask for a text that says what a step does, all of it and nothing else, until one does.
+
+    Returns:
+        The texts, the one that will do last; what is wrong with most of them, or "".
+    """
+    steps, step = composed.steps, composed.steps[place]
+    if isinstance(step.tool, Operation):
+        return [in_words.operation(steps, place, seed)], ""
+    call = in_words.call(steps, place)
+    facts = source.literals(source.parse(program([step.alone()])))
+    texts: list[str] = []
+    problems: Counter[str] = Counter()
+    while len(texts) < INSTRUCTION_CANDIDATES:
+        completions = await workshop.ask(
+            _PROMPTS[form],
+            seed + INSTRUCTION_CANDIDATES * place + len(texts),
+            count=ASKED_AT_ONCE,
+            most=INSTRUCTION_TOKENS,
+            call=call,
+            meaning=first_sentence(step.tool.description) + ".",
+            values=", ".join(map(str, [*facts, *in_words.mentioned(steps, place)])) or "nothing",
+            request=workshop.request(composed.world) if form == "question" else "",
+        )
+        for text in (_UNQUOTED.sub(r"\1", written(completion.text)) for completion in completions):
+            if form == "phrase":
+                references = in_words.references(steps, place, all_of_them=True)
+                problem = phrase_problem(text, call, facts, references, step.tool)
+            else:
+                problem = step_problem(text, call, facts, in_words.references(steps, place), step.tool)
+                problem = problem or instruction_problem(text, facts, composed.result, workshop.unspoken)
+            texts.append(text if form == "phrase" or text[-1:] in (".", "?", "!") else f"{text}.")
+            if not problem:
+                return texts, ""
+            problems[problem] += 1
+    return texts, problems.most_common(1)[0][0]
+
+
+def _origin(composed: Composed, form: Form) -> dict[str, Any]:
+    """Return what the machine composed and what the model wrote, for the record."""
+    operation = any(isinstance(step.tool, Operation) for step in composed.steps)
+    return {
+        "written_by": {
+            "instruction": _WRITTEN_BY[form] + (", put together in fixed words" if operation else ""),
+            "solution": "composed",
+            "evaluate": "observed",
+            "failure_cases": [kind for kind, _ in composed.wrong],
+        },
+        "pairs": sorted(map(list, pairs(composed.steps))),
+    }

@@ -1,0 +1,106 @@
+"""A program as a list of steps, one call each, and its text."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from sca_cli.interfaces import Tool
+from sca_cli.methods.compose.operations import Operation
+from sca_cli.records import JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """An argument that the program brings along."""
+
+    value: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An argument taken from an earlier step; in `access`, @ stands for its result."""
+
+    step: "Step"
+    access: str = "@"
+
+
+type Argument = Literal | Use
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """One call, or an operation on results. A `*args` parameter has a list of arguments."""
+
+    tool: Tool
+    arguments: dict[str, list[Argument]] = field(default_factory=dict)
+
+    def alone(self) -> "Step":
+        """Return the step without what it takes from others."""
+        alone = Step(self.tool)
+        for name, given in self.arguments.items():
+            alone.arguments[name] = [argument for argument in given if isinstance(argument, Literal)]
+        return alone
+
+    def uses(self) -> Iterator[tuple[str, int, Use]]:
+        """Yield (parameter, place, use) of every argument taken from another step."""
+        for name, given in self.arguments.items():
+            for place, argument in enumerate(given):
+                if isinstance(argument, Use):
+                    yield name, place, argument
+
+
+def pairs(steps: Sequence[Step]) -> set[tuple[str, str]]:
+    """Return the ordered pairs of tools of which one's result goes into the other, or that write in turn."""
+    calls = [step for step in steps if not isinstance(step.tool, Operation)]
+    fed = {(use.step.tool.name, step.tool.name) for step in calls for _, _, use in step.uses()}
+    writing = [step.tool.name for step in steps if step.tool.writes]
+    return fed | set(pairwise(writing))
+
+
+def copied(steps: Sequence[Step]) -> list[Step]:
+    """Return steps that can be changed, their uses pointing at each other."""
+    copies = {
+        id(step): Step(step.tool, {name: list(given) for name, given in step.arguments.items()}) for step in steps
+    }
+    for step in copies.values():
+        for name, place, use in list(step.uses()):
+            step.arguments[name][place] = Use(copies[id(use.step)], use.access)
+    return list(copies.values())
+
+
+def program(steps: Sequence[Step], *, answer: str = "@") -> str:
+    """Return steps as a Python program that ends in `final_answer`.
+
+    Args:
+        steps: in order.
+        answer: what is answered; @ stands for the last step's result.
+    """
+    names = {id(step): f"step{number}" for number, step in enumerate(steps, 1)}
+
+    def text(argument: Argument) -> str:
+        if isinstance(argument, Literal):
+            return repr(argument.value)
+        return argument.access.replace("@", names[id(argument.step)])
+
+    lines = [f"{names[id(step)]} = {call_text(step, text)}" for step in steps]
+    return "\n".join([*lines, f"final_answer({answer.replace('@', names[id(steps[-1])])})"])
+
+
+def call_text(step: Step, text: Callable[[Argument], str], *, named: bool = False) -> str:
+    """Return the call of a step.
+
+    Args:
+        step: the step.
+        text: writes an argument.
+        named: write all arguments with their names, even where their places will do.
+    """
+    arguments = []
+    for name in step.tool.parameters["properties"]:
+        if name not in step.arguments:
+            named = True  # an optional one is left out: those after it need their names
+            continue
+        star = name == step.tool.variadic()
+        arguments += [f"{name}={text(a)}" if named and not star else text(a) for a in step.arguments[name]]
+    if isinstance(step.tool, Operation):
+        return step.tool.text(arguments)
+    return f"{step.tool.name}({', '.join(arguments)})"

@@ -1,0 +1,1 @@
+"""What runs inside the jail: the zygote, programs, worlds and their confinement."""

@@ -1,0 +1,416 @@
+"""What the children of a world zygote do: hold one session's state and answer tool calls. In the jail.
+
+The code here and the environment are trusted, the arguments are not. A call is bound to the tool's signature
+and its values compared with the tool's types before the tool sees them; a misfit is a TypeError for the
+caller. After that only `ToolError` is a refusal: any other exception is a fault of the environment and ends
+the session's validity.
+"""
+
+import _socket
+import importlib
+import inspect
+import os
+import select
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from sca_cli.errors import MissingError, PluginError, ToolError, UsageError
+from sca_cli.interfaces import Environment, Tool, tool
+from sca_cli.sandbox import wire
+from sca_cli.sandbox.inside.audit import refuse_evaluators
+from sca_cli.sandbox.inside.confine import Confinement
+from sca_cli.sandbox.inside.zygote import CHECK_LINK, LINK, await_start
+
+_LOG_REPLIES = 16  # a session's record of calls may hold this many times `reply_bytes`
+_FLUSH_BYTES = 1 << 20  # a longer record is sent before anybody asks for it
+_ORDER_BYTES = 1 << 26
+_WORLD_CPU = 10  # a world serves every turn of a session: this many times a program's CPU seconds
+_FLOAT_MAX = 1 << 1023
+_MESSAGE_CHARS = 2000
+_REHEARSALS = 20
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),),
+    "array": (list,), "object": (dict,),
+}  # fmt: skip
+_PYTHON = {
+    "string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None", "array": "list",
+    "object": "dict",
+}  # fmt: skip
+
+
+def build(target: str, options: dict[str, str]) -> Environment:
+    """Construct the environment that a registry entry names.
+
+    Args:
+        target: `package.module:factory`.
+        options: keyword arguments of the factory.
+
+    Raises:
+        Exception: whatever the plugin raises.
+    """
+    module, _, attribute = target.partition(":")
+    factory = importlib.import_module(module)
+    for name in attribute.split("."):
+        try:
+            factory = getattr(factory, name)
+        except AttributeError:
+            raise PluginError(f"{target} does not exist") from None
+    try:
+        environment = factory(**options)  # type: ignore[operator]
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error):
+            raise UsageError(str(error)) from error
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise MissingError(str(error)) from error
+    if not isinstance(environment, Environment):
+        raise PluginError(f"it is a {type(environment).__name__}, not a sca_cli.Environment")
+    refuse_evaluators(environment)
+    return environment
+
+
+def _checker(schema: dict[str, Any]) -> Callable[[Any], bool]:
+    """Return whether a decoded JSON value fits a schema made by `describe_tool`."""
+    if "enum" in schema:
+        allowed = [(type(value), value) for value in schema["enum"]]
+        return lambda value: (type(value), value) in allowed
+    if "anyOf" in schema:
+        options = [_checker(option) for option in schema["anyOf"]]
+        return lambda value: any(fits(value) for fits in options)
+    if "type" not in schema:
+        return lambda value: True  # noqa: ARG005
+    types = _TYPES[schema["type"]]
+    if schema["type"] == "number":
+        # An integer beyond the range of a float would make the tool's arithmetic overflow.
+        return lambda value: type(value) in types and -_FLOAT_MAX < value < _FLOAT_MAX
+    if "items" in schema:
+        fits = _checker(schema["items"])
+        return lambda value: type(value) is list and all(map(fits, value))
+    return lambda value: type(value) in types
+
+
+def _type_words(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return "one of " + ", ".join(map(repr, schema["enum"]))
+    if "anyOf" in schema:
+        return " or ".join(map(_type_words, schema["anyOf"]))
+    if "items" in schema:
+        return f"list[{_type_words(schema['items'])}]"
+    return _PYTHON.get(schema.get("type", ""), "Any")
+
+
+class _Callable:
+    """A tool with what is needed to bind and judge its arguments."""
+
+    def __init__(self, tool: Tool, method: Callable[..., Any]) -> None:
+        self.tool = tool
+        self.method = method
+        self.signature = inspect.signature(method)
+        properties = tool.parameters["properties"]
+        self.parameters = [(p.name, p.kind is p.VAR_POSITIONAL) for p in self.signature.parameters.values()]
+        self.checks = {name: (_checker(schema), _type_words(schema)) for name, schema in properties.items()}
+        plain = [p for p in self.signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self._names = [p.name for p in plain] if len(plain) == len(self.parameters) else []
+        self._needed = sum(p.default is p.empty for p in plain)
+
+    def spread(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Turn a named array given for `*args`, as JSON tool calls have it, into positional arguments."""
+        star = next((name for name, is_star in self.parameters if is_star), "")
+        if star not in kwargs or type(kwargs[star]) is not list:
+            return args, kwargs
+        rest = dict(kwargs)
+        values = rest.pop(star)
+        before = [name for name, _ in self.parameters[len(args) :] if name in rest]
+        return [*args, *(rest.pop(name) for name in before), *values], rest
+
+    def misfit(self, args: list[Any], kwargs: dict[str, Any]) -> str:
+        """Return what is wrong with the arguments, in the words of Python, or ""."""
+        try:
+            bound = self._bound(args, kwargs)
+        except TypeError as error:
+            return f"{self.tool.name}() {error}"
+        for name, value in bound.items():
+            fits, words = self.checks[name]
+            if not fits(list(value) if isinstance(value, tuple) else value):
+                return f"{self.tool.name}() argument '{name}' must be {words}, not {_shown(value)}"
+        return ""
+
+    def _bound(self, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+        # Binding by the signature costs as much as the rest of a call; most calls do not need it.
+        if not kwargs and self._needed <= len(args) <= len(self._names):
+            return dict(zip(self._names, args, strict=False))
+        return self.signature.bind(*args, **kwargs).arguments
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 80 else text[:80] + '…'}"
+
+
+class Worlds:
+    """The role "world": one environment, constructed once, forked and reset for each session."""
+
+    def __init__(self, order: dict[str, Any], environment: Environment) -> None:
+        if environment.outside != order["outside"]:
+            raise PluginError(
+                f"its class says outside = {environment.outside}, its registration the opposite", "make both the same"
+            )
+        self._environment = environment
+        self._order = order
+        self._tools = _callables(environment)
+        self._rehearse()
+
+    def ready(self) -> dict[str, Any]:
+        """Return what the host wants to know of the environment."""
+        return {
+            "tools": [asdict(tool.tool) for tool in self._tools.values()],
+            "policy": str(self._environment.policy),
+            "customer": bool(self._environment.customer),
+            "isolated": self._environment.isolated,
+        }
+
+    def learn(self, key: str, value: Any) -> None:
+        """Take nothing in: a world knows all it needs."""
+
+    def needs(self) -> tuple[int, int, int]:
+        """Return what its children are left with."""
+        return CHECK_LINK + 1, self._order["memory_mb"], self._order["cpu_s"] * _WORLD_CPU
+
+    def live(self, job: _socket.socket, confinement: Confinement) -> None:
+        """Serve `world SEED` (with the program's link and the check's) until the host closes the job."""
+        try:
+            (_, seed), channel = await_start(job, (LINK, CHECK_LINK))
+        except EOFError:
+            return
+        confinement.apply()
+        if "random" in sys.modules:  # the environment's doing; its forks shall see the same numbers everywhere
+            sys.modules["random"].seed(0)
+        _Service(self._environment, self._tools, self._order, channel, (LINK, CHECK_LINK)).serve(int(seed))
+
+    def _rehearse(self) -> None:
+        """Serve a world of our own before the first fork, so that caches and adapted bytecode are shared."""
+        environment = _Rehearsal()
+        request = wire.frame(wire.dumps(["echo", [{"x": ["y", 1]}], {"key": "z"}]))
+        for _ in range(_REHEARSALS):
+            (job, theirs), (program, link), (check, check_link) = (_socket.socketpair() for _ in range(3))
+            job.sendall(wire.frame(b"world 0") + wire.frame(b'{"number":1}'))
+            for asker in (program, check):
+                asker.sendall(request)
+            for ours in (job, program, check):
+                ours.shutdown(_socket.SHUT_WR)
+            _, channel = await_start(theirs, ())
+            links = link.detach(), check_link.detach()
+            _Service(environment, _callables(environment), self._order, channel, links).serve(0)
+            for ours in (job, theirs, program, check):
+                ours.close()
+
+
+class _Rehearsal(Environment):
+    @tool
+    def echo(self, value: dict[str, Any], *, key: str = "") -> Any:  # noqa: ARG002
+        """Return the value."""
+        return value
+
+
+def _callables(environment: Environment) -> dict[str, _Callable]:
+    return {name: _Callable(tool, method) for name, (tool, method) in environment.tools().items()}
+
+
+class _Service:
+    """One session's world: answers tool calls and keeps the record of them.
+
+    Args:
+        environment: this process's own.
+        tools: its tools.
+        order: limits.
+        job: the host's requests.
+        links: descriptors of the program's link and the check's.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        tools: dict[str, _Callable],
+        order: dict[str, Any],
+        job: wire.Channel,
+        links: tuple[int, int],
+    ) -> None:
+        self._environment = environment
+        self._tools = tools
+        self._reply_bytes: int = order["reply_bytes"]
+        self._most_calls: int = order["calls"]
+        self._job = job
+        self._links = {fd: wire.Channel(fd) for fd in links}
+        self._checking = links[1]
+        self._where = dict(zip((job.fd, *links), ("host", "program", "check"), strict=True))
+        self._calls = dict.fromkeys(self._where, 0)
+        self._log: list[bytes] = []
+        self._checked = 0  # how many in the log are the check's
+        self._pending = 0  # bytes in the log
+        self._logged = dict.fromkeys(self._where, 0)  # bytes of the record, by who called
+        self._failed = ""
+
+    def serve(self, seed: int) -> None:
+        """Put the state of `seed` in place and answer until the host closes the job."""
+        try:
+            self._environment.reset(seed)
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+            self._fail(f"reset({seed})", error)
+        self._poller = select.poll()
+        for fd in (self._job.fd, *self._links):
+            self._poller.register(fd, select.POLLIN)
+        while True:
+            ready = [fd for fd, _ in self._poller.poll()]
+            # Links first: what a program sent before its turn ended counts into that turn.
+            for fd in ready:
+                if fd in self._links:
+                    self._serve_link(self._links[fd])
+            if self._job.fd in ready and not self._serve_job():
+                return
+
+    def _serve_link(self, link: wire.Channel) -> None:
+        """Carry out what has come over a link; close it when no more is to be had from it."""
+        if link.fd == self._checking and len(self._links) > 1:
+            self._finish(next(iter(self._links)))  # the program is dead, and what it asked for comes first
+        if not self._serve_frames(link):
+            self._poller.unregister(link.fd)
+            os.close(link.fd)
+            del self._links[link.fd]
+
+    def _finish(self, fd: int) -> None:
+        """Carry out all that the dead had asked for."""
+        while link := self._links.get(fd):
+            self._serve_link(link)
+
+    def _serve_frames(self, link: wire.Channel) -> bool:
+        if self._failed or not link.feed():
+            return False
+        try:
+            while (frame := link.next(self._reply_bytes)) is not None:
+                if (reply := self._answer(frame, link.fd)) is None:
+                    return False
+                link.send(reply)
+        except wire.FrameError as error:
+            self._alarm(link.fd, "reply", str(error))
+            return False
+        except OSError:
+            return False
+        return True
+
+    def _serve_job(self) -> bool:
+        if not self._job.feed():
+            return False
+        while (frame := self._job.next(_ORDER_BYTES)) is not None:
+            order = wire.loads(frame)
+            state = b"null"
+            for fd in [fd for fd in self._links if self._where[fd] in order.get("dead", ())]:
+                self._finish(fd)
+            if "tool" in order and not self._failed:
+                self._answer(wire.dumps(order["tool"]), self._job.fd)
+            elif (asked := order.get("ask")) and not self._failed:
+                try:
+                    state = wire.dumps(getattr(self._environment, asked)())
+                except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+                    self._fail(f"{asked}()", error)
+            elif "restore" in order and not self._failed:
+                try:
+                    self._environment.restore(order["restore"])
+                except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+                    self._fail("restore()", error)
+            self._report(order["number"], state=state)
+        return True
+
+    def _report(self, number: int, alarm: str = "", message: str = "", where: str = "", state: bytes = b"null") -> None:
+        """Send the calls since the last report.
+
+        Number 0 is a report that nobody asked for: an alarm, because the host waits for a program that waits for
+        us, or a part of a long record.
+        """
+        if self._failed:
+            alarm, message = "world", self._failed
+        head = wire.dumps(
+            {"number": number, "alarm": alarm, "message": message, "where": where, "checked": self._checked}
+        )
+        calls = b",".join(self._log)
+        self._log.clear()
+        self._checked = self._pending = 0
+        self._job.send(b'%s,"calls":[%s],"state":%s}' % (head[:-1], calls, state))
+
+    def _alarm(self, source: int, alarm: str, message: str) -> None:
+        self._report(0, alarm, message, self._where[source])
+
+    def _fail(self, where: str, error: Exception) -> None:
+        self._failed = f"{where}: {type(error).__name__}: {error}".encode(errors="replace").decode()[:_MESSAGE_CHARS]
+        self._report(0)
+
+    def _answer(self, frame: bytes, source: int) -> bytes | None:
+        """Carry out one call and record it. None when the caller is to be cut off."""
+        name, args, kwargs = self._request(frame)
+        self._calls[source] += 1
+        if self._calls[source] > self._most_calls:
+            self._alarm(source, "calls", f"more than {self._most_calls} tool calls")
+            return None
+        entry = self._tools.get(name)
+        if entry and source == self._job.fd:
+            args, kwargs = entry.spread(args, kwargs)
+        try:
+            record = wire.dumps({"tool": name, "args": args, "kwargs": kwargs})  # before the tool can touch them
+        except ValueError as error:
+            raise wire.FrameError(str(error)) from None
+        if not entry:
+            return self._record(source, record, "misfit", f"no tool named '{name}'")
+        if entry.tool.writes:
+            record = record[:-1] + b',"writes":true}'
+        if text := entry.misfit(args, kwargs):
+            return self._record(source, record, "misfit", text)
+        if entry.tool.writes and source == self._checking:
+            record = record[:-1] + b',"refused":true}'
+            return self._record(source, record, "refused", f"{name}() changes the state, which a check may not")
+        outcome = self._carry_out(entry, args, kwargs)
+        return None if outcome is None else self._record(source, record, *outcome)
+
+    def _request(self, frame: bytes) -> tuple[str, list[Any], dict[str, Any]]:
+        """Return the name and arguments of a call that a stranger wrote.
+
+        Raises:
+            wire.FrameError: it is no such thing.
+        """
+        match wire.loads(frame):
+            case [str() as name, list() as args, dict() as kwargs]:
+                return name, args, kwargs
+        raise wire.FrameError("not a tool call")
+
+    def _carry_out(self, entry: _Callable, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str, bytes] | None:
+        name = entry.tool.name
+        try:
+            value = entry.method(*args, **kwargs)
+            try:
+                result = wire.dumps(value)
+            except ValueError as error:  # not finite, too deep: what was asked for, rather than who was asked
+                return "refused", f"{name}(): the result cannot be given: {error}", b"null"
+        except ToolError as error:
+            return "refused", str(error) or f"{name}() refused the call", b"null"
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+            self._fail(f"{name}()", error)
+            return None
+        if len(result) > self._reply_bytes:
+            return "refused", f"{name}(): a result of {len(result)} bytes is more than can be given", b"null"
+        return "result", "", result
+
+    def _record(self, source: int, record: bytes, tag: str, text: str, result: bytes = b"null") -> bytes | None:
+        shown = f"TypeError: {text}" if tag == "misfit" else text
+        entry = b'%s,"error":%s,"result":%s}' % (record[:-1], wire.dumps(shown), result)
+        self._log.append(entry)
+        self._checked += source == self._checking
+        self._logged[source] += len(entry)
+        if self._logged[source] > _LOG_REPLIES * self._reply_bytes:
+            self._alarm(source, "reply", f"tool calls of more than {self._logged[source]} bytes in all")
+            return None
+        self._pending += len(entry)
+        if self._pending > _FLUSH_BYTES:
+            self._report(0)
+        return b'["%s",%s]' % (tag.encode(), result if tag == "result" else wire.dumps(text))

@@ -1,0 +1,1 @@
+"""Which tasks are kept: the paper's filter and what follows."""
