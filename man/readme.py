@@ -20,7 +20,6 @@ _TREE = {
     "sca_cli/{records,streams,fanout,devices}.py": "the wire format; JSONL; many at work at once; torch's device",
     "sca_cli/*/": "",
     "plugins/": "the environments and models that come with `sca`",
-    "generators/": "what makes the worlds' data and held-out tasks; not in the wheel",
     "examples/": "runs as scripts, experiments/RESULTS.md, the paper-scale run, a plugin",
     "man/": "the manual pages, and what fills in what is derived",
     "tests/": "run.sh runs them; benchmarks/ is run by hand",

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from copy import copy
 from enum import StrEnum
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sca_cli import streams
-from sca_cli.commands.explore import Explorer, exploring_actor
+from sca_cli.commands.explore import Explorer, Walker, exploring_actor
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
@@ -34,7 +35,7 @@ from sca_cli.methods import Method, Workshop, cat, pae, rejected, solution_first
 from sca_cli.methods.compose import compose
 from sca_cli.methods.compose.plan import Composed, Plan
 from sca_cli.prompts import CHALLENGE, Prompts
-from sca_cli.records import EnvSpec, ErrorNote, Exploration, Task, content_id
+from sca_cli.records import EnvSpec, ErrorNote, Exploration, Record, Task, content_id
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 
@@ -133,6 +134,11 @@ def run(
     return pump(candidates, work, identify=_identity, output=output, fanout=fanout, meter=meter)
 
 
+def _by_machine(record: Record) -> bool:
+    written_by = record.extra.get("written_by")
+    return isinstance(written_by, dict) and str(written_by["instruction"]).startswith("machine")
+
+
 def _world(subject: Subject) -> Exploration:
     return subject.world if isinstance(subject, Composed) else subject
 
@@ -147,7 +153,7 @@ class Workshops:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | None,
         model_name: str,
         sampling: Sampling,
         prompts: Prompts,
@@ -233,7 +239,7 @@ def command(
     Reads explorations; with --env given, or nothing piped in and SCA_ENV set, it explores itself. The method compose
     reads verified tasks too. A reply that is not a task is counted, and kept with --rejected.
     """
-    model_name = required_model(model)
+    model_name = required_model(model) if model or method is not MethodName.COMPOSE else ""
     prompts = Prompts.from_option(prompt)
     paths = inputs or (["-"] if streams.is_piped() and not on_command_line(context, "env") else [])
     if not paths and not env:
@@ -265,7 +271,7 @@ def command(
         Fanout(concurrency or MODEL_WIDTH) as fanout,
         Sandbox(Limits()) as sandbox,
         Meter("challenge", count, quiet=quiet) as meter,
-        opened_model(model_name, fanout) as engine,
+        opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):
         for env_spec in envs:
             sandbox.describe(env_spec)  # one that does not start is told once, before any work
@@ -275,12 +281,14 @@ def command(
         elif method is MethodName.PAE:
             explorations = _unexplored(envs, count or len(envs), seed)
         else:
-            explorer = Explorer(
-                envs, model_name, exploring_actor(engine, sampling, prompts, EXPLORATION_TURNS), sandbox, seed
-            )
+            explorer: Explorer | Walker = Walker(envs, sandbox, seed)
+            if engine is not None:
+                actor = exploring_actor(engine, sampling, prompts, EXPLORATION_TURNS)
+                explorer = Explorer(envs, model_name, actor, sandbox, seed)
             explorations = _own_explorations(explorer, count or len(envs), fanout)
         workshops = Workshops(engine, model_name, sampling, prompts, sandbox, seed, may_name_tools=tool_names)
         reasons: Counter[str] = Counter()
+        machine_written = 0
         subjects: Iterable[tuple[int, Subject]]
         if method is MethodName.COMPOSE:
             plan = Plan(sandbox, calls, cover, seed)
@@ -296,16 +304,20 @@ def command(
             reasons.update(record.error.message for record in done.rejected if record.error)
             if method is MethodName.COMPOSE:
                 plan.became(written=not done.rejected)
+                machine_written += sum(_by_machine(record) for record in done.kept)
         made = meter.inputs
     if sink.begun_at:
         say(f"sca challenge: {sink.begun_at} candidates were made before", quiet=quiet)
     say(_summary(made, reasons, method), quiet=quiet)
     if method is MethodName.COMPOSE:
+        if machine_written:
+            why = "the model's words would not do" if model_name else "no model was given"
+            say(f"  {machine_written} instructions are in the machine's own words: {why}", quiet=quiet)
         say(_composition(plan, cover), quiet=quiet)
     return exit_code(sink.kept)
 
 
-def _own_explorations(explorer: Explorer, count: int, fanout: Fanout) -> Iterator[Exploration]:
+def _own_explorations(explorer: Explorer | Walker, count: int, fanout: Fanout) -> Iterator[Exploration]:
     async def work(index: int) -> Exploration:
         return await explorer.explore(index)
 

@@ -1,10 +1,15 @@
-"""`sca explore`: the challenger acts in the environment without a task and records what it saw (paper, section 3)."""
+"""`sca explore`: act in the environment without a task and record what was seen (paper, section 3).
+
+In the paper the challenger explores; `--method walk` calls the tools without a model (an addition).
+"""
 
 import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -17,29 +22,73 @@ from sca_cli.commands.shared.shell import (
     exit_code,
     made_by,
     most_frequent,
+    on_command_line,
     opened_model,
     pump,
     required_envs,
     required_model,
+    sandbox_width,
     say,
 )
 from sca_cli.episode import chat
 from sca_cli.episode.agent import Actor, EpisodeLimits
-from sca_cli.errors import ExitCode, WorldError
+from sca_cli.errors import ExitCode, UsageError, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling, Tool
 from sca_cli.prompts import EXPLORE, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Message, sealed
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
+from sca_cli.walk.explorer import CALLS, walk
+
+
+class ExploreMethod(StrEnum):
+    """Who chooses the calls."""
+
+    MODEL = "model"
+    WALK = "walk"
+
 
 FOCUS_TOOLS = 3
 """Tools an exploration is asked to try; drawn by its seed, so that many explorations see all."""
 
 
 @dataclass(frozen=True, slots=True)
+class Walker:
+    """Makes explorations without a model."""
+
+    envs: list[EnvSpec]
+    sandbox: Sandbox
+    seed: int
+    calls: int = CALLS
+
+    async def explore(self, index: int) -> Exploration:
+        """Make exploration `index`: environment and world follow from the index and the seed.
+
+        Raises:
+            SandboxError, MissingError, PluginError: the environment cannot be had.
+        """
+        return await asyncio.to_thread(self._explore, index)
+
+    def _explore(self, index: int) -> Exploration:
+        env = self.envs[index % len(self.envs)]
+        seed = derived_seed(self.seed, "explore", index)
+        exploration = Exploration(env=env, seed=seed, made_by=made_by("explore", seed=seed))
+        try:
+            with self.sandbox.session(env, seed) as session:
+                exploration.first_observation = session.first_observation()
+                tools = self.sandbox.describe(env).tools
+                walked = walk(session, tools, exploration.first_observation, seed, self.calls)
+                exploration.observations = walked.observations
+                exploration.extra["sources"] = walked.sources
+        except WorldError as error:
+            exploration.error = ErrorNote(boundary="world", message=error.message)
+        return sealed(exploration)
+
+
+@dataclass(frozen=True, slots=True)
 class Explorer:
-    """What explorations are made with."""
+    """Makes explorations with a model."""
 
     envs: list[EnvSpec]
     model_name: str
@@ -80,7 +129,11 @@ class Explorer:
         return self.actor.prompts.fill("explore", policy=policy, tools=chat.tool_listing(tools), focus=names)
 
 
-def run(count: int, explorer: Explorer, *, output: Output, fanout: Fanout, meter: Meter) -> Iterator[Done]:
+_OF_A_MODEL = ("model", "turns", "temperature", "top_p", "max_tokens", "prompt")
+"""Options that only `--method model` takes."""
+
+
+def run(count: int, explorer: Explorer | Walker, *, output: Output, fanout: Fanout, meter: Meter) -> Iterator[Done]:
     """Make `count` explorations and write them."""
 
     async def work(index: int) -> Done:
@@ -96,9 +149,19 @@ def exploring_actor(model: Model, sampling: Sampling, prompts: Prompts, turns: i
 
 
 def command(
+    context: typer.Context,
     env: options.Env = None,
     model: options.Model = None,
+    method: Annotated[
+        ExploreMethod | None,
+        typer.Option(
+            help="model: the model chooses the calls, as in the paper. walk: no model; arguments come from the tools' "
+            "documentation, from earlier results and from what refusals say.",
+            show_default="model where one is given, else walk",
+        ),
+    ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Explorations to make.")] = 16,
+    calls: Annotated[int, typer.Option("--calls", min=1, help="walk: tool calls in one exploration.")] = CALLS,
     turns: options.Turns = 2,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.8,
@@ -118,13 +181,24 @@ def command(
     Example:
       sca explore --env calculation --model transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct -n 40 > explorations.jsonl
 
-    Each exploration is asked to try a few tools drawn by its seed, and records every call it made and what came back.
+    Each exploration records every call it made and what came back. With a model it is asked to try a few tools drawn
+    by its seed. Without one, as in `sca explore --env calculation`, it calls those tools first that worked least.
     """
-    envs, model_name = required_envs(env), required_model(model)
+    envs = required_envs(env)
+    chosen = method or (ExploreMethod.MODEL if model else ExploreMethod.WALK)
+    if chosen is ExploreMethod.WALK:
+        if typed := [name for name in _OF_A_MODEL if on_command_line(context, name)]:
+            raise UsageError(f"--{typed[0].replace('_', '-')} is an option of --method model", "leave it out")
+        model_name = ""
+    else:
+        model_name = required_model(model)
+        if on_command_line(context, "calls"):
+            raise UsageError("--calls is an option of --method walk", "leave it out; --turns limits a model")
     prompts = Prompts.from_option(prompt)
     settings = {
         "command": "explore",
         "env": [str(spec) for spec in envs],
+        **({"method": "walk", "calls": calls} if chosen is ExploreMethod.WALK else {}),
         "model": model_name,
         "count": count,
         "turns": turns,
@@ -136,26 +210,30 @@ def command(
         "times": times,
     }
     sink = Output(output, rejected=rejected, resume=resume, settings=settings)
+    width = sandbox_width() if chosen is ExploreMethod.WALK else MODEL_WIDTH
     with (
-        Fanout(concurrency or MODEL_WIDTH) as fanout,
+        Fanout(concurrency or width) as fanout,
         Sandbox(Limits()) as sandbox,
         Meter("explore", count, quiet=quiet) as meter,
-        opened_model(model_name, fanout) as engine,
+        opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):
         for env_spec in envs:
-            sandbox.describe(env_spec)  # one that does not start is told once, before any work
-        actor = exploring_actor(engine, Sampling(temperature, top_p, max_tokens), prompts, turns)
-        explorer = Explorer(envs, model_name, actor, sandbox, seed, times)
-        calls = 0
+            sandbox.describe(env_spec)  # an environment that does not start is reported once, before any work
+        explorer: Explorer | Walker = Walker(envs, sandbox, seed, calls)
+        if engine:
+            actor = exploring_actor(engine, Sampling(temperature, top_p, max_tokens), prompts, turns)
+            explorer = Explorer(envs, model_name, actor, sandbox, seed, times)
+        made = refused = 0
         failed: Counter[str] = Counter()
         for done in run(count, explorer, output=sink, fanout=fanout, meter=meter):
             failed.update(record.error.message for record in done.rejected if record.error)
             for record in done.kept:
                 assert isinstance(record, Exploration)
-                calls += len(record.observations)
+                made += len(record.observations)
+                refused += sum(bool(call.error) for call in record.observations)
     say(
         f"sca explore: {sink.kept} explorations"
-        + (f", {sink.begun_at} of them before" if sink.begun_at else f", {calls} tool calls seen")
+        + (f", {sink.begun_at} of them before" if sink.begun_at else f", {made} tool calls, {refused} of them refused")
         + (f", {failed.total()} failed" if failed else "")
         + "".join(f"\n{line}" for line in most_frequent(failed)),
         quiet=quiet,

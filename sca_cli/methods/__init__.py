@@ -13,7 +13,8 @@ from sca_cli.sandbox import Sandbox
 class Workshop:
     """What a method makes one candidate with."""
 
-    model: Model
+    model: Model | None
+    """None: the machine writes the instructions, which only the method compose can do."""
     sampling: Sampling
     prompts: Prompts
     sandbox: Sandbox
@@ -62,6 +63,7 @@ class Workshop:
         """
         max_tokens = min(self.sampling.max_tokens, most or self.sampling.max_tokens)
         sampling = replace(self.sampling, stop=stop, seed=seed, max_tokens=max_tokens)
+        assert self.model is not None, "methods that ask check it first"
         completions = await self.model.generate([self.prompts.fill(prompt, **values)] * count, sampling)
         for completion in completions:
             if completion.finish_reason != "context":  # else it was neither read nor answered

@@ -18,10 +18,10 @@ import random
 from dataclasses import dataclass
 from itertools import islice
 
-from sca_cli.analysis import source
+from sca_cli.analysis import fits, source
 from sca_cli.episode import chat
 from sca_cli.interfaces import Tool
-from sca_cli.methods import Dropped, Workshop, fits, rejected
+from sca_cli.methods import Dropped, Workshop, rejected
 from sca_cli.methods.cat import shown_observations
 from sca_cli.methods.observed import NothingObserved, check_of
 from sca_cli.methods.questions import NotWorthAsking, instruction_problem, written

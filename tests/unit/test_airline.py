@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from generators.airline import make_data, make_eval
+from generators.airline.make_reservations import FREE_BAGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sca_airline import files
 from sca_airline.environment import Airline
 from sca_airline.files import OWN
 
-from generators.airline import make_data, make_eval
-from generators.airline.make_reservations import FREE_BAGS
 from sca_cli import ToolError, plugins
 from sca_cli.errors import MissingError, RecordError
 from sca_cli.interfaces import tools_of

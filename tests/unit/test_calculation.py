@@ -6,14 +6,14 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from generators.calculation import make_eval
+from generators.calculation.drafts import check_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sca_calculation.arithmetic import MAX_MAGNITUDE
 from sca_calculation.environment import FAMILIES, Calculation
 from sca_calculation.travel_data import CITIES, DATES, PREFERENCES, draw
 
-from generators.calculation import make_eval
-from generators.calculation.drafts import check_of
 from sca_cli import ToolError
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, decode

@@ -349,15 +349,17 @@ def test_a_single_call_gets_a_question(workshop, sandbox: Sandbox, tools: dict[s
         ("", "leaves a fact out"),
     ],
 )
-def test_words_that_will_not_do_reject_the_candidate(workshop, two_calls: Composed, reply: str, said: str) -> None:
-    """The most frequent reason is the candidate's, and all replies are kept."""
+def test_where_the_model_fails_the_machine_writes(workshop, two_calls: Composed, reply: str, said: str) -> None:
+    """The record says so, with the most frequent reason and all replies of the model."""
     made = workshop(
         {"when": ADD, "replies": ["Add 2.5 and 4 together."]},
         {"when": DIVIDE, "replies": [reply]},
     )
     task = asyncio.run(compose.make(made, two_calls, 0))
-    assert task.error is not None
-    assert task.error.message == f"instruction: {said}"
+    assert task.error is None
+    assert task.extra["written_by"]["instruction"].startswith("machine")
+    assert all(value in task.instruction for value in ("2.5", "4"))
+    assert task.extra["model_wording"] == f"instruction: {said}"
     assert reply in task.extra["reply"]
     assert made.usage.turns == 2 + 6
     assert made.usage.completion_tokens == 2 * 5 + 6 * len(reply.split())

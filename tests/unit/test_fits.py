@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from weather import TOOLS
 
-from sca_cli.methods import fits
+from sca_cli.analysis import fits
 
 
 @pytest.mark.parametrize(

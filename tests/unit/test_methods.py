@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from sca_cli import plugins
+from sca_cli.analysis import fits
 from sca_cli.interfaces import Completion, Sampling
-from sca_cli.methods import Workshop, cat, fits, solution_first
+from sca_cli.methods import Workshop, cat, solution_first
 from sca_cli.methods.observed import NothingObserved, answer_check, state_check
 from sca_cli.methods.questions import instruction_problem
 from sca_cli.methods.solution_first import draw_chain

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from generators.retail import make_data, make_eval
+from generators.retail.drafts import Draft, Scene, check_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sca_retail.data import OWN, TABLES
 from sca_retail.environment import Retail
 from sca_retail.variation import STATUSES
 
-from generators.retail import make_data, make_eval
-from generators.retail.drafts import Draft, Scene, check_of
 from sca_cli import ToolError, plugins
 from sca_cli.errors import MissingError, RecordError, UsageError
 from sca_cli.interfaces import tools_of

@@ -7,13 +7,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from generators.web_browsing import make_eval
 from hypothesis import given
 from hypothesis import strategies as st
 from sca_web_browsing.environment import VIEW_LINES, WebBrowsing
 from sca_web_browsing.facts import MAIL_PATTERNS, draw, mail_of
 from sca_web_browsing.pages import START, pages
 
-from generators.web_browsing import make_eval
 from sca_cli import ToolError
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, decode

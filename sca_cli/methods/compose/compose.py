@@ -19,13 +19,14 @@ shares by number of calls, and cover the ordered pairs of tools (an addition to 
 
 import asyncio
 import contextlib
+import random
 import re
 from collections import Counter
 from typing import Any, Literal
 
 from sca_cli.analysis import source
 from sca_cli.methods import Dropped, Workshop, rejected
-from sca_cli.methods.compose import in_words
+from sca_cli.methods.compose import in_words, machine_words
 from sca_cli.methods.compose.operations import Operation
 from sca_cli.methods.compose.plan import Composed
 from sca_cli.methods.compose.steps import pairs, program
@@ -41,15 +42,16 @@ NESTED = 2
 """Phrases are put into each other so deep: with three and more calls one in the other the question cannot be read."""
 
 type Form = Literal["question", "sentence", "phrase"]
+type Writer = Literal["model", "machine"]
 _PROMPTS: dict[Form, str] = {
     "question": "compose-question",
     "sentence": "compose-step",
     "phrase": "compose-phrase",
 }
 _WRITTEN_BY: dict[Form, str] = {
-    "question": "model",
-    "sentence": "model, a sentence a call",
-    "phrase": "model, a phrase a call, put into each other",
+    "question": "",
+    "sentence": ", a sentence a call",
+    "phrase": ", a phrase a call, put into each other",
 }
 _UNQUOTED = re.compile("['\"]((?:that|the \\w+) result)['\"]")
 
@@ -62,7 +64,7 @@ async def make(workshop: Workshop, composed: Composed, seed: int) -> Task:
     """
     replies: list[str] = []
     try:
-        instruction, form = await _instruction(workshop, composed, seed, replies)
+        instruction, form, writer, notes = await _instruction(workshop, composed, seed, replies)
     except Dropped as problem:
         return rejected(composed.world, "compose", str(problem), "\n\n".join(replies))
     return Task(
@@ -75,37 +77,62 @@ async def make(workshop: Workshop, composed: Composed, seed: int) -> Task:
         solution=composed.program,
         failure_cases=[text for _, text in composed.wrong],
         calls=len(composed.calls),
-        extra=_origin(composed, form),
+        extra=_origin(composed, form, writer) | notes,
     )
 
 
-async def _instruction(workshop: Workshop, composed: Composed, seed: int, replies: list[str]) -> tuple[str, Form]:
-    """Return the instruction, and what it is made of.
+async def _instruction(
+    workshop: Workshop, composed: Composed, seed: int, replies: list[str]
+) -> tuple[str, Form, Writer, dict[str, Any]]:
+    """Return the instruction, what it is made of, who wrote it, and notes for the record.
+
+    The machine writes where there is no model, or where the model's texts will not do; then the notes say why.
 
     Raises:
-        Dropped: what the model wrote will not do; it is in `replies`.
+        Dropped: no text will do; those of the model are in `replies`.
+    """
+    notes: dict[str, Any] = {}
+    if workshop.model is not None:
+        try:
+            return *await _put_together(workshop, composed, seed, replies, "model"), "model", notes
+        except Dropped as problem:
+            notes = {"model_wording": str(problem), "reply": "\n\n".join(replies)}
+    return *await _put_together(workshop, composed, seed, replies, "machine"), "machine", notes
+
+
+async def _put_together(
+    workshop: Workshop, composed: Composed, seed: int, replies: list[str], writer: Writer
+) -> tuple[str, Form]:
+    """Return the instruction made of the texts for its calls.
+
+    Raises:
+        Dropped: for one of the calls no text will do.
     """
     steps, part = composed.steps, in_words.part(composed.answer)
     if len(steps) == 1 and not part:
-        return (await _texts(workshop, composed, seed, replies, "question"))[0], "question"
+        return (await _texts(workshop, composed, seed, replies, "question", writer))[0], "question"
     if seed % 4 and in_words.can_be_nested(steps) and in_words.depth(steps) <= NESTED:
         with contextlib.suppress(Dropped):
-            phrases = await _texts(workshop, composed, seed, replies, "phrase")
+            phrases = await _texts(workshop, composed, seed, replies, "phrase", writer)
             question = in_words.nested(steps, phrases, composed.answer, seed)
             facts = source.literals(source.parse(program(steps)))
             if not instruction_problem(question, facts, composed.result, workshop.unspoken):
                 return question, "phrase"
-    sentences = await _texts(workshop, composed, seed, replies, "sentence")
+    sentences = await _texts(workshop, composed, seed, replies, "sentence", writer)
     return " ".join([*sentences, *part]), "sentence"
 
 
-async def _texts(workshop: Workshop, composed: Composed, seed: int, replies: list[str], form: Form) -> list[str]:
+async def _texts(
+    workshop: Workshop, composed: Composed, seed: int, replies: list[str], form: Form, writer: Writer
+) -> list[str]:
     """Return a text for each call.
 
     Raises:
         Dropped: for one of them no text will do.
     """
     places = range(len(composed.steps))
+    if writer == "machine":
+        return [_machine_text(workshop, composed, place, seed, form) for place in places]
     asked = await asyncio.gather(*(_text(workshop, composed, place, seed, form) for place in places))
     for texts, _ in asked:
         replies += texts
@@ -113,6 +140,37 @@ async def _texts(workshop: Workshop, composed: Composed, seed: int, replies: lis
         if problem:
             raise Dropped(f"instruction: {problem}")
     return [texts[-1] for texts, _ in asked]
+
+
+def _machine_text(workshop: Workshop, composed: Composed, place: int, seed: int, form: Form) -> str:
+    """Return the first text in the machine's words that has no problem.
+
+    Raises:
+        Dropped: all have one.
+    """
+    steps, step = composed.steps, composed.steps[place]
+    if isinstance(step.tool, Operation):
+        return in_words.operation(steps, place, seed)
+    write = {"question": machine_words.question, "sentence": machine_words.sentence, "phrase": machine_words.phrase}
+    draw = random.Random(f"{seed} {place}")
+    problems: Counter[str] = Counter()
+    for _ in range(machine_words.TEXTS):
+        text = write[form](steps, place, draw)
+        if not (problem := _problem(workshop, composed, place, form, text)):
+            return text
+        problems[problem] += 1
+    raise Dropped(f"instruction: {problems.most_common(1)[0][0]}")
+
+
+def _problem(workshop: Workshop, composed: Composed, place: int, form: Form, text: str) -> str:
+    """Return what is wrong with a text for one call, or ""."""
+    steps, step = composed.steps, composed.steps[place]
+    call = in_words.call(steps, place)
+    facts = source.literals(source.parse(program([step.alone()])))
+    if form == "phrase":
+        return phrase_problem(text, call, facts, in_words.references(steps, place, all_of_them=True), step.tool)
+    problem = step_problem(text, call, facts, in_words.references(steps, place), step.tool)
+    return problem or instruction_problem(text, facts, composed.result, workshop.unspoken)
 
 
 async def _text(workshop: Workshop, composed: Composed, place: int, seed: int, form: Form) -> tuple[list[str], str]:
@@ -140,12 +198,7 @@ async def _text(workshop: Workshop, composed: Composed, place: int, seed: int, f
             request=workshop.request(composed.world) if form == "question" else "",
         )
         for text in (_UNQUOTED.sub(r"\1", written(completion.text)) for completion in completions):
-            if form == "phrase":
-                references = in_words.references(steps, place, all_of_them=True)
-                problem = phrase_problem(text, call, facts, references, step.tool)
-            else:
-                problem = step_problem(text, call, facts, in_words.references(steps, place), step.tool)
-                problem = problem or instruction_problem(text, facts, composed.result, workshop.unspoken)
+            problem = _problem(workshop, composed, place, form, text)
             texts.append(text if form == "phrase" or text[-1:] in (".", "?", "!") else f"{text}.")
             if not problem:
                 return texts, ""
@@ -153,12 +206,12 @@ async def _text(workshop: Workshop, composed: Composed, place: int, seed: int, f
     return texts, problems.most_common(1)[0][0]
 
 
-def _origin(composed: Composed, form: Form) -> dict[str, Any]:
-    """Return what the machine composed and what the model wrote, for the record."""
+def _origin(composed: Composed, form: Form, writer: Writer) -> dict[str, Any]:
+    """Return who wrote which part, for the record."""
     operation = any(isinstance(step.tool, Operation) for step in composed.steps)
     return {
         "written_by": {
-            "instruction": _WRITTEN_BY[form] + (", put together in fixed words" if operation else ""),
+            "instruction": writer + _WRITTEN_BY[form] + (", put together in fixed words" if operation else ""),
             "solution": "composed",
             "evaluate": "observed",
             "failure_cases": [kind for kind, _ in composed.wrong],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from sca_cli.methods.compose.operations import Operation
-from sca_cli.methods.compose.steps import Argument, Literal, Step, call_text
+from sca_cli.methods.compose.steps import Argument, Literal, Step, Use, call_text
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _ASKED = ("What is {}?", "Find {}.", "I need {}.", "Work out {}.", "Tell me {}.")
@@ -44,6 +44,11 @@ def references(steps: Sequence[Step], place: int, *, all_of_them: bool = False) 
 def mentioned(steps: Sequence[Step], place: int) -> list[str]:
     """Return how a step names the results that it takes, those that go without saying included."""
     return [_reference(steps, use.step, place) for _, _, use in steps[place].uses()]
+
+
+def reference(steps: Sequence[Step], place: int, use: Use) -> str:
+    """Return how a step names one result that it takes, such as "the 'rain' of that result"."""
+    return _accessed(use.access, _reference(steps, use.step, place))
 
 
 def can_be_nested(steps: Sequence[Step]) -> bool:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sca_cli.analysis import fits
 from sca_cli.interfaces import Tool
-from sca_cli.methods import fits
 from sca_cli.methods.compose.material import Material, short
 from sca_cli.records import JSON
 

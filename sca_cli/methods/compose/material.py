@@ -4,14 +4,17 @@ import json
 import random
 from collections import defaultdict
 
+from sca_cli.analysis import fits
 from sca_cli.interfaces import Tool
-from sca_cli.methods import fits
 from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
+from sca_cli.walk.values import varied
 
 CALLS_KEPT = 300
 """Calls of a tool that are remembered; memory does not grow with the stream."""
 WORLDS_KEPT = 200
 _LITERAL_CHARS = 120
+_DECIMALS = 4
+"""Numbers with more of them are results of arithmetic, which nobody would write into a question."""
 _RESULTS_LOOKED_AT = 5
 _NAMED, _JOINED, _RESPELT = 0.8, 0.25, 0.3
 
@@ -92,12 +95,12 @@ class Material:
     def _value(self, tool: Tool, name: str, known: dict[str, JSON], draw: random.Random) -> JSON:
         if name == tool.variadic():
             many = known.get(name) or [self._like(tool, name, draw) for _ in range(draw.randint(2, 4))]
-            return [_varied(part, draw) for part in many]
+            return [varied(part, draw) for part in many]
         value = self._like(tool, name, draw) if name not in known or draw.random() < 0.5 else known[name]
         if isinstance(value, str):
             fixed = tool.writes or "enum" in fits.element(tool, name) or draw.random() >= _RESPELT
             return value if fixed else _respelt(value, draw)
-        return _varied(value, draw)
+        return varied(value, draw)
 
     def _like(self, tool: Tool, name: str, draw: random.Random) -> JSON:
         """Draw a value seen for the parameter, wherever a tool has one of this name; else, and at times, of its type.
@@ -123,7 +126,7 @@ class Material:
                 for call in self.calls(tool.name)
                 for parameter, value in [*bound(tool, call).items(), ("", call.result)]
                 for part in (value if parameter == tool.variadic() and isinstance(value, list) else [value])
-                if short(part)
+                if short(part) and not (isinstance(part, float) and round(part, _DECIMALS) != part)
             ]
         return self._known
 
@@ -150,17 +153,6 @@ def bound(tool: Tool, call: Observation) -> dict[str, JSON]:
         elif rest:
             given[name] = rest.pop(0)
     return given | call.kwargs
-
-
-def _varied(value: JSON, draw: random.Random) -> JSON:
-    """Draw a number about as large and with as many decimals, every second time; other values stay."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or draw.random() < 0.5:
-        return value
-    if isinstance(value, int):
-        low, high = sorted((value // 2, value * 2))
-        return draw.randint(max(low, 1), max(high, 3)) if value > 0 else draw.randint(low, high)
-    decimals = len(repr(value).partition(".")[2])
-    return round(value * draw.uniform(0.5, 2), min(decimals, 2)) if decimals <= 6 else value
 
 
 def _respelt(text: str, draw: random.Random) -> str:

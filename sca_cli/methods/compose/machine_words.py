@@ -1,0 +1,265 @@
+"""Instructions in the machine's own words: from a tool's documentation, its parameters' names and the values.
+
+A small model often leaves out a value or asks for something else. These texts name every value by construction, cost
+nothing, and vary: several ways to ask, to name a value and to order them. `questions` checks them as it checks those
+of a model.
+"""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sca_cli.analysis import fits
+from sca_cli.interfaces import Tool
+from sca_cli.methods.compose import in_words
+from sca_cli.methods.compose.steps import Argument, Literal, Step
+
+TEXTS = 12
+"""Texts tried for one call; the first without a problem is taken."""
+
+_NOUNS = ("return", "get", "give", "tell", "show", "report", "fetch", "retrieve", "look up")
+"""Verbs that only say that the tool has a result: what follows them names it."""
+_NAME_VERBS = ("calculate", "compute", "count", "estimate", "find", "get", "list", "search", "look", "work", "fetch")
+"""Verbs a tool's name begins with whose object names the result: `estimate_final_value` gives "the final value"."""
+_SHORT = {"num": "number of", "max": "largest", "min": "smallest", "qty": "quantity", "avg": "average", "src": "source"}
+_PREPOSITION = {
+    "from": "from", "to": "to", "by": "by", "date": "on", "day": "on", "in": "in", "at": "at", "for": "for",
+    "location": "in", "city": "in", "place": "in", "country": "in", "with": "with", "between": "between",
+}  # fmt: skip
+_UNIT = re.compile(
+    r"(?<!not )\bin (per cent|percent|dollars|euros|metres|kilometres|degrees|days|hours|minutes|years)\b"
+)
+_ASK = {
+    "noun": (
+        "What is {}?", "What is {}?", "Find {}.", "Tell me {}.", "Give me {}.", "Work out {}.",
+        "I need to know {}. Can you help?", "Can you tell me {}?", "Please give me {}.", "Could you find {}?",
+        "Do you know {}?",
+    ),
+    "indirect": ("Tell me {}.", "Find out {}.", "Can you tell me {}?", "Please find out {}.", "Do you know {}?"),
+    "to": (
+        "{}.", "{}.", "Please {}.", "Can you {}?", "Could you {}?", "{} and tell me the result.", "{}, please.",
+        "I want to {}. What comes out?", "Help me {}. What is the result?", "What do I get if I {}?",
+    ),
+}  # fmt: skip
+"""Kind of request → ways to ask for it."""
+_ASK_AFTER_FACTS = {"noun": ("What is {}?",), "indirect": ("Can you tell me {}?",), "to": ("Can you {}?",)}
+_BEFORE = (
+    "I am filling in a form.", "This is for a colleague.", "I have a question.", "Here is something from my notes.",
+    "We want to check an old record.", "My teacher wants to know this.", "A friend asked me for help.",
+    "I am not good at this.", "It is for my work.", "We are preparing a report.", "I need this today.",
+)  # fmt: skip
+_BEFORE_SHARE = 0.2
+_FACTS_FIRST_SHARE = 0.25
+_HEAD = re.compile(
+    r"(?:the |a |an |one or more |none or more )?([a-zA-Z][\w -]*?)(?: (?:to|of|in|for|that|as|is|on)\b|[,.;:(]|$)"
+)
+"""What a parameter's description begins with: its noun."""
+_QUOTES = ("'{}'", '"{}"', "{}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a tool does, in words that its documentation or its name gives."""
+
+    text: str
+    kind: str
+    """noun: names the result; indirect: begins with what, how or whether; to: begins with a verb."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A value that found no place in the text for its call."""
+
+    noun: str
+    value: str
+    name: str
+    literal: bool
+    """False: it is an earlier result."""
+
+
+def question(steps: Sequence[Step], place: int, draw: random.Random) -> str:
+    """Return a text that asks for a call, as a user would ask it."""
+    request = draw.choice(_requests(steps[place].tool))
+    facts_first = draw.random() < _FACTS_FIRST_SHARE
+    text, rest = _filled(request.text, steps, place, draw, leave=facts_first)
+    before = []
+    if facts_first and rest:
+        before = [f"The {left.noun} is {left.value}." for left in rest]
+    else:
+        text += _appended(rest, draw)
+    frames = (_ASK_AFTER_FACTS if before else _ASK)[request.kind]
+    asked = _capital(draw.choice(frames).format(text))
+    if re.match(r"What is the \w*[^s\W]s\b", asked):
+        asked = asked.replace("What is", "What are", 1)
+    if "?" in asked and draw.random() < _BEFORE_SHARE:
+        before.insert(0, draw.choice(_BEFORE))
+    return " ".join([*before, asked])
+
+
+def sentence(steps: Sequence[Step], place: int, draw: random.Random) -> str:
+    """Return a sentence that tells to make a call which goes on from earlier results."""
+    request = draw.choice(_requests(steps[place].tool))
+    text, rest = _filled(request.text, steps, place, draw)
+    text += _appended(rest, draw)
+    verbs = {"noun": ("find {}", "work out {}", "get {}"), "indirect": ("find out {}", "work out {}"), "to": ("{}",)}
+    told = draw.choice(verbs[request.kind]).format(text)
+    return _capital(f"{'then ' if place and draw.random() < 0.4 else ''}{told}.")
+
+
+def phrase(steps: Sequence[Step], place: int, draw: random.Random) -> str:
+    """Return a noun phrase that names what a call returns."""
+    request = draw.choice(_requests(steps[place].tool))
+    text, rest = _filled(request.text, steps, place, draw)
+    text += _appended(rest, draw)
+    if request.kind == "to":
+        verb, _, after = text.partition(" ")
+        return f"the result of {_gerund(verb)} {after}"
+    return text if text.startswith("the ") else f"the {text}" if request.kind == "noun" else f"the answer to {text}"
+
+
+# ---------------------------------------------------------------- what a tool does
+
+
+def _requests(tool: Tool) -> list[_Request]:
+    """Return ways to say what a tool does; never empty."""
+    found = []
+    said = re.split(r"[.:;,(]| as \[| such as | given one ", tool.description.strip().replace("\n", " "))[0].strip()
+    verb, _, rest = said.partition(" ")
+    if verb.lower() in _NOUNS and rest:
+        kind = "indirect" if re.match(r"(what|how|whether|which|who|when|where)\b", rest) else "noun"
+        found.append(_Request(rest, kind))
+    elif rest:
+        found.append(_Request(f"{verb.lower()} {rest}", "to"))
+    verb, *others = tool.name.lower().split("_")
+    if others and verb in _NAME_VERBS:
+        found.append(_Request(f"the {' '.join(_SHORT.get(word, word) for word in others)}", "noun"))
+    return found or [_Request(f"the {' '.join([verb, *others])}", "noun")]
+
+
+# ---------------------------------------------------------------- values
+
+
+def _filled(
+    text: str, steps: Sequence[Step], place: int, draw: random.Random, *, leave: bool = False
+) -> tuple[str, list[_Left]]:
+    """Put the values of a call into a text, where it speaks of their parameters.
+
+    Args:
+        text: says what the tool does.
+        steps, place: the call.
+        draw: the source of chance.
+        leave: put only one value in; the others are told apart.
+
+    Returns:
+        The text, and the values that found no place in it.
+    """
+    step, rest, filled = steps[place], [], 0
+    taken: list[tuple[int, int]] = []  # spans of the text that hold values
+    for name, given in step.arguments.items():
+        if not given:
+            continue
+        value = _listed([_value(steps, place, step.tool, name, argument, draw) for argument in given])
+        nouns = _nouns_of(step.tool, name)
+        spot = None if leave and filled else _spot(text, nouns, taken)
+        if spot is None:
+            rest.append(_Left(nouns[0], value, name, all(isinstance(argument, Literal) for argument in given)))
+            continue
+        start, end, article, noun = spot
+        if not all(isinstance(argument, Literal) for argument in given):
+            new = value
+        elif not article or len(given) > 1 or noun.endswith("s"):
+            new = f"{'the ' if article else ''}{noun} {value}"
+        elif isinstance(given[0], Literal) and isinstance(given[0].value, str):
+            new = f"the {noun} {value}"
+        else:
+            new = draw.choice([f"a {noun} of {value}", f"the {noun} {value}", f"a {noun} of {value}"])
+        text = text[:start] + new + text[end:]
+        grown = len(new) - (end - start)
+        taken = [(a + grown, b + grown) if a >= end else (a, b) for a, b in taken] + [(start, start + len(new))]
+        filled += 1
+    return text, rest
+
+
+def _spot(text: str, nouns: list[str], taken: list[tuple[int, int]]) -> tuple[int, int, str, str] | None:
+    """Return where a text speaks of a parameter: start, end, article, noun."""
+    for noun in nouns:
+        pattern = rf"\b((?:a|an|the|one|another|some) )?({re.escape(noun)}s?)\b(?! of\b)"
+        for found in re.finditer(pattern, text, re.IGNORECASE):
+            if not any(start < found.end() and found.start() < end for start, end in taken):
+                return found.start(), found.end(), found[1] or "", found[2]
+    return None
+
+
+def _appended(rest: list[_Left], draw: random.Random) -> str:
+    """Return the clause for values that found no place in the text."""
+    placed, others = "", []
+    for left in rest:
+        first, last = left.name.lower().split("_")[0], left.name.lower().split("_")[-1]
+        if word := _PREPOSITION.get(first) or _PREPOSITION.get(last):
+            placed += f" {word} {left.value}"
+        else:
+            others.append(left)
+    if not others:
+        return placed
+    style = draw.randrange(4) if all(left.literal for left in others) else 3
+    if style == 0:
+        return f"{placed} with {_listed([f'{_article(left.noun)} of {left.value}' for left in others])}"
+    if style == 1:
+        return f"{placed}, {_listed([f'{left.noun} {left.value}' for left in others])}"
+    if style == 2:
+        return f"{placed} for {_listed([f'the {left.noun} {left.value}' for left in others])}"
+    return f"{placed} with {_listed([f'{left.value} as the {left.noun}' for left in others])}"
+
+
+def _value(steps: Sequence[Step], place: int, tool: Tool, name: str, argument: Argument, draw: random.Random) -> str:
+    if not isinstance(argument, Literal):
+        return in_words.reference(steps, place, argument)
+    value = argument.value
+    if isinstance(value, bool) or value is None or isinstance(value, list | dict):
+        return str(value)
+    if isinstance(value, int | float):
+        text = f"{value:,}" if abs(value) >= 1000 and draw.random() < 0.4 else str(value)
+        unit = _UNIT.search(str(tool.parameters["properties"][name].get("description", "")))
+        if unit and "cent" in unit[1]:
+            return text + draw.choice([" per cent", " %", "%", " percent"])
+        return f"{text} {unit[1]}" if unit else text
+    listed = "enum" in fits.element(tool, name) or re.fullmatch(r"[A-Z][\w-]*|\d{4}-\d\d-\d\d", value)
+    return value if listed else draw.choice(_QUOTES if '"' not in value and "'" not in value else ("{}",)).format(value)
+
+
+def _nouns_of(tool: Tool, name: str) -> list[str]:
+    """Return the nouns that stand for a parameter, the most exact first."""
+    words = [_SHORT.get(word, word) for word in re.findall(r"[a-z]+|[A-Z]+|\d+", name.lower()) if len(word) > 1]
+    described = str(tool.parameters["properties"][name].get("description", ""))
+    head = re.match(
+        r"(?:the |a |an |one or more |none or more )?([a-zA-Z][\w -]*?)(?: (?:to|of|in|for|that|as|is|on)\b|[,.;:(]|$)",
+        described,
+    )
+    named = name not in ("args", "values", "items", "parts") and bool(words)
+    nouns = [" ".join(words)] if named else []
+    if head and len(head[1]) < 30 and not re.match(r"(at least|another|none|any|one|whether)\b", head[1]):
+        nouns += [head[1]]
+    nouns += [words[-1]] if named else []
+    nouns += [noun.split()[-1] for noun in nouns if " " in noun]
+    return [noun for noun in dict.fromkeys(nouns) if len(noun) > 2] or ["value"]
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _gerund(verb: str) -> str:
+    if re.search(r"[^aeiou]e$", verb):
+        return verb[:-1] + "ing"
+    if re.fullmatch(r"[^aeiou]*[aeiou][^aeiouwxy]", verb):
+        return verb + verb[-1] + "ing"
+    return verb + "ing"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,127 @@
+"""Values that a tool's documentation offers: examples, listed words, alphabets, dates and bounds.
+
+The documentation is free text, so this reads the forms in which people write such values. Every value found here is
+only a suggestion: the explorer calls the tool and keeps what the tool accepts.
+"""
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from sca_cli.interfaces import Tool
+from sca_cli.records import JSON
+
+_QUOTED = re.compile(r"(?<!\w)(?:'([^'\n]{1,80})'|\"([^\"\n]{1,80})\")(?!\w)")
+_WORD = r"[A-Z][\w.&/-]*(?: [A-Z][\w.&/-]*){0,3}"
+_LISTED = re.compile(rf"(?:{_WORD}, ){{2,}}(?:(?:and|or) )?{_WORD}")
+_LETTERS = re.compile(r"\b(\w(?:, \w)+(?:,? (?:and|or) \w)?)\b")
+_RANGE = re.compile(r"\b(\w)-(\w)\b")
+_DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
+_NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:\.\d+)?(?![\w.-]*\w)")
+_AT_LEAST = re.compile(r"(?:at least|minimum(?: of)?|from|between) (-?\d[\d,]*(?:\.\d+)?)")
+_AT_MOST = re.compile(r"(?:at most|maximum(?: of)?|up to|to|and) (-?\d[\d,]*(?:\.\d+)?)")
+_MOST_DATES = 60
+
+
+@dataclass(slots=True)
+class Offer:
+    """What the documentation says about the values of one parameter."""
+
+    examples: list[JSON] = field(default_factory=list)
+    """Values that stand in the text: quoted, listed, dates, or arguments of an example call."""
+    alphabet: str = ""
+    """Characters that a text is made of, where the text lists them."""
+    low: float | None = None
+    """Smallest number allowed."""
+    high: float | None = None
+    """Largest number allowed."""
+
+
+def offer(tool: Tool, parameter: str) -> Offer:
+    """Read what a tool's documentation offers for one parameter.
+
+    Args:
+        tool: its description and its parameters' descriptions are read.
+        parameter: name of the parameter.
+    """
+    described = str(tool.parameters["properties"][parameter].get("description", ""))
+    text = described or tool.description
+    found = Offer(examples=quoted(text) + listed(text) + dates(text), alphabet=_alphabet(described))
+    if least := _AT_LEAST.search(described):
+        found.low = float(least[1].replace(",", ""))
+    if most := _AT_MOST.search(described):
+        found.high = float(most[1].replace(",", ""))
+    return found
+
+
+def quoted(text: str) -> list[JSON]:
+    """Return the texts that stand in quotation marks."""
+    return [single or double for single, double in _QUOTED.findall(text)]
+
+
+def listed(text: str) -> list[JSON]:
+    """Return the capitalised words or names of enumerations: three or more, separated by commas."""
+    flat = re.sub(r"\s+", " ", text)
+    found = [re.split(r", (?:and |or )?", match[0]) for match in _LISTED.finditer(flat)]
+    return [word for words in found for word in words if len(word) > 1]
+
+
+def dates(text: str) -> list[JSON]:
+    """Return the ISO dates in a text; two of them stand for all days from one to the other."""
+    days = sorted({date.fromisoformat(found) for found in _DATE.findall(text) if _is_date(found)})
+    if len(days) == 2:
+        span = min((days[1] - days[0]).days, _MOST_DATES)
+        days = [days[0] + timedelta(days=number) for number in range(span + 1)]
+    return [day.isoformat() for day in days]
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def numbers(text: str) -> list[JSON]:
+    """Return the numbers that stand alone in a text."""
+    return [float(found) if "." in found else int(found) for found in _NUMBER.findall(text)]
+
+
+def _alphabet(text: str) -> str:
+    """Return the characters of an enumeration such as "letters A, C, G, T" or "digits 0-9, a-f"; "" for none."""
+    letters = "".join(re.findall(r"\b\w\b", " ".join(_LETTERS.findall(text))))
+    ranges = ["".join(map(chr, range(ord(low), ord(high) + 1))) for low, high in _RANGE.findall(text)]
+    return "".join(dict.fromkeys(itertools.chain(letters, *ranges)))
+
+
+def example_calls(tool: Tool, text: str) -> Iterator[dict[str, JSON]]:
+    """Yield the arguments of the example calls in a text, by parameter; those of `*args` as a list.
+
+    Args:
+        tool: which is called.
+        text: its documentation, or a refusal. A list of values after "such as" counts as a call of a tool whose only
+            parameter is `*args`.
+    """
+    names = list(tool.parameters["properties"])
+    star = tool.variadic()
+    shown = re.findall(rf"\b{re.escape(tool.name)}\([^()\n]*\)", text)
+    if names == [star]:
+        shown += [f"{tool.name}({values})" for values in re.findall(r"such as ([^\n]*,[^\n.;]*)", text)]
+    for call_text in shown:
+        try:
+            call = ast.parse(call_text, mode="eval").body
+            assert isinstance(call, ast.Call)
+            values = [ast.literal_eval(argument) for argument in call.args]
+            named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg}
+        except (SyntaxError, ValueError):
+            continue
+        plain = [name for name in names if name != star]
+        given = dict(zip(plain, values, strict=False)) | named
+        if star:
+            given[star] = values[len(plain) :]
+        if given and set(given) <= set(names):
+            yield given
