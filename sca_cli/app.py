@@ -19,7 +19,7 @@ from sca_cli import plugins
 from sca_cli.errors import ExitCode, ScaError
 
 VERBS = {
-    "explore": "Act in an environment without a task and record what was seen.",
+    "explore": "Act in an environment without a task and record the tool calls.",
     "challenge": "Write candidate tasks: instruction, check, solution and three failure cases.",
     "verify": "Keep the tasks that prove themselves, each program in a jail of its own.",
     "rollout": "Attempt each task several times; the task's own check gives the reward.",
@@ -53,11 +53,13 @@ class _Verbs(TyperGroup):
 
 
 def _load(verb: str) -> Any:
+    from sca_cli.commands.shared.verb import Verb  # late: `sca --help` needs no options
+
     module = importlib.import_module(f"sca_cli.commands.{verb}")
     if isinstance(getattr(module, "app", None), typer.Typer):
         return typer.main.get_group(module.app)
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(verb)(module.command)
+    alone.command(verb, cls=Verb)(module.command)
     return typer.main.get_command(alone)
 
 
