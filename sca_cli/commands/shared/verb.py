@@ -5,6 +5,7 @@ Each option names its panel where it is defined (`rich_help_panel`); the panels 
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ REPLACED: dict[str, dict[str, str]] = {
 }
 """Verb → option of an earlier version → what replaced it; those under "" belong to all verbs."""
 
+_PLACEHOLDERS = {"int": "N", "float": "X", "str": "TEXT"}
 _HELP_ALL, _CONFIG = "sca.help_all", "sca.config"
 
 
@@ -81,7 +83,7 @@ class Verb(TyperCommand):
             if parameter.name in seldom:
                 left_out += 1
             elif record := parameter.get_help_record(ctx):
-                rows.setdefault(panel_of(parameter), []).append(record)
+                rows.setdefault(panel_of(parameter), []).append((term_of(parameter, record[0]), record[1]))
         for panel, records in rows.items():
             if records:
                 with formatter.section(panel):
@@ -93,6 +95,13 @@ class Verb(TyperCommand):
 def panel_of(parameter: Any) -> str:
     """Return the heading under which help and the manual list a parameter."""
     return str(getattr(parameter, "rich_help_panel", None) or RUN)
+
+
+def term_of(parameter: Any, shown: str) -> str:
+    """Return the left column of a table: names and placeholder, with N for an integer and X for a number."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or shown)
+    return re.sub(r"<(int|float|str)( range)?>", lambda match: _PLACEHOLDERS[match[1]], shown)
 
 
 def _of_verb(table: dict[str, dict[str, str]], verb: str | None) -> dict[str, str]:
@@ -184,7 +193,7 @@ def _values(context: typer.Context, path: str) -> dict[str, Any]:
 
 
 def _configurable(parameter: Any) -> bool:
-    return parameter.param_type_name == "option" and parameter.expose_value
+    return bool(parameter.param_type_name == "option" and parameter.expose_value)
 
 
 def _is_option(key: str, options: dict[str, Any], path: str, verb: str) -> bool:
