@@ -177,10 +177,11 @@ def suite_entry(spec: EnvSpec) -> Entry:
     known = registry().environments
     if spec.name in known:
         return known[spec.name]
-    return _entry({name: entry for name, entry in known.items() if _is_suite(entry)}, spec.name, "suite")
+    return _entry({name: entry for name, entry in known.items() if is_suite(entry)}, spec.name, "suite")
 
 
-def _is_suite(entry: Entry) -> bool:
+def is_suite(entry: Entry) -> bool:
+    """Return whether an environment is a suite: whether it can list the tasks of a benchmark."""
     try:
         return not entry.argument and "listing" in inspect.signature(import_target(entry)).parameters
     except (ScaError, TypeError, ValueError):  # it is absent or broken, and not what was asked for

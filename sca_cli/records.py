@@ -6,7 +6,7 @@ so that the same seed and the same model give the same bytes.
 """
 
 import hashlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -169,6 +169,25 @@ class Agreement(_Part):
     """The answer of that outcome."""
 
 
+class TaskLimits(_Part, frozen=True):  # type: ignore[misc]  # msgspec allows it, mypy takes it for a dataclass
+    """Limits under which a task was verified; later verbs judge and attempt it under the same limits."""
+
+    check_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
+    """Wall time of a program, and of the check after it, in seconds."""
+    cpu_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 5
+    """CPU time of a program, and of a check, in seconds."""
+    memory_mb: Annotated[int, msgspec.Meta(ge=64, le=65536)] = 512
+    """Memory of a program in MiB."""
+    output_bytes: Annotated[int, msgspec.Meta(ge=1, le=1 << 26)] = 65536
+    """Bytes that a program may print."""
+    reply_bytes: Annotated[int, msgspec.Meta(ge=256, le=1 << 26)] = 1 << 20
+    """Bytes of an answer or of a tool call."""
+    tool_calls: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 200
+    """Tool calls of a program, and of a check."""
+    turns: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Turns of an attempt; absent means the default of the verb."""
+
+
 class Verdict(_Part):
     """What `sca verify` found."""
 
@@ -182,6 +201,8 @@ class Verdict(_Part):
     """What was found against it, in the order of the funnel."""
     agreement: Agreement | None = None
     """Attempts at the instruction, with `--agree`."""
+    limits: TaskLimits | None = None
+    """Limits that the programs ran under; absent if all are the defaults."""
 
     def solution_calls(self) -> list[Observation] | None:
         """Return the calls that the solution made; None: it was not run."""

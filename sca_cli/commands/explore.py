@@ -168,7 +168,9 @@ def command(
         int,
         typer.Option("--calls", min=1, help="walk: tool calls in one exploration.", rich_help_panel=options.TASKS),
     ] = CALLS,
-    turns: options.Turns = 2,
+    turns: Annotated[
+        int, typer.Option("--turns", min=1, help="Limit of turns in one exploration.", rich_help_panel=options.MODEL)
+    ] = 2,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.8,
     top_p: options.TopP = 1.0,

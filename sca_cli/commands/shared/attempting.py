@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from sca_cli.commands.rollout import Attempts, attempt_name, summary, worth_attempting
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.acting import Talk, opened_actor
+from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_name, summary, worth_attempting
+from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, required_model, say, written_before
 from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import RecordError
@@ -18,7 +19,6 @@ from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Record, Rollout, Task
-from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 
 
@@ -38,7 +38,7 @@ class Attempting:
         ),
     ] = None
     actions: options.Actions = "code"
-    turns: options.Turns = 4
+    turns: options.Turns = None
     user_model: options.UserModel = None
     user_turns: options.UserTurns = 30
     direct: options.Direct = False
@@ -108,19 +108,27 @@ class Roller:
                 yield rollout
         with (
             Fanout(self.options.concurrency or MODEL_WIDTH) as fanout,
-            Sandbox(Limits()) as sandbox,
+            Sandboxes() as sandboxes,
             opened_actor(
                 model,
                 fanout,
                 sampling,
-                EpisodeLimits(turns=self.options.turns),
+                EpisodeLimits(turns=self.options.turns or TURNS),
                 self.options.actions,
                 self.prompts,
                 self.talk,
             ) as actor,
             Meter(self.command, None, quiet=self.quiet) as meter,
         ):
-            attempts = Attempts(actor, sandbox, model, self.options.attempts, self.seed, command=self.command)
+            attempts = Attempts(
+                actor,
+                sandboxes,
+                model,
+                self.options.attempts,
+                self.seed,
+                command=self.command,
+                turns=self.options.turns,
+            )
             items = attempts.of(worth_attempting(tasks))
 
             async def work(item: tuple[Task, int]) -> tuple[str, Rollout]:
@@ -140,7 +148,9 @@ class Roller:
     def _settings(self, model: str) -> dict[str, object]:
         """Return the settings that decide the rollouts, for `--resume`."""
         values = {option.name: getattr(self.options, option.name) for option in fields(self.options)}
-        decisive = {name.replace("_", "-"): value for name, value in values.items() if name not in options.WITHOUT_EFFECT}
+        decisive = {
+            name.replace("_", "-"): value for name, value in values.items() if name not in options.WITHOUT_EFFECT
+        }
         prompt = self.prompts.fingerprint(*ATTEMPT)
         return {"command": self.command, "model": model, "seed": self.seed, **decisive, "prompt": prompt}
 

@@ -21,7 +21,7 @@ PROOFS = "Proofs"
 TRAINING = "Training"
 LIMITS = "Limits"
 RUN = "Run"
-PANELS = (FILES, TASKS, MODEL, ATTEMPTS, PROOFS, TRAINING, LIMITS, RUN)
+PANELS = (FILES, TASKS, MODEL, PROOFS, ATTEMPTS, TRAINING, LIMITS, RUN)
 """Headings of the option tables, in the order of help and manual."""
 
 WITHOUT_EFFECT = frozenset(
@@ -164,7 +164,16 @@ Actions = Annotated[
         rich_help_panel=ATTEMPTS,
     ),
 ]
-Turns = Annotated[int, typer.Option("--turns", min=1, help="Limit of turns in one episode.", rich_help_panel=ATTEMPTS)]
+Turns = Annotated[
+    int | None,
+    typer.Option(
+        "--turns",
+        min=1,
+        help="Limit of turns in one attempt.",
+        show_default="the task's, else 4",
+        rich_help_panel=ATTEMPTS,
+    ),
+]
 UserModel = Annotated[
     str | None,
     typer.Option(

@@ -22,7 +22,7 @@ SELDOM: dict[str, str] = {
     "": "top_p max_tokens prompt concurrency times user_turns direct tool_names cover cpu_seconds memory_mb "
     "output_bytes reply_bytes tool_calls algo balance keep_solved control like max_length max_per_task device dtype "
     "threads allow_eval",
-    "verify": "turns",
+    "verify": "turns temperature",
     "train": "actions turns user_model temperature",
     "distill": "actions turns user_model temperature",
     "eval": "actions",
