@@ -106,7 +106,7 @@ def gold(
     sink = Output(output, rejected=None, resume=False, settings={"command": "suite gold"}, inputs=against or [])
     trained = eval_against.read(against, stdin_taken=False) if against else None
     with _opened(name, count, concurrency, quiet=quiet) as (suite, fanout):
-        shared = eval_against.shared_by(trained, suite.tasks)
+        shared = eval_against.shared_by(trained, suite.tasks, "suite")
         noop = suite.noop_share(fanout) if suite.tasks else None
         rollouts = list(by_reference(suite, fanout))
         if lines := missed(rollouts):

@@ -1,5 +1,6 @@
 """The command line of all verbs: short tables, `--help-all`, `--config`, replaced names, settings of `--resume`."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,13 @@ from typing import Any
 import pytest
 
 from sca_cli import app
-from sca_cli.commands.shared import options, verb
+from sca_cli.commands.shared import options, training, verb
+from sca_cli.commands.shared.limits import Sandboxes
+from sca_cli.commands.shared.weights import weights_of
 from sca_cli.commands.verify import Skippable
-from sca_cli.errors import ExitCode
+from sca_cli.errors import ExitCode, RecordError, UsageError
+from sca_cli.records import Checkpoint, EnvSpec, Task, TaskLimits, Verdict
+from sca_cli.sandbox import Limits
 from sca_cli.verification import stages
 
 LOOP = ["explore", "challenge", "verify", "rollout", "train", "distill", "eval"]
@@ -161,6 +166,61 @@ def test_required_options_may_be_configured(capfd) -> None:
     assert (code, "--save runs/a,b: a comma separates options of a model" in err) == (2, True), err
 
 
+def test_a_group_of_verbs_has_nested_tables(capfd) -> None:
+    """`[suite.gold]` configures `sca suite gold`; the tables of other verbs are ignored."""
+    configured("[explore]\ncount = 3\n[suite.gold]\ncount = 0\n")
+    code, _, err = ran(capfd, "suite gold tau2 --config sca.toml")
+    assert (code, "invalid value for '--count' / '-n'" in err, "(in sca.toml)" in err) == (2, True, True), err
+    configured("[suite.glod]\ncount = 1\n")
+    assert "there is no verb 'glod'\nhint: did you mean 'gold'?" in ran(capfd, "suite gold tau2 --config sca.toml")[2]
+
+
+# ---------------------------------------------------------------- limits of a task
+
+TASK = (
+    b'{"kind":"task","id":"a","env":{"name":"calculation"},"seed":0,"instruction":"Reverse ab.",'
+    b'"evaluate":"def evaluate(answer):\\n    return answer == \'ba\'",'
+    b'"solution":"final_answer(reverse_string(\'ab\'))","failure_cases":["final_answer(1)","final_answer(2)","final_answer(3)"]}\n'
+)
+
+
+@pytest.mark.sandbox
+def test_limits_travel_with_the_task(capfd, script) -> None:
+    """A task that was verified with one tool call is attempted with one; verified again, it keeps its limits."""
+    Path("candidates").write_bytes(TASK)
+    model = script({"replies": ["```python\nreverse_string('ab')\nfinal_answer(reverse_string('ab'))\n```"]})
+    outcomes, limits = [], []
+    for options_of_verify in ("", " --tool-calls 1", ""):
+        code, out, err = ran(capfd, f"verify candidates --paper -q{options_of_verify}")
+        assert code == 0, err
+        Path("candidates").write_text(out)
+        limits.append(json.loads(out)["verdict"].get("limits"))
+        _, out, err = ran(capfd, f"rollout candidates -k 1 -q --model {model}")
+        outcomes.append(json.loads(out)["outcome"])
+    assert limits == [None, {"tool_calls": 1}, {"tool_calls": 1}]
+    assert outcomes == ["pass", "fail", "fail"] or outcomes == ["pass", "invalid", "invalid"]
+
+
+def test_each_set_of_limits_has_a_sandbox() -> None:
+    """Tasks with equal limits share a sandbox; typed limits replace recorded ones; too many different are an error."""
+
+    def task(**limits: Any) -> Task:
+        recorded = TaskLimits(**limits) if limits else None
+        verdict = Verdict(passed=True, stage="kept", limits=recorded)
+        return Task(env=EnvSpec(name="e"), instruction="i", evaluate="e", verdict=verdict)
+
+    with Sandboxes() as sandboxes:
+        assert sandboxes.sandbox_of(task()) is sandboxes.sandbox_of()
+        assert sandboxes.sandbox_of(task(check_seconds=60.0)).limits == Limits(wall_s=60.0)
+        assert sandboxes.sandbox_of(task(turns=8)) is sandboxes.sandbox_of()
+        with pytest.raises(RecordError, match="more than 8 different limits"):
+            for calls in range(1, 9):
+                sandboxes.sandbox_of(task(tool_calls=calls))
+    with Sandboxes(TaskLimits(check_seconds=30.0), {"memory_mb": 64}) as typed:
+        assert typed.limits_of(task()) == TaskLimits(check_seconds=30.0, memory_mb=64)
+        assert typed.limits_of(task(memory_mb=128)) == TaskLimits(memory_mb=64)
+
+
 # ---------------------------------------------------------------- settings of --resume
 
 
@@ -179,6 +239,33 @@ def test_settings_are_the_options_that_can_change_a_record() -> None:
         "help-all",
     } | {"command"}
     assert found == settings("explore --env calculation --max-tokens 5")
+
+
+def test_a_finished_training_is_accepted_only_with_its_settings(tmp_path: Path) -> None:
+    """The settings are kept with the model; another value of any of them names the option."""
+    checkpoint = Checkpoint(path="p", base_model="b", algorithm="rft")
+    training.keep_checkpoint(checkpoint, tmp_path, {"command": "train", "epochs": 2})
+    found = training.trained_before(tmp_path, {"command": "train", "epochs": 2})
+    assert found is not None and found.path == "p"
+    with pytest.raises(UsageError, match="trained with other settings: epochs, lora-rank"):
+        training.trained_before(tmp_path, {"command": "train", "epochs": 3, "lora-rank": 8})
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [
+        ("Qwen/Qwen2.5", "Qwen/Qwen2.5"),
+        ("runs/trained", "runs/trained"),
+        ("transformers:runs/trained,threads=2", "runs/trained"),
+        ("vllm:org/name", "org/name"),
+        ("C:weights", "C:weights"),
+    ],
+)
+def test_weights_are_a_directory_a_hub_name_or_a_model_that_loads_them(text: str, weights: str) -> None:
+    """`--base` and `--student` follow one rule."""
+    assert weights_of(text) == weights
+    with pytest.raises(UsageError, match="--student is missing: 'openai' has no weights on this machine"):
+        weights_of("openai:big", "--student")
 
 
 def test_options_without_effect_exist() -> None:

@@ -35,17 +35,17 @@ def read(paths: Sequence[str], *, stdin_taken: bool) -> TrainedOn:
     return trained
 
 
-def shared_by(trained: TrainedOn | None, tasks: Collection[Task]) -> Shared | None:
+def shared_by(trained: TrainedOn | None, tasks: Collection[Task], verb: str = "eval") -> Shared | None:
     """Compare the evaluated tasks with the training data; warn about held-out tasks in it, even with `--quiet`."""
     if trained is None:
         return None
     shared = trained.shared_by(tasks)
     if shared.same:
-        _warn(f"{len(shared.same)} of these {len(tasks)} tasks are in the training data unchanged")
+        _warn(verb, f"{len(shared.same)} of these {len(tasks)} tasks are in the training data unchanged")
     if shared.held_out:
-        _warn(f"{shared.held_out} of {shared.trained} training tasks are marked as held out for evaluation")
+        _warn(verb, f"{shared.held_out} of {shared.trained} training tasks are marked as held out for evaluation")
     return shared
 
 
-def _warn(text: str) -> None:
-    say(f"sca eval: WARNING: {text}", quiet=False)
+def _warn(verb: str, text: str) -> None:
+    say(f"sca {verb}: WARNING: {text}", quiet=False)

@@ -8,6 +8,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -175,21 +176,31 @@ def _values(context: typer.Context, path: str) -> dict[str, Any]:
         raise MissingError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
-    verb = str(context.info_name)
-    known = context.parent.command.list_commands(context.parent) if context.parent else [verb]  # type: ignore[attr-defined]
-    for name, table in tables.items():
-        if name not in known:
-            raise UsageError(
-                f"{path}: there is no verb '{name}'", _nearest(name, known) or "the tables are named for verbs"
-            )
-        if not isinstance(table, dict):
-            raise UsageError(f"{path}: '{name}' is not a table", f"write [{name}], and below it one option a line")
+    table, verb = _table_of(context, tables, path)
     options = {option_name(parameter): parameter for parameter in context.command.params if _configurable(parameter)}
     return {
         options[key].name: _checked(options[key], value, f"{path}: [{verb}] {key}")
-        for key, value in tables.get(verb, {}).items()
+        for key, value in table.items()
         if _is_option(key, options, path, verb)
     }
+
+
+def _table_of(context: typer.Context, tables: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """Return the table of a verb and its name: `[verify]`, or `[suite.gold]` for a verb of a group."""
+    contexts = [context]
+    while contexts[0].parent:
+        contexts.insert(0, contexts[0].parent)
+    for group, inner in pairwise(contexts):
+        known = group.command.list_commands(group)  # type: ignore[attr-defined]
+        for name, table in tables.items():
+            if name not in known:
+                raise UsageError(
+                    f"{path}: there is no verb '{name}'", _nearest(name, known) or "a table is named for a verb"
+                )
+            if not isinstance(table, dict):
+                raise UsageError(f"{path}: '{name}' is not a table", f"write [{name}], and below it one option a line")
+        tables = tables.get(str(inner.info_name), {})
+    return tables, ".".join(str(each.info_name) for each in contexts[1:])
 
 
 def _configurable(parameter: Any) -> bool:
