@@ -78,6 +78,16 @@ def answer_check(expected: JSON) -> str:
     return _VALUE.format(expected=expected)
 
 
+def is_answer(expected: JSON, answer: JSON) -> bool:
+    """Tell whether the `answer_check` of `expected` is True for this answer, without running it."""
+    if isinstance(expected, int | float) and not isinstance(expected, bool):
+        number = not isinstance(answer, bool) and isinstance(answer, int | float)
+        return number and abs(answer - expected) <= 1e-6 * max(1.0, abs(expected))
+    if isinstance(expected, str):
+        return isinstance(answer, str) and answer.strip() == expected.strip()
+    return bool(answer == expected)
+
+
 def state_check(sandbox: Sandbox, session: Session, exploration: Exploration, calls: list[Observation]) -> str:
     """Return an `evaluate` that is True where the read tools show what they show now, after the program.
 

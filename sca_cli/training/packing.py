@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ATTENTION = "sca_tree"
 """Name under which `tree_attention` is known to transformers."""
 
+_SHORT = 1 << 18
+"""Own tokens times path of a branch up to which `_attend_short` serves: half a megabyte of scores a head."""
+
 type Branch = tuple[torch.Tensor, int]
 """Columns from the root to the branch's end (k,), and how many of them, at the end, are its own tokens."""
 
@@ -72,21 +75,50 @@ def tree_attention(
     parts = []
     start = 0
     for path, own in sca_branches:
-        above = len(path) - own
-        parts.append(
-            torch.nn.functional.scaled_dot_product_attention(
-                query[:, :, start : start + own],
-                key[:, :, path].repeat_interleave(query.shape[1] // key.shape[1], 1),
-                value[:, :, path].repeat_interleave(query.shape[1] // key.shape[1], 1),
-                attn_mask=torch.ones(own, len(path), dtype=torch.bool, device=query.device).tril(above)
-                if above
-                else None,
-                is_causal=not above,
-                scale=scaling,
-            )
-        )
+        branch = query[:, :, start : start + own]
+        attend = _attend_short if len(path) > own and own * len(path) <= _SHORT else _attend_long
+        parts.append(attend(branch, key[:, :, path], value[:, :, path], scaling))
         start += own
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _attend_long(
+    query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", scaling: float | None
+) -> "torch.Tensor":
+    """Attend causally by torch's kernel, which keeps no scores: (1, heads, own, d)."""
+    import torch
+
+    own, length = query.shape[2], key.shape[2]
+    repeats = query.shape[1] // key.shape[1]
+    mask = torch.ones(own, length, dtype=torch.bool, device=query.device).tril(length - own)
+    return torch.nn.functional.scaled_dot_product_attention(
+        query,
+        key.repeat_interleave(repeats, 1),
+        value.repeat_interleave(repeats, 1),
+        attn_mask=mask if length > own else None,
+        is_causal=length == own,
+        scale=scaling,
+    )
+
+
+def _attend_short(
+    query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", scaling: float | None
+) -> "torch.Tensor":
+    """Attend causally by plain products, the query heads of one key head together: (1, heads, own, d).
+
+    On a CPU torch's kernel takes three times as long for a short branch behind a long prefix, most of it in the
+    backward pass. The scores are kept for the gradient, so this is for short branches only.
+    """
+    import torch
+
+    _, heads, own, width = query.shape
+    groups, length = key.shape[1], key.shape[2]
+    repeats = heads // groups
+    folded = query.reshape(1, groups, repeats * own, width)
+    hidden = torch.ones(own, length, dtype=torch.bool, device=query.device).triu(length - own + 1).repeat(repeats, 1)
+    scores = (folded @ key.transpose(-1, -2)) * (width**-0.5 if scaling is None else scaling)
+    weights = scores.masked_fill(hidden, float("-inf")).softmax(-1).to(value.dtype)
+    return (weights @ value).reshape(1, heads, own, width)
 
 
 def surprise(model: Any, layout: Layout) -> "torch.Tensor":

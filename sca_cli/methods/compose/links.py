@@ -44,7 +44,9 @@ def links(material: Material) -> list[Link]:
 
 
 def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Iterator[Link]:
-    if fits.takes(second, parameter, first.returns):
+    results = material.results(first.name)
+    spelt = not results or any(material.spells(second, parameter, result) for result in results)
+    if fits.takes(second, parameter, first.returns) and spelt:
         yield Link(first.name, second.name, parameter)
     if _SCALAR.match(first.returns):
         return
@@ -54,7 +56,7 @@ def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Ite
         accesses |= {access: value for access, value in parts(result)}
     schema = fits.element(second, parameter)
     for access, value in accesses.items():
-        if fits.holds(schema, value) and short(value):
+        if fits.holds(schema, value) and short(value) and material.spells(second, parameter, value):
             yield Link(first.name, second.name, parameter, access, weight=8 if str(value) in seen else 1)
     if parameter == second.variadic():
         for result in material.results(first.name)[:1]:

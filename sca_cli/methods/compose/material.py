@@ -16,6 +16,10 @@ _LITERAL_CHARS = 120
 _DECIMALS = 4
 """Numbers with more of them are results of arithmetic, which nobody would write into a question."""
 _RESULTS_LOOKED_AT = 5
+_MANY = 8
+"""Calls that must have worked before their values say what a parameter takes."""
+_REPEATED = 0.6
+"""Share of distinct values among them up to which a parameter takes a few fixed ones. Chosen by hand."""
 _NAMED, _JOINED, _RESPELT = 0.8, 0.25, 0.3
 
 
@@ -35,10 +39,12 @@ class Material:
         self._calls: dict[str, dict[str, Observation]] = defaultdict(dict)
         self._told: dict[str, dict[str, str]] = defaultdict(dict)  # tool → call → result
         self._known: list[tuple[str, JSON]] | None = None
+        self._accepted_by: dict[tuple[str, str], list[JSON]] = {}
 
     def add(self, record: Exploration | Task) -> None:
         """Take in the calls of a record that were not refused."""
         self._known = None
+        self._accepted_by.clear()
         made = record.observations if isinstance(record, Exploration) else _calls_of(record)
         worked = [call for call in made if not call.error and not call.refused and call.tool in self.tools]
         first = record.first_observation if isinstance(record, Exploration) else ""
@@ -98,9 +104,34 @@ class Material:
             return [varied(part, draw) for part in many]
         value = self._like(tool, name, draw) if name not in known or draw.random() < 0.5 else known[name]
         if isinstance(value, str):
-            fixed = tool.writes or "enum" in fits.element(tool, name) or draw.random() >= _RESPELT
+            fixed = tool.writes or self._closed(tool, name) or draw.random() >= _RESPELT
             return value if fixed else _respelt(value, draw)
-        return varied(value, draw)
+        return value if self._closed(tool, name) else varied(value, draw)
+
+    def _closed(self, tool: Tool, name: str) -> bool:
+        """Tell whether a parameter takes a few fixed values: the same ones occur in many calls."""
+        if "enum" in fits.element(tool, name):
+            return True
+        accepted = self._accepted(tool, name)
+        return len(accepted) >= _MANY and len(set(map(repr, accepted))) <= _REPEATED * len(accepted)
+
+    def _accepted(self, tool: Tool, name: str) -> list[JSON]:
+        """Return the values that a parameter had in calls that worked, one a call; each value of `*args`."""
+        key = (tool.name, name)
+        if key not in self._accepted_by:
+            values = [bound(tool, call)[name] for call in self.calls(tool.name) if name in bound(tool, call)]
+            star = name == tool.variadic()
+            self._accepted_by[key] = [part for value in values for part in (value if star else [value])]
+        return self._accepted_by[key]
+
+    def spells(self, tool: Tool, name: str, value: JSON) -> bool:
+        """Tell whether a text is written in the characters of those that a parameter was seen to take.
+
+        A parameter that takes DNA, digits or dates refuses other texts. Values of other types always pass, and so do
+        all texts where too few were seen.
+        """
+        accepted = [text for text in self._accepted(tool, name) if isinstance(text, str)]
+        return not isinstance(value, str) or len(accepted) < _MANY or set(value) <= set("".join(accepted))
 
     def _like(self, tool: Tool, name: str, draw: random.Random) -> JSON:
         """Draw a value seen for the parameter, wherever a tool has one of this name; else, and at times, of its type.
@@ -111,9 +142,13 @@ class Material:
         if "enum" in schema:
             return draw.choice(schema["enum"])
         named = [value for parameter, value in self._values() if parameter == name and fits.holds(schema, value)]
-        typed = [value for parameter, value in self._values() if parameter != name and fits.holds(schema, value)]
+        typed = [
+            value
+            for parameter, value in ([] if self._closed(tool, name) else self._values())
+            if parameter != name and fits.holds(schema, value) and self.spells(tool, name, value)
+        ]
         value = draw.choice(named if named and (not typed or draw.random() < _NAMED) else typed)
-        if isinstance(value, str) and named and draw.random() < _JOINED:
+        if isinstance(value, str) and named and not self._closed(tool, name) and draw.random() < _JOINED:
             return value + (" " if " " in value else "") + draw.choice(named)
         return value
 
@@ -156,9 +191,9 @@ def bound(tool: Tool, call: Observation) -> dict[str, JSON]:
 
 
 def _respelt(text: str, draw: random.Random) -> str:
-    """Draw a text of the words of another, or of its letters if it has only one word."""
+    """Draw a text of the words of another, or of its letters if it is one word of letters alone."""
     between = " " if " " in text else ""
-    parts = text.split(" ") if between else list(text)
+    parts = text.split(" ") if between else list(text) if text.isalpha() else []
     return between.join(draw.choices(parts, k=draw.randint(3, 2 * len(parts)))) if len(parts) > 2 else text
 
 
