@@ -1,4 +1,4 @@
-"""Which results can be arguments of which tools: told by signatures and by results that were seen."""
+"""Which results can be arguments of which tools: found from the signatures and from recorded results."""
 
 import re
 from collections.abc import Iterator
@@ -10,18 +10,26 @@ from sca_cli.methods.compose.material import Material, short
 from sca_cli.records import JSON
 
 _DEPTH = 3
+"""Most keys and indices in one access to a part of a result; chosen by hand."""
+_KNOWN_VALUE_WEIGHT = 8
+"""Weight of a link whose value was already an argument of the second tool, against 1 for others; chosen by hand."""
 _SCALAR = re.compile(r"(str|int|float|bool)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A way for one tool's result to be an argument of another; `parameter` is "" where it only comes before it."""
+    """A way for one tool's result to be an argument of another tool.
+
+    `parameter` is "" for a pair of writing tools that are only called one after the other.
+    """
 
     first: str
     second: str
     parameter: str = ""
     access: str = "@"
+    """The part of the result, as Python; @ means the result."""
     weight: int = 1
+    """Weight in a random draw."""
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -32,15 +40,18 @@ class Link:
 def links(material: Material) -> list[Link]:
     """Return all ways in which a tool's result fits a parameter of a tool, and all pairs of writing tools.
 
-    What a result holds is told by the signature; where that only says `dict` or `list`, by results that were seen.
+    The signature gives the type of a result. For a container, such as `dict` or `list`, the recorded results show its
+    parts, and each part that fits gives a link too.
     """
-    found = []
+    links_of_tools = []
     for first in material.tools.values():
-        found += [Link(first.name, other.name) for other in material.tools.values() if first.writes and other.writes]
+        links_of_tools += [
+            Link(first.name, other.name) for other in material.tools.values() if first.writes and other.writes
+        ]
         for second in material.tools.values():
             for parameter in second.parameters["properties"]:
-                found += _links(material, first, second, parameter)
-    return found
+                links_of_tools += _links(material, first, second, parameter)
+    return links_of_tools
 
 
 def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Iterator[Link]:
@@ -48,23 +59,32 @@ def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Ite
         yield Link(first.name, second.name, parameter)
     if _SCALAR.match(first.returns):
         return
-    seen = {str(value) for call in material.calls(second.name) for value in [*call.args, *call.kwargs.values()]}
+    known_arguments = {
+        str(value) for call in material.calls(second.name) for value in [*call.args, *call.kwargs.values()]
+    }
     accesses: dict[str, JSON] = {}
     for result in material.results(first.name):
         accesses |= {access: value for access, value in parts(result)}
     schema = fits.element(second, parameter)
     for access, value in accesses.items():
         if fits.holds(schema, value) and short(value):
-            yield Link(first.name, second.name, parameter, access, weight=8 if str(value) in seen else 1)
+            weight = _KNOWN_VALUE_WEIGHT if str(value) in known_arguments else 1
+            yield Link(first.name, second.name, parameter, access, weight)
     if parameter == second.variadic():
         for result in material.results(first.name)[:1]:
             for access, values in _spreads(result):
                 if len(values) > 1 and all(fits.holds(schema, value) for value in values):
-                    yield Link(first.name, second.name, parameter, access, weight=8)
+                    yield Link(first.name, second.name, parameter, access, _KNOWN_VALUE_WEIGHT)
 
 
 def parts(value: JSON, access: str = "@", depth: int = 0) -> Iterator[tuple[str, JSON]]:
-    """Yield (access, value) of what lies inside a result: every key of an object, the first item of a list."""
+    """Yield (access, value) of the parts of a result, also nested: every key of an object, the first item of a list.
+
+    Args:
+        value: the result.
+        access: the access to `value` itself.
+        depth: the number of keys and indices in `access`; `_DEPTH` is the limit.
+    """
     if depth:
         yield access, value
     if depth == _DEPTH:
@@ -78,7 +98,7 @@ def parts(value: JSON, access: str = "@", depth: int = 0) -> Iterator[tuple[str,
 
 
 def _spreads(value: JSON) -> Iterator[tuple[str, list[JSON]]]:
-    """Yield (access, values) of the ways to give all of a result to a parameter that takes any number of values."""
+    """Yield (access, values) of the ways to pass all values of a result to a `*args` parameter."""
     if isinstance(value, dict):
         yield "*@.values()", list(value.values())
         yield "*[part for item in @.items() for part in item]", [part for item in value.items() for part in item]
