@@ -69,10 +69,8 @@ def arms(gathered: Gathered) -> list[Arm]:
     for place, score in sorted(gathered.scores, key=lambda pair: order(pair[0])):
         arm_name = _name(place, alone=len(stems[place.arm] - {"before"}) == 1)
         base = not score.against and (score.model in compared or arm_name == "before")
-        measured = (
-            place.seed,
-            content_id(msgspec.structs.replace(score, overlap=None)),
-        )  # the overlap differs: each arm has its own --against
+        # without the overlap, which differs between arms: each arm has its own --against
+        measured = place.seed, content_id(msgspec.structs.replace(score, overlap=None))
         if base and measured in baselines:
             continue  # the same measurement, recorded again next to another arm
         baselines |= {measured} if base else set()

@@ -1,5 +1,4 @@
-"""Charts as inline SVG: estimates with their intervals, and curves. The page's style sets the colours, light or
-dark."""
+"""Charts as inline SVG: estimates with their intervals, and curves. The page sets the colours, light or dark."""
 
 import math
 from collections.abc import Sequence
@@ -52,17 +51,17 @@ def dots(title: str, panels: Sequence[tuple[str, Sequence[Dots]]]) -> str:
     """
     highest = max(estimate.high for _, rows in panels for row in rows for estimate in row.estimates)
     top = next(step for step in (0.1, 0.25, 0.5, 1.0) if highest <= step or step == 1.0)
-    drawn: list[str] = []
+    marks: list[str] = []
     y = 26.0
     for heading, rows in panels:
-        drawn.append(f'<text class="panel" x="0" y="{y + 10:.0f}">{text(heading)}</text>')
+        marks.append(f'<text class="panel" x="0" y="{y + 10:.0f}">{text(heading)}</text>')
         y += 18
         for row in rows:
-            drawn.append(_row(row, y, top))
+            marks.append(_row(row, y, top))
             y += 20 + 9 * len(row.estimates)
         y += 10
     grid = "".join(_gridline(top * part / 4, top, y) for part in range(5))
-    return _svg(title, y, grid + "".join(drawn))
+    return _svg(title, y, grid + "".join(marks))
 
 
 def _gridline(value: float, top: float, bottom: float) -> str:

@@ -71,10 +71,10 @@ class Draw:
         if reading is not None and rollout.outcome != "invalid" and rollout.outcome not in reading.attempts:
             reading.attempts[rollout.outcome] = cut("\n\n".join(_replies(rollout)))
 
-    def drawn(self) -> list[Reading]:
+    def readings(self) -> list[Reading]:
         """Return the tasks to read, evenly over the numbers of calls, fewest calls first."""
         ranked = [[stratum[rank] for rank in sorted(stratum)] for _, stratum in sorted(self._strata.items())]
-        turns = [(turn, place) for place, readings in enumerate(ranked) for turn in range(len(readings))]
+        turns = [(turn, place) for place, stratum in enumerate(ranked) for turn in range(len(stratum))]
         chosen = sorted(turns)[: self._count]
         return [ranked[place][turn] for turn, place in sorted(chosen, key=lambda pair: (pair[1], pair[0]))]
 

@@ -170,8 +170,8 @@ class Gathered:
             or self._is_duplicate("agreed", arm, task.id, _maker(task))
         ):
             return
-        for kept in {False, task.verdict.passed}:
-            self.agreements.setdefault((arm, kept), AgreementCounts()).add(task.verdict)
+        for only_kept in {False, task.verdict.passed}:
+            self.agreements.setdefault((arm, only_kept), AgreementCounts()).add(task.verdict)
 
     def _rollout(
         self, rollout: Rollout, place: Place, in_file: dict[tuple[str, int | None, str], HeldOutAttempts]

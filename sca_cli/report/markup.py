@@ -97,9 +97,9 @@ def table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], *, cap
     )
 
 
-def figure(drawn: str, caption: str) -> str:
+def figure(chart: str, caption: str) -> str:
     """Return a chart with a caption; both are markup."""
-    return f"<figure>{drawn}<figcaption>{caption}</figcaption></figure>"
+    return f"<figure>{chart}<figcaption>{caption}</figcaption></figure>"
 
 
 def section(identity: str, title: str, *parts: str) -> str:

@@ -90,8 +90,8 @@ def _chart(scored: Sequence[Arm], by_calls: Sequence[str]) -> str:
             panels.append(("all tasks" if name == "all" else f"{name} {_calls(name)}", rows))
     if not panels:
         return ""
-    drawn = charts.dots("Pass@1 of every arm with 95 % intervals, all tasks and by number of calls", panels)
-    return figure(drawn, "Pass@1, one line for each seed; the vertical stroke is the mean.")
+    chart = charts.dots("Pass@1 of every arm with 95 % intervals, all tasks and by number of calls", panels)
+    return figure(chart, "Pass@1, one line for each seed; the vertical stroke is the mean.")
 
 
 def _estimates(arm: Arm, name: str) -> list[Interval]:
@@ -147,8 +147,8 @@ def learning(gathered: Gathered) -> str:
 
 def _figures(title: str, lines: Sequence[Curve], x_name: str, caption: str, *, shares: bool = False) -> Iterator[str]:
     for start in range(0, len(lines), charts.MOST_CURVES):
-        drawn = charts.curves(title, lines[start : start + charts.MOST_CURVES], x_name, shares=shares)
-        yield figure(drawn, caption)
+        chart = charts.curves(title, lines[start : start + charts.MOST_CURVES], x_name, shares=shares)
+        yield figure(chart, caption)
 
 
 def _run_name(place: Place) -> str:

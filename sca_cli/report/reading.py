@@ -9,14 +9,17 @@ from sca_cli.report.markup import code, note, section, text
 
 def tasks(gathered: Gathered) -> str:
     """Return the section with a sample of verified tasks."""
-    drawn = gathered.draw.drawn()
-    if not drawn:
+    readings = gathered.draw.readings()
+    if not readings:
         return ""
     remark = (
-        f"{len(drawn)} verified tasks, drawn at random with the seed, evenly over the numbers of calls ({MOST_CALLS} "
-        "or more calls are one group). Does each question ask for the answer or change that its check tests?"
+        f"{len(readings)} verified tasks, drawn at random with the seed, evenly over the numbers of calls "
+        f"({MOST_CALLS} or more calls are one group). Does each question ask for the answer or change that its "
+        "check tests?"
     )
-    return section("tasks", "Tasks to read", note(remark), *(_task(place, each) for place, each in enumerate(drawn, 1)))
+    return section(
+        "tasks", "Tasks to read", note(remark), *(_task(place, each) for place, each in enumerate(readings, 1))
+    )
 
 
 def _task(place: int, task: Reading) -> str:

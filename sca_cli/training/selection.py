@@ -1,8 +1,8 @@
 """Select the examples to train on: leave out tasks that are always solved, balance groups, build control arms.
 
 Rejection sampling repeats the imbalance of its tasks: easy tasks give most of the successes. Balancing moves the share
-of each group towards the mean. A control arm of an experiment has exactly as many examples, and therefore as many
-steps, as the selection that it is compared with.
+of each group towards the mean. A control arm of an experiment has the same number of examples, and therefore of steps, as the
+selection that it is compared with.
 """
 
 import random
@@ -44,7 +44,7 @@ class Rules:
     balance: Balance = "none"
     control: Control | None = None
     wanted: int | None = None
-    """Number of examples of a control arm; None: as many as in the selection that it replaces."""
+    """Number of examples of a control arm; None: the number in the selection that it replaces."""
     seed: int = 0
 
 

@@ -103,8 +103,8 @@ class Material:
 
     def _value(self, tool: Tool, name: str, known: dict[str, JSON], draw: random.Random) -> JSON:
         if name == tool.variadic():
-            many = known.get(name) or [self._like(tool, name, draw) for _ in range(draw.randint(2, 4))]
-            return [varied(part, draw) for part in many]
+            values = known.get(name) or [self._like(tool, name, draw) for _ in range(draw.randint(2, 4))]
+            return [varied(part, draw) for part in values]
         value = self._like(tool, name, draw) if name not in known or draw.random() < 0.5 else known[name]
         if isinstance(value, str):
             fixed = tool.writes or "enum" in fits.element(tool, name) or draw.random() >= _RESPELT

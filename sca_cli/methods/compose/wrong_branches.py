@@ -99,6 +99,6 @@ def _revalued(steps: Sequence[Step], material: Material, world: Exploration, dra
         step, name, place = draw.choice(literals)
         with contextlib.suppress(LookupError):  # no recorded value is like it
             value = material.arguments(step.tool, world, draw)[name]
-            many = isinstance(value, list) and len(step.arguments[name]) > 1
-            step.arguments[name][place] = Literal(draw.choice(value) if many and value else value)
+            is_sequence = isinstance(value, list) and len(step.arguments[name]) > 1
+            step.arguments[name][place] = Literal(draw.choice(value) if is_sequence and value else value)
     return variant
