@@ -1,4 +1,4 @@
-"""How a challenger makes tasks: what all methods share. Each method is a function of the type `Method`.
+"""The methods by which a challenger makes tasks. Each method is a function of the type `Method`.
 
 `cat`, `solution_first` and `pae` are one file each; `compose` is the folder `compose/`.
 """

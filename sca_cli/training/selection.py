@@ -1,8 +1,8 @@
 """Select the examples to train on: leave out tasks that are always solved, balance groups, build control arms.
 
 Rejection sampling repeats the imbalance of its tasks: easy tasks give most of the successes. Balancing moves the share
-of each group towards the mean. A control arm of an experiment has the same number of examples, and therefore of steps, as the
-selection that it is compared with.
+of each group towards the mean. A control arm of an experiment has the same number of examples, and therefore of
+steps, as the selection that it is compared with.
 """
 
 import random

@@ -11,8 +11,6 @@ from sca_cli.records import JSON
 
 _DEPTH = 3
 """Most keys and indices in one access to a part of a result; chosen by hand."""
-_KNOWN_VALUE_WEIGHT = 8
-"""Weight of a link whose value was already an argument of the second tool, against 1 for others; chosen by hand."""
 _SCALAR = re.compile(r"(str|int|float|bool)\b")
 
 
@@ -29,7 +27,7 @@ class Link:
     access: str = "@"
     """The part of the result, as Python; @ means the result."""
     weight: int = 1
-    """Weight in a random draw."""
+    """Weight in a random draw: 8 if the value was already an argument of the second tool; chosen by hand."""
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -59,22 +57,19 @@ def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Ite
         yield Link(first.name, second.name, parameter)
     if _SCALAR.match(first.returns):
         return
-    known_arguments = {
-        str(value) for call in material.calls(second.name) for value in [*call.args, *call.kwargs.values()]
-    }
+    seen = {str(value) for call in material.calls(second.name) for value in [*call.args, *call.kwargs.values()]}
     accesses: dict[str, JSON] = {}
     for result in material.results(first.name):
         accesses |= {access: value for access, value in parts(result)}
     schema = fits.element(second, parameter)
     for access, value in accesses.items():
         if fits.holds(schema, value) and short(value):
-            weight = _KNOWN_VALUE_WEIGHT if str(value) in known_arguments else 1
-            yield Link(first.name, second.name, parameter, access, weight)
+            yield Link(first.name, second.name, parameter, access, weight=8 if str(value) in seen else 1)
     if parameter == second.variadic():
         for result in material.results(first.name)[:1]:
             for access, values in _spreads(result):
                 if len(values) > 1 and all(fits.holds(schema, value) for value in values):
-                    yield Link(first.name, second.name, parameter, access, _KNOWN_VALUE_WEIGHT)
+                    yield Link(first.name, second.name, parameter, access, weight=8)
 
 
 def parts(value: JSON, access: str = "@", depth: int = 0) -> Iterator[tuple[str, JSON]]:

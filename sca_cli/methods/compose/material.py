@@ -19,10 +19,7 @@ _LITERAL_CHARS = 120
 _DECIMALS = 4
 """Numbers with more decimals are results of arithmetic: a user would not write them into a question."""
 _RESULTS_LOOKED_AT = 5
-"""Results of one tool that show the structure of its results."""
 _NAMED, _JOINED, _RESPELT = 0.8, 0.25, 0.3
-"""Probabilities: draw from values of parameters with the same name; append a second text; change the words of a
-text."""
 
 
 class Material:
@@ -40,13 +37,13 @@ class Material:
         """The worlds in which programs can run, each with the calls recorded there and without messages."""
         self._calls: dict[str, dict[str, Observation]] = defaultdict(dict)
         self._results_by_call: dict[str, dict[str, str]] = defaultdict(dict)  # tool → call → result
-        self._known_values: list[tuple[str, JSON]] | None = None  # cache of `_values`
+        self._known: list[tuple[str, JSON]] | None = None
 
     def add(self, record: Exploration | Task) -> None:
         """Add the calls of a record that had no tool error and were no blocked writes."""
-        self._known_values = None
-        calls = record.observations if isinstance(record, Exploration) else _calls_of(record)
-        worked = [call for call in calls if not call.error and not call.refused and call.tool in self.tools]
+        self._known = None
+        made = record.observations if isinstance(record, Exploration) else _calls_of(record)
+        worked = [call for call in made if not call.error and not call.refused and call.tool in self.tools]
         first = record.first_observation if isinstance(record, Exploration) else ""
         world = Exploration(id=record.id, env=record.env, seed=record.seed, first_observation=first)
         world.observations = _distinct(worked)
@@ -131,8 +128,8 @@ class Material:
 
     def _values(self) -> list[tuple[str, JSON]]:
         """Return (parameter, value) of all recorded arguments and results; the name "" marks a result."""
-        if self._known_values is None:
-            self._known_values = [
+        if self._known is None:
+            self._known = [
                 (parameter, part)
                 for tool in self.tools.values()
                 for call in self.calls(tool.name)
@@ -140,7 +137,7 @@ class Material:
                 for part in (value if parameter == tool.variadic() and isinstance(value, list) else [value])
                 if short(part) and not (isinstance(part, float) and round(part, _DECIMALS) != part)
             ]
-        return self._known_values
+        return self._known
 
 
 def _calls_of(task: Task) -> list[Observation]:
@@ -168,10 +165,7 @@ def bound(tool: Tool, call: Observation) -> dict[str, JSON]:
 
 
 def _respelt(text: str, draw: random.Random) -> str:
-    """Draw a new text from the words of a text, or from its letters if it has only one word.
-
-    A text of one or two such parts is returned unchanged.
-    """
+    """Draw a text of the words of another, or of its letters if it has only one word."""
     between = " " if " " in text else ""
     parts = text.split(" ") if between else list(text)
     return between.join(draw.choices(parts, k=draw.randint(3, 2 * len(parts)))) if len(parts) > 2 else text
