@@ -44,9 +44,8 @@ def composed(
     Raises:
         Unfit: no step can combine the results, or a needed value has no recorded value like it.
     """
-    operation = (
-        size == 2 or draw.random() < _OPERATION
-    )  # with two branches of one call, no call is left to combine them
+    # of two calls, both are needed for branches: only an operation can combine them
+    operation = size == 2 or draw.random() < _OPERATION
     shapes = [
         (branch_count, branch_calls)
         for branch_count in range(2, _MOST_BRANCHES + 1)

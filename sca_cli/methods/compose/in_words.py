@@ -1,5 +1,4 @@
-"""The steps of a composed program as text: shown to the model that writes the instruction, or joined into a
-question."""
+"""The steps of a composed program as text: for the prompt that asks for an instruction, or joined into a question."""
 
 import re
 from collections import Counter

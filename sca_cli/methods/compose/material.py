@@ -109,7 +109,7 @@ class Material:
         return varied(value, draw)
 
     def _like(self, tool: Tool, name: str, draw: random.Random) -> JSON:
-        """Draw a recorded value of a parameter with this name, of any tool; else, or sometimes, a value of its type.
+        """Draw a recorded value: usually of a parameter with this name, of any tool; else any value of its type.
 
         A text may be joined from two recorded texts. A parameter with an enum gets one of its values.
 
