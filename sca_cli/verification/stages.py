@@ -323,19 +323,19 @@ def literals_known(trial: Trial) -> Iterator[Finding]:
     read = [[call.result, call.args] for call in trial.reads]
     returned = [[call.result, call.error] for call in trial.calls]
     instruction = trial.task.instruction
-    known = text_values.Known(instruction, [returned, read, trial.solution.answer], documented)
+    known = text_values.KnownValues(instruction, [returned, read, trial.solution.answer], documented)
     for value in conditions.demanded(trial.task.evaluate):
         if not known.holds(value):
             yield Finding("literals", f"the check needs {value!r}, which nobody told", rejects=False)
     given = [list(candidates.leaves([call.args, call.kwargs])) for call in trial.calls]
-    after: dict[int, text_values.Known] = {}  # how many calls → what is known then
+    after: dict[int, text_values.KnownValues] = {}  # how many calls → what is known then
     heard = source.takes_argument(trial.task.evaluate, "evaluate")
     solution = trial.task.solution if heard else source.without_answer(trial.task.solution)
     for value in conditions.demanded(solution):
         # A tool's result that repeats what it was given tells nothing.
         count = next((place for place, values in enumerate(given) if value in values), len(given))
         if count not in after:
-            after[count] = text_values.Known(instruction, returned[:count], documented)
+            after[count] = text_values.KnownValues(instruction, returned[:count], documented)
         if not after[count].holds(value):
             yield Finding("literals", f"the solution needs {value!r}, which nobody told", rejects=False)
     if heard:
@@ -347,8 +347,8 @@ def literals_known(trial: Trial) -> Iterator[Finding]:
 
 def _form_told(trial: Trial) -> Iterator[Finding]:
     """A form that the solution gives its answer must be told, if the check refuses the answer without it."""
-    bare, taken = answer_format.undressed(trial.task.solution)
-    untold = [form for form in taken if not answer_format.told(form, trial.task.instruction)]
+    bare, taken = answer_format.without_form(trial.task.solution)
+    untold = [form for form in taken if not answer_format.is_requested(form, trial.task.instruction)]
     check = trial.run(bare, "", 0, "") if untold else None
     if check and check.where != "program" and (check.outcome == "fail" or check.reason in {"exception", "not-bool"}):
         wanted, found = (repr(answer)[:100] for answer in (trial.solution.answer, check.answer))
