@@ -98,7 +98,7 @@ def _findings(name: str, trial: further.Trial) -> Iterable[Finding]:
     try:
         yield from further.STAGES[name](trial)
     except source.NotPython as error:
-        yield Finding(name, f"it cannot be examined: {error}")
+        yield Finding(name, f"the source cannot be analysed: {error}")
 
 
 def evaluation_runs(solution: Check) -> bool:
