@@ -157,8 +157,8 @@ class Actor:
             tools: the session's tools.
             seed: turn i samples with `seed + i`.
             customer: replies to every turn without an action. When the customer leaves, the episode stops with `user`.
-            wants_value: the check judges an answer. After the customer left, the model gets one more turn to give the
-                value that it told the customer.
+            wants_value: the check judges an answer. After the customer left, the model gets one more turn, in which it
+                passes the value that it gave the customer to the check.
             until: called after every turn that did not answer. If it returns True, the episode stops with `acted`.
 
         Raises:

@@ -102,12 +102,12 @@ def _findings(name: str, trial: further.Trial) -> Iterable[Finding]:
 
 
 def evaluation_runs(solution: Check) -> bool:
-    """Apply stage 1: tell whether `evaluate` returned True or False after the solution."""
+    """Return whether the task passes stage 1: `evaluate` returned True or False after the solution."""
     return solution.where != "evaluate"
 
 
 def failures_fail(failures: list[Check]) -> bool:
-    """Apply stage 3: tell whether there are three failure cases and `evaluate` returned False after each."""
+    """Return whether the task passes stage 3: it has three failure cases, and `evaluate` returned False after each."""
     return len(failures) == FAILURE_CASES and all(check.outcome == "fail" for check in failures)
 
 

@@ -85,7 +85,7 @@ def programs(task: Task) -> list[tuple[str, str]]:
 
 
 def in_secret_order[T](task: Task, run: Callable[[str, str], T]) -> dict[str, T]:
-    """Run the solution and the failure cases in an unpredictable order, so that no program can tell which one it is.
+    """Run the solution and the failure cases in an unpredictable order, so that no program can know which one it is.
 
     Args:
         task: the task whose programs are run.

@@ -72,8 +72,8 @@ class Suite:
         reference = self.references.get(task.id)
         if reference is None:
             return session.evaluate(task.evaluate)
-        agent_text = said(episode)
-        has_outputs = all(output.lower() in agent_text for output in reference.outputs)
+        text = agent_text(episode)
+        has_outputs = all(output.lower() in text for output in reference.outputs)
         return Judgement("pass" if has_outputs and reference.agrees(state_of(session)) else "fail")
 
     def attempt(self, task: Task, code: str) -> Rollout:
@@ -107,7 +107,7 @@ class Suite:
         return sum(fanout.ordered(self.tasks, work)) / len(self.tasks)
 
 
-def said(episode: Episode) -> str:
+def agent_text(episode: Episode) -> str:
     """Return the text that the agent said, in lower case and without commas: messages without an action, the answer."""
     messages = [
         message.content
