@@ -38,7 +38,7 @@ from sca_cli.sandbox import Sandbox
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
 from sca_cli.verification.agreement import agreement
-from sca_cli.verification.duplicates import Known
+from sca_cli.verification.duplicates import KeptTasks
 from sca_cli.verification.funnel import Funnel
 
 
@@ -82,7 +82,7 @@ def run(
     sandboxes: Sandboxes,
     proofs: Proofs,
     *,
-    known: Known,
+    known: KeptTasks,
     keep_all: bool = False,
     times: bool = False,
     output: Output,
@@ -321,7 +321,7 @@ def command(
         if name in stages or name in paper_filter.PAPER_STAGES or (agree and name == "agreement")
     ]
     funnel = Funnel(["parsed", *shown])
-    known = Known()
+    known = KeptTasks()
     for task in streams.read(seen or [], Task):
         known.add(task)
     counted = not sink.begun_at or keep_all or bool(rejected)

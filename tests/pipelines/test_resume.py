@@ -167,7 +167,7 @@ def test_an_interrupted_run_is_gone_on_from(tmp_path: Path, command) -> None:
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
-    assert (process.returncode, err.splitlines()[0]) == (130, b"sca explore: interrupted; what was written is whole")
+    assert (process.returncode, err.splitlines()[0]) == (130, b"sca explore: interrupted; all lines written so far are complete")
     ended = finished(tmp_path, [*line, "-o", "out"])
     assert ended.returncode == 2
     assert b"sca explore: out holds an unfinished run\nhint: go on with --resume" in ended.stderr

@@ -15,8 +15,8 @@ from sca_cli.records import EnvSpec, Task
 from sca_cli.sandbox import Sandbox
 
 
-def run(env: EnvSpec) -> Iterator[checks.Finding]:
-    """Yield the finding of each check on one variant of an environment."""
+def run(env: EnvSpec) -> Iterator[checks.CheckResult]:
+    """Yield the result of each check on one variant of an environment."""
     with Sandbox(checks.LIMITS) as sandbox:
         yield from checks.examine(checks.Subject(sandbox, env, list(_tasks(env))))
 
@@ -46,10 +46,10 @@ def command(
     for variant in plugins.expand_env(spec):
         if not as_json:
             print(f"# {variant}")
-        for finding in run(variant):
-            failed |= finding.outcome == "fail"
+        for result in run(variant):
+            failed |= result.outcome == "fail"
             if as_json:
-                print(msgspec.json.encode({"env": str(variant), **asdict(finding)}).decode(), flush=True)
+                print(msgspec.json.encode({"env": str(variant), **asdict(result)}).decode(), flush=True)
             else:
-                print(f"{finding.outcome:<8} {finding.check:<27} {finding.reason}", flush=True)
+                print(f"{result.outcome:<8} {result.check:<27} {result.reason}", flush=True)
     return ExitCode.NOTHING if failed else ExitCode.OK

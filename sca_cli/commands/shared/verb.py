@@ -187,11 +187,11 @@ def _values(context: typer.Context, path: str) -> dict[str, Any]:
 
 def _table_of(context: typer.Context, tables: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
     """Return the table of a verb and its name: `[verify]`, or `[suite.gold]` for a verb of a group."""
-    contexts = [context]
+    contexts: list[Any] = [context]
     while contexts[0].parent:
         contexts.insert(0, contexts[0].parent)
     for group, inner in pairwise(contexts):
-        known = group.command.list_commands(group)  # type: ignore[attr-defined]
+        known = group.command.list_commands(group)
         for name, table in tables.items():
             if name not in known:
                 raise UsageError(
