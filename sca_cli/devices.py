@@ -1,4 +1,4 @@
-"""Which device and which precision torch is to use: one answer for training and for models that run here."""
+"""Choose the device and the precision for torch, in one place for training and for models that run in this process."""
 
 import os
 from pathlib import Path
@@ -11,20 +11,24 @@ if TYPE_CHECKING:
 
 
 def ask_for_huge_pages() -> None:
-    """Let large tensors on the CPU lie in pages of 2 MiB, unless the user said otherwise.
+    """Let torch allocate large CPU tensors in pages of 2 MiB, unless the user has set the variable.
 
-    A step of training takes gigabytes anew, a fault a page. torch reads this at its first tensor.
+    A training step allocates gigabytes again and again, and each new page costs a page fault. torch reads the variable
+    when it allocates its first tensor.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def device_of(wanted: str) -> str:
-    """Return the torch device that is meant: `auto` is a GPU where there is one.
+    """Return the torch device to use; `auto` means a GPU if there is one. On a GPU, also switch cuDNN's attention off.
 
-    On a GPU cuDNN's attention is switched off: it plans anew for every shape, and ours are never alike.
+    cuDNN's attention makes a new plan for every tensor shape, and the shapes here are almost never equal.
+
+    Args:
+        wanted: `auto`, or the name of a torch device.
 
     Raises:
-        MissingError: a GPU is wanted and there is none.
+        MissingError: a GPU is wanted but torch finds none.
     """
     import torch
 
@@ -38,7 +42,11 @@ def device_of(wanted: str) -> str:
 
 
 def dtype_of(wanted: str, device: str) -> "torch.dtype":
-    """Return a torch type by its name; `auto` is bfloat16 where the hardware multiplies it, else float32.
+    """Return the torch type with this name; `auto` means bfloat16 where the hardware multiplies it, else float32.
+
+    Args:
+        wanted: `auto`, or the name of a torch type.
+        device: the device the type is for.
 
     Raises:
         ValueError: torch has no such type.
@@ -47,13 +55,17 @@ def dtype_of(wanted: str, device: str) -> "torch.dtype":
 
     if wanted == "auto":
         return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
-    if not isinstance(kind := getattr(torch, wanted, None), torch.dtype):
+    if not isinstance(dtype := getattr(torch, wanted, None), torch.dtype):
         raise ValueError(f"dtype={wanted} is not a torch type")
-    return kind
+    return dtype
 
 
 def _multiplies_bfloat16(device: str) -> bool:
-    """Tell it by the processor's flags: with them it takes half of float32's time, without them five times that."""
+    """Return whether the device has instructions that multiply bfloat16.
+
+    On a CPU, its flags say so. With these instructions bfloat16 takes half the time of float32, without them five
+    times.
+    """
     if device != "cpu":
         import torch
 
