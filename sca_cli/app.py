@@ -19,17 +19,17 @@ from sca_cli import plugins
 from sca_cli.errors import ExitCode, ScaError
 
 VERBS = {
-    "explore": "Act in an environment without a task and record what was seen.",
+    "explore": "Call an environment's tools without a task and record the results.",
     "challenge": "Write candidate tasks: instruction, check, solution and three failure cases.",
-    "verify": "Keep the tasks that prove themselves, each program in a jail of its own.",
+    "verify": "Run each task's programs in a jail and keep the tasks that pass every stage.",
     "rollout": "Attempt each task several times; the task's own check gives the reward.",
     "train": "Fine-tune a model on its own successful rollouts.",
     "distill": "Fine-tune a student on a teacher's rollouts.",
     "eval": "Measure a model on held-out tasks: Pass@k, pass^k, 95 % intervals, the no-op baseline.",
-    "report": "Show what a run came to as one HTML page: funnel, scores, curves, coverage, cost, tasks.",
+    "report": "Show the results of a run as one HTML page: funnel, scores, curves, coverage, cost, tasks.",
     "plugins": "List environments and models that the installed plugins offer.",
     "env": "List, show, test, begin and serve environments.",
-    "doctor": "Prove that the jail holds on this machine, layer by layer.",
+    "doctor": "Prove that the jail works on this machine, layer by layer.",
 }
 """Verb → first line of its help. `sca --help` reads it from here, so that it does not import every verb."""
 

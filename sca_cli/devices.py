@@ -19,7 +19,7 @@ def ask_for_huge_pages() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-def device_of(wanted: str) -> str:
+def device_of(requested: str) -> str:
     """Return the torch device to use; `auto` means a GPU if there is one. On a GPU, also switch cuDNN's attention off.
 
     cuDNN's attention makes a new plan for every tensor shape, and the shapes here are almost never equal.
@@ -32,16 +32,16 @@ def device_of(wanted: str) -> str:
     """
     import torch
 
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda"):
+    if requested == "auto":
+        requested = "cuda" if torch.cuda.is_available() else "cpu"
+    if requested.startswith("cuda"):
         if not torch.cuda.is_available():
-            raise MissingError(f"device {wanted}: torch finds no GPU", "use the device cpu")
+            raise MissingError(f"device {requested}: torch finds no GPU", "use the device cpu")
         torch.backends.cuda.enable_cudnn_sdp(False)
-    return wanted
+    return requested
 
 
-def dtype_of(wanted: str, device: str) -> "torch.dtype":
+def dtype_of(requested: str, device: str) -> "torch.dtype":
     """Return the torch type with this name; `auto` means bfloat16 where the hardware multiplies it, else float32.
 
     Args:
@@ -53,10 +53,10 @@ def dtype_of(wanted: str, device: str) -> "torch.dtype":
     """
     import torch
 
-    if wanted == "auto":
+    if requested == "auto":
         return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
-    if not isinstance(dtype := getattr(torch, wanted, None), torch.dtype):
-        raise ValueError(f"dtype={wanted} is not a torch type")
+    if not isinstance(dtype := getattr(torch, requested, None), torch.dtype):
+        raise ValueError(f"dtype={requested} is not a torch type")
     return dtype
 
 

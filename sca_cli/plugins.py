@@ -176,10 +176,10 @@ def suite_entry(spec: EnvSpec) -> Entry:
     Raises:
         MissingError: no plugin registered the name; the message suggests the most similar suite.
     """
-    known = registry().environments
-    if spec.name in known:
-        return known[spec.name]
-    return _entry({name: entry for name, entry in known.items() if _is_suite(entry)}, spec.name, "suite")
+    entries = registry().environments
+    if spec.name in entries:
+        return entries[spec.name]
+    return _entry({name: entry for name, entry in entries.items() if _is_suite(entry)}, spec.name, "suite")
 
 
 def _is_suite(entry: Entry) -> bool:
@@ -323,9 +323,9 @@ def unknown_option(entry: Entry, kind: str, complaint: str) -> UsageError | None
     if not unexpected:
         return None
     parameters = inspect.signature(import_target(entry)).parameters.values()
-    known = [each.name for each in parameters if each.default is not each.empty]
-    near = difflib.get_close_matches(unexpected[1], known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known options: {', '.join(known)}" if known else ""
+    option_names = [each.name for each in parameters if each.default is not each.empty]
+    near = difflib.get_close_matches(unexpected[1], option_names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"known options: {', '.join(option_names)}" if option_names else ""
     return UsageError(f"{kind} '{entry.name}' has no option '{unexpected[1]}'", hint)
 
 

@@ -137,8 +137,8 @@ def _loads(kinds: tuple[type[Record], ...], text: str) -> Record:
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if kinds and not isinstance(record, kinds):
-        wanted = " or ".join(f"'{kind_of(kind)}'" for kind in kinds)
-        raise ValueError(f"'{kind_of(type(record))}' where {wanted} is expected - at `$.kind`")
+        expected = " or ".join(f"'{kind_of(kind)}'" for kind in kinds)
+        raise ValueError(f"'{kind_of(type(record))}' where {expected} is expected - at `$.kind`")
     return record
 
 

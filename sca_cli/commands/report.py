@@ -46,7 +46,7 @@ def command(
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Show what a run came to as one HTML page: funnel, scores, curves, coverage, cost, tasks.
+    """Show the results of a run as one HTML page: funnel, scores, curves, coverage, cost, tasks.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""One probe for each layer of the jail. A probe runs code in the jail, and looks from outside where the jail may lie.
+"""One probe for each layer of the jail: it runs code in the jail, and looks from outside if the inside is not trusted.
 
 A probe returns an observation, or raises `Failed` with an observation. Probes attempt forbidden actions with arguments
 that do no harm if the action is permitted.

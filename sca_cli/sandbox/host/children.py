@@ -75,10 +75,10 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def wait(self) -> None:
-        """Wait until a child is dead. The child must have been killed or be about to end.
+        """Wait until the child is dead. Call this only for a child that was killed or is about to end.
 
         Raises:
-            ZygoteDied: the child did not end in time.
+            ZygoteDied: the child did not end in time, so its zygote must have ended.
         """
         poller = select.poll()
         poller.register(self._pidfd, select.POLLIN)
@@ -137,7 +137,7 @@ class Zygote:
     ) -> None:
         self.lost = False
         """One of its children ended without a report, so the zygote cannot be used."""
-        self.born = 0
+        self.children_taken = 0
         """Number of children that sessions have used."""
         self.ready: Any = None
         """The value that arrived with READY."""
@@ -196,7 +196,7 @@ class Zygote:
                 self._teach(key, learn())
             if not self._spares:
                 self._fork()
-            self.born += 1
+            self.children_taken += 1
             # At random, so that a child cannot learn anything from the fork order.
             return self._spares.pop(secrets.randbelow(len(self._spares)))
 
@@ -210,7 +210,7 @@ class Zygote:
         return self._living > len(self._spares)
 
     def busy(self) -> bool:
-        """Return whether another thread is waiting for a reply of this zygote."""
+        """Return whether a thread is waiting for this zygote's reply."""
         return self._lock.locked()
 
     def spares(self) -> list[int]:

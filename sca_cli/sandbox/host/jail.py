@@ -87,7 +87,7 @@ type TiedProcess = tuple[subprocess.Popen[bytes], int]
 
 
 def _start_tied(command: Sequence[str], log: int, *passed: int, cwd: str | None = None) -> TiedProcess:
-    """Start a process that gets SIGTERM when this process ends, in whatever state either of them is.
+    """Start a process that gets SIGTERM as soon as this process ends.
 
     The new process holds the reading end of a pipe. When the writing end, which stays here, is closed, the kernel
     signals the owner of the reading end. A parent-death signal (PR_SET_PDEATHSIG) would not work: it is sent when the
@@ -173,11 +173,11 @@ def _empty(path: str) -> Any:
 
 
 def visible(mounts: Iterable[str]) -> list[tuple[str, bool]]:
-    """Return (path, hidden) for each path in the jail, parents first: it is mounted read-only, or hidden by an empty
-    one.
+    """Return (path, hidden) for each path that a jail mounts, parents first.
 
-    Package directories next to the standard library are hidden: they contain held-out tasks with their solutions, and
-    the user's other packages. A world also mounts the directories that it imports from.
+    A path that is not hidden is mounted read-only. A hidden path is an empty directory. Package directories next to the
+    standard library are hidden: they contain held-out tasks with their solutions, and the user's other packages. A
+    world also mounts the directories that it imports from.
     """
     standard = [*_interpreter(), *_LIBRARIES, "/dev/null", "/dev/urandom"]
     mounted = {str(Path(path).absolute()) for path in [*standard, *mounts] if path and Path(path).exists()} - {"/"}

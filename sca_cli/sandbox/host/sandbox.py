@@ -201,7 +201,9 @@ class _ZygotePool:
         return self._start()
 
     def _retire_old(self) -> None:
-        self._retired += [zygote for zygote in self._zygotes if zygote.born >= _CHILDREN or not zygote.alive()]
+        self._retired += [
+            zygote for zygote in self._zygotes if zygote.children_taken >= _CHILDREN or not zygote.alive()
+        ]
         self._zygotes = [zygote for zygote in self._zygotes if zygote not in self._retired]
         for zygote in [zygote for zygote in self._retired if not (zygote.alive() and zygote.in_use())]:
             zygote.close()

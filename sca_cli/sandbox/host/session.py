@@ -298,7 +298,7 @@ class Session:
         try:
             self._send(self._world.job, wire.frame(wire.dumps(order | {"number": self._requests})), deadline)
         except Ended:
-            raise self._world_gone() from None
+            raise self._reap_world() from None
         poller = select.poll()
         poller.register(self._channel.fd, select.POLLIN)
         while True:
@@ -320,7 +320,7 @@ class Session:
             Ended: the world failed or has ended.
         """
         if not self._channel.feed():
-            raise self._world_gone()
+            raise self._reap_world()
         reply = None
         while (report := self._next_report()) is not None:
             self.calls += report.calls
@@ -350,7 +350,7 @@ class Session:
             )
         return report
 
-    def _world_gone(self) -> Ended:
+    def _reap_world(self) -> Ended:
         self._world.kill()
         try:
             self._world.wait()
@@ -424,7 +424,7 @@ class Session:
             raise self._make_invalid("world", f"the state is no plain data: {error}") from None
 
     def _complete_last(self) -> None:
-        """Add to the last run its calls and, if one was exceeded, its limit."""
+        """Add the calls to the last run, and the limit that they exceeded, if any."""
         run = self._incomplete_run
         if not run:
             return

@@ -1,6 +1,7 @@
-"""Change the date for the programs of a twin, inside its jail. (User namespaces of the kernel have no own clock.)
+"""Change the date for the programs of a twin, inside its jail.
 
-Covered: `time` and `datetime`. Not covered: a program that asks the kernel in another way.
+The kernel's user namespaces have no clock of their own, so this replaces Python's clocks. Covered: `time` and
+`datetime`. Not covered: a program that asks the kernel in another way.
 """
 
 import datetime
@@ -12,7 +13,10 @@ STEP_S = 34_567_891
 
 
 class _LikeReal(type):
-    """Treat instances and subclasses of the real class as those of its replacement; leave derived classes alone."""
+    """The metaclass of a replacement: instances and subclasses of the real class count as those of its replacement.
+
+    Classes derived from a replacement behave as usual.
+    """
 
     def __instancecheck__(cls, instance: Any) -> bool:
         return type.__instancecheck__(_real(cls), instance)

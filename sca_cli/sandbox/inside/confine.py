@@ -112,7 +112,7 @@ def build_filters(machine: str) -> tuple[bytes, bytes]:
     Raises:
         KeyError: there is no table for this machine.
     """
-    arch, table, zygote, fcntl, ioctl, prlimit64, *who = _TABLES[machine]
+    arch, table, zygote, fcntl, ioctl, prlimit64, *pid_calls = _TABLES[machine]
     numbers = {*table.values(), *zygote.values()}
     flips = _flips(numbers)
     program = [_op(_LOAD, _ARCH), _op(_JEQ, arch, 1), _op(_RETURN, _KILL), _op(_LOAD, _NR)]
@@ -145,7 +145,7 @@ def build_filters(machine: str) -> tuple[bytes, bytes]:
             for name in ("clock_gettime", "clock_getres", "clock_nanosleep")
         },
         # getpid() and the like return 0, so that a program cannot distinguish its runs.
-        **{number: [_op(_RETURN, _ERRNO | 0)] for number in who},
+        **{number: [_op(_RETURN, _ERRNO | 0)] for number in pid_calls},
         _CLONE3: [_op(_RETURN, _ERRNO | _ENOSYS)],
     }  # fmt: skip
     for number, block in special.items():

@@ -118,18 +118,18 @@ class ProgramRole:
 
     def _take_turn(self, job: wire.Channel, turn: int, namespace: dict[str, Any], answer: "_Answer") -> None:
         order = json.loads(job.receive(_ORDER_BYTES))
-        answer.given = False
+        answer.is_set = False
         reason, message = _run_turn(order["code"], turn, namespace)
         with contextlib.suppress(OSError, ValueError):  # the program may have closed its own output
             self._out.flush()
-        head = json.dumps({"reason": reason, "message": message, "answered": answer.given})
+        head = json.dumps({"reason": reason, "message": message, "answered": answer.is_set})
         job.send(head[:-1].encode() + b',"answer":' + answer.text + b"}")
 
     def _rehearse(self) -> None:
         """Rehearse programs and checks before the first fork.
 
-        Running code fills the interpreter's caches and adapts its bytecode. Done before the fork, the resulting pages
-        are shared. Done in a child, each write copies a page.
+        Running code fills the interpreter's caches and adapts its bytecode. Before the fork, this fills pages that all
+        children share. In a child, each write would copy a page.
         """
         main = sys.modules["__main__"]
         for _ in range(_REHEARSALS):
@@ -156,7 +156,7 @@ class _Answer:
     """The value that the program passed to `final_answer`, as JSON text."""
 
     def __init__(self) -> None:
-        self.given = False
+        self.is_set = False
         self.text = b"null"
 
     def final_answer(self, answer: Any) -> None:
@@ -165,7 +165,7 @@ class _Answer:
             self.text = wire.dumps(answer)
         except (TypeError, ValueError) as error:
             raise TypeError(f"final_answer(): {error}") from None
-        self.given = True
+        self.is_set = True
         raise _Answered
 
 

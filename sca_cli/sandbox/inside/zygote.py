@@ -106,7 +106,7 @@ def _control(fd: int) -> _socket.socket:
 
 
 def _share() -> None:
-    """Avoid that children copy pages that they only read. Copied pages are most of a fork's cost.
+    """Prevent children from copying pages that they only read. Copied pages are most of a fork's cost.
 
     A garbage collection writes to every object's header, so all current objects are frozen. Each use of an object
     writes to its reference count, so all current objects are made immortal, as None is (PEP 683). They are never freed.
@@ -211,8 +211,12 @@ def send_fds(sock: _socket.socket, data: bytes, fds: Sequence[int]) -> int:
 
 
 def receive_fds(sock: _socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
-    """Receive a message of at most `size` bytes with at most `most` descriptors; it is empty if the other side is
-    closed.
+    """Receive one message. It is empty if the other side is closed.
+
+    Args:
+        sock: the socket.
+        size: the most bytes to receive.
+        most: the most descriptors to receive.
     """
     data, ancillary, _, _ = sock.recvmsg(size, _socket.CMSG_SPACE(4 * most))
     fds: list[int] = []
@@ -293,7 +297,7 @@ class _Forker:
         return True
 
     def _reap_while_idle(self) -> None:
-        """If children may leave processes behind, reap and kill these until a request arrives."""
+        """If children may leave processes behind, kill and reap these until a request arrives."""
         if self._confinement.tick_s:
             import select  # not loaded in a jail: each module makes every fork slower
 
