@@ -454,7 +454,8 @@ _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 def content_id(record: Record) -> str:
     """Return the record's id: 16 hex digits of a hash of its content, without its origin and without later results.
 
-    The content of a score is its measurements and its `extra`, which names the evaluated tasks and the checker.
+    The content of a score is its measurements and its `extra`, which names the suite and its checker, if there is a
+    suite.
     """
     content: list[Any] = [getattr(record, name) for name in _CONTENT[type(record)]]
     if isinstance(record, Rollout):
