@@ -1,4 +1,4 @@
-"""Messages to token ids by a model's own chat template, and its tool calls back out of the text."""
+"""Render messages to token ids with the model's own chat template, and parse tool calls from its replies."""
 
 import json
 import re
@@ -11,12 +11,12 @@ _TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 
 
 class ChatFormat:
-    """How one model writes conversations.
+    """Encode and decode conversations in one model's chat format.
 
     Args:
         tokenizer: a transformers tokenizer with a chat template.
-        generation_config: the model's `GenerationConfig`, for its end tokens; or None.
-        name: the model, for messages.
+        generation_config: the model's `GenerationConfig`, which lists its end tokens; or None.
+        name: the model's name, for error messages.
 
     Raises:
         MissingError: the tokenizer has no chat template.
@@ -32,10 +32,10 @@ class ChatFormat:
         """Tokens that end a reply."""
 
     def encode(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
-        """Return the prompt's token ids, up to where the assistant's reply begins.
+        """Return the token ids of the prompt, which ends where the assistant's reply begins.
 
         Raises:
-            ModelError: the template refuses the conversation.
+            ModelError: the template rejects the conversation.
         """
         from jinja2 import TemplateError
 
@@ -48,7 +48,7 @@ class ChatFormat:
                 tokenize=False,
             )
         except TemplateError as error:
-            raise ModelError(f"the chat template refuses the conversation: {error}") from error
+            raise ModelError(f"the chat template rejects the conversation: {error}") from error
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
@@ -58,18 +58,18 @@ class ChatFormat:
         return text
 
     def _end_ids(self, generation_config: Any) -> frozenset[int]:
-        """Return the end tokens of configuration and tokenizer, and the one the template puts after a reply.
+        """Return the end tokens of the configuration and the tokenizer, and the one that follows a reply.
 
-        A checkpoint trained from a base model may name only `<|endoftext|>`, which a chat reply never ends
-        in.
+        The last one is read from the chat template. A checkpoint trained from a base model may configure only
+        `<|endoftext|>`, and chat replies do not end with that token.
         """
-        named = generation_config.eos_token_id if generation_config is not None else None
-        ends = {named} if isinstance(named, int) else set(named or ())
+        configured = generation_config.eos_token_id if generation_config is not None else None
+        ends = {configured} if isinstance(configured, int) else set(configured or ())
         ends.add(self._tokenizer.eos_token_id)
         probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "reply"}]
         after = self._tokenizer.apply_chat_template(probe, tokenize=False).rpartition("reply")[2]
         first = self._tokenizer(after, add_special_tokens=False)["input_ids"][:1]
-        # not all_special_ids: it leaves out control tokens that the configuration gives no role
+        # all_special_ids would miss control tokens that have no role in the configuration.
         added = self._tokenizer.added_tokens_decoder
         ends.update(token for token in first if token in added and added[token].special)
         return frozenset(ends - {None})
@@ -78,12 +78,11 @@ class ChatFormat:
 def parse_tool_calls(text: str) -> tuple[str, list[ToolCall]]:
     """Split a reply into its text and its `<tool_call>{"name": …, "arguments": {…}}</tool_call>` blocks.
 
-    A block that is not such an object stays in the text: the agent loop tells the model what is wrong with
-    it.
+    A malformed block stays in the text. The agent loop then reports the mistake to the model.
     """
     calls: list[ToolCall] = []
 
-    def take(match: re.Match[str]) -> str:
+    def parse(match: re.Match[str]) -> str:
         try:
             call = json.loads(match.group(1))
             name, arguments = call["name"], call.get("arguments", {})
@@ -95,7 +94,7 @@ def parse_tool_calls(text: str) -> tuple[str, list[ToolCall]]:
         calls.append(ToolCall(id=f"call_{len(calls)}", function=function))
         return ""
 
-    rest = _TOOL_CALL.sub(take, text)
+    rest = _TOOL_CALL.sub(parse, text)
     return (rest.strip(), calls) if calls else (text, [])
 
 
@@ -105,7 +104,7 @@ def _schema(tool: Tool) -> dict[str, Any]:
 
 
 def _plain(message: Message) -> dict[str, Any]:
-    """Return the message as templates read it: arguments are an object there, not JSON text."""
+    """Return the message as a dictionary for the template, which expects arguments as an object, not as JSON text."""
     plain: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         plain["tool_calls"] = [
@@ -124,4 +123,4 @@ def _object(arguments: str) -> Any:
     try:
         return json.loads(arguments)
     except ValueError:
-        return arguments  # what a model once wrote must be showable to it as it was
+        return arguments  # invalid JSON from an earlier turn is shown to the model unchanged
