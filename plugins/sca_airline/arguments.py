@@ -78,7 +78,7 @@ def bags(total: int, nonfree: int) -> None:
 
     Args:
         total: all bags.
-        nonfree: the bags beyond the free allowance, a part of `total`.
+        nonfree: the bags that are not free, a part of `total`.
 
     Raises:
         ToolError: a number is negative or too large, or `nonfree` is larger than `total`.
@@ -90,12 +90,14 @@ def bags(total: int, nonfree: int) -> None:
 
 
 def _items(name: str, value: list[Any]) -> list[tuple[int, Any]]:
+    """Number the items of a list argument from 1; refuse an empty list and one of more than `MAX_ITEMS` items."""
     if not 1 <= len(value) <= MAX_ITEMS:
         raise ToolError(f"{name} must be a list of 1 to {MAX_ITEMS} objects, not of {len(value)}")
     return list(enumerate(value, start=1))
 
 
 def _texts(name: str, place: int, item: Any, keys: tuple[str, ...]) -> dict[str, str]:
+    """Return the text values of an item at some keys; refuse an item that lacks one of them."""
     if not isinstance(item, dict):
         raise ToolError(f"item {place} of {name} must be an object with {', '.join(keys)}, not {kind(item)}")
     missing = [key for key in keys if key not in item]

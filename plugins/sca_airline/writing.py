@@ -225,6 +225,7 @@ class Writing(Reading):
             self.store.put(reservation, "payment_history", [*reservation["payment_history"], payment])
 
     def _pay(self, user: Record, payment_id: str, amount: int) -> None:
+        """Subtract an amount from a gift card, or remove a used certificate; a credit card has no balance."""
         methods = user["payment_methods"]
         method = methods[payment_id]
         if method["source"] == "gift_card":
@@ -246,6 +247,7 @@ def _check_balance(method: Record, amount: int) -> None:
 
 
 def _check_payments(user: Record, payments: list[dict[str, Any]], price: int) -> None:
+    """Refuse payments that a method cannot cover or that do not add up to the price."""
     for payment in payments:
         _check_balance(_method(user, payment["payment_id"]), payment["amount"])
     paid = sum(payment["amount"] for payment in payments)

@@ -12,6 +12,7 @@ from sca_web_browsing.pages import START, pages
 
 VIEW_LINES = 5
 _SHOWN_CHARS = 60
+"""Maximum number of characters of a url that a refusal quotes."""
 
 
 class WebBrowsing(Environment):
@@ -113,4 +114,5 @@ class WebBrowsing(Environment):
         return calculate(expression)
 
     def _lines(self) -> list[str]:
+        """Render all lines of the current page."""
         return self._pages[self._url]()
