@@ -7,9 +7,8 @@ item are dropped.
 import re
 from typing import Any
 
-from sca_calculation.arguments import kind, text, whole
-
 from sca_cli import ToolError
+from sca_cli.toolkit.arguments import kind, text, whole
 
 MAX_ITEMS = 20
 """Maximum number of flights, passengers or payments in one call; chosen by hand."""

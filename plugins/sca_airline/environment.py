@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-from sca_retail.tables import variants
-
 from sca_airline import seeds
 from sca_airline.files import checked, own_tables, tables_in
 from sca_airline.store import Store, Tables
 from sca_airline.writing import Writing
+from sca_cli.toolkit.tables import variants
 
 
 class Airline(Writing):

@@ -5,9 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sca_retail.tables import NUMBER, Each, Kinds, misfit, read
-
 from sca_airline.store import Tables
+from sca_cli.toolkit.tables import NUMBER, Each, Kinds, misfit, read
 
 OWN = Path(__file__).with_name("data.json.gz")
 """Our own data; `generators.airline.make_data` writes the file."""

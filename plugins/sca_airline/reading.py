@@ -4,12 +4,11 @@ import datetime
 from copy import deepcopy
 from typing import Any
 
-from sca_calculation.arguments import text
-from sca_calculation.arithmetic import calculate
-
 from sca_airline.airports import CITIES
 from sca_airline.store import Record, Store
 from sca_cli import Environment, ToolError, tool
+from sca_cli.toolkit.arguments import text
+from sca_cli.toolkit.arithmetic import calculate
 
 
 class Reading(Environment):

@@ -3,8 +3,8 @@
 from itertools import product
 from typing import Any
 
-from sca_calculation.arguments import MAX_VALUES, text, whole
 from sca_cli import Environment, ToolError, tool
+from sca_cli.toolkit.arguments import MAX_VALUES, text, whole
 
 # The standard genetic code for the codons in the order UUU, UUC, UUA, UUG, UCU, … GGG; * is a stop codon.
 _AMINO_ACIDS = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"

@@ -3,9 +3,9 @@
 import builtins
 from typing import Any
 
-from sca_calculation.arguments import kind, number, numbers, one_of, text, whole
 from sca_calculation.travel_data import CITIES, DATES, PREFERENCES, draw
 from sca_cli import Environment, ToolError, tool
+from sca_cli.toolkit.arguments import kind, number, numbers, one_of, text, whole
 
 
 class TravelItinerary(Environment):

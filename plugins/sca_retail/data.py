@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sca_retail.tables import NUMBER, Each, Kinds, Table, read
+from sca_cli.toolkit.tables import NUMBER, Each, Kinds, Table, read
 
 type Dialect = Literal["own", "v1", "tau2"]
 """The implementation whose behaviour the tools copy where the implementations differ, refusals included:

@@ -4,7 +4,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sca_retail import tables
+from sca_cli.toolkit import tables
 from sca_retail.data import OWN, load
 from sca_retail.policy import POLICY
 from sca_retail.variation import vary

@@ -3,11 +3,10 @@
 import re
 from typing import Any
 
-from sca_calculation import arithmetic
-
 from sca_cli import Environment, ToolError, tool
+from sca_cli.toolkit import arithmetic
+from sca_cli.toolkit.tables import Record, Table
 from sca_retail.data import Dialect, plain
-from sca_retail.tables import Record, Table
 
 _SHOWN = 60
 """Maximum number of characters of an argument that a refusal quotes."""

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from sca_retail.tables import Record, Table
+from sca_cli.toolkit.tables import Record, Table
 
 STATUSES = {"pending": 42, "delivered": 38, "processed": 10, "cancelled": 10}
 """Status of an order → its share in per cent."""

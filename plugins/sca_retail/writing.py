@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sca_cli import ToolError, tool
+from sca_cli.toolkit.tables import Record
 from sca_retail.reading import Reading, copied, shown
-from sca_retail.tables import Record
 
 REASONS = ("no longer needed", "ordered by mistake")
 

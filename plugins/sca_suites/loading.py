@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sca_calculation.arithmetic import calculate
-
 from sca_cli import PluginError, Tool, ToolError, UsageError
+from sca_cli.toolkit.arithmetic import calculate
 
 _DATA = (".py", ".json", ".jsonl", ".md")
 _PYTHON = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict", "null": "None"}

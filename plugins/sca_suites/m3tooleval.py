@@ -16,9 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca_calculation.arithmetic import calculate
-
 from sca_cli import Environment, MissingError, PluginError, RecordError, Tool
+from sca_cli.toolkit.arithmetic import calculate
 from sca_suites import m3_checkers
 from sca_suites.faults import absent, reading
 from sca_suites.loading import carrying_out, chosen, evaluates_code, fingerprint, first_line

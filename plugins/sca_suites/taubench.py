@@ -14,9 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca_retail.tables import Each, misfit
-
 from sca_cli import Environment, MissingError, RecordError, Tool, ToolError
+from sca_cli.toolkit.tables import Each, misfit
 from sca_suites.faults import absent, reading
 from sca_suites.loading import (
     RECORDS,

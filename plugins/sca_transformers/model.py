@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sca_cli import Completion, Message, Sampling, Tool, ask_for_huge_pages
-from sca_transformers.chat import ChatFormat, parse_tool_calls
+from sca_cli.toolkit.chat_format import ChatFormat, parse_tool_calls
 
 if TYPE_CHECKING:
     from sca_transformers.engine import Row

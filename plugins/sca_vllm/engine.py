@@ -16,10 +16,9 @@ from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from sca_transformers.chat import ChatFormat, parse_tool_calls
-from sca_transformers.load import locate
-
 from sca_cli import Completion, Message, ModelError, Sampling, Tool
+from sca_cli.toolkit.chat_format import ChatFormat, parse_tool_calls
+from sca_cli.toolkit.model_files import locate
 
 _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",

@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sca_calculation.arithmetic import calculate
-
 from sca_cli import Environment, ToolError, tool
+from sca_cli.toolkit.arithmetic import calculate
 from sca_web_browsing.facts import draw
 from sca_web_browsing.pages import START, pages
 

@@ -6,7 +6,8 @@ from random import Random
 from typing import Any
 
 from sca_retail.environment import Retail
-from sca_retail.tables import Record
+
+from sca_cli.toolkit.tables import Record
 
 
 class Unfit(Exception):

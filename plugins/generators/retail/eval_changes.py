@@ -1,10 +1,10 @@
 """Templates of the evaluation set: requests that need one change."""
 
-from sca_retail.tables import Record
 from sca_retail.writing import REASONS
 
 from generators.retail.catalogue import CITIES, STREETS
 from generators.retail.drafts import Draft, Scene, Template, Unfit, ids, require
+from sca_cli.toolkit.tables import Record
 
 DONE = "final_answer('done')\n"
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from random import Random
 
 from sca_retail.data import OWN, TABLES
-from sca_retail.tables import Record, Table
 from sca_retail.variation import draw_balance, draw_statuses, in_status
 
 from generators.retail.catalogue import CARDS, CITIES, FIRST_NAMES, LAST_NAMES, PRODUCTS, STREETS
+from sca_cli.toolkit.tables import Record, Table
 
 _USERS, _ORDERS = 520, 1040
 _VARIANTS = (6, 14)

@@ -9,7 +9,7 @@ import operator
 import re
 from collections.abc import Callable
 
-from sca_cli import ToolError
+from sca_cli.errors import ToolError
 
 MAX_EXPRESSION = 300
 """Maximum number of characters; this also limits the depth of the syntax tree. Chosen by hand."""

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sca_cli import ToolError
+from sca_cli.errors import ToolError
 
 MAX_TEXT = 10_000
 """Maximum number of characters in a text argument; chosen by hand."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sca_cli import MissingError, RecordError, UsageError
+from sca_cli.errors import MissingError, RecordError, UsageError
 
 type Record = dict[str, Any]
 type Table = dict[str, Record]
