@@ -1,1 +1,1 @@
-"""Reads programs and answers as text; runs nothing."""
+"""Read programs, answers and texts without running anything."""

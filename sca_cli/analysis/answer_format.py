@@ -1,4 +1,4 @@
-"""The form that a solution gives its answer: rounded, in capitals, between words of its own. Nothing is run here."""
+"""Find how a solution formats its answer: rounding, letter case, added text. Nothing is run here."""
 
 import ast
 import re
@@ -6,59 +6,68 @@ from typing import Any
 
 from sca_cli.analysis import source
 
-_CASES = {"upper", "lower", "title", "capitalize", "casefold", "swapcase"}
-_PATCHED = {"replace", "rjust", "ljust", "zfill", "center"}
-_SAID = {
+_CASE_METHODS = {"upper", "lower", "title", "capitalize", "casefold", "swapcase"}
+_TEXT_METHODS = {"replace", "rjust", "ljust", "zfill", "center"}
+_REQUEST_WORDS = {
     "rounding": r"round|decimal|nearest|whole|integer|cents?\b|digits?\b|places\b|figures\b|exact",
     "case": r"capital|upper|lower|case|letter",
 }
-"""Form → what an instruction says that tells it."""
+"""Form → regular expression that matches instructions which ask for it. The words are chosen by hand."""
 
 
-def undressed(program: str) -> tuple[str, list[str]]:
-    """Take the form off a solution's answer.
+def without_form(program: str) -> tuple[str, list[str]]:
+    """Remove the formatting of a solution's answer.
 
     Returns:
-        The program that answers what was found as it was found, and what was taken off: `rounding`, `case`, or a
-        text that stood before or after it. Without any of these, the program is none: "".
+        The program that answers the unformatted value, and the removed forms: `rounding`, `case`, or a text that was
+        added to the value. If nothing was removed, the program is "".
 
     Raises:
-        NotPython: it does not parse.
+        NotPython: the program does not parse.
     """
     tree = source.parse(program)
-    bare = _Bare()
+    remover = _FormRemover()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "final_answer":
-            for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
-                if named := _only_assignment(tree, given):
-                    named.value = bare.visit(named.value)
-            node.args = [bare.visit(arg) for arg in node.args]
+            for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                if assignment := _only_assignment(tree, argument):
+                    assignment.value = remover.visit(assignment.value)
+            node.args = [remover.visit(arg) for arg in node.args]
             for keyword in node.keywords:
-                keyword.value = bare.visit(keyword.value)
-    return (ast.unparse(ast.fix_missing_locations(tree)) if bare.taken else ""), bare.taken
+                keyword.value = remover.visit(keyword.value)
+    return (ast.unparse(ast.fix_missing_locations(tree)) if remover.removed else ""), remover.removed
 
 
 def _only_assignment(tree: ast.Module, value: ast.expr) -> ast.Assign | None:
-    """Return where a name gets its value, if that is in one place, and it is used for nothing but the answer."""
+    """Return the assignment of a name, if the name is assigned once and read once (in the answer); else None."""
     if not isinstance(value, ast.Name):
         return None
     uses = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == value.id]
-    made = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and node.targets[0] in uses]
-    return made[0] if len(uses) == 2 and made else None
+    assignments = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and node.targets[0] in uses]
+    return assignments[0] if len(uses) == 2 and assignments else None
 
 
-def told(form: str, instruction: str) -> bool:
-    """Tell whether an instruction says that the answer is to have a form, one of those that `undressed` names."""
-    if form in _SAID:
-        return re.search(_SAID[form], instruction, re.IGNORECASE) is not None
+def is_requested(form: str, instruction: str) -> bool:
+    """Tell whether an instruction asks for a form.
+
+    Args:
+        form: one of the forms that `without_form` returns. For an added text, the instruction must contain each of
+            its words and punctuation marks.
+        instruction: the task's.
+    """
+    if form in _REQUEST_WORDS:
+        return re.search(_REQUEST_WORDS[form], instruction, re.IGNORECASE) is not None
     return all(part in instruction.lower() for part in re.findall(r"\w+|[^\w\s]", form.lower()))
 
 
-class _Bare(ast.NodeTransformer):
-    """Replaces what gives a value its form by the value; what is made of several values stays."""
+class _FormRemover(ast.NodeTransformer):
+    """Replaces a formatting expression by the value it formats.
+
+    An expression that formats several values is left as it is, because no single value can replace it.
+    """
 
     def __init__(self) -> None:
-        self.taken: list[str] = []
+        self.removed: list[str] = []
 
     def visit(self, node: ast.AST) -> Any:
         while (inner := self._inner(node)) is not None:
@@ -73,14 +82,14 @@ class _Bare(ast.NodeTransformer):
                 return self._without("rounding", value)
             case ast.Call(func=ast.Name(id="str"), args=[value]):
                 return value
-            case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in _CASES:
+            case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in _CASE_METHODS:
                 return self._without("case", value)
-            case ast.Call(func=ast.Attribute(value=value, attr=name), args=[*given]) if name in _PATCHED:
-                return self._without(_text(given[-1]) if given else "", value)
+            case ast.Call(func=ast.Attribute(value=value, attr=name), args=[*arguments]) if name in _TEXT_METHODS:
+                return self._without(_text(arguments[-1]) if arguments else "", value)
             case ast.Call(
                 func=ast.Attribute(value=ast.Constant(value=str(text)), attr="format"), args=[value], keywords=[]
             ):
-                self._formatted(text)
+                self._note_rounding(text)
                 return self._without(re.sub(r"\{[^}]*\}", "", text), value)
             case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Add(), right=value):
                 return self._without(text, value)
@@ -89,7 +98,7 @@ class _Bare(ast.NodeTransformer):
             case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Mod(), right=value) if not isinstance(
                 value, ast.Tuple | ast.Dict
             ):
-                self._formatted(text)
+                self._note_rounding(text)
                 return self._without(re.sub(r"%[-+ 0#]*\d*(?:\.\d+)?[a-z]", "", text), value)
             case ast.JoinedStr(values=parts):
                 return self._joined(parts)
@@ -100,16 +109,16 @@ class _Bare(ast.NodeTransformer):
         if len(values) != 1:
             return None
         if values[0].format_spec is not None:
-            self._formatted(ast.unparse(values[0].format_spec))
+            self._note_rounding(ast.unparse(values[0].format_spec))
         text = " ".join(_text(part) for part in parts)
         return self._without(text, values[0].value)
 
-    def _formatted(self, spec: str) -> None:
+    def _note_rounding(self, spec: str) -> None:
         if re.search(r"\.\d", spec):
-            self.taken.append("rounding")
+            self.removed.append("rounding")
 
     def _without(self, form: str, value: ast.expr) -> ast.expr:
-        self.taken += [form] if form.strip() else []
+        self.removed += [form] if form.strip() else []
         return value
 
 

@@ -1,4 +1,4 @@
-"""The tools that a program calls, in the order of evaluation, told from its text alone: nothing is run."""
+"""Read from a program's source which tools it calls, in the order of evaluation. Nothing is run here."""
 
 import ast
 import builtins
@@ -10,21 +10,22 @@ _NO_TOOLS = {*dir(builtins), "final_answer"}
 
 
 def tools_called(program: str) -> list[str]:
-    """Return the names of the tools that a program calls, each call in the text once, in the order they are reached.
+    """Return the names of the tools that a program calls, in the order in which the calls are evaluated.
 
-    A tool is what is called by a plain name that is neither Python's nor bound by the program. Loops go round once,
-    all branches are taken, and a function of the program's own is entered where it is called.
+    A call counts as a tool call if its plain name is neither a Python builtin, nor `final_answer`, nor bound by the
+    program. The body of a loop counts once, every branch counts, and the body of a function that the program defines
+    counts at each of its calls.
 
     Raises:
-        NotPython: it does not parse.
+        NotPython: the program does not parse.
     """
     tree = source.parse(program)
     functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    own = _NO_TOOLS | set(_bound(tree))
-    return [name for name in _called(tree, functions, ()) if name not in own]
+    no_tools = _NO_TOOLS | set(_bound_names(tree))
+    return [name for name in _called_names(tree, functions, ()) if name not in no_tools]
 
 
-def _bound(tree: ast.Module) -> Iterator[str]:
+def _bound_names(tree: ast.Module) -> Iterator[str]:
     """Yield the names that a program binds."""
     for node in ast.walk(tree):
         match node:
@@ -38,22 +39,28 @@ def _bound(tree: ast.Module) -> Iterator[str]:
                 yield (node.asname or node.name).partition(".")[0]
 
 
-def _called(node: ast.AST, functions: dict[str, ast.FunctionDef], entered: tuple[str, ...]) -> Iterator[str]:
-    """Yield the plain names called below a node; `entered` are the functions it is in, which are not entered again."""
+def _called_names(node: ast.AST, functions: dict[str, ast.FunctionDef], entered: tuple[str, ...]) -> Iterator[str]:
+    """Yield the plain names that are called inside a node.
+
+    Args:
+        node: the part of the program to search.
+        functions: name → definition, of the program's own functions.
+        entered: the functions whose bodies contain the node. They are not entered again, so that recursion ends.
+    """
     if isinstance(node, ast.FunctionDef):
         return
-    for child in _in_order(node):
-        yield from _called(child, functions, entered)
+    for child in _children_in_order(node):
+        yield from _called_names(child, functions, entered)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         name = node.func.id
         yield name
         if name in functions and name not in entered:
             for statement in functions[name].body:
-                yield from _called(statement, functions, (*entered, name))
+                yield from _called_names(statement, functions, (*entered, name))
 
 
-def _in_order(node: ast.AST) -> list[ast.AST]:
-    """Return the children of a node as Python evaluates them, which is not always as they are written."""
+def _children_in_order(node: ast.AST) -> list[ast.AST]:
+    """Return the children of a node in the order in which Python evaluates them, which can differ from the text's."""
     match node:
         case ast.Assign():
             return [node.value, *node.targets]

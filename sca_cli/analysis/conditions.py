@@ -1,6 +1,6 @@
-"""What a check demands, read from its source: its conditions weakened one at a time, and the literals it compares with.
+"""Read what a check demands from its source: weaken one condition at a time, and list the literals it compares with.
 
-Text only; nothing is run here.
+Nothing is run here.
 """
 
 import ast
@@ -12,55 +12,60 @@ from sca_cli.analysis import source, text_values
 from sca_cli.records import JSON
 
 _GUARDS = {"isinstance", "hasattr", "callable", "type", "len"}
-"""Calls of conditions about the answer's shape, which no failure case needs to try."""
+"""Functions that test only the shape of the answer. No failure case has to try such a condition."""
 
 _FREE_NUMBERS = {-1, 0, 1, 2}
-"""Numbers that code needs without anybody having told them."""
+"""Numbers that a program may use although the task does not state them. Chosen by hand."""
 
-_SYNTAX = re.compile(r"\\.|\[[^\]]*\]|\(\?\w*|\{[\d,]*\}")
-"""What stands for itself in no regular expression: escapes, sets of characters, heads of groups, counts."""
+_REGEX_SYNTAX = re.compile(r"\\.|\[[^\]]*\]|\(\?\w*|\{[\d,]*\}")
+"""Parts of a regular expression that do not match themselves: escapes, character sets, group heads, counts."""
 
-_FIELD = re.compile(r"%[-+ 0#]*\d*(?:\.\d+)?[a-z]")
+_PERCENT_FIELD = re.compile(r"%[-+ 0#]*\d*(?:\.\d+)?[a-z]")
+"""A field of a template for the `%` operator."""
 
 
 def weakened(program: str) -> Iterator[tuple[str, str]]:
-    """Yield (condition, variant of the check in which it always holds) for each condition of a check.
+    """Yield each condition of a check with variants of the check that replace the condition by a constant.
 
-    A condition is a comparison, or an operand of `and`, which does not merely look at the answer's shape. Where it is
-    negated, the variant may refuse instead of accept: whoever runs them keeps those that accept the solution. `all`
-    becomes `any`.
+    A condition is a comparison or an operand of `and` or `or`, unless it tests only the shape of the answer. Each
+    condition is replaced by True in one variant and by False in another, because a condition can be negated. The
+    caller runs the variants and keeps those that accept the solution. `all` counts as a condition too; its variant
+    calls `any` instead.
+
+    Yields:
+        The source of the condition, and the source of the variant. Variants that repeat an earlier one are left out.
 
     Raises:
-        NotPython: it does not parse.
+        NotPython: the check does not parse.
     """
     tree = source.parse(program)
-    seen = {ast.unparse(tree)}
+    known_texts = {ast.unparse(tree)}
     for index, node in enumerate(_conditions(tree)):
-        for held in (ast.Constant(True), ast.Constant(False)):
-            replacement = ast.Name("any", ast.Load()) if isinstance(node, ast.Name) else held
+        for constant in (ast.Constant(True), ast.Constant(False)):
+            replacement = ast.Name("any", ast.Load()) if isinstance(node, ast.Name) else constant
             variant = copy.deepcopy(tree)
             _replace(variant, _conditions(variant)[index], replacement)
             text = ast.unparse(ast.fix_missing_locations(variant))
-            if text not in seen:
-                seen.add(text)
+            if text not in known_texts:
+                known_texts.add(text)
                 yield ast.unparse(node), text
 
 
 def _conditions(tree: ast.Module) -> list[ast.expr]:
-    found: list[ast.expr] = []
+    conditions: list[ast.expr] = []
     for node in ast.walk(tree):
         operands = node.values if isinstance(node, ast.BoolOp) else [node]
         for operand in operands:
             is_compare = isinstance(operand, ast.Compare)
             is_operand = isinstance(node, ast.BoolOp) and not isinstance(operand, ast.BoolOp)
             is_all = isinstance(operand, ast.Name) and operand.id == "all"
-            if (is_compare or is_operand or is_all) and not _is_guard(operand) and operand not in found:
-                found.append(operand)  # type: ignore[arg-type]  # all three are expressions
-    return found
+            if (is_compare or is_operand or is_all) and not _is_guard(operand) and operand not in conditions:
+                conditions.append(operand)  # type: ignore[arg-type]  # all three are expressions
+    return conditions
 
 
 def _is_guard(node: ast.AST) -> bool:
-    """Tell whether a condition only looks at the shape of what it is given."""
+    """Tell whether a condition tests only the type or the shape of a value."""
     if isinstance(node, ast.UnaryOp):
         return _is_guard(node.operand)
     if isinstance(node, ast.Name):
@@ -85,26 +90,26 @@ def _replace(tree: ast.Module, old: ast.expr, new: ast.expr) -> None:
 
 
 def demanded(program: str) -> list[JSON]:
-    """Return the strings and numbers that a check or solution cannot know of itself.
+    """Return the string and number literals of a check or solution that must come from the task or from the tools.
 
-    Left out are what every program may bring along: indices and keys, tolerances, digits to round to, 0, 1 and 2,
-    empty and one-character strings, the arguments of string methods that clean up. Of a regular expression and of a
-    template for `%` only the words count.
+    Literals that every program may contain are left out: indices and keys, tolerances (numbers up to 0.1), numbers of
+    digits for `round`, lengths, -1, 0, 1 and 2, strings of at most one character, and the arguments of methods such as
+    `strip` and `split`. A regular expression or a template for `%` counts only by its words.
 
     Raises:
-        NotPython: it does not parse.
+        NotPython: the program does not parse.
     """
-    tree = _Folded().visit(source.parse(program))
+    tree = _SumFolder().visit(source.parse(program))
     for node in ast.walk(tree):
         if isinstance(node, ast.For | ast.comprehension) and isinstance(node.iter, ast.Constant):
-            node.iter = ast.Constant(None)  # an alphabet
+            node.iter = ast.Constant(None)  # a loop over the characters of a text: an alphabet, not data
         elif isinstance(node, ast.Compare) and any(_is_length(side) for side in [node.left, *node.comparators]):
             node.comparators = [side for side in node.comparators if not isinstance(side, ast.Constant)]
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and _is_text(node.left):
-            node.left = _in_words(node.left, _FIELD)
+            node.left = _words_of(node.left, _PERCENT_FIELD)
         elif isinstance(node, ast.Call):
-            if _is_of_re(node.func) and node.args and _is_text(node.args[0]):
-                node.args[0] = _in_words(node.args[0], _SYNTAX)
+            if _is_in_re(node.func) and node.args and _is_text(node.args[0]):
+                node.args[0] = _words_of(node.args[0], _REGEX_SYNTAX)
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if name in {"round", "range", "get", "strip", "replace", "split", "join", "isclose", "getattr", "pop"}:
                 node.args = [
@@ -119,14 +124,15 @@ def _is_text(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def _is_of_re(function: ast.expr) -> bool:
+def _is_in_re(function: ast.expr) -> bool:
+    """Tell whether a function is called as an attribute of the module `re`."""
     return isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "re"
 
 
-def _in_words(node: ast.expr, without: re.Pattern[str]) -> ast.expr:
-    """Return a tuple of the words of three letters or more that are left of a text."""
+def _words_of(node: ast.expr, syntax: re.Pattern[str]) -> ast.expr:
+    """Return the words of a text constant as a tuple: three letters or more each, after its syntax is removed."""
     assert isinstance(node, ast.Constant) and isinstance(node.value, str)
-    words = re.findall(r"[^\W\d_]{3,}", without.sub(" ", node.value))
+    words = re.findall(r"[^\W\d_]{3,}", syntax.sub(" ", node.value))
     return ast.Tuple([ast.Constant(word) for word in words], ast.Load())
 
 
@@ -134,8 +140,8 @@ def _is_length(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len"
 
 
-class _Folded(ast.NodeTransformer):
-    """Put sums and differences of numbers in their place: how much there was, and what was added, is one figure."""
+class _SumFolder(ast.NodeTransformer):
+    """Replaces sums and differences of number literals by their result, because a program means the result."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         self.generic_visit(node)

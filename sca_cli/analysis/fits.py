@@ -1,4 +1,4 @@
-"""Which values go into which parameters, told from signatures alone."""
+"""Decide from types alone which values fit which parameters."""
 
 import re
 
@@ -9,17 +9,17 @@ _JSON_TYPE = {"str": "string", "int": "integer", "float": "number", "bool": "boo
 
 
 def accepts(tool: Tool, returned: str) -> bool:
-    """Whether a parameter of the tool takes a value of the returned Python type."""
+    """Tell whether any parameter of the tool takes a value of a Python type, such as `list[str]`."""
     return any(takes(tool, name, returned) for name in tool.parameters["properties"])
 
 
 def takes(tool: Tool, parameter: str, returned: str) -> bool:
-    """Whether this parameter takes a value of the returned Python type."""
+    """Tell whether one parameter takes a value of a Python type, such as `list[str]`."""
     return _fits(element(tool, parameter), returned)
 
 
 def element(tool: Tool, parameter: str) -> dict[str, JSON]:
-    """Return the JSON Schema of one argument: of `*numbers: float`, that of a number."""
+    """Return the JSON Schema of one argument. For `*numbers: float` this is the schema of one number."""
     schema: dict[str, JSON] = tool.parameters["properties"][parameter]
     return schema["items"] if parameter == tool.variadic() else schema
 
@@ -29,12 +29,12 @@ def _fits(schema: dict[str, JSON], returned: str) -> bool:
         return any(_fits(option, returned) for option in schema["anyOf"])
     if item := re.fullmatch(r"list\[(.*)\]", returned):
         return schema.get("type") == "array" and _fits(schema.get("items", {}), item[1])
-    given = _JSON_TYPE.get(re.match(r"\w*", returned)[0], "")  # type: ignore[index]  # \w* always matches
-    return schema.get("type") == given or (given == "integer" and schema.get("type") == "number")
+    json_type = _JSON_TYPE.get(re.match(r"\w*", returned)[0], "")  # type: ignore[index]  # \w* always matches
+    return schema.get("type") == json_type or (json_type == "integer" and schema.get("type") == "number")
 
 
 def holds(schema: dict[str, JSON], value: JSON) -> bool:
-    """Whether a parameter of this schema takes this value; truths fit booleans only."""
+    """Tell whether a parameter of this schema takes a value. A boolean fits only a boolean, never an integer."""
     if "anyOf" in schema:
         return any(holds(option, value) for option in schema["anyOf"])
     if "enum" in schema:

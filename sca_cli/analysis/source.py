@@ -1,4 +1,4 @@
-"""Model-written Python as text: parsed, searched and mutated here, never run. Running it is the sandbox's business."""
+"""Parse, search and mutate Python that a model wrote. Nothing is run here; the sandbox runs programs."""
 
 import ast
 import copy
@@ -11,24 +11,26 @@ from functools import partial
 from sca_cli.records import JSON
 
 MAX_CHARS = 20_000
-"""A longer program is refused unread: a parser is code too."""
+"""Longest program that is parsed. A longer one is rejected, because hostile input can attack the parser too."""
 
 MAX_DEPTH = 100
-"""A tree nested deeper is refused: whoever visits or copies it would run into Python's recursion limit."""
+"""Deepest syntax tree. A deeper one is rejected, because code that visits or copies it would reach Python's recursion
+limit.
+"""
 
 _MAX_BITS = 8192
-"""A longer integer is refused: Python would not print it in decimals."""
+"""Longest integer literal. A longer one is rejected, because Python refuses to print very long integers in decimal."""
 
 
 class NotPython(ValueError):
-    """A text is not a Python program."""
+    """A text is not a Python program, or is too large to be examined."""
 
 
 def parse(program: str) -> ast.Module:
-    """Return the syntax tree.
+    """Return the syntax tree of a program.
 
     Raises:
-        NotPython: it does not parse, is too long or nested too deeply.
+        NotPython: the program does not parse, is too long or too deeply nested, or holds too long an integer.
     """
     if len(program) > MAX_CHARS:
         raise NotPython(f"longer than {MAX_CHARS} characters")
@@ -37,11 +39,11 @@ def parse(program: str) -> ast.Module:
             tree = ast.parse(program)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise NotPython(str(error)) from error
-    _refuse_extremes(tree)
+    _reject_extremes(tree)
     return tree
 
 
-def _refuse_extremes(tree: ast.Module) -> None:
+def _reject_extremes(tree: ast.Module) -> None:
     level: list[ast.AST] = [tree]
     for _ in range(MAX_DEPTH):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
@@ -56,10 +58,10 @@ def _bits(value: object) -> int:
 
 
 def without_answer(program: str) -> str:
-    """Return a program that answers with nothing: `final_answer(None)` in place of whatever it says.
+    """Return a program that makes the same calls but gives no answer: every `final_answer(…)` gets None.
 
     Raises:
-        NotPython: it does not parse.
+        NotPython: the program does not parse.
     """
     tree = parse(program)
     for node in ast.walk(tree):
@@ -69,95 +71,107 @@ def without_answer(program: str) -> str:
 
 
 def literals(tree: ast.Module) -> list[JSON]:
-    """Return the numbers and strings a program brings along, in order, without indices, booleans and docstrings."""
-    finder = _Literals()
+    """Return the number and string literals of a program, each once, in order; not indices, booleans, docstrings."""
+    finder = _LiteralFinder()
     finder.visit(tree)
-    return finder.found
+    return finder.literals
 
 
 def inlined(program: str) -> str:
-    """Return a program in which a value that is named once and used once stands where it is used.
+    """Return the program with each variable that is assigned once and read once replaced by its expression.
+
+    So two programs become equal that differ only in how many lines they spread one expression over.
 
     Raises:
-        NotPython: it is not a program.
+        NotPython: the program does not parse.
     """
     tree = parse(program)
-    _name_apart(tree)
+    _number_assignments(tree)
     for _ in range(MAX_DEPTH):
         if not _inline_one(tree):
             break
     return ast.unparse(tree)
 
 
-def _assigned(statement: ast.stmt) -> str:
-    """Return the name that a statement does nothing but assign to, or ""."""
+def _assigned_name(statement: ast.stmt) -> str:
+    """Return the name that a statement assigns to if that is its only target, else ""."""
     match statement:
         case ast.Assign(targets=[ast.Name(id=name)]):
             return name
     return ""
 
 
-def _name_apart(tree: ast.Module) -> None:
-    """Give every assignment a name of its own, where a name is assigned to outside loops and functions only."""
-    stored = Counter(
+def _number_assignments(tree: ast.Module) -> None:
+    """Give each assignment to the same name its own name, so that each can be replaced by its expression.
+
+    A name that is also assigned elsewhere, such as in a loop, a branch or a function, is left as it is.
+    """
+    store_counts = Counter(
         node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     )
-    plain = Counter(map(_assigned, tree.body))
+    top_level_counts = Counter(map(_assigned_name, tree.body))
     latest: dict[str, str] = {}
     for place, statement in enumerate(tree.body):
         for node in ast.walk(statement):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 node.id = latest.get(node.id, node.id)
-        name = _assigned(statement)
-        if name and plain[name] == stored[name]:
+        name = _assigned_name(statement)
+        if name and top_level_counts[name] == store_counts[name]:
             latest[name] = f"{name}_{place}"
             statement.targets[0].id = latest[name]  # type: ignore[attr-defined]
 
 
 def _inline_one(tree: ast.Module) -> bool:
-    used = Counter(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+    """Inline the first variable that is assigned once and read once; return False if there is none."""
+    use_counts = Counter(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
     for statement in tree.body:
-        if isinstance(statement, ast.Assign) and used[name := _assigned(statement)] == 2:  # it is stored, and read once
-            tree.body = [_Inlined(name, statement.value).visit(other) for other in tree.body if other is not statement]
+        if (
+            isinstance(statement, ast.Assign) and use_counts[name := _assigned_name(statement)] == 2
+        ):  # one store, one read
+            inliner = _Inliner(name, statement.value)
+            tree.body = [inliner.visit(other) for other in tree.body if other is not statement]
             return True
     return False
 
 
-class _Inlined(ast.NodeTransformer):
-    """Puts an expression in the place of a name."""
+class _Inliner(ast.NodeTransformer):
+    """Replaces a name by an expression."""
 
     def __init__(self, name: str, value: ast.expr) -> None:
         self.name, self.value = name, value
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        """Return the expression for the name, and any other name as it is."""
+        """Return the expression for the name; return any other name unchanged."""
         return self.value if node.id == self.name else node
 
 
 def without_unused_steps(tree: ast.Module) -> ast.Module:
-    """Return the program without top-level assignments to names that nothing reads; repeated until none is left."""
-    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    body = [statement for statement in tree.body if not _is_unused(statement, read)]
+    """Return the program without top-level assignments to names that are never read.
+
+    Repeats until no such assignment remains, because one removed assignment can make another one unused.
+    """
+    names_read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    body = [statement for statement in tree.body if not _is_unused(statement, names_read)]
     if len(body) == len(tree.body):
         return tree
     return without_unused_steps(ast.Module(body=body, type_ignores=[]))
 
 
-def _is_unused(statement: ast.stmt, read: set[str]) -> bool:
+def _is_unused(statement: ast.stmt, names_read: set[str]) -> bool:
     return isinstance(statement, ast.Assign) and all(
-        isinstance(target, ast.Name) and target.id not in read for target in statement.targets
+        isinstance(target, ast.Name) and target.id not in names_read for target in statement.targets
     )
 
 
-class _Literals(ast.NodeVisitor):
+class _LiteralFinder(ast.NodeVisitor):
     def __init__(self) -> None:
-        self.found: list[JSON] = []
+        self.literals: list[JSON] = []
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         self.visit(node.value)
 
     def visit_FormattedValue(self, node: ast.FormattedValue) -> None:
-        self.visit(node.value)  # not its format
+        self.visit(node.value)  # the format specification is skipped
 
     def visit_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):
@@ -174,8 +188,8 @@ class _Literals(ast.NodeVisitor):
             self._add(node.value)
 
     def _add(self, value: JSON) -> None:
-        if value not in self.found:
-            self.found.append(value)
+        if value not in self.literals:
+            self.literals.append(value)
 
 
 def _is_number(value: object) -> bool:
@@ -183,26 +197,30 @@ def _is_number(value: object) -> bool:
 
 
 def mutants(program: str, seed: int) -> Iterator[str]:
-    """Yield wrong variants of a program in a drawn order: another constant, two constants swapped, a step left out.
+    """Yield wrong variants of a program in random order: a constant changed, two arguments swapped, or a call skipped.
+
+    Args:
+        program: Python source.
+        seed: seeds the order.
 
     Raises:
-        NotPython: it does not parse.
+        NotPython: the program does not parse.
     """
     tree = parse(program)
     edits = [*_other_constants(tree), *_swapped_arguments(tree), *_skipped_steps(tree)]
     random.Random(seed).shuffle(edits)
-    seen = {ast.unparse(tree)}
+    known_texts = {ast.unparse(tree)}
     for edit in edits:
         variant = copy.deepcopy(tree)
         edit(variant)
         text = ast.unparse(ast.fix_missing_locations(variant))
-        if text not in seen:
-            seen.add(text)
+        if text not in known_texts:
+            known_texts.add(text)
             yield text
 
 
 type _Edit = Callable[[ast.Module], None]
-"""Changes a copy of the tree in place; made before the copy, so that only the variants asked for are built."""
+"""Changes a copy of the tree. The edits are listed first, and a copy is made only for each variant that is used."""
 
 
 def _constants(tree: ast.Module) -> list[ast.Constant]:
@@ -246,7 +264,7 @@ def _swap_arguments(index: int, variant: ast.Module) -> None:
 
 
 def _skipped_steps(tree: ast.Module) -> Iterator[_Edit]:
-    """Replace a nested or assigned call by its first argument: the step is left out."""
+    """Yield edits that replace a call by its first argument, which skips that step. `final_answer` is never skipped."""
     for index, node in enumerate(_calls(tree)):
         final = isinstance(node.func, ast.Name) and node.func.id == "final_answer"
         if node.args and not final and not isinstance(node.args[0], ast.Starred):
@@ -270,51 +288,53 @@ class _Replace(ast.NodeTransformer):
 
 
 def depends(program: str, tools: set[str]) -> bool:
-    """Tell whether the final answer may depend on what a tool returns, through names, containers and branches.
+    """Tell whether the final answer may depend on a tool's result: through names, containers, branches and functions.
+
+    This is taint analysis: the tools are tainted, and every statement passes the taint on, until nothing changes.
 
     Raises:
-        NotPython: it does not parse.
+        NotPython: the program does not parse.
     """
     tree = parse(program)
     tainted = set(tools)
-    while (grown := tainted | set(_reached(tree, tainted))) != tainted:
-        tainted = grown
+    while (extended := tainted | set(_tainted_in_one_step(tree, tainted))) != tainted:
+        tainted = extended
     return "final_answer" in tainted
 
 
-def _reached(tree: ast.Module, tainted: set[str]) -> Iterator[str]:
-    """Yield names that a tainted name reaches in one step."""
+def _tainted_in_one_step(tree: ast.Module, tainted: set[str]) -> Iterator[str]:
+    """Yield the names to which a statement passes the taint of a tainted name."""
     for node in ast.walk(tree):
         match node:
             case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr() if node.value:
                 if _mentions(node.value, tainted):
                     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                    yield from (name for target in targets for name in _bound(target))
+                    yield from (name for target in targets for name in _names_in(target))
             case ast.For() | ast.comprehension() if _mentions(node.iter, tainted):
-                yield from _bound(node.target)
+                yield from _names_in(node.target)
                 if isinstance(node, ast.For):
-                    yield from _touched(node)
-            case ast.For() | ast.While() if any(_cuts_short(part, tainted) for part in ast.walk(node)):
-                yield from _touched(node)
+                    yield from _changed_names(node)
+            case ast.For() | ast.While() if any(_is_tainted_exit(part, tainted) for part in ast.walk(node)):
+                yield from _changed_names(node)
             case ast.If() | ast.While() if _mentions(node.test, tainted):
-                yield from _touched(node)
+                yield from _changed_names(node)
             case ast.Match() if _mentions(node.subject, tainted):
-                yield from _touched(node)
+                yield from _changed_names(node)
             case ast.With() if any(_mentions(item.context_expr, tainted) for item in node.items):
-                yield from _touched(node)
+                yield from _changed_names(node)
             case ast.Try() if any(_mentions(part, tainted) for part in node.body):
-                yield from _touched(node)
+                yield from _changed_names(node)
             case ast.FunctionDef() if node.name in tainted or _mentions(node, tainted):
                 yield node.name
                 yield from (argument.arg for argument in node.args.args)
             case ast.Lambda() if _mentions(node, tainted):
                 yield from (argument.arg for argument in node.args.args)
             case ast.Call() if any(_mentions(part, tainted) for part in [*node.args, *node.keywords]):
-                yield from _bound(node.func)
+                yield from _names_in(node.func)
 
 
-def _cuts_short(node: ast.AST, tainted: set[str]) -> bool:
-    """Tell whether a tainted branch ends a loop or one of its rounds: what the loop binds then hangs on it."""
+def _is_tainted_exit(node: ast.AST, tainted: set[str]) -> bool:
+    """Tell whether a tainted branch holds `break` or `continue`. All that the loop binds then depends on the branch."""
     return (
         isinstance(node, ast.If)
         and _mentions(node.test, tainted)
@@ -326,22 +346,26 @@ def _mentions(node: ast.AST, names: set[str]) -> bool:
     return any(isinstance(part, ast.Name) and part.id in names for part in ast.walk(node))
 
 
-def _bound(target: ast.AST) -> Iterator[str]:
-    """Yield the names that a target stores into, or that a call is made of: `a[0]`, `a.append` → a."""
+def _names_in(target: ast.AST) -> Iterator[str]:
+    """Yield the names inside an assignment target or a called expression: `a[0]` and `a.append` both yield `a`."""
     return (part.id for part in ast.walk(target) if isinstance(part, ast.Name))
 
 
-def _touched(block: ast.AST) -> Iterator[str]:
-    """Yield all names that a block binds or calls."""
+def _changed_names(block: ast.AST) -> Iterator[str]:
+    """Yield the names that a block assigns to or calls, and which it may thus change."""
     for node in ast.walk(block):
         if isinstance(node, ast.Name | ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield from _bound(node)
+            yield from _names_in(node)
         elif isinstance(node, ast.Call):
-            yield from _bound(node.func)
+            yield from _names_in(node.func)
 
 
 def orders_a_set(tree: ast.Module) -> bool:
-    """Tell whether a program makes a sequence of a set, whose order is chance, and uses more than its members."""
+    """Tell whether a program turns a set into a sequence and may use the order, which changes from run to run.
+
+    A sequence passed straight to `sorted`, `len`, `sum`, `min`, `max`, `set`, `any` or `all` does not count: these
+    give the same result in every order.
+    """
     sets = {
         target.id
         for node in ast.walk(tree)
@@ -352,17 +376,17 @@ def orders_a_set(tree: ast.Module) -> bool:
     harmless = {
         id(part)
         for call in _calls(tree)
-        if _called(call) in {"sorted", "len", "sum", "min", "max", "set", "any", "all"}
+        if _function_name(call) in {"sorted", "len", "sum", "min", "max", "set", "any", "all"}
         for part in call.args
     }
     return any(
-        _called(call) in {"list", "tuple", "iter", "join"} and _is_set(call.args[0], sets)
+        _function_name(call) in {"list", "tuple", "iter", "join"} and _is_set(call.args[0], sets)
         for call in _calls(tree)
         if call.args and id(call) not in harmless
     )
 
 
-def _called(call: ast.Call) -> str:
+def _function_name(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
@@ -374,10 +398,10 @@ def _is_set(node: ast.expr, names: set[str]) -> bool:
 
 
 def takes_argument(program: str, name: str) -> bool:
-    """Tell whether a program defines a function of this name that takes an argument.
+    """Tell whether a program defines a function of this name that takes a positional argument.
 
     Raises:
-        NotPython: it does not parse.
+        NotPython: the program does not parse.
     """
     return any(
         isinstance(node, ast.FunctionDef) and node.name == name and bool(node.args.args or node.args.vararg)

@@ -1,4 +1,4 @@
-"""What a text tells: values mentioned in an instruction, or returned by tools, in whatever form."""
+"""Find values in texts: numbers, names and dates that an instruction mentions, however they are written."""
 
 import calendar
 import math
@@ -13,7 +13,7 @@ _WORDS = {
     "twelve": 12, "dozen": 12, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "hundred": 100,
     "thousand": 1000, "half": 0.5, "quarter": 0.25, "week": 7, "third": 3,
 }  # fmt: skip
-
+"""Word of an instruction → number that it states. 1 and 2 are missing because they always count as known."""
 
 _UNITS = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -29,11 +29,11 @@ _SPELLED = re.compile(
 
 
 def in_figures(text: str) -> str:
-    """Return a text with the numbers that it spells out in figures: "two hundred and four" → "204"."""
-    return _SPELLED.sub(lambda found: str(_value(found[0].lower())), text)
+    """Return a text with each spelled-out number replaced by its digits: "two hundred and four" → "204"."""
+    return _SPELLED.sub(lambda match: str(_number_of(match[0].lower())), text)
 
 
-def _value(spelled: str) -> int:
+def _number_of(spelled: str) -> int:
     total = part = 0
     for word in re.findall(r"[a-z]+", spelled):
         if word in _SMALL:
@@ -45,12 +45,12 @@ def _value(spelled: str) -> int:
 
 
 def plain(text: str) -> str:
-    """Return a text in lower case, with blanks and commas alike."""
+    """Return a text in lower case; each run of whitespace, commas and dollar signs becomes one space."""
     return re.sub(r"[\s,$]+", " ", text).strip().lower()
 
 
 def as_float(number: float) -> float:
-    """Return a number as a float: infinite where an integer is beyond their range."""
+    """Return a number as a float. An integer that is too large for a float becomes infinite."""
     try:
         return float(number)
     except OverflowError:
@@ -58,18 +58,22 @@ def as_float(number: float) -> float:
 
 
 def numbers(text: str) -> list[float]:
-    """Return the numbers that a text holds in figures."""
+    """Return the numbers that a text writes in digits."""
     return [float(figure.replace(",", "")) for figure in re.findall(_NUMBER, text)]
 
 
 def texts(value: JSON) -> list[str]:
-    """Return the texts of a value's parts that somebody could recognise; nothing for truths and single digits."""
+    """Return the parts of a value as texts, if they are specific enough to be recognised in another text.
+
+    Booleans, null, integers of one digit, and strings of fewer than three characters are left out, because they occur
+    in too many texts by chance.
+    """
     match value:
         case bool() | None:
             return []
         case int() | float():
-            whole = isinstance(value, int) or value.is_integer()
-            return [str(value)] if not whole else [str(int(value))] if abs(value) >= 10 else []
+            is_integer = isinstance(value, int) or value.is_integer()
+            return [str(value)] if not is_integer else [str(int(value))] if abs(value) >= 10 else []
         case str():
             return [value.strip()] if len(value.strip()) >= 3 else []
         case list():
@@ -79,33 +83,48 @@ def texts(value: JSON) -> list[str]:
     return []
 
 
-def mentions(told: str, text: str) -> bool:
-    """Tell whether a text mentions another as a whole; a number may be rounded to two decimals or more."""
+def mentions(text: str, part: str) -> bool:
+    """Tell whether a text mentions a word, a phrase or a number.
+
+    Args:
+        text: the text to search.
+        part: a word or phrase must occur in whole words, in any case; a number must occur within 0.005, so that it
+            may be rounded to two decimals.
+    """
     try:
-        number = float(text)
+        number = float(part)
     except ValueError:
-        return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", told, re.IGNORECASE) is not None
-    return any(abs(number - figure) < 0.005 for figure in numbers(told))
+        return re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text, re.IGNORECASE) is not None
+    return any(abs(number - figure) < 0.005 for figure in numbers(text))
 
 
-def lists(told: str, value: JSON) -> bool:
-    """Tell whether a text names all parts of a list or an object one after the other, three or more, however short."""
+def lists(text: str, value: JSON) -> bool:
+    """Tell whether a text names all parts of a list or an object in order, next to each other.
+
+    Short parts count too, because several parts in a row are no accident. A value with fewer than three parts is never
+    listed.
+    """
     if isinstance(value, dict):
         value = [part for item in value.items() for part in item]
     if not isinstance(value, list) or len(value) < 3 or not all(isinstance(part, str | int | float) for part in value):
         return False
     between = r"(?:\W+|\W+(?:and|or)\W+)"
-    return re.search(rf"(?<!\w){between.join(re.escape(str(part)) for part in value)}(?!\w)", told) is not None
+    return re.search(rf"(?<!\w){between.join(re.escape(str(part)) for part in value)}(?!\w)", text) is not None
 
 
 def alike(one: JSON, other: JSON) -> bool:
-    """Tell whether two values say the same: numbers within 2 %, texts by letters and digits, a number and its text."""
+    """Tell whether two values mean the same.
+
+    Numbers mean the same if they differ by at most 2 % plus 0.05 (both chosen by hand); strings if their letters and
+    digits are equal, in any case; a number and a string if the string spells the number; lists and objects if all
+    their parts mean the same.
+    """
     match one, other:
         case (bool(), _) | (_, bool()):
             return one is other
         case (int() | float(), int() | float()):
-            away = abs(as_float(one) - as_float(other))
-            return one == other or (away < math.inf and away <= 0.05 + 0.02 * abs(as_float(one)))
+            distance = abs(as_float(one) - as_float(other))
+            return one == other or (distance < math.inf and distance <= 0.05 + 0.02 * abs(as_float(one)))
         case (str(), int() | float()) | (int() | float(), str()):
             return str(one) == str(other)
         case str(), str():
@@ -117,43 +136,50 @@ def alike(one: JSON, other: JSON) -> bool:
     return bool(one == other)
 
 
-class Known:
-    """What can be known from an instruction and from other values.
+class KnownValues:
+    """The values that an agent can know from an instruction and from tool results.
+
+    Numbers of the instruction also count as percentages, fractions, and increases or decreases by that percentage.
 
     Args:
-        instruction: as the agent is given it.
-        others: results; of JSON types.
-        documented: texts in which words count, and numbers do not.
+        instruction: the text that the agent reads.
+        others: tool results and other values of JSON types.
+        documented: texts, such as tool descriptions, whose words count as known and whose numbers do not.
     """
 
     def __init__(self, instruction: str, others: Iterable[JSON], documented: Iterable[str] = ()) -> None:
         self._text = plain(instruction + " " + " ".join(map(str, others)))
         self._words = re.sub(r"\W+", " ", f"{self._text} {plain(' '.join(documented))}")
-        told = set(numbers(instruction))
-        told |= {_WORDS[word] for word in re.findall(r"\w+", instruction.lower()) if word in _WORDS}
+        stated = set(numbers(instruction))
+        stated |= {_WORDS[word] for word in re.findall(r"\w+", instruction.lower()) if word in _WORDS}
         if re.search(r"%|per ?cent|\bcents?\b|share", instruction, re.IGNORECASE):
-            told.add(100)
-        shares = {share for n in told for share in (n / 100, n * 100, 1 - n / 100, 1 + n / 100)}
-        self._numbers = {abs(n) for n in [*told, *shares, *numbers(self._text)] if math.isfinite(n)}
+            stated.add(100)
+        shares = {share for n in stated for share in (n / 100, n * 100, 1 - n / 100, 1 + n / 100)}
+        self._numbers = {abs(n) for n in [*stated, *shares, *numbers(self._text)] if math.isfinite(n)}
 
     def holds(self, value: JSON) -> bool:
-        """Tell whether a string or number is known: as it is, or, without letters, by each of its numbers."""
+        """Tell whether a string or number is known.
+
+        A string is known if the texts contain it, whatever its case and punctuation. A date is known by its month and
+        day. Another string without letters is known if each of its numbers is. A number is known if a known number is
+        nearly equal; 0, 1 and 2 always are.
+        """
         if isinstance(value, str):
             if plain(value) in self._text or re.sub(r"\W+", " ", plain(value)).strip() in self._words:
                 return True
             if date := re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])-(\d\d)", value.strip()):
                 return self._holds_date(*map(int, date.groups()))
-            # Arithmetic: how many values there are needs no telling.
+            # Numbers of one digit in such a string, as in an arithmetic expression, need not be stated.
             parts = [number for number in numbers(value) if number not in range(10)]
             return not re.search(r"[^\W\d_]", value) and all(map(self.holds, parts))
         assert isinstance(value, int | float)
-        # What was computed from known values may be held rounded.
-        return value in (0, 1, 2) or self._near(value)
+        # A program may hold a rounded form of a number that was computed from known values.
+        return value in (0, 1, 2) or self._is_near(value)
 
     def _holds_date(self, month: int, day: int) -> bool:
-        named = calendar.month_name[month].lower() in self._text or calendar.month_abbr[month].lower() in self._text
-        return (named or self._near(month)) and self._near(day)
+        is_named = calendar.month_name[month].lower() in self._text or calendar.month_abbr[month].lower() in self._text
+        return (is_named or self._is_near(month)) and self._is_near(day)
 
-    def _near(self, value: float) -> bool:
+    def _is_near(self, value: float) -> bool:
         size = abs(as_float(value))
         return any(abs(size - n) <= 0.005 + 1e-9 * n for n in self._numbers)

@@ -35,7 +35,7 @@ from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
 from sca_cli.verification.agreement import agreement
-from sca_cli.verification.duplicates import Known
+from sca_cli.verification.duplicates import KeptTasks
 from sca_cli.verification.funnel import Funnel
 
 
@@ -76,7 +76,7 @@ def run(
     sandbox: Sandbox,
     proofs: Proofs,
     *,
-    known: Known,
+    known: KeptTasks,
     keep_all: bool = False,
     times: bool = False,
     output: Output,
@@ -244,7 +244,7 @@ def command(
         if name in stages or name in paper_filter.PAPER_STAGES or (agree and name == "agreement")
     ]
     funnel = Funnel(["parsed", *shown])
-    known = Known()
+    known = KeptTasks()
     for before in streams.read(seen or [], Task):
         known.add(before)
     counted = not sink.begun_at or keep_all or bool(rejected)

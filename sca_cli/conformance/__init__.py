@@ -1,1 +1,1 @@
-"""Checks that any environment plugin must pass: `sca env test`."""
+"""Check that an environment plugin keeps its promises: `sca env test`."""

@@ -1,7 +1,9 @@
-"""What every environment promises, as checks that anyone can run on a plugin: one function a check.
+"""Checks of the promises that every environment makes: one function per check; any plugin can be checked.
 
-A check returns what it saw, in words, and raises `Broken` or `Skipped`. Everything but the shape of the state is looked
-at from outside, through real worlds in a real sandbox: what holds here holds for `verify` and `rollout`.
+A check returns a sentence about what it observed. It raises `Broken` if the environment breaks the promise, and
+`Skipped` if there is nothing to check. Most checks use real worlds in a real sandbox, so that their results also hold
+for `verify` and `rollout`. The checks of the form of the state, of `restore`, of the tools' source and of the time of
+`reset` load the environment into this process instead.
 """
 
 import json
@@ -26,18 +28,23 @@ from sca_cli.sandbox.inside.audit import evaluators
 from sca_cli.verification import paper_filter
 
 LIMITS = Limits(calls=100_000)
-"""What a session under test may use."""
+"""Limits of a session under test."""
 
+# The numbers below are chosen by hand. Those for environments outside the jail are smaller, because there each session
+# starts a server.
 SEEDS, OUTSIDE_SEEDS = 8, 2
+"""Seeds whose states are checked."""
 SESSIONS, OUTSIDE_SESSIONS = 64, 4
-"""How many are open at once; fewer where every session is a server of its own."""
+"""Sessions that are open at the same time."""
 
 _CALLS = 20
+"""Calls in one session, or of one tool."""
 _SOLUTIONS = 3
+"""Held-out solutions in which each reading tool should succeed."""
 
 
 class Broken(Exception):
-    """The environment does not keep a promise; the message says which call or state shows it."""
+    """The environment breaks a promise; the message names the call or the state that shows it."""
 
 
 class Skipped(Exception):
@@ -45,15 +52,16 @@ class Skipped(Exception):
 
 
 @dataclass(slots=True)
-class Finding:
-    """What one check found."""
+class CheckResult:
+    """The result of one check."""
 
     check: str
+    """Name of the check."""
     outcome: Literal["ok", "fail", "skipped"]
     reason: str
-    """What was seen, what is wrong, or why there was nothing to check."""
+    """What the check observed, what is wrong, or why it was skipped."""
     figures: dict[str, float] = field(default_factory=dict)
-    """Milliseconds by what took them."""
+    """Name of a measured operation → median time in milliseconds."""
 
 
 @dataclass(slots=True)
@@ -63,9 +71,11 @@ class Subject:
     sandbox: Sandbox
     env: EnvSpec
     tasks: Sequence[Task] = ()
-    """Its held-out tasks."""
+    """The environment's held-out tasks."""
     tools: list[Tool] = field(default_factory=list)
+    """The environment's tools, which `examine` fills in."""
     figures: dict[str, float] = field(default_factory=dict)
+    """Measured times of the current check, see `CheckResult.figures`."""
 
     def state(self, seed: int) -> JSON:
         """Return the state of a fresh session."""
@@ -73,102 +83,108 @@ class Subject:
             return session.state()
 
     def is_outside(self) -> bool:
-        """Tell whether its worlds run without a jail."""
+        """Tell whether the environment's worlds run outside the jail."""
         return plugins.environment_entry(self.env).outside
 
     def seeds(self) -> range:
-        """Return the seeds to look at."""
+        """Return the seeds whose states are checked."""
         return range(OUTSIDE_SEEDS if self.is_outside() else SEEDS)
 
 
-def examine(subject: Subject) -> Iterator[Finding]:
-    """Run all checks in order; the first is whether a world starts, without which there is nothing to check."""
+def examine(subject: Subject) -> Iterator[CheckResult]:
+    """Run all checks in order and yield their results. If no world starts, no other check runs."""
     try:
         subject.tools, *_ = subject.sandbox.describe(subject.env)
     except PluginError as error:
-        yield Finding("a world starts", "fail", f"{error.message}; {error.hint}".rstrip("; "))
+        yield CheckResult("a world starts", "fail", f"{error.message}; {error.hint}".rstrip("; "))
         return
-    yield Finding("a world starts", "ok", f"{len(subject.tools)} tools")
+    yield CheckResult("a world starts", "ok", f"{len(subject.tools)} tools")
     for name, check in CHECKS.items():
         subject.figures = {}
         try:
-            yield Finding(name, "ok", check(subject), subject.figures)
+            yield CheckResult(name, "ok", check(subject), subject.figures)
         except Broken as broken:
-            yield Finding(name, "fail", str(broken))
+            yield CheckResult(name, "fail", str(broken))
         except Skipped as skipped:
-            yield Finding(name, "skipped", str(skipped))
+            yield CheckResult(name, "skipped", str(skipped))
         except WorldError as error:
-            yield Finding(name, "fail", f"the environment failed: {error.message}")
+            yield CheckResult(name, "fail", f"the environment failed: {error.message}")
 
 
 # ---------------------------------------------------------------- tools
 
 
 def tools_are_described(subject: Subject) -> str:
-    """Each tool has a name that Python can call, a documentation, and schemas that arguments can be judged by."""
+    """Check that each tool has a Python name, documentation, and schemas with which arguments can be checked."""
     if not subject.tools:
         raise Broken("it has no tools")
     for tool in subject.tools:
         if not tool.name.isidentifier() or keyword.iskeyword(tool.name):
-            raise Broken(f"'{tool.name}' is no Python name")
+            raise Broken(f"'{tool.name}' is not a Python name")
         if not tool.description.strip():
             raise Broken(f"{tool.name} has no documentation")
         properties, required = tool.parameters.get("properties"), tool.parameters.get("required", [])
         if tool.parameters.get("type") != "object" or not isinstance(properties, dict):
-            raise Broken(f"{tool.name}: its parameters are no JSON Schema of an object")
+            raise Broken(f"{tool.name}: its parameters are not the JSON Schema of an object")
         if unknown := set(required) - properties.keys():
             raise Broken(f"{tool.name}: required but not described: {', '.join(sorted(unknown))}")
         for name, schema in properties.items():
             if not arguments.is_schema(schema):
-                raise Broken(f"{tool.name}: the schema of '{name}' is not made of type, items, enum and anyOf")
+                raise Broken(f"{tool.name}: the schema of '{name}' uses more than type, items, enum and anyOf")
     writers = [tool.name for tool in subject.tools if tool.writes]
     return f"{len(subject.tools)} tools; {', '.join(writers) or 'none'} may change the state"
 
 
 def tools_do_not_evaluate(subject: Subject) -> str:
-    """No tool runs its arguments as code, or the environment is isolated."""
+    """Check that no tool runs its arguments as code, unless the environment is isolated.
+
+    Only the source of the tools' own package is searched.
+    """
     if subject.is_outside():
-        raise Skipped("its tools are another process's")
+        raise Skipped("its tools run in another process")
     environment = plugins.load_environment(subject.env)
-    places = {name: evaluators(method) for name, (_, method) in environment.tools().items()}
-    found = [f"{name}: {place}" for name, some in places.items() for place in some]
-    if found and not environment.isolated:
-        raise Broken(found[0])
-    return f"isolated; {found[0]}" if found else "no tool does, as far as its own package's source shows"
+    places_by_tool = {name: evaluators(method) for name, (_, method) in environment.tools().items()}
+    evaluations = [f"{name}: {place}" for name, places in places_by_tool.items() for place in places]
+    if evaluations and not environment.isolated:
+        raise Broken(evaluations[0])
+    return f"isolated; {evaluations[0]}" if evaluations else "no tool does, as far as its own package's source shows"
 
 
 # ---------------------------------------------------------------- state
 
 
 def same_seed_same_state(subject: Subject) -> str:
-    """A seed gives one state: in two sessions, and in a sandbox of its own, whose worlds are built anew."""
+    """Check that a seed always gives the same state: in two sessions, and in the new worlds of a second sandbox."""
     with Sandbox(LIMITS) as other:
         for seed in subject.seeds():
             first = subject.state(seed)
             for again in (subject.state(seed), Subject(other, subject.env).state(seed)):
                 if again != first:
                     raise Broken(f"seed {seed} gave two states: {_difference(first, again)}")
-    return "in two sessions and in a world built anew"
+    return "in two sessions and in a newly built world"
 
 
 def different_seeds_different_states(subject: Subject) -> str:
-    """Seeds tell states apart; an environment without a state is told as such, and has no tool that writes."""
+    """Check that more than half of the seeds give different states.
+
+    An environment without a state is skipped; it must not have writing tools.
+    """
     states = [json.dumps(subject.state(seed), sort_keys=True) for seed in subject.seeds()]
     if set(states) == {"{}"}:
         if any(tool.writes for tool in subject.tools) and not subject.is_outside():
             raise Broken("it has tools that write, and `state()` shows nothing")
-        raise Skipped("its state is another process's" if subject.is_outside() else "it has no state")
+        raise Skipped("its state is in another process" if subject.is_outside() else "it has no state")
     distinct = len(set(states))
-    seen = f"{len(states)} seeds give {distinct} different states"
+    message = f"{len(states)} seeds give {distinct} different states"
     if distinct <= len(states) // 2:
-        raise Broken(seen)
-    return seen
+        raise Broken(message)
+    return message
 
 
 def state_is_plain_data(subject: Subject) -> str:
-    """The state is what JSON makes of it: no tuples, no keys that are not strings."""
+    """Check that the state does not change when it is written as JSON and read again: no tuples, only string keys."""
     if subject.is_outside():
-        raise Skipped("its state is another process's")
+        raise Skipped("its state is in another process")
     environment = plugins.load_environment(subject.env)
     environment.reset(0)
     state = environment.state()
@@ -177,30 +193,30 @@ def state_is_plain_data(subject: Subject) -> str:
     except (TypeError, ValueError) as error:
         raise Broken(f"state(): {error}") from error
     if not _is_same(state, json.loads(text)):
-        raise Broken(f"JSON gives another state back: {_difference(state, json.loads(text))}")
+        raise Broken(f"the state changes when it is written as JSON: {_difference(state, json.loads(text))}")
     return f"{len(text)} characters of JSON"
 
 
 def state_can_be_restored(subject: Subject) -> str:
-    """`restore(state)` puts back what `state()` gave, whatever seed was in place."""
+    """Check that `restore(state)` restores an earlier `state()` after a reset to another seed."""
     if subject.is_outside():
-        raise Skipped("its state is another process's")
+        raise Skipped("its state is in another process")
     environment = plugins.load_environment(subject.env)
     for seed in range(SEEDS):
         environment.reset(seed)
-        wanted = json.loads(json.dumps(environment.state()))
+        saved = json.loads(json.dumps(environment.state()))
         environment.reset(seed + 1)
         try:
-            environment.restore(json.loads(json.dumps(wanted)))
+            environment.restore(json.loads(json.dumps(saved)))
         except NotImplementedError:
             raise Skipped("restore is not implemented") from None
-        if environment.state() != wanted:
-            raise Broken(f"seed {seed}: {_difference(wanted, environment.state())}")
+        if environment.state() != saved:
+            raise Broken(f"seed {seed}: {_difference(saved, environment.state())}")
     return f"{SEEDS} states"
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Compare with types: a tuple is no list, 1 is no "1"."""
+    """Compare two values and their types: a tuple is not a list, and 1 is not True."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
@@ -211,17 +227,17 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _difference(one: Any, other: Any, path: str = "$") -> str:
-    """Return where two states differ first."""
+    """Return the path of the first difference between two states, and both values there."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         key = next((key for key in one if not _is_same(one[key], other[key])), None)
         return path if key is None else _difference(one[key], other[key], f"{path}.{key}")
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         place = next((i for i, pair in enumerate(zip(one, other, strict=True)) if not _is_same(*pair)), None)
         return path if place is None else _difference(one[place], other[place], f"{path}[{place}]")
-    return f"{path}: {_shown(one)}, then {_shown(other)}"
+    return f"{path}: {_short_repr(one)}, then {_short_repr(other)}"
 
 
-def _shown(value: Any) -> str:
+def _short_repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:60] + "…"
 
@@ -230,89 +246,93 @@ def _shown(value: Any) -> str:
 
 
 def sessions_are_apart(subject: Subject) -> str:
-    """Many sessions at once, every second one writing, see what they would see alone."""
+    """Check that sessions do not affect each other.
+
+    Many sessions are open at once; half of them may write, and all make their calls in turn. A few of them are then
+    repeated alone: results and final state must be equal. A session that only reads must keep its initial state.
+    """
     if not subject.tools:
         raise Skipped("it has no tools")
     count = OUTSIDE_SESSIONS if subject.is_outside() else SESSIONS
     sessions = [subject.sandbox.session(subject.env, 0) for _ in range(count)]
     try:
-        start = sessions[0].state()
-        material = arguments.material_of(start)
-        plans = [_plan(subject, material, number, writes=number % 2 == 1) for number in range(count)]
+        initial = sessions[0].state()
+        values = arguments.values_of(initial)
+        plans = [_plan(subject, values, number, writes=number % 2 == 1) for number in range(count)]
         for step in range(_CALLS):
             for session, plan in zip(sessions, plans, strict=True):
-                _make(session, plan[step : step + 1])
-        ends = [(_seen(session.calls), session.state()) for session in sessions]
+                _make_calls(session, plan[step : step + 1])
+        ends = [(_results(session.calls), session.state()) for session in sessions]
     finally:
         for session in sessions:
             session.close()
     for number in (0, 1, count - 2, count - 1):
         with subject.sandbox.session(subject.env, 0) as alone:
-            _make(alone, plans[number])
-            if (_seen(alone.calls), alone.state()) != ends[number]:
-                raise Broken("the same calls on the same seed end differently alone and beside other sessions")
-    changed = sum(state != start for _, state in ends)
-    can_read = any(not tool.writes for tool in subject.tools)  # where all tools write, every session does
-    if can_read and any(state != start for _, state in ends[::2]):
-        raise Broken("a session that only read has another state than at its start")
+            _make_calls(alone, plans[number])
+            if (_results(alone.calls), alone.state()) != ends[number]:
+                raise Broken("the same calls on the same seed end differently alone and with other sessions open")
+    changed = sum(state != initial for _, state in ends)
+    can_read = any(not tool.writes for tool in subject.tools)  # if all tools write, every session writes
+    if can_read and any(state != initial for _, state in ends[::2]):
+        raise Broken("the state of a session that only read has changed")
     return f"{count} at once, {changed} of them changed their state"
 
 
 def readers_change_nothing(subject: Subject) -> str:
-    """A tool that is not marked as writing leaves the state as it was: drawn calls, and those of held-out solutions."""
+    """Check that tools not marked as writing do not change the state: with random calls, and in held-out solutions."""
     readers = {tool.name: tool for tool in subject.tools if not tool.writes}
-    made, succeeded = Counter[str](), Counter[str]()
-    for seed, calls in chain(_drawn(subject, readers.values()), _solved(subject, readers.keys())):
+    attempted, succeeded = Counter[str](), Counter[str]()
+    for seed, calls in chain(_random_calls(subject, readers.values()), _solution_calls(subject, readers.keys())):
         with subject.sandbox.session(subject.env, seed) as session:
-            changed = _change(session, calls, readers)
-            seen = [call for call in session.calls if call.tool in readers]
-        if changed:
+            change = _change(session, calls, readers)
+            reader_calls = [call for call in session.calls if call.tool in readers]
+        if change:
             raise Broken(f"{_first_change(subject, seed, calls, readers)}; mark it writes=True")
-        made.update(call.tool for call in seen)
-        succeeded.update(call.tool for call in seen if not call.error)
-    shares = ", ".join(f"{name} {succeeded[name]} of {made[name]}" for name in readers)
+        attempted.update(call.tool for call in reader_calls)
+        succeeded.update(call.tool for call in reader_calls if not call.error)
+    shares = ", ".join(f"{name} {succeeded[name]} of {attempted[name]}" for name in readers)
     return f"{len(readers)} reading tools; calls that succeeded: {shares or 'none'}"
 
 
-def _drawn(subject: Subject, tools: Iterable[Tool]) -> Iterator[tuple[int, list[Observation]]]:
-    """Yield seed and calls with arguments that fit, for one tool after another."""
-    material = arguments.material_of(subject.state(1))
+def _random_calls(subject: Subject, tools: Iterable[Tool]) -> Iterator[tuple[int, list[Observation]]]:
+    """Yield for each tool a seed and calls with random arguments that fit."""
+    values = arguments.values_of(subject.state(1))
     for tool in tools:
-        drawn = arguments.fitting(tool, material, random.Random(1), _CALLS)
-        yield 1, [Observation(tool=tool.name, kwargs=kwargs) for kwargs in drawn]
+        argument_sets = arguments.fitting(tool, values, random.Random(1), _CALLS)
+        yield 1, [Observation(tool=tool.name, kwargs=kwargs) for kwargs in argument_sets]
 
 
-def _solved(subject: Subject, wanted: Collection[str]) -> Iterator[tuple[int, list[Observation]]]:
-    """Yield seed and calls of held-out solutions, of so many that each wanted tool succeeds in a few.
+def _solution_calls(subject: Subject, tools: Collection[str]) -> Iterator[tuple[int, list[Observation]]]:
+    """Yield the seeds and calls of held-out solutions, until each of the tools succeeded in a few of them.
 
-    Drawn arguments hardly ever make a call that a tool with many rules carries out; a solution's do.
+    A tool with many rules rejects nearly all random arguments; it accepts those of a solution.
     """
-    lacking = Counter(dict.fromkeys(wanted, _SOLUTIONS))
+    missing = Counter(dict.fromkeys(tools, _SOLUTIONS))
     for task in subject.tasks:
         with subject.sandbox.session(subject.env, task.seed) as session:
             session.run(task.solution)
-        useful = {call.tool for call in session.calls if not call.error}
-        if any(lacking[name] > 0 for name in useful):
-            lacking.subtract(useful)
+        successful_tools = {call.tool for call in session.calls if not call.error}
+        if any(missing[name] > 0 for name in successful_tools):
+            missing.subtract(successful_tools)
             yield task.seed, session.calls
 
 
 def _plan(
-    subject: Subject, material: arguments.Material, seed: int, *, writes: bool
+    subject: Subject, values: arguments.StateValues, seed: int, *, writes: bool
 ) -> list[tuple[str, dict[str, JSON]]]:
-    """Return calls with arguments that fit."""
-    draw = random.Random(seed)
+    """Return (tool, arguments) of random calls that fit; writing tools are included only if `writes`."""
+    rng = random.Random(seed)
     tools = [tool for tool in subject.tools if writes or not tool.writes] or subject.tools
-    chosen = [draw.choice(tools) for _ in range(_CALLS)]
-    return [(tool.name, kwargs) for tool in chosen for kwargs in arguments.fitting(tool, material, draw, 1)]
+    chosen = [rng.choice(tools) for _ in range(_CALLS)]
+    return [(tool.name, kwargs) for tool in chosen for kwargs in arguments.fitting(tool, values, rng, 1)]
 
 
-def _make(session: Session, plan: list[tuple[str, dict[str, JSON]]]) -> None:
+def _make_calls(session: Session, plan: list[tuple[str, dict[str, JSON]]]) -> None:
     for name, kwargs in plan:
         session.call(name, (), kwargs)
 
 
-def _seen(calls: Sequence[Observation]) -> list[tuple[str, JSON, str]]:
+def _results(calls: Sequence[Observation]) -> list[tuple[str, JSON, str]]:
     return [(call.tool, call.result, call.error) for call in calls]
 
 
@@ -320,7 +340,7 @@ def _seen(calls: Sequence[Observation]) -> list[tuple[str, JSON, str]]:
 
 
 def bad_arguments_are_refused(subject: Subject) -> str:
-    """Missing, superfluous and mistyped arguments are an error, and change nothing."""
+    """Check that unknown, missing and mistyped arguments give an error and change nothing."""
     count = 0
     for tool in subject.tools:
         with subject.sandbox.session(subject.env, 2) as session:
@@ -329,16 +349,19 @@ def bad_arguments_are_refused(subject: Subject) -> str:
             count += len(calls)
             for kwargs in calls:
                 if not session.call(tool.name, (), kwargs).error:
-                    raise Broken(f"{_call(tool.name, kwargs)} was not refused")
+                    raise Broken(f"{_call_text(tool.name, kwargs)} was not refused")
             changed = session.state() != before
         if changed:
-            made = [Observation(tool=tool.name, kwargs=kwargs) for kwargs in calls]
-            raise Broken(f"{_first_change(subject, 2, made, [tool.name])}, and was refused")
+            observations = [Observation(tool=tool.name, kwargs=kwargs) for kwargs in calls]
+            raise Broken(f"{_first_change(subject, 2, observations, [tool.name])}, and was refused")
     return f"{count} calls that do not fit"
 
 
 def odd_arguments_are_survived(subject: Subject) -> str:
-    """Arguments of the right type and any value give a result or a refusal; a refusal changes nothing."""
+    """Check that unusual arguments of the right type give a result or a refusal, and that a refusal changes nothing.
+
+    For an environment outside the jail, only the first few calls are made.
+    """
     count = 0
     before = subject.state(3)
     for tool in subject.tools:
@@ -346,57 +369,68 @@ def odd_arguments_are_survived(subject: Subject) -> str:
             count += 1
             with subject.sandbox.session(subject.env, 3) as session:
                 try:
-                    refused = session.call(tool.name, (), kwargs).error
+                    refusal = session.call(tool.name, (), kwargs).error
                     after = session.state()
                 except WorldError as error:
-                    shown = _call(tool.name, kwargs)
-                    raise Broken(f"{shown} is no refusal: {error.message}; raise ToolError") from error
-                if refused and after != before:
-                    raise Broken(f"{_call(tool.name, kwargs)} was refused and changed {_difference(before, after)}")
+                    call = _call_text(tool.name, kwargs)
+                    raise Broken(f"{call} fails without a refusal: {error.message}; raise ToolError") from error
+                if refusal and after != before:
+                    call = _call_text(tool.name, kwargs)
+                    raise Broken(f"{call} was refused and changed {_difference(before, after)}")
             if subject.is_outside() and count >= OUTSIDE_SESSIONS:
-                return f"{count} calls with odd values"
-    return f"{count} calls with odd values"
+                return f"{count} calls with unusual values"
+    return f"{count} calls with unusual values"
 
 
 def _change(session: Session, calls: Iterable[Observation], watched: Collection[str]) -> str:
-    """Make calls; say which run of watched tools' calls changed the state, or "": reading the state takes long."""
+    """Make calls; describe the first change of the state by consecutive calls of watched tools, or return "".
+
+    The state is read once per group of consecutive calls, not once per call, because reading it is slow. The
+    description names the first call of the group.
+    """
     for is_watched, group in groupby(calls, key=lambda call: call.tool in watched):
-        run = list(group)
+        consecutive = list(group)
         before = session.state() if is_watched else None
-        for call in run:
+        for call in consecutive:
             session.call(call.tool, call.args, call.kwargs)
         if is_watched and (after := session.state()) != before:
-            return f"{_call(run[0].tool, run[0].kwargs, run[0].args)} changed {_difference(before, after)}"
+            first = consecutive[0]
+            return f"{_call_text(first.tool, first.kwargs, first.args)} changed {_difference(before, after)}"
     return ""
 
 
 def _first_change(subject: Subject, seed: int, calls: Sequence[Observation], watched: Collection[str]) -> str:
-    """Say which of the calls, made again one by one in another session, changes the state first."""
+    """Repeat calls one by one in another session; describe the first that changes the state."""
     with subject.sandbox.session(subject.env, seed) as session:
         changes = (_change(session, [call], watched) for call in calls)
-        return next(filter(None, changes), "the state changed, and not when the calls were made again")
+        return next(filter(None, changes), "the state changed, but not when the calls were repeated")
 
 
-def _call(tool: str, kwargs: dict[str, JSON], args: Sequence[JSON] = ()) -> str:
-    return f"{tool}({', '.join([*map(_shown, args), *(f'{name}={_shown(value)}' for name, value in kwargs.items())])})"
+def _call_text(tool: str, kwargs: dict[str, JSON], args: Sequence[JSON] = ()) -> str:
+    """Return a call as text, with long arguments shortened."""
+    texts = [*map(_short_repr, args), *(f"{name}={_short_repr(value)}" for name, value in kwargs.items())]
+    return f"{tool}({', '.join(texts)})"
 
 
 # ---------------------------------------------------------------- speed, tasks
 
 
 def calls_are_fast(subject: Subject) -> str:
-    """Tell how long `reset`, a session with its state, and a call of each tool take; nothing is too slow to pass."""
+    """Measure the median time of `reset`, of opening a session and reading its state, and of a call of each tool.
+
+    The times are only reported: no environment is too slow to pass.
+    """
     if not subject.is_outside():
         environment = plugins.load_environment(subject.env)
-        taken = [_milliseconds(environment.reset, seed) for seed in subject.seeds()]
-        subject.figures["reset()"] = statistics.median(taken)
-    taken = [_milliseconds(subject.state, seed) for seed in subject.seeds()]
-    subject.figures["opening and reading the state"] = statistics.median(taken)
+        times_ms = [_milliseconds(environment.reset, seed) for seed in subject.seeds()]
+        subject.figures["reset()"] = statistics.median(times_ms)
+    times_ms = [_milliseconds(subject.state, seed) for seed in subject.seeds()]
+    subject.figures["opening and reading the state"] = statistics.median(times_ms)
     for tool in subject.tools:
         with subject.sandbox.session(subject.env, 0) as session:
-            plan = list(arguments.fitting(tool, arguments.material_of(session.state()), random.Random(4), _CALLS))
-            taken = [_milliseconds(session.call, tool.name, (), kwargs) for kwargs in plan]
-            subject.figures[tool.name] = statistics.median(taken)
+            plan = list(arguments.fitting(tool, arguments.values_of(session.state()), random.Random(4), _CALLS))
+            times_ms = [_milliseconds(session.call, tool.name, (), kwargs) for kwargs in plan]
+            subject.figures[tool.name] = statistics.median(times_ms)
     subject.figures = {name: round(value, 3) for name, value in subject.figures.items()}
     return ", ".join(f"{name} {value:.3g} ms" for name, value in subject.figures.items())
 
@@ -408,16 +442,17 @@ def _milliseconds(work: Callable[..., object], *args: object) -> float:
 
 
 def held_out_tasks_hold(subject: Subject) -> str:
-    """Each held-out task is passed by its own solution and failed by each of its failure cases."""
+    """Check that each held-out task passes the paper's filter: its solution passes and its failure cases fail."""
     if not subject.tasks:
         raise Skipped("it ships no held-out tasks")
     with ThreadPoolExecutor(4) as pool:
         verdicts = list(pool.map(lambda task: paper_filter.verify(subject.sandbox, task), subject.tasks))
     for task, verdict in zip(subject.tasks, verdicts, strict=True):
         if not verdict.passed:
-            right = {"solution": "pass"}
-            off = next(check for check in verdict.checks if check.outcome != right.get(check.name, "fail"))
-            raise Broken(f"task {task.id} falls at '{verdict.stage}': {off.name} {off.outcome} {off.message}".strip())
+            expected = {"solution": "pass"}
+            wrong = next(check for check in verdict.checks if check.outcome != expected.get(check.name, "fail"))
+            evidence = f"{wrong.name} {wrong.outcome} {wrong.message}"
+            raise Broken(f"stage '{verdict.stage}' rejects task {task.id}: {evidence}".strip())
     return f"{len(subject.tasks)} tasks"
 
 
@@ -435,4 +470,4 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
     "latency": calls_are_fast,
     "held-out tasks hold": held_out_tasks_hold,
 }
-"""Name in the report → check, in the order they are run."""
+"""Name of the check in the report → its function, in the order in which the checks run."""

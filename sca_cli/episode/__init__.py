@@ -1,1 +1,1 @@
-"""One attempt at a task: agent, actions, customer, judge."""
+"""Run one attempt at a task: the agent loop, its actions, the simulated customer, the judge."""

@@ -1,6 +1,6 @@
-"""The episode loop: a model acts in a session until it answers or a limit ends it. Every command uses this one.
+"""Run episodes: a model acts in a session until it answers or reaches a limit. All commands use this loop.
 
-Paper, section 2: the executor attempts a task over several turns; its reward comes from the task's own check, which
+Paper, section 2: the executor attempts a task over several turns, and the task's own check gives the reward. The check
 is not run here.
 """
 
@@ -27,56 +27,60 @@ FINAL_ANSWER = Tool(
     returns="None",
 )
 
-type _Deed = Literal["answer", "action", "words"]
-"""What a turn was: the final answer, another action, or neither."""
+type _TurnKind = Literal["answer", "action", "words"]
+"""Kind of a turn: the final answer, another action, or only words."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeLimits:
-    """What ends an episode that does not answer."""
+    """Limits of an episode. The defaults are chosen by hand."""
 
     turns: int = 8
     tokens: int = 2048
-    """Sampled tokens over all turns."""
+    """Most tokens sampled over all turns."""
     seconds: float = 600.0
+    """Most wall time; checked before each turn."""
     observation_chars: int = 2000
-    """Longer outputs are shown with their middle left out."""
+    """Longest output that the model sees whole. The middle of a longer one is left out."""
 
 
 USER_LIMITS = EpisodeLimits(turns=30, tokens=8192, seconds=3600.0)
-"""Of an episode with a customer; turns as in TauBench."""
+"""Limits of an episode with a customer. The number of turns is that of TauBench."""
 
 
 @dataclass(slots=True)
 class Episode:
-    """What happened."""
+    """The record of an episode."""
 
     messages: list[Message]
     opening: int = 0
-    """How many messages there were before the model said anything."""
+    """Number of messages before the model's first reply."""
     segments: list[Segment] = field(default_factory=list)
+    """Sampled tokens, for training; empty if the engine does not return token ids."""
     answer: JSON = None
+    """Value of the final answer; None if there is none."""
     stop: Literal["answer", "user", "turns", "tokens", "time", "context", "error", "acted"] = "turns"
+    """Why the episode ended. `acted`: the condition `until` of `Actor.act` was met."""
     problem: str = ""
-    """With stop `error`: what broke, in words."""
+    """Error message, if `stop` is `error`."""
     usage: Usage = field(default_factory=Usage)
 
 
 type Actions = Literal["code", "json", "text"]
-"""How a model acts: Python blocks in a kept session, tool calls, or `Action:` and `Answer:` lines."""
+"""How a model acts: by Python code blocks in one session, by JSON tool calls, or by `Action:` and `Answer:` lines."""
 
 
 def opening_messages(
     prompts: Prompts, actions: Actions, place: Description, instruction: str, *, customer: bool = False
 ) -> list[Message]:
-    """Return what an episode begins with: policy, tools, how to act, and what the user says.
+    """Return the first messages of an episode: policy, tools, how to act, and the user's message.
 
     Args:
-        prompts: the prompt files in force.
-        actions: how the model is told to act.
-        place: the environment.
-        instruction: the task, or the first words of the customer.
-        customer: the user is a customer, who goes on talking.
+        prompts: the prompt files to use.
+        actions: how the model acts.
+        place: description of the environment: its tools and its policy.
+        instruction: the task's instruction, or the customer's first message.
+        customer: the user is a customer who answers the model's messages.
     """
     listing = chat.tool_schemas([*place.tools, FINAL_ANSWER]) if actions == "json" else chat.tool_listing(place.tools)
     name = f"agent-{actions}-customer" if customer and actions != "text" else f"agent-{actions}"
@@ -85,11 +89,16 @@ def opening_messages(
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A model and how it acts.
+    """A model with its sampling, limits, way of acting and prompts.
 
     Args:
-        user: plays the customer where an environment has one; None: the instruction goes to the model itself.
-        user_limits: of an episode with a customer, in place of `limits`.
+        model: samples the replies.
+        sampling: temperature, top-p and most tokens per reply. Stop texts and seeds are set per turn.
+        limits: limits of an episode without a customer.
+        actions: how the model acts.
+        prompts: the prompt files to use.
+        user: plays the customer if the environment has one. If None, the model reads the instruction itself.
+        user_limits: limits of an episode with a customer, instead of `limits`.
     """
 
     model: Model
@@ -103,14 +112,17 @@ class Actor:
     async def attempt(
         self, session: Session, place: Description, instruction: str, seed: int, *, wants_value: bool = False
     ) -> Episode:
-        """Let the model attempt a task: told the instruction, or by talking to a customer who was told.
+        """Let the model attempt a task.
+
+        The model reads the instruction. If there is a user and the environment has a customer, only the customer reads
+        the instruction, and the model talks to the customer.
 
         Args:
-            session: a fresh world; the caller judges and closes it.
-            place: its environment.
-            instruction: the task.
-            seed: of all sampling.
-            wants_value: an answer is judged, see `act`.
+            session: a session in a fresh world. The caller judges and closes it.
+            place: description of the environment.
+            instruction: the task's instruction.
+            seed: seeds all sampling of the model and the customer.
+            wants_value: the check judges an answer, see `act`.
 
         Raises:
             WorldError: the environment broke.
@@ -120,10 +132,10 @@ class Actor:
             return await self.act(session, opening, place.tools, seed)
         customer = Customer(self.user, instruction, random.Random(seed).getrandbits(31))
         try:
-            said = await customer.speak()
+            first_message = await customer.speak()
         except ModelError as error:
             return Episode([], stop="error", problem=error.message, usage=customer.usage)
-        opening = opening_messages(self.prompts, self.actions, place, said, customer=True)
+        opening = opening_messages(self.prompts, self.actions, place, first_message, customer=True)
         return await self.act(session, opening, place.tools, seed, customer=customer, wants_value=wants_value)
 
     async def act(
@@ -137,16 +149,17 @@ class Actor:
         wants_value: bool = False,
         until: Callable[[Session], bool] = lambda _: False,
     ) -> Episode:
-        """Let the model act in the session until it answers.
+        """Let the model act in a session until it answers or reaches a limit.
 
         Args:
-            session: a fresh world; the caller judges and closes it.
-            opening: system message and what the user says.
+            session: a session in a fresh world. The caller judges and closes it.
+            opening: the first messages, see `opening_messages`.
             tools: the session's tools.
-            seed: of the sampling; turn i samples with a seed derived from it.
-            customer: hears every turn without an action, and replies; it ends the episode with stop `user`.
-            wants_value: a model whose customer has left is asked in one more turn for the value that it told.
-            until: asked after every turn that did not answer; True ends the episode with stop `acted`.
+            seed: turn i samples with `seed + i`.
+            customer: replies to every turn without an action. When the customer leaves, the episode stops with `user`.
+            wants_value: the check judges an answer. After the customer left, the model gets one more turn, in which it
+                passes the value that it gave the customer to the check.
+            until: called after every turn that did not answer. If it returns True, the episode stops with `acted`.
 
         Raises:
             WorldError: the environment broke.
@@ -164,7 +177,7 @@ class Actor:
                 episode.stop = "tokens" if spare <= 0 else "time"
                 break
             try:
-                completion = await self._reply(episode.messages, tools, seed + turn, spare)
+                completion = await self._sample(episode.messages, tools, seed + turn, spare)
             except ModelError as error:
                 episode.stop, episode.problem = "error", error.message
                 break
@@ -174,14 +187,14 @@ class Actor:
             tracker.add(completion)
             episode.usage.reply(completion.prompt_tokens, completion.completion_tokens)
             steps = {"code": self._step_by_code, "json": self._step_by_calls, "text": self._step_by_text}
-            deed = await asyncio.to_thread(steps[self.actions], session, completion, episode, tools)
+            kind = await asyncio.to_thread(steps[self.actions], session, completion, episode, tools)
             if closing:
                 break
-            if deed == "answer":
+            if kind == "answer":
                 episode.stop = "answer"
                 break
-            if deed == "words":
-                await self._heard(episode, customer)
+            if kind == "words":
+                await self._reply_to_words(episode, customer)
             if episode.stop == "user" and wants_value:
                 closing = True
                 episode.messages[-1].content += f"\n\n{chat.CLOSING[self.actions]}"
@@ -195,7 +208,8 @@ class Actor:
         episode.usage.seconds = time.monotonic() - started
         return episode
 
-    async def _reply(self, messages: list[Message], tools: Sequence[Tool], seed: int, spare: int) -> Completion:
+    async def _sample(self, messages: list[Message], tools: Sequence[Tool], seed: int, spare: int) -> Completion:
+        """Sample one reply of at most `spare` tokens."""
         sampling = Sampling(
             temperature=self.sampling.temperature,
             top_p=self.sampling.top_p,
@@ -207,22 +221,27 @@ class Actor:
         (completion,) = await self.model.generate([messages], sampling, offered)
         return completion
 
-    async def _heard(self, episode: Episode, customer: Customer | None) -> None:
-        """Add what comes back to a turn of words: what the customer says, or that an action is wanted."""
+    async def _reply_to_words(self, episode: Episode, customer: Customer | None) -> None:
+        """Add the reply to a turn without an action: the customer's message, or a request to act if there is none."""
         if customer is None:
-            wanted = {"code": chat.NO_CODE, "json": chat.NO_CALL, "text": Message(role="user", content=chat.NO_ACTION)}
-            episode.messages.append(wanted[self.actions])
+            requests = {
+                "code": chat.NO_CODE,
+                "json": chat.NO_CALL,
+                "text": Message(role="user", content=chat.NO_ACTION),
+            }
+            episode.messages.append(requests[self.actions])
             return
         try:
-            said = await customer.speak(episode.messages[-1].content)
+            reply = await customer.speak(episode.messages[-1].content)
         except ModelError as error:
             episode.stop, episode.problem = "error", error.message
             return
-        episode.messages.append(Message(role="user", content=said))
-        if STOP in said:
+        episode.messages.append(Message(role="user", content=reply))
+        if STOP in reply:
             episode.stop = "user"
 
-    def _step_by_code(self, session: Session, completion: Completion, episode: Episode, _: Sequence[Tool]) -> _Deed:
+    def _step_by_code(self, session: Session, completion: Completion, episode: Episode, _: Sequence[Tool]) -> _TurnKind:
+        """Run the first code block of a reply; add its output, or the answer, to the episode."""
         episode.messages.append(Message(role="assistant", content=completion.text))
         blocks = chat.code_blocks(completion.text)
         if not blocks:
@@ -240,7 +259,8 @@ class Actor:
 
     def _step_by_calls(
         self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]
-    ) -> _Deed:
+    ) -> _TurnKind:
+        """Make the tool calls of a reply in order, up to `final_answer`; add their results to the episode."""
         calls = chat.json_calls(completion)
         native = bool(completion.tool_calls)
         episode.messages.append(
@@ -260,7 +280,7 @@ class Actor:
                     episode.answer = call.arguments["answer"]
                     return "answer"
             else:
-                text = self._called(session, by_name.get(name), call)
+                text = self._result_of_call(session, by_name.get(name), call)
             episode.messages.append(
                 Message(role="tool", content=text, tool_call_id=call.call.id, name=name)
                 if native
@@ -268,7 +288,10 @@ class Actor:
             )
         return "action"
 
-    def _step_by_text(self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]) -> _Deed:
+    def _step_by_text(
+        self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]
+    ) -> _TurnKind:
+        """Carry out the first `Action:` or `Answer:` of a reply; add the result to the episode."""
         episode.messages.append(Message(role="assistant", content=completion.text))
         kind, text = chat.text_step(completion.text)
         if kind == "answer":
@@ -277,18 +300,18 @@ class Actor:
             return "answer"
         if kind != "action":
             return "words"
-        episode.messages.append(Message(role="user", content=self._acted(session, tools, text)))
+        episode.messages.append(Message(role="user", content=self._result_of_action(session, tools, text)))
         return "action"
 
-    def _acted(self, session: Session, tools: Sequence[Tool], text: str) -> str:
+    def _result_of_action(self, session: Session, tools: Sequence[Tool], text: str) -> str:
         name, arguments = chat.text_call(text)
         if name not in {tool.name for tool in tools}:
             return f"Error: there is no tool '{name}'"
         observation = session.call(name, arguments)
-        told = f"Error: {observation.error}" if observation.error else str(observation.result)
-        return chat.shortened(told, self.limits.observation_chars)
+        result = f"Error: {observation.error}" if observation.error else str(observation.result)
+        return chat.shortened(result, self.limits.observation_chars)
 
-    def _called(self, session: Session, tool: Tool | None, call: chat.JsonCall) -> str:
+    def _result_of_call(self, session: Session, tool: Tool | None, call: chat.JsonCall) -> str:
         if call.arguments is None:
             return 'Error: the call is not JSON of the form {"name": …, "arguments": {…}}'
         if tool is None:
@@ -299,9 +322,10 @@ class Actor:
 
 
 class _Tokens:
-    """Joins the tokens of consecutive turns while each prompt extends what went before; else begins a new segment.
+    """Joins the tokens of consecutive turns into segments.
 
-    So training sees exactly the tokens that were sampled, whatever a chat template makes of the text between turns.
+    A turn extends the last segment if its prompt begins with all tokens of the segment; else it begins a new segment.
+    So training uses exactly the tokens that were sampled, even if the chat template changes the text between turns.
     """
 
     def __init__(self) -> None:
@@ -312,10 +336,10 @@ class _Tokens:
             return
         last = self.segments[-1].token_ids if self.segments else []
         if self.segments and completion.prompt_ids[: len(last)] == last:
-            segment, given = self.segments[-1], completion.prompt_ids[len(last) :]
+            segment, new_prompt_ids = self.segments[-1], completion.prompt_ids[len(last) :]
         else:
-            segment, given = Segment(token_ids=[], loss_mask=[], logprobs=[]), completion.prompt_ids
+            segment, new_prompt_ids = Segment(token_ids=[], loss_mask=[], logprobs=[]), completion.prompt_ids
             self.segments.append(segment)
-        segment.token_ids += [*given, *completion.token_ids]
-        segment.loss_mask += [0] * len(given) + [1] * len(completion.token_ids)
-        segment.logprobs += [0.0] * len(given) + completion.logprobs
+        segment.token_ids += [*new_prompt_ids, *completion.token_ids]
+        segment.loss_mask += [0] * len(new_prompt_ids) + [1] * len(completion.token_ids)
+        segment.logprobs += [0.0] * len(new_prompt_ids) + completion.logprobs

@@ -1,4 +1,4 @@
-"""Messages ↔ actions: what a reply asks for, and how an observation is put to the model. No I/O."""
+"""Read actions from a model's replies, and write observations as messages to the model. Nothing is run here."""
 
 import json
 import re
@@ -12,10 +12,10 @@ from sca_cli.interfaces import Completion, Tool
 from sca_cli.records import JSON, FunctionCall, Message, Observation, ToolCall
 
 CODE_STOP = ("\n```\n",)
-"""Ends a reply that acts by code: what a model writes after its code it has not seen happen."""
+"""Stop texts for a reply that acts by code. Text after the code block would only guess the code's output."""
 
 TEXT_STOP = ("End Action",)
-"""Ends a reply that acts by text."""
+"""Stop texts for a reply that acts by text."""
 
 _FENCE = re.compile(r"```[ \t]*([^\s`]*)[^\n`]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
 _PYTHON = ("", "python", "py", "python3")
@@ -23,21 +23,21 @@ _TAGGED_CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTAL
 
 
 def code_blocks(text: str) -> list[str]:
-    """Return the Python code blocks of a reply; one whose end is missing counts as ended."""
+    """Return the Python code blocks of a reply. A block without an end extends to the end of the reply."""
     return [code.strip("\n") for language, code in _FENCE.findall(text) if code.strip() and language.lower() in _PYTHON]
 
 
 @dataclass(frozen=True, slots=True)
 class JsonCall:
-    """A tool call as it was asked for."""
+    """A tool call that the model requested."""
 
     call: ToolCall
     arguments: dict[str, JSON] | None
-    """None where the text is not a JSON object."""
+    """The decoded arguments; None if their text is not a JSON object."""
 
 
 def json_calls(completion: Completion) -> list[JsonCall]:
-    """Return the tool calls of a reply: the engine's own, else `<tool_call>` blocks in the text."""
+    """Return the tool calls of a reply: those that the engine parsed, else the `<tool_call>` blocks in the text."""
     calls = completion.tool_calls or [
         _tagged_call(text, index) for index, text in enumerate(_TAGGED_CALL.findall(completion.text))
     ]
@@ -61,9 +61,9 @@ def _arguments(text: str) -> dict[str, JSON] | None:
 
 
 def text_step(text: str) -> tuple[Literal["action", "answer", ""], str]:
-    """Return what a reply in M3ToolEval's text protocol holds: the first `Action: … End Action` or `Answer: …`.
+    """Return kind and text of the first `Action: … End Action` or `Answer: …` in a reply (M3ToolEval's text protocol).
 
-    Only what stands before the next of these words counts, as in the benchmark.
+    As in the benchmark, the text ends before the next of these words. A reply with neither returns ("", "").
     """
     match = re.search(r"(Action|Answer):(.*?)(?=End Action|Action:|Answer:|\Z)", text, re.DOTALL)
     if match is None:
@@ -72,7 +72,7 @@ def text_step(text: str) -> tuple[Literal["action", "answer", ""], str]:
 
 
 def text_call(text: str) -> tuple[str, list[JSON]]:
-    """Return name and arguments of `name, argument, …` or `{"tool": name, "args": […]}`."""
+    """Parse an action, `name, argument, …` or `{"tool": name, "args": […]}`; return the tool's name and arguments."""
     try:
         call = msgspec.json.decode(text, type=_TextCall)
     except (msgspec.MsgspecError, RecursionError):
@@ -96,7 +96,11 @@ def _number_or_text(text: str) -> JSON:
 
 
 def positional(tool: Tool, arguments: dict[str, JSON]) -> tuple[list[JSON], dict[str, JSON]]:
-    """Split named JSON arguments into positional and named ones: a `*args` parameter arrives as an array."""
+    """Split named JSON arguments into positional and named ones, because a `*args` parameter arrives as an array.
+
+    Returns:
+        Positional and named arguments. Without a `*args` parameter, all arguments are named.
+    """
     star = tool.variadic()
     if star and isinstance(values := arguments.get(star), list):
         named = {key: value for key, value in arguments.items() if key != star}
@@ -106,17 +110,18 @@ def positional(tool: Tool, arguments: dict[str, JSON]) -> tuple[list[JSON], dict
 
 
 def tool_listing(tools: Sequence[Tool]) -> str:
-    """Return tools as Python signatures with their documentation below, for a prompt.
+    """Return the tools for a prompt: Python signatures, each with its documentation below.
 
-    Not in the form of definitions: small models shown `def` write the functions again instead of calling them.
+    The signatures have no `def`, because small models that see `def` define the functions again instead of calling
+    them.
     """
     return "\n\n".join(f"{tool.signature}\n{_indent(tool.description)}" for tool in tools)
 
 
 def tool_lines(tools: Sequence[Tool]) -> str:
-    """Return tools as bare calls with the first line of their documentation, a line each.
+    """Return the tools for a prompt, one per line: a call with parameter names, and the first line of documentation.
 
-    Without types: a signature with types looks like the head of a definition, and small models go on to write one.
+    The calls have no types, because a signature with types looks like a definition, and small models then write one.
     """
     return "\n".join(
         f"- {tool.name}({', '.join(tool.parameters['properties'])}): {tool.description.splitlines()[0]}"
@@ -125,7 +130,7 @@ def tool_lines(tools: Sequence[Tool]) -> str:
 
 
 def tool_schemas(tools: Sequence[Tool]) -> str:
-    """Return tools as JSON schemas, one a line, for models that call tools by JSON."""
+    """Return the tools for a prompt as JSON schemas, one per line, for models that call tools by JSON."""
     return "\n".join(
         json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters})
         for tool in tools
@@ -137,7 +142,7 @@ def _indent(text: str) -> str:
 
 
 def shortened(text: str, limit_chars: int) -> str:
-    """Return the text, its middle left out and said so where it is longer than the limit."""
+    """Return the text. If it is longer than the limit, a note about the left-out characters replaces its middle."""
     if len(text) <= limit_chars:
         return text
     head, tail = limit_chars * 3 // 4, limit_chars // 4
@@ -152,7 +157,13 @@ def observed_call(observation: Observation) -> str:
 
 
 def code_observation(output: str, problem: str, limit_chars: int) -> Message:
-    """Return what the model is told after its code ran."""
+    """Return the message to the model after its code ran.
+
+    Args:
+        output: text that the code printed.
+        problem: error message; "" if the code ran to its end.
+        limit_chars: longest output that is shown whole.
+    """
     parts = [shortened(output.rstrip("\n"), limit_chars)] if output.strip() else []
     parts += [problem] if problem else []
     return Message(role="user", content="Output:\n" + ("\n".join(parts) or "(nothing was printed)"))
@@ -176,4 +187,4 @@ CLOSING = {
     "json": f"{_VALUE}: call final_answer.",
     "text": f"{_VALUE}: reply with 'Answer: …'.",
 }
-"""Asks an agent whose customer has left for the answer that it owes, by how it acts."""
+"""How a model acts → request for the answer, after the customer left."""

@@ -1,7 +1,7 @@
-"""The simulated user: a model plays the customer of a task and talks to the agent, as in TauBench.
+"""Simulate the user: a model plays the customer of a task and talks to the agent, as in TauBench.
 
-The customer is told the instruction, which the agent never sees, and hears what the agent says to it: no code, no tool
-call, no observation.
+The customer reads the instruction, and the agent does not. The customer reads the agent's messages, but not its code,
+tool calls and observations.
 """
 
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from sca_cli.prompts import Prompts
 from sca_cli.records import Message, Usage
 
 STOP = "###STOP###"
-"""A customer says it when the conversation is over."""
+"""The customer's message contains this text when the conversation is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,9 @@ class User:
     """A model that plays customers.
 
     Args:
+        model: samples the customer's messages.
+        sampling: its sampling. Stop text and seed are set per message.
+        prompts: the prompt files to use.
         name: the model specification, for the record.
     """
 
@@ -33,31 +36,31 @@ class Customer:
     """One customer in one conversation.
 
     Args:
-        user: plays it.
-        instruction: what it wants, and all that it knows.
-        seed: of the sampling; message i samples with `seed + i`.
+        user: plays the customer.
+        instruction: what the customer wants and knows.
+        seed: message i samples with `seed + i`.
     """
 
     def __init__(self, user: User, instruction: str, seed: int) -> None:
         self.usage = Usage()
-        """Its own tokens, in the fields for the user; the episode adds the agent's."""
+        """Tokens and turns of the customer, in the fields for the user. The episode adds those of the agent."""
         self._user, self._seed = user, seed
         self._messages = user.prompts.fill("user", instruction=instruction, stop=STOP)
 
-    async def speak(self, heard: str | None = None) -> str:
-        """Say the next thing.
+    async def speak(self, agent_message: str | None = None) -> str:
+        """Return the customer's next message.
 
         Args:
-            heard: what the agent said; None before it has said anything.
+            agent_message: the agent's last message; None before its first one.
 
         Returns:
-            a message; one that holds `STOP` is the last.
+            The message. If it contains `STOP`, it is the last one.
 
         Raises:
-            ModelError: the engine failed, or said nothing.
+            ModelError: the engine failed, or its reply is empty.
         """
-        if heard is not None:
-            self._messages.append(Message(role="user", content=heard))
+        if agent_message is not None:
+            self._messages.append(Message(role="user", content=agent_message))
         sampling = replace(self._user.sampling, stop=(STOP,), seed=self._seed + self.usage.user_turns)
         try:
             (completion,) = await self._user.model.generate([self._messages], sampling)
@@ -66,11 +69,12 @@ class Customer:
         self.usage.user_turns += 1
         self.usage.user_prompt_tokens += completion.prompt_tokens
         self.usage.user_completion_tokens += completion.completion_tokens
-        said = completion.text.strip()
-        if heard is None:  # nobody is content before anything was done
-            said = said.replace(STOP, "").strip()
-        if not said:
-            full = completion.finish_reason == "context"
-            raise ModelError(f"the user model: {'the conversation does not fit in its window' if full else 'no reply'}")
-        self._messages.append(Message(role="assistant", content=said))
-        return said
+        message = completion.text.strip()
+        if agent_message is None:  # the conversation cannot be over before it began
+            message = message.replace(STOP, "").strip()
+        if not message:
+            is_full = completion.finish_reason == "context"
+            problem = "the conversation does not fit in its context" if is_full else "no reply"
+            raise ModelError(f"the user model: {problem}")
+        self._messages.append(Message(role="assistant", content=message))
+        return message

@@ -1,8 +1,8 @@
-"""A model as judge of attempts at tasks without a check: the evaluator of PAE (arXiv 2412.13194).
+"""Let a model judge attempts at tasks without a check: the evaluator of PAE (arXiv 2412.13194).
 
-It sees the instruction, what was said and done, and the answer. It can be wrong, and talked into a success by the
-attempt it reads: what it says is marked as its opinion (`Rollout.judged_by`) and never mixed with what checks say.
-Departure: a transcript takes the place of screenshots.
+The judge reads the instruction, a transcript of the attempt, and the answer. It can be wrong, and text in the attempt
+can persuade it. Its judgements are therefore marked (`Rollout.judged_by`) and never mixed with those of checks.
+Departure: the judge reads a transcript instead of screenshots.
 """
 
 import re
@@ -17,30 +17,36 @@ from sca_cli.records import JSON, Message, Task
 from sca_cli.sandbox import Judgement
 
 TRANSCRIPT_CHARS = 8000
+"""Longest transcript, and longest answer, that the judge reads whole. Chosen by hand."""
 REPLY_TOKENS = 256
+"""Most tokens of the judge's reply. Chosen by hand."""
 
 _SPEAKERS = {"assistant": "The assistant", "user": "What came back", "tool": "What came back"}
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """A model and what it is asked."""
+    """A model that judges attempts."""
 
     model: Model
     name: str
-    """Its specification, as given to `--judge`."""
+    """The model specification, as passed to `--judge`."""
     prompts: Prompts
 
     async def __call__(self, task: Task, messages: Sequence[Message], answer: JSON, seed: int) -> Judgement:
-        """Ask whether an attempt did what the instruction says; greedily, so that the same attempt is judged alike.
+        """Judge whether an attempt did what the instruction asks for.
+
+        Sampling is greedy, so that the same attempt gets the same judgement.
 
         Args:
-            messages: of the attempt, without what it began with.
-            answer: what was given to `final_answer`; None where nothing was.
-            seed: of the sampling.
+            task: gives the instruction.
+            messages: the messages of the attempt, without the opening ones.
+            answer: the value passed to `final_answer`; None if there is none.
+            seed: seeds the sampling.
 
         Returns:
-            invalid with reason `judge` where the engine failed or its reply says neither success nor failure.
+            Pass or fail; invalid with reason `judge` if the engine failed or the reply says neither success nor
+            failure.
         """
         prompt = self.prompts.fill(
             "judge",
@@ -53,17 +59,17 @@ class Judge:
             (completion,) = await self.model.generate([prompt], sampling)
         except ModelError as error:
             return Judgement("invalid", "judge", error.message)
-        said = re.findall(r"status:\W*(success|failure)", completion.text, re.IGNORECASE)
-        if not said:
+        statuses = re.findall(r"status:\W*(success|failure)", completion.text, re.IGNORECASE)
+        if not statuses:
             return Judgement("invalid", "judge", "the reply says neither success nor failure")
-        return Judgement("pass" if said[-1].lower() == "success" else "fail")
+        return Judgement("pass" if statuses[-1].lower() == "success" else "fail")
 
 
 def transcript(messages: Sequence[Message]) -> str:
-    """Return a conversation as text."""
-    return "\n\n".join(f"{_SPEAKERS[message.role]}:\n{_said(message)}" for message in messages)
+    """Return a conversation as text, one paragraph per message, with speakers and tool calls."""
+    return "\n\n".join(f"{_SPEAKERS[message.role]}:\n{_text_of(message)}" for message in messages)
 
 
-def _said(message: Message) -> str:
+def _text_of(message: Message) -> str:
     calls = [f"{call.function.name}({call.function.arguments})" for call in message.tool_calls]
     return "\n".join(filter(None, [message.content, *calls]))

@@ -1,1 +1,1 @@
-"""Scores: pass@k, intervals, contamination; benchmarks as suites."""
+"""Score models: pass@k, intervals, overlap with training data; run benchmarks as suites."""

@@ -1,7 +1,7 @@
-"""What evaluated tasks have in common with tasks that were trained on: wording, program, sequence of calls.
+"""Find the overlap of evaluated tasks with training data: same instruction, same program, or same sequence of calls.
 
-Only digests of the trained tasks are kept, so that a file of any size can be looked through. Paraphrases are not
-found: the three keys are exact, each blind to what it leaves out.
+Only digests of the training tasks are kept in memory, so that a file of any size can be compared. The keys are compared
+exactly, so that paraphrases are not found.
 """
 
 import hashlib
@@ -19,26 +19,29 @@ from sca_cli.verification.duplicates import masked
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Ids of the evaluated tasks that have something in common with those that were trained on."""
+    """The overlap: ids of the evaluated tasks that share something with the training data."""
 
     trained: int
-    """Tasks trained on, each counted once."""
+    """Number of different tasks in the training data."""
     held_out: int
-    """How many of these are marked as held out for evaluation."""
+    """Number of these that are marked as held out for evaluation."""
     same: set[str]
-    """Trained on as they are."""
+    """Evaluated tasks that are in the training data themselves."""
     instruction: set[str]
+    """Evaluated tasks that share the instruction."""
     program: set[str]
+    """Evaluated tasks that share the solution's program."""
     calls: set[str]
+    """Evaluated tasks that share the sequence of calls."""
 
     @property
     def either(self) -> set[str]:
-        """Those that share the instruction or the program."""
+        """The evaluated tasks that share the instruction or the program."""
         return self.instruction | self.program
 
 
 class TrainedOn:
-    """The tasks that were trained on, as digests."""
+    """Digests of the tasks in the training data."""
 
     def __init__(self) -> None:
         self._tasks: set[str] = set()
@@ -46,37 +49,38 @@ class TrainedOn:
         self._keys: dict[str, set[bytes]] = defaultdict(set)
 
     def add(self, task: Task) -> None:
-        """Take in a task."""
-        identity = content_id(task)  # an id of the user's own may stand for another task elsewhere
+        """Add a task."""
+        identity = content_id(task)  # ids that a user chose may name different tasks in different files
         if task.split == "eval":
             self._held_out.add(identity)
         if identity not in self._tasks:  # a file of rollouts holds each task many times
             self._tasks.add(identity)
-            for name, found in keys(task).items():
-                self._keys[name] |= found
+            for name, digests in keys(task).items():
+                self._keys[name] |= digests
 
     def shared_by(self, tasks: Iterable[Task]) -> Shared:
-        """Compare tasks with those taken in."""
+        """Return which of the evaluated tasks overlap with the training data, by kind of overlap."""
         same: set[str] = set()
         shared: dict[str, set[str]] = {"instruction": set(), "program": set(), "calls": set()}
         for task in tasks:
             if content_id(task) in self._tasks:
                 same.add(task.id)
-            for name, found in keys(task).items():
-                if found & self._keys[name]:
+            for name, digests in keys(task).items():
+                if digests & self._keys[name]:
                     shared[name].add(task.id)
         return Shared(trained=len(self._tasks), held_out=len(self._held_out), same=same, **shared)
 
 
 def keys(task: Task) -> dict[str, set[bytes]]:
-    """Return what a task is compared by: class → digests, one of which has to agree.
+    """Return the digests by which a task is compared: kind of overlap → digests. Two tasks overlap if they share one.
 
-    A solution that is not there or calls no tool says nothing, and is not compared. What the solution called when it
-    was verified and what it calls by its text are both keys: a loop makes them differ, and not every task has both.
+    A missing solution, or one that calls no tool, gives no digest and is not compared. The sequence of calls has two
+    digests: one of the calls that the solution made when it was verified, and one of the calls in its source. A loop
+    makes them differ, and a task may have only one of them.
     """
     program = _shape(task.solution)
-    made = (task.verdict and task.verdict.solution_calls()) or []
-    sequences = [[call.tool for call in made], _tools_called(task.solution)]
+    verified_calls = (task.verdict and task.verdict.solution_calls()) or []
+    sequences = [[call.tool for call in verified_calls], _tools_called(task.solution)]
     return {
         "instruction": {_digest(normalised(task.instruction))},
         "program": {_digest(program)} if _tools_called(program) else set(),
@@ -85,7 +89,11 @@ def keys(task: Task) -> dict[str, set[bytes]]:
 
 
 def _shape(program: str) -> str:
-    """Return a program masked, with what is named once and used once in its place: steps in lines or one expression."""
+    """Return the shape of a program (see `masked`), with single-use variables inlined first.
+
+    So it does not matter whether the program writes its steps as lines or as one expression. A text that does not parse
+    is returned unchanged.
+    """
     try:
         return masked(source.inlined(program))
     except source.NotPython:
@@ -93,7 +101,7 @@ def _shape(program: str) -> str:
 
 
 def normalised(instruction: str) -> str:
-    """Return an instruction without case, punctuation and layout; one that is nothing else is returned as it is."""
+    """Return an instruction in lower case, without punctuation, with single spaces; unchanged if nothing remains."""
     text = unicodedata.normalize("NFKC", instruction).casefold()
     words = "".join(" " if unicodedata.category(character)[0] == "P" else character for character in text).split()
     return " ".join(words) or instruction

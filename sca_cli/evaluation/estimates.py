@@ -1,4 +1,7 @@
-"""pass@k, pass^k and their intervals. Attempts at one task are not independent, so tasks are what is resampled."""
+"""Estimate pass@k, pass^k and their intervals.
+
+Attempts at one task are not independent, so that the bootstrap resamples tasks, not attempts.
+"""
 
 import random
 from collections.abc import Callable, Sequence
@@ -8,22 +11,25 @@ from math import comb, inf
 from sca_cli.records import Interval
 
 RESAMPLES = 2000
+"""Bootstrap samples of one interval. Chosen by hand."""
 LEVEL = 0.95
+"""Confidence level of all intervals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Attempts at one task that could be judged."""
+    """Counts of the attempts at one task."""
 
     passed: int
     judged: int
+    """Attempts that pass or fail; invalid ones are left out."""
 
 
 def pass_at(tally: Tally, k: int) -> float:
     """Estimate the probability that at least one of k attempts passes, without bias (Chen et al. 2021, section 2.1).
 
     Raises:
-        ValueError: fewer than k attempts.
+        ValueError: there are fewer than k judged attempts.
     """
     if tally.judged < k:
         raise ValueError(f"pass@{k} of {tally.judged} attempts")
@@ -34,7 +40,7 @@ def pass_hat(tally: Tally, k: int) -> float:
     """Estimate the probability that all of k attempts pass, without bias (Yao et al. 2024, tau-bench, section 4).
 
     Raises:
-        ValueError: fewer than k attempts.
+        ValueError: there are fewer than k judged attempts.
     """
     if tally.judged < k:
         raise ValueError(f"pass^{k} of {tally.judged} attempts")
@@ -42,51 +48,54 @@ def pass_hat(tally: Tally, k: int) -> float:
 
 
 def interval(values: Sequence[float], seed: int = 0, *, least: float = 0.0) -> Interval:
-    """Return the mean over tasks with its 95 % interval: percentile bootstrap, tasks resampled (clustered by task).
+    """Return the mean over tasks with its 95 % interval.
 
-    Efron and Tibshirani 1993, section 13.3. Where all values are the same, as when no task passed, resampling gives no
-    width. Then it is exact (Clopper and Pearson 1934, none of n): were more than a share q of all tasks different, at
-    most 2.5 % of samples would hold none, and a share q moves the mean by no more than q times the room on that side.
+    The interval is a percentile bootstrap that resamples tasks (Efron and Tibshirani 1993, section 13.3). If all values
+    are equal, as when no task passed, the bootstrap interval has no width. Then the interval comes from the exact bound
+    for 0 of n (Clopper and Pearson 1934): if a share of more than q of all tasks differed, a sample of n tasks would
+    contain none of them with a probability of at most 2.5 %. A share q can move the mean down by at most q times
+    (mean - least), and up by at most q times (1 - mean).
 
     Args:
-        values: one a task, from `least` to 1.
-        seed: of the resampling.
-        least: -1 for differences.
+        values: one value per task, between `least` and 1.
+        seed: seeds the resampling.
+        least: smallest possible value: 0, or -1 for differences.
     """
     mean = sum(values) / len(values)
     if len(set(values)) == 1:
         q = 1 - ((1 - LEVEL) / 2) ** (1 / len(values))
         return Interval(value=mean, low=mean - q * (mean - least), high=mean + q * (1 - mean))
-    draw = random.Random(seed)
-    means = sorted(sum(draw.choices(values, k=len(values))) / len(values) for _ in range(RESAMPLES))
+    rng = random.Random(seed)
+    means = sorted(sum(rng.choices(values, k=len(values))) / len(values) for _ in range(RESAMPLES))
     tail = (1 - LEVEL) / 2
     return Interval(value=mean, low=means[int(tail * RESAMPLES)], high=means[int((1 - tail) * RESAMPLES) - 1])
 
 
 def ratio(pairs: Sequence[tuple[float, float]], seed: int = 0) -> Interval | None:
-    """Return how many times as much the second is as the first, with its 95 % interval.
+    """Return the ratio of two means over the same tasks, second divided by first, with its 95 % interval.
 
-    Of means over tasks; percentile bootstrap, tasks resampled in pairs, as in `interval`.
+    The interval is a percentile bootstrap that resamples tasks as pairs, as in `interval`.
 
     Args:
-        pairs: one a task, none below 0.
-        seed: of the resampling.
+        pairs: (first, second) per task, both at least 0.
+        seed: seeds the resampling.
 
     Returns:
-        The ratio, or None where its interval has no end, as the first can be 0, or no width.
+        The ratio, or None if there are no pairs, the interval has no upper end (the first mean can be 0), or it has no
+        width.
     """
-    draw = random.Random(seed)
+    rng = random.Random(seed)
 
-    def times(drawn: Sequence[tuple[float, float]]) -> float:
-        first, second = (sum(each) for each in zip(*drawn, strict=True))
+    def ratio_of(sample: Sequence[tuple[float, float]]) -> float:
+        first, second = (sum(each) for each in zip(*sample, strict=True))
         return second / first if first else inf
 
-    found = sorted(times(draw.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES)) if pairs else [inf]
-    low, high = found[int((1 - LEVEL) / 2 * len(found))], found[int((1 + LEVEL) / 2 * len(found)) - 1]
-    return None if high in (inf, low) else Interval(value=times(pairs), low=low, high=high)
+    ratios = sorted(ratio_of(rng.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES)) if pairs else [inf]
+    low, high = ratios[int((1 - LEVEL) / 2 * len(ratios))], ratios[int((1 + LEVEL) / 2 * len(ratios)) - 1]
+    return None if high in (inf, low) else Interval(value=ratio_of(pairs), low=low, high=high)
 
 
 def estimate(tallies: Sequence[Tally], measure: Callable[[Tally, int], float], k: int) -> Interval | None:
-    """Return `measure` at k over tasks with at least k judged attempts, or None where there is none."""
+    """Return the mean of `measure` at k over the tasks with at least k judged attempts; None if there are none."""
     values = [measure(tally, k) for tally in tallies if tally.judged >= k]
     return interval(values) if values else None

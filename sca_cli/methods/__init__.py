@@ -1,4 +1,7 @@
-"""How a challenger makes tasks: one file a method, all behind `Method`."""
+"""The methods by which a challenger makes tasks. Each method is a function of the type `Method`.
+
+`cat`, `solution_first` and `pae` are one file each; `compose` is the folder `compose/`.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -11,35 +14,35 @@ from sca_cli.sandbox import Sandbox
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """What a method makes one candidate with."""
+    """The model, the prompts and the sandbox with which a method makes one candidate."""
 
     model: Model | None
-    """None: the machine writes the instructions, which only the method compose can do."""
+    """None: fixed templates write the instructions, without a model. Only the method `compose` can do this."""
     sampling: Sampling
     prompts: Prompts
     sandbox: Sandbox
     tools: list[Tool]
     policy: str
     customer: bool = False
-    """Instructions are what a customer has in mind."""
+    """Each instruction describes a customer, whom a model will play in a conversation with the agent."""
     may_name_tools: bool = False
-    """Instructions may hold the names of tools."""
+    """Instructions may contain names of tools."""
     usage: Usage = field(default_factory=Usage)
-    """What the model was asked so far; grows."""
+    """Tokens and replies of the model so far; `ask` adds to it."""
 
     def setting(self, exploration: Exploration) -> str:
-        """Return the policy, and what else is to be known before tasks can be written from this exploration."""
+        """Return the policy and `request`: the context that a model needs to write tasks from this exploration."""
         return "\n\n".join(filter(None, [self.policy, self.request(exploration)]))
 
     @property
     def unspoken(self) -> list[str]:
-        """The names of tools that no instruction may hold."""
+        """The names of tools that no instruction may contain."""
         return [] if self.may_name_tools else [tool.name for tool in self.tools]
 
     def request(self, exploration: Exploration) -> str:
-        """Return what was told of the world before any call and, where there is a customer, how a request is put."""
-        asked = self.prompts.fill("challenge-customer")[0].content if self.customer else ""
-        return "\n\n".join(filter(None, [exploration.first_observation, asked]))
+        """Return the first observation and, if there is a customer, what an instruction for one must contain."""
+        customer_rules = self.prompts.fill("challenge-customer")[0].content if self.customer else ""
+        return "\n\n".join(filter(None, [exploration.first_observation, customer_rules]))
 
     async def ask(
         self,
@@ -51,37 +54,41 @@ class Workshop:
         stop: tuple[str, ...] = (),
         **values: str,
     ) -> list[Completion]:
-        """Ask the model the same thing `count` times, with different seeds.
+        """Send the model the same prompt `count` times and return the completions, in order.
 
         Args:
-            prompt: name of the prompt file; `values` fill it in.
-            most: tokens a reply needs at most, where that is less than the user allows: one reply that rambles on
-                keeps a whole batch waiting.
+            prompt: name of the prompt file.
+            seed: completion i is sampled with `seed + i`.
+            count: number of completions.
+            most: limit of tokens for each reply; the user's own limit applies too. A short limit matters because one
+                long reply delays its whole batch.
+            stop: texts that end a reply.
+            values: fill in the prompt's `$names`.
 
         Raises:
             ModelError: the engine failed.
         """
         max_tokens = min(self.sampling.max_tokens, most or self.sampling.max_tokens)
         sampling = replace(self.sampling, stop=stop, seed=seed, max_tokens=max_tokens)
-        assert self.model is not None, "methods that ask check it first"
+        assert self.model is not None, "only methods that have a model call ask()"
         completions = await self.model.generate([self.prompts.fill(prompt, **values)] * count, sampling)
         for completion in completions:
-            if completion.finish_reason != "context":  # else it was neither read nor answered
+            if completion.finish_reason != "context":  # the prompt was too long: the model processed no token
                 self.usage.reply(completion.prompt_tokens, completion.completion_tokens)
         return completions
 
 
 type Method[S] = Callable[[Workshop, S, int], Awaitable[Task]]
-"""Makes one task from one exploration, or from what a method made of several, with a seed. A task with `error` set is a
-candidate that came to nothing; its `extra` holds the model's reply."""
+"""Makes one task from a subject and a seed. The subject is one exploration, or for `compose` a program that was
+composed from several. A rejected candidate is a task with `error` set; its `extra` holds the model's reply."""
 
 
 class Dropped(ValueError):
-    """The candidate came to nothing; the message says why."""
+    """The candidate is rejected; the message says why."""
 
 
 def rejected(exploration: Exploration, method: str, reason: str, reply: str) -> Task:
-    """Return a candidate that came to nothing, with the model's reply kept."""
+    """Return a rejected candidate that holds the reason and the model's reply."""
     return Task(
         env=exploration.env,
         seed=exploration.seed,

@@ -11,17 +11,20 @@ from sca_cli.records import Exploration, Observation, Task
 from sca_cli.verification.paper_filter import FAILURE_CASES
 
 SHOWN_OBSERVATIONS = 8
-"""Calls shown in the prompt."""
+"""Most calls that the prompt shows; chosen by hand."""
 
 _OBSERVATION_CHARS = 240
+"""Longest text of one shown call, in characters; chosen by hand."""
 
 
 class Unparsable(ValueError):
-    """A reply is not a Code-as-Task; the message says what is wrong with it."""
+    """A reply is not a Code-as-Task; the message says why."""
 
 
 async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
-    """Make one task: ask for the four parts, parse them strictly.
+    """Make one task: ask the model for the four parts and parse the reply strictly.
+
+    A reply that cannot be parsed gives a rejected candidate.
 
     Raises:
         ModelError: the engine failed.
@@ -52,16 +55,19 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
 
 
 def focus(workshop: Workshop, draw: random.Random) -> str:
-    """Name one to three tools drawn at random: models left to choose keep to their favourites."""
+    """Return the names of one to three tools drawn at random.
+
+    The prompt asks for a task about them: without this, a model uses the same few tools in most tasks.
+    """
     count = min(draw.choice((1, 2, 2, 3)), len(workshop.tools))
     return ", ".join(tool.name for tool in draw.sample(workshop.tools, count))
 
 
 def shown_observations(observations: list[Observation], draw: random.Random) -> str:
-    """Return some of the calls seen while exploring, a line each."""
-    seen = [call for call in observations if not call.error]
-    chosen = draw.sample(seen, min(SHOWN_OBSERVATIONS, len(seen)))
-    return "\n".join(chat.shortened(chat.observed_call(call), _OBSERVATION_CHARS) for call in chosen) or "(none)"
+    """Return a random sample of the exploration's calls that succeeded, one a line."""
+    successful = [call for call in observations if not call.error]
+    shown = draw.sample(successful, min(SHOWN_OBSERVATIONS, len(successful)))
+    return "\n".join(chat.shortened(chat.observed_call(call), _OBSERVATION_CHARS) for call in shown) or "(none)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,9 @@ class Parts:
 
 
 def parse(text: str) -> Parts:
-    """Read the paper's text form; what follows the third failure case is rambling and is not read.
+    """Parse a reply in the paper's text form into its four parts.
+
+    Text after the third failure case is ignored: small models often continue with repetitions.
 
     Raises:
         Unparsable: a part is missing, empty, repeated, or not Python.
@@ -100,10 +108,10 @@ def _all(text: str, tag: str) -> list[str]:
 
 
 def _only(text: str, tag: str) -> str:
-    found = _all(text, tag)
-    if len(found) != 1:
-        raise Unparsable(f"{len(found)} <{tag}> instead of one")
-    return found[0]
+    bodies = _all(text, tag)
+    if len(bodies) != 1:
+        raise Unparsable(f"{len(bodies)} <{tag}> instead of one")
+    return bodies[0]
 
 
 def _source(text: str, tag: str) -> str:

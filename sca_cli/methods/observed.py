@@ -1,4 +1,4 @@
-"""Checks filled in from what was observed: an `evaluate` that compares the answer, or what the read tools show."""
+"""Checks made from observations: an `evaluate` that compares the answer, or the results of the reading tools."""
 
 import json
 from collections.abc import Iterator
@@ -43,26 +43,29 @@ def evaluate():
 """
 
 _MAX_CONDITIONS = 8
+"""Most conditions in one check; the others are left out. Chosen by hand."""
 
 
 class NothingObserved(ValueError):
-    """A writing program changed nothing that the read tools show."""
+    """The program writes, but no reading tool shows a change."""
 
 
 def check_of(
     sandbox: Sandbox, session: Session, exploration: Exploration, calls: list[Observation], answer: JSON, program: str
 ) -> str:
-    """Return an `evaluate` for what a program did: of what it changed where it wrote, else of its answer.
+    """Return an `evaluate` for a program that ran: it checks the changes if the program wrote, else the answer.
 
     Args:
+        sandbox: starts a fresh world to compare with.
         session: the world after the program.
-        calls: those of the program.
-        answer: what it answered.
-        program: its text; what stands in it is no answer to be asked for.
+        exploration: the environment, the seed, and calls to make again.
+        calls: the calls of the program.
+        answer: the answer of the program.
+        program: its text. An answer that the text already contains is not worth asking for.
 
     Raises:
-        NothingObserved: it wrote, and no reading call shows a change.
-        NotWorthAsking: the answer is none to be asked for.
+        NothingObserved: the program wrote, and no reading call shows a change.
+        NotWorthAsking: the answer is trivial, too long, or already in the program.
     """
     if any(call.writes for call in calls):
         return state_check(sandbox, session, exploration, calls)
@@ -70,7 +73,10 @@ def check_of(
 
 
 def answer_check(expected: JSON) -> str:
-    """Return an `evaluate` that is True for this answer (numbers: within 1e-6, relative above 1)."""
+    """Return an `evaluate` that is True for this answer.
+
+    Numbers may differ by 1e-6 of the expected number, or by 1e-6 if that is below 1. Blanks around a text are ignored.
+    """
     if isinstance(expected, int | float) and not isinstance(expected, bool):
         return _NUMBER.format(expected=expected)
     if isinstance(expected, str):
@@ -78,15 +84,27 @@ def answer_check(expected: JSON) -> str:
     return _VALUE.format(expected=expected)
 
 
-def state_check(sandbox: Sandbox, session: Session, exploration: Exploration, calls: list[Observation]) -> str:
-    """Return an `evaluate` that is True where the read tools show what they show now, after the program.
+def is_answer(expected: JSON, answer: JSON) -> bool:
+    """Tell whether the `answer_check` of `expected` is True for this answer, without running it."""
+    if isinstance(expected, int | float) and not isinstance(expected, bool):
+        number = not isinstance(answer, bool) and isinstance(answer, int | float)
+        return number and abs(answer - expected) <= 1e-6 * max(1.0, abs(expected))
+    if isinstance(expected, str):
+        return isinstance(answer, str) and answer.strip() == expected.strip()
+    return bool(answer == expected)
 
-    Every reading call made while exploring or by the program is made again, here and in a fresh world; each leaf that
-    differs becomes a condition.
+
+def state_check(sandbox: Sandbox, session: Session, exploration: Exploration, calls: list[Observation]) -> str:
+    """Return an `evaluate` that is True where the reading tools return what they return now, after the program.
+
+    Every successful reading call of the exploration and of the program is made again, in this world and in a fresh one.
+    Each leaf of a result that differs becomes a condition, `_MAX_CONDITIONS` at most.
 
     Args:
+        sandbox: starts the fresh world.
         session: the world after the program.
-        calls: those of the program.
+        exploration: the environment, the seed, and calls to make again.
+        calls: the calls of the program.
 
     Raises:
         NothingObserved: no reading call shows a change.
@@ -99,23 +117,23 @@ def state_check(sandbox: Sandbox, session: Session, exploration: Exploration, ca
     conditions = []
     with sandbox.session(exploration.env, exploration.seed) as fresh:
         for call in reads.values():
-            before, after = _again(fresh, call), _again(session, call)
+            before, after = _repeated(fresh, call), _repeated(session, call)
             for path, value in _changed(before, after):
                 keys = "".join(f", {key!r}" for key in path)
-                conditions.append(f"look({_source(call)}{keys}) == {value!r}")
+                conditions.append(f"look({_call_text(call)}{keys}) == {value!r}")
     if not conditions:
         raise NothingObserved("no change that the tools show")
     return _STATE.format(conditions="\n        and ".join(conditions[:_MAX_CONDITIONS]))
 
 
-def _again(session: Session, call: Observation) -> JSON:
+def _repeated(session: Session, call: Observation) -> JSON:
     try:
         return session.call(call.tool, call.args, call.kwargs).result
     except WorldError:
         return None
 
 
-def _source(call: Observation) -> str:
+def _call_text(call: Observation) -> str:
     arguments = [*map(repr, call.args), *(f"{key}={value!r}" for key, value in call.kwargs.items())]
     return f"{call.tool}({', '.join(arguments)})"
 
@@ -123,7 +141,7 @@ def _source(call: Observation) -> str:
 def _changed(
     before: JSON, after: JSON, path: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], JSON]]:
-    """Yield (path, new value) of every leaf of `after` that is not the same in `before`."""
+    """Yield (path, new value) for every leaf of `after` that differs in `before`."""
     if isinstance(after, dict) and isinstance(before, dict):
         for key in [*after, *(key for key in before if key not in after)]:
             yield from _changed(before.get(key), after.get(key), (*path, key))

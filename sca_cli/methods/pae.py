@@ -1,8 +1,8 @@
-"""Method `pae`: an instruction and nothing else, as Proposer-Agent-Evaluator has it (arXiv 2412.13194): a baseline.
+"""Method `pae`: write an instruction only, as in Proposer-Agent-Evaluator (arXiv 2412.13194). It is a baseline.
 
-The proposer reads the tools' documentation and the first observation of the world; nobody has looked further. The task
-has no check, no solution and no failure cases, so it is marked `unverified`. Departures: one reply proposes one task
-for the tools in focus; the observation is text, not a picture.
+The proposer reads the tools' documentation and the first observation of the world; it does not use the calls of an
+exploration. The task has no check, no solution and no failure cases, so it is marked `unverified`. Departures from that
+paper: one reply proposes one task, for the tools in focus; the observation is text and not a screenshot.
 """
 
 import asyncio
@@ -15,14 +15,15 @@ from sca_cli.methods.cat import focus
 from sca_cli.records import Exploration, Task
 
 OBSERVATION_CHARS = 2000
+"""Longest first observation in the prompt, in characters; chosen by hand."""
 
 
 async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
-    """Propose one task for the world of an exploration; what was seen there is not used.
+    """Propose one task for the world of an exploration; the exploration's calls are not used.
 
     Raises:
         ModelError: the engine failed.
-        WorldError: the environment broke.
+        WorldError: the environment failed to start or to give its first observation.
     """
     observation = await asyncio.to_thread(_first_observation, workshop, exploration)
     (completion,) = await workshop.ask(
@@ -33,15 +34,16 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
         observation=chat.shortened(observation, OBSERVATION_CHARS) or "(nothing)",
         focus=focus(workshop, random.Random(seed)),
     )
-    found = re.findall(r"<instruction>\s*(.*?)\s*</instruction>", completion.text, re.DOTALL)
-    if len(found) != 1 or not found[0]:
-        return rejected(exploration, "pae", f"unparsable: {len(found)} <instruction> instead of one", completion.text)
+    instructions = re.findall(r"<instruction>\s*(.*?)\s*</instruction>", completion.text, re.DOTALL)
+    if len(instructions) != 1 or not instructions[0]:
+        problem = f"unparsable: {len(instructions)} <instruction> instead of one"
+        return rejected(exploration, "pae", problem, completion.text)
     return Task(
         env=exploration.env,
         seed=exploration.seed,
         method="pae",
         parents=[exploration.id] if exploration.id else [],
-        instruction=found[0],
+        instruction=instructions[0],
         evaluate="",
         unverified=True,
     )

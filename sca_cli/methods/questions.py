@@ -1,4 +1,4 @@
-"""What makes a question good, as far as its text tells: every fact is named, nothing is given away."""
+"""Checks of a question's text: it must contain every fact, and it must not contain the answer. No model is used."""
 
 import re
 from collections.abc import Iterable
@@ -8,44 +8,54 @@ from sca_cli.interfaces import Tool
 from sca_cli.records import JSON
 
 FACTS_TO_CHOOSE_FROM = 3
-"""An answer that is one of so many given values (a minimum) is not given away."""
+"""If a program has at least this many literals, its answer may be one of them: the minimum of three numbers, for
+example, is still a question. Chosen by hand."""
 
 _MAX_ANSWER_CHARS = 300
+"""Longest `repr` of an answer, in characters; chosen by hand."""
 _INSTRUCTION_CHARS = (20, 800)
+"""Shortest and longest instruction, in characters; chosen by hand."""
 _STATEMENT = r"(the|a|an|it|this|that|these|those|there|your|my|we|i|if|given|in|on|for|with|of|among)\b|\W*\d"
-"""How a text without a question mark begins that states something; a request begins with a verb."""
+"""The beginning of a text without a question mark that states something instead of requesting it. A request begins with
+a verb."""
 
 _PREDICATE = r"(?<!that)(?<!which)(?<!who)(?<!what) (is|are|was|were) "
-"""What a phrase has that says something of a thing instead of naming it."""
+"""A verb that makes a phrase a sentence: it then states something about a thing instead of naming the thing."""
 
-_STEM = 4
-"""Letters by which words are told alike: convert, conversion."""
-_HOLLOW = {
+_STEM_LETTERS = 4
+"""Two words are treated as forms of one word if this many first letters are equal: convert, conversion. Chosen by
+hand."""
+_COMMON_WORDS = {
     *("all", "and", "are", "can", "each", "for", "from", "given", "has", "have", "into", "its", "list", "not", "one"),
     *("return", "such", "tell", "that", "the", "they", "this", "two", "what", "which", "with", "you", "your"),
 }
+"""Words that occur in the documentation of most tools: they do not show which tool a text asks for. Chosen by hand."""
 
 
 class NotWorthAsking(ValueError):
-    """A question for this answer would be none; the message says why."""
+    """The answer is trivial, too long, or already in the program; the message says which."""
 
 
 def written(reply: str) -> str:
-    """Return what a reply says, without the blanks and quotation marks around it."""
+    """Return a reply without the blanks and quotation marks around it."""
     return reply.strip().strip('"').strip()
 
 
 def worth_asking(answer: JSON, program: str) -> JSON:
-    """Return the answer of a program, if it is one to be asked for.
+    """Return the answer unchanged if a question for it makes sense.
+
+    Args:
+        answer: the answer of the program.
+        program: its text.
 
     Raises:
-        NotWorthAsking: it is trivial, too long, or stands in the program.
+        NotWorthAsking: the answer is trivial, too long, or already in the program.
     """
     if answer in (None, "", 0, [], {}) or isinstance(answer, bool):
         raise NotWorthAsking("trivial answer")
     facts = source.literals(source.parse(program))
-    told = answer in facts or str(answer) in map(str, facts)  # calculator('15.0') is 15.0
-    if told and len(facts) < FACTS_TO_CHOOSE_FROM:
+    in_program = answer in facts or str(answer) in map(str, facts)  # calculator('15.0') is 15.0
+    if in_program and len(facts) < FACTS_TO_CHOOSE_FROM:
         raise NotWorthAsking("answer stands in the program")
     if len(repr(answer)) > _MAX_ANSWER_CHARS:
         raise NotWorthAsking("answer too long")
@@ -53,12 +63,14 @@ def worth_asking(answer: JSON, program: str) -> JSON:
 
 
 def instruction_problem(text: str, facts: list[JSON], answer: JSON, tool_names: list[str]) -> str:
-    """Say what is wrong with an instruction, or return "".
+    """Return the problem of an instruction, or "" if it has none.
 
     Args:
-        facts: the literals of the program: each must stand in the text.
-        answer: must not stand in the text.
-        tool_names: those with an underscore must not stand in the text (others are everyday words).
+        text: the instruction.
+        facts: the literals of the program. The text must contain each.
+        answer: the answer of the program. The text must not contain it, unless it is one of the facts.
+        tool_names: names that the text must not contain. Only names with an underscore are checked: others are
+            everyday words.
     """
     shortest, longest = _INSTRUCTION_CHARS
     if not shortest <= len(text) <= longest:
@@ -69,20 +81,20 @@ def instruction_problem(text: str, facts: list[JSON], answer: JSON, tool_names: 
         return "asks nothing"
     if any("_" in name and name in text for name in tool_names):
         return "names a tool"
-    if not all(_stands_in(fact, text) for fact in facts):
+    if not all(_occurs_in(fact, text) for fact in facts):
         return "leaves a fact out"
-    if answer not in facts and _can_stand_in_text(answer) and _stands_in(answer, text):
+    if answer not in facts and _can_occur_in_text(answer) and _occurs_in(answer, text):
         return "gives the answer away"
     return ""
 
 
-def _can_stand_in_text(answer: JSON) -> bool:
+def _can_occur_in_text(answer: JSON) -> bool:
     return isinstance(answer, str | int | float) and not isinstance(answer, bool)
 
 
-def _stands_in(value: JSON, text: str) -> bool:
+def _occurs_in(value: JSON, text: str) -> bool:
     if isinstance(value, str):
-        return bool(re.search(_whole(value.strip()), text, re.IGNORECASE))
+        return bool(re.search(_whole_word(value.strip()), text, re.IGNORECASE))
     return any(abs(number) == abs(value) for number in _numbers_in(text))
 
 
@@ -90,21 +102,22 @@ def _numbers_in(text: str) -> list[float]:
     return [float(number.replace(",", "")) for number in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)]
 
 
-def _whole(value: str) -> str:
-    """Return a pattern for a text that is not a part of a longer word: 'C' does not stand in "Count"."""
+def _whole_word(value: str) -> str:
+    """Return a pattern that matches a value as a whole word: 'C' does not match in "Count"."""
     before, after = (r"(?<!\w)" if value[:1].isalnum() else ""), (r"(?!\w)" if value[-1:].isalnum() else "")
     return f"{before}{re.escape(value)}{after}"
 
 
 def step_problem(text: str, call: str, facts: list[JSON], references: Iterable[str], tool: Tool) -> str:
-    """Say what is wrong with a sentence that is to ask for one call, or return "".
+    """Return the problem of a sentence that asks for one call, or "" if it has none.
 
     Args:
         text: the sentence.
-        call: as it was shown to the model; what the text quotes must stand there.
-        facts: the call's literals: each must stand in the text, numbers as often, and no other figure may.
-        references: how it names the results that it takes: each must stand in the text.
-        tool: one of the words of its name or of the first sentence of its documentation must stand in the text.
+        call: the call as the prompt showed it. It must contain every word that the text quotes.
+        facts: the call's literals. The text must contain each, every number as often as here, and no other digits.
+        references: the words that name the earlier results used by the call. The text must contain each.
+        tool: the tool that is called. The text must contain a word of its name or of the first sentence of its
+            documentation.
     """
     if _leaves_out(facts, text):
         return "leaves a fact out"
@@ -124,16 +137,16 @@ def step_problem(text: str, call: str, facts: list[JSON], references: Iterable[s
 
 
 def _leaves_out(facts: list[JSON], text: str) -> bool:
-    """Whether a fact does not stand in a text, or a number less often than among the facts."""
+    """Tell whether a text lacks a fact, or contains a number less often than the facts do."""
     numbers = [abs(fact) for fact in facts if not isinstance(fact, str)]
-    said = [abs(number) for number in _numbers_in(text)]
-    return any(said.count(number) < numbers.count(number) for number in numbers) or not all(
-        _stands_in(fact, text) for fact in facts
+    in_text = [abs(number) for number in _numbers_in(text)]
+    return any(in_text.count(number) < numbers.count(number) for number in numbers) or not all(
+        _occurs_in(fact, text) for fact in facts
     )
 
 
 def phrase_problem(text: str, call: str, facts: list[JSON], references: Iterable[str], tool: Tool) -> str:
-    """Say what is wrong with a phrase that is to name what a call returns, or return "".
+    """Return the problem of a noun phrase that names the result of a call, or "" if it has none.
 
     The arguments are those of `step_problem`.
     """
@@ -146,9 +159,9 @@ def phrase_problem(text: str, call: str, facts: list[JSON], references: Iterable
 
 
 def first_sentence(text: str) -> str:
-    """Return the first sentence of a documentation, on one line, without its end."""
+    """Return the first sentence of a documentation, on one line, without its final full stop."""
     return re.split(r"[.:](?:\s|$)|\n\n", text.strip())[0].replace("\n", " ")
 
 
 def _stems(text: str) -> set[str]:
-    return {word[:_STEM] for word in re.findall(r"[a-z]{3,}", text.lower()) if word not in _HOLLOW}
+    return {word[:_STEM_LETTERS] for word in re.findall(r"[a-z]{3,}", text.lower()) if word not in _COMMON_WORDS}

@@ -1,15 +1,17 @@
-"""Method `solution-first`: tools drawn at random, the model writes a program, what it does fills the check, and only
-then the model writes the question. Small models need it: they cannot foresee results in `evaluate` (departure from the
-paper, which has the model write all four parts).
+"""Method `solution-first`: the model writes a program first, and the question for it last.
+
+The check is made from what the program did when it ran. This is a departure from the paper, in which the model writes
+all four parts. Small models need it, because they cannot predict the results that `evaluate` must contain.
 
 1. Draw one to three tools so that the result of each can be an argument of the next.
-   Several such chains are tried for one candidate.
-2. The model fills in the arguments; each program is run in the jail, steps that nothing reads are left out, and the
-   program with most calls is taken.
-3. `evaluate` is filled from what was observed: the answer, or what the read tools show to have changed.
-4. The model writes the instruction, several times; the first that names every literal of the program, and neither the
-   answer nor a tool, is taken.
-5. The model writes wrong programs; those that `evaluate` refuses are the failure cases, filled up with mutants.
+   `PROGRAM_CANDIDATES` such chains are tried for one candidate.
+2. The model fills in the arguments. If the program calls no writing tool, steps with an unused result are removed. Each
+   program runs in the jail, and the program with the most calls is used.
+3. `evaluate` is made from the observations: the answer, or the changes that the reading tools show.
+4. The model writes the instruction several times. The first text that contains every literal of the program, and
+   neither the answer nor the name of a tool, is used.
+5. The model writes wrong programs. Those that `evaluate` rejects become the failure cases; mutants of the solution
+   replace the missing ones.
 """
 
 import ast
@@ -31,20 +33,23 @@ from sca_cli.verification.paper_filter import FAILURE_CASES, run_check
 PROGRAM_CANDIDATES = 3
 INSTRUCTION_CANDIDATES = 8
 PROGRAM_TOKENS, INSTRUCTION_TOKENS, FAILURES_TOKENS = 160, 160, 320
+"""Most tokens of one reply, for each of the three prompts; chosen by hand, like the numbers of candidates."""
 MAX_CHAIN = 3
+"""Most tools in one chain."""
 
 _MUTANTS_TRIED = 12
+"""Most mutants that run to complete the failure cases; chosen by hand."""
 
 
 async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
-    """Make one task, or a rejected candidate that says at which step it was dropped.
+    """Make one task, or a rejected candidate whose error names the step at which it was rejected.
 
     Raises:
         ModelError: the engine failed.
         SandboxError: the jail does not start.
     """
     draw = random.Random(seed)
-    asked = [
+    requests = [
         workshop.ask(
             "solution-first-program",
             seed + place,
@@ -57,20 +62,20 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
         )
         for place, chain in enumerate(draw_chain(workshop.tools, draw) for _ in range(PROGRAM_CANDIDATES))
     ]
-    completions = [completion for answered in await asyncio.gather(*asked) for completion in answered]
+    completions = [completion for batch in await asyncio.gather(*requests) for completion in batch]
     replies = [completion.text for completion in completions]
     try:
-        program, ran = await asyncio.to_thread(_best, workshop, exploration, replies)
-        instruction = await _instruction(workshop, exploration, program, ran, seed)
+        program, run = await asyncio.to_thread(_best, workshop, exploration, replies)
+        instruction = await _instruction(workshop, exploration, program, run, seed)
         task = Task(
             env=exploration.env,
             seed=exploration.seed,
             method="solution-first",
             parents=[exploration.id],
             instruction=instruction,
-            evaluate=ran.evaluate,
+            evaluate=run.evaluate,
             solution=program,
-            calls=len(ran.calls),
+            calls=len(run.calls),
         )
         await _add_failure_cases(workshop, task, seed)
     except Dropped as error:
@@ -82,7 +87,10 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
 
 
 def draw_chain(tools: list[Tool], draw: random.Random) -> list[Tool]:
-    """Draw one to `MAX_CHAIN` tools, each able to take the result of the one before; shorter where none can."""
+    """Draw one to `MAX_CHAIN` tools, each of which accepts the result of the tool before it.
+
+    The chain ends early if no tool accepts the last result.
+    """
     chain = [draw.choice(tools)]
     for _ in range(draw.randrange(MAX_CHAIN)):
         followers = [tool for tool in tools if fits.accepts(tool, chain[-1].returns)]
@@ -93,13 +101,16 @@ def draw_chain(tools: list[Tool], draw: random.Random) -> list[Tool]:
 
 
 def skeleton(chain: list[Tool]) -> str:
-    """Return the program to be filled in: a step a tool, each given the step before, then the final answer."""
+    """Return a program for the model to complete: one step for each tool, then the final answer.
+
+    The result of the step before is already filled in as an argument; the model replaces every `...`.
+    """
     steps = []
     for place, tool in enumerate(chain, 1):
-        taken = place > 1 and next(
+        fed = place > 1 and next(
             (name for name in tool.parameters["properties"] if fits.takes(tool, name, chain[place - 2].returns)), None
         )
-        arguments = [f"step{place - 1}" if name == taken else "..." for name in tool.parameters["properties"]]
+        arguments = [f"step{place - 1}" if name == fed else "..." for name in tool.parameters["properties"]]
         if tool.variadic():
             arguments += ["..."]
         steps.append(f"step{place} = {tool.name}({', '.join(arguments)})")
@@ -111,31 +122,35 @@ def _of_tools(observations: list[Observation], tools: list[Tool]) -> list[Observ
     return [call for call in observations if call.tool in names]
 
 
-# ---------------------------------------------------------------- 2 and 3: the program and what it does
+# ---------------------------------------------------------------- 2 and 3: the program and its check
 
 
 @dataclass(frozen=True, slots=True)
-class _Ran:
-    """A program that ran, and the check made from it."""
+class _ProgramRun:
+    """The answer and the calls of a program that ran, and the check made from them."""
 
     answer: JSON
     calls: list[Observation]
     evaluate: str
 
 
-def _best(workshop: Workshop, exploration: Exploration, replies: list[str]) -> tuple[str, _Ran]:
-    """Run the program of every reply and return the one that made most calls, with what it did."""
-    good: list[tuple[str, _Ran]] = []
+def _best(workshop: Workshop, exploration: Exploration, replies: list[str]) -> tuple[str, _ProgramRun]:
+    """Run the program of every reply; return the program with the most calls, and its run.
+
+    Raises:
+        Dropped: no reply holds a usable program; the message is that of the first one.
+    """
+    usable: list[tuple[str, _ProgramRun]] = []
     problems = []
     for reply in replies:
         try:
             program = _program(reply, {tool.name for tool in workshop.tools if tool.writes})
-            good.append((program, _run(workshop, exploration, program)))
+            usable.append((program, _run(workshop, exploration, program)))
         except Dropped as error:
             problems.append(error)
-    if not good:
+    if not usable:
         raise problems[0]
-    return max(good, key=lambda pair: len(pair[1].calls))
+    return max(usable, key=lambda pair: len(pair[1].calls))
 
 
 def _program(reply: str, writing: set[str]) -> str:
@@ -152,7 +167,7 @@ def _program(reply: str, writing: set[str]) -> str:
     return ast.unparse(tree if used & writing else source.without_unused_steps(tree))
 
 
-def _run(workshop: Workshop, exploration: Exploration, program: str) -> _Ran:
+def _run(workshop: Workshop, exploration: Exploration, program: str) -> _ProgramRun:
     with workshop.sandbox.session(exploration.env, exploration.seed) as session:
         run = session.run(program)
         if not run.ok:
@@ -167,15 +182,15 @@ def _run(workshop: Workshop, exploration: Exploration, program: str) -> _Ran:
             evaluate = check_of(workshop.sandbox, session, exploration, run.calls, run.answer, program)
         except (NothingObserved, NotWorthAsking) as error:
             raise Dropped(f"program: {error}") from error
-    return _Ran(run.answer, run.calls, evaluate)
+    return _ProgramRun(run.answer, run.calls, evaluate)
 
 
 # ---------------------------------------------------------------- 4: the instruction
 
 
-async def _instruction(workshop: Workshop, exploration: Exploration, program: str, ran: _Ran, seed: int) -> str:
+async def _instruction(workshop: Workshop, exploration: Exploration, program: str, run: _ProgramRun, seed: int) -> str:
     facts = source.literals(source.parse(program))
-    used = {call.tool for call in ran.calls}
+    used = {call.tool for call in run.calls}
     completions = await workshop.ask(
         "solution-first-instruction",
         seed + PROGRAM_CANDIDATES,
@@ -189,7 +204,7 @@ async def _instruction(workshop: Workshop, exploration: Exploration, program: st
     problems = []
     for completion in completions:
         text = written(completion.text)
-        problem = instruction_problem(text, facts, ran.answer, workshop.unspoken)
+        problem = instruction_problem(text, facts, run.answer, workshop.unspoken)
         if not problem:
             return text
         problems.append(problem)
@@ -207,16 +222,17 @@ async def _add_failure_cases(workshop: Workshop, task: Task, seed: int) -> None:
         instruction=task.instruction,
         solution=task.solution,
     )
-    written = [block for block in chat.code_blocks(completion.text) if block.strip() != task.solution.strip()]
-    await asyncio.to_thread(_keep_failing, workshop, task, written[:FAILURE_CASES], seed)
+    wrong_programs = [block for block in chat.code_blocks(completion.text) if block.strip() != task.solution.strip()]
+    await asyncio.to_thread(_add_failing, workshop, task, wrong_programs[:FAILURE_CASES], seed)
     if len(task.failure_cases) < FAILURE_CASES:
         raise Dropped("failure cases: fewer than three fail")
 
 
-def _keep_failing(workshop: Workshop, task: Task, written: list[str], seed: int) -> None:
+def _add_failing(workshop: Workshop, task: Task, from_model: list[str], seed: int) -> None:
+    """Add programs that the check rejects to the task as failure cases: the model's, then mutants, until enough."""
     mutants = islice(source.mutants(task.solution, seed), _MUTANTS_TRIED)
     origins = []
-    for origin, program in [*(("model", text) for text in written), *(("mutation", text) for text in mutants)]:
+    for origin, program in [*(("model", text) for text in from_model), *(("mutation", text) for text in mutants)]:
         if len(task.failure_cases) == FAILURE_CASES:
             break
         if (

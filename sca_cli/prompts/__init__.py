@@ -1,7 +1,8 @@
-"""The prompts: prose in Markdown files that a researcher edits without touching Python.
+"""The prompts: Markdown files that a researcher can edit without changing Python code.
 
-A file is a conversation: a line `[system]`, `[user]` or `[assistant]` begins a message, so that examples can be shown
-as turns. `$name` marks what is filled in (string.Template). `--prompt DIR` replaces any by a file of the same name.
+A file contains a conversation. A line `[system]`, `[user]` or `[assistant]` begins a message, so that a prompt can
+contain examples as turns. `$name` is replaced by a value (string.Template). A file of the same name in the directory of
+`--prompt DIR` replaces a built-in prompt.
 """
 
 import hashlib
@@ -16,9 +17,11 @@ from sca_cli.errors import UsageError
 from sca_cli.records import Message
 
 ATTEMPT = ("agent", "user", "judge")
-"""Kinds of prompts, by the beginning of their names, that an attempt at a task is made with."""
+"""Beginnings of the names of the prompts that attempts at tasks use."""
 CHALLENGE = ("challenge", "compose", "solution-first")
+"""The same for `sca challenge`."""
 EXPLORE = ("explore",)
+"""The same for `sca explore`."""
 
 _MESSAGE = re.compile(
     r"^\[(system|user|assistant)\]\n(.*?)(?=^\[(?:system|user|assistant)\]$|\Z)", re.DOTALL | re.MULTILINE
@@ -27,20 +30,20 @@ _MESSAGE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The prompt files in force.
+    """The prompts of a run: the built-in ones, or files that replace them.
 
     Args:
-        directory: replaces built-in prompts by its own files of the same name; None for the built-in ones.
+        directory: its files replace the built-in prompts of the same name. None: built-in prompts only.
     """
 
     directory: Path | None = None
 
     @classmethod
     def from_option(cls, directory: str | None) -> "Prompts":
-        """Check that a `--prompt` directory replaces at least one prompt.
+        """Return the prompts for the option `--prompt`; its directory must replace at least one prompt.
 
         Raises:
-            UsageError: it does not exist, or none of its files is a prompt's.
+            UsageError: the directory does not exist, or none of its files has the name of a prompt.
         """
         if directory is None:
             return cls()
@@ -53,10 +56,14 @@ class Prompts:
         return cls(path)
 
     def fill(self, name: str, **values: str) -> list[Message]:
-        """Return the prompt as messages, its `$names` filled in.
+        """Return the prompt as messages, with values in place of its `$names`.
+
+        Args:
+            name: name of the prompt file, without `.md`.
+            values: the value of each `$name`.
 
         Raises:
-            UsageError: a replaced prompt uses a name that is not given here, or holds no message.
+            UsageError: a file of `--prompt` uses a `$name` without a value, or contains no message.
         """
         messages = []
         for role, text in re.findall(_MESSAGE, _text(name, self.directory)):
@@ -67,11 +74,13 @@ class Prompts:
                 raise UsageError(f"prompt {name}.md: cannot fill {error}", f"it may use: {known}") from error
             messages.append(Message(role=role, content=filled))
         if not messages:
-            raise UsageError(f"prompt {name}.md holds no message", "a line [system], [user] or [assistant] begins one")
+            raise UsageError(
+                f"prompt {name}.md contains no message", "a line [system], [user] or [assistant] begins one"
+            )
         return messages
 
     def fingerprint(self, *kinds: str) -> str:
-        """Return a hash over the prompt texts in force of which the names begin with one of `kinds`: 12 hex digits."""
+        """Return a hash (12 hex digits) of the texts of all prompts whose names begin with one of `kinds`."""
         texts = "\x00".join(_text(name, self.directory) for name in names() if name.startswith(kinds))
         return hashlib.sha256(texts.encode()).hexdigest()[:12]
 

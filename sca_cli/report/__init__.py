@@ -1,5 +1,6 @@
-"""What a run came to, as one HTML page.
+"""The results of a run as one HTML page.
 
-`places` finds the files, `gather` reads each record once, `counts` and `draw` keep what is shown of it; `measured`,
-`tables` and `reading` write the sections with `charts` and `markup`, `page` puts them together.
+`places` finds the files, and `gather` reads each record once. `counts` and `draw` store what the page shows. `arms`
+groups the scores, `paired` compares arms. `measured`, `tables` and `reading` write the sections with `charts` and
+`markup`, and `page` joins them.
 """

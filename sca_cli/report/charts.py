@@ -1,4 +1,4 @@
-"""Charts as inline SVG: estimates with their intervals, and curves. Colours come from the page, light or dark."""
+"""Charts as inline SVG: estimates with their intervals, and curves. The page sets the colours, light or dark."""
 
 import math
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from sca_cli.report.markup import share, text
 
 _WIDTH = 400
 MOST_CURVES = 4
-"""So many lines can be told apart in one chart."""
+"""Most curves in one chart; the page has this many line styles."""
 
 _MOST_POINTS = 400
-"""A longer curve is drawn through the means of equal stretches."""
+"""Most points of one curve; a longer one is drawn through the means of equal sections. Chosen by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dots:
-    """Estimates of one thing, one for each seed."""
+    """Estimates of one quantity, one for each seed."""
 
     label: str
     tone: str
-    """base, main or other."""
+    """The role of the arm: base, main or other. It sets the colour."""
     estimates: list[Interval]
 
     @property
@@ -32,7 +32,7 @@ class Dots:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line: points (x, y), and the interval of y where there is one."""
+    """One curve: points (x, y), and optionally the interval of each y."""
 
     label: str
     points: list[tuple[float, float]]
@@ -43,25 +43,25 @@ class Curve:
 
 
 def dots(title: str, panels: Sequence[tuple[str, Sequence[Dots]]]) -> str:
-    """Return estimates with intervals, panel by panel, over one axis of shares.
+    """Return a chart of estimates with intervals, in panels with one common axis of shares.
 
     Args:
-        title: what is shown, for who cannot see it.
-        panels: heading and rows of each.
+        title: a description for screen readers.
+        panels: (heading, rows) of each panel.
     """
     highest = max(estimate.high for _, rows in panels for row in rows for estimate in row.estimates)
     top = next(step for step in (0.1, 0.25, 0.5, 1.0) if highest <= step or step == 1.0)
-    drawn: list[str] = []
+    marks: list[str] = []
     y = 26.0
     for heading, rows in panels:
-        drawn.append(f'<text class="panel" x="0" y="{y + 10:.0f}">{text(heading)}</text>')
+        marks.append(f'<text class="panel" x="0" y="{y + 10:.0f}">{text(heading)}</text>')
         y += 18
         for row in rows:
-            drawn.append(_row(row, y, top))
+            marks.append(_row(row, y, top))
             y += 20 + 9 * len(row.estimates)
         y += 10
     grid = "".join(_gridline(top * part / 4, top, y) for part in range(5))
-    return _svg(title, y, grid + "".join(drawn))
+    return _svg(title, y, grid + "".join(marks))
 
 
 def _gridline(value: float, top: float, bottom: float) -> str:
@@ -78,10 +78,10 @@ def _across(value: float, top: float) -> float:
 
 
 def _row(row: Dots, y: float, top: float) -> str:
-    told = share(row.mean) + (f" (mean of {len(row.estimates)})" if len(row.estimates) > 1 else "")
+    label = share(row.mean) + (f" (mean of {len(row.estimates)})" if len(row.estimates) > 1 else "")
     parts = [
         f'<text x="0" y="{y + 11:.0f}">{text(_shortened(row.label, 34))}</text>'
-        f'<text x="{_WIDTH}" y="{y + 11:.0f}" text-anchor="end">{told}</text>'
+        f'<text x="{_WIDTH}" y="{y + 11:.0f}" text-anchor="end">{label}</text>'
     ]
     for place, estimate in enumerate(row.estimates):
         line = y + 19 + 9 * place
@@ -105,13 +105,13 @@ def _shortened(label: str, length: int) -> str:
 
 
 def curves(title: str, lines: Sequence[Curve], x_name: str, *, shares: bool = False) -> str:
-    """Return curves over one pair of axes, y from 0.
+    """Return a chart of curves with one pair of axes; y starts at 0.
 
     Args:
-        title: what is shown, for who cannot see it.
-        lines: at least one point each, `MOST_CURVES` at most.
-        x_name: what is along the x axis.
-        shares: y is a share.
+        title: a description for screen readers.
+        lines: at most `MOST_CURVES` curves, each with at least one point.
+        x_name: the label of the x axis.
+        shares: the y values are shares, labelled in per cent.
     """
     lines = [_thinned(line) for line in lines]
     xs = [x for line in lines for x, _ in line.points]
@@ -139,17 +139,17 @@ class _Frame:
 
 
 def _step(highest: float, count: int) -> float:
-    """Return a round distance between gridlines, so that `count` of them or a few more reach the highest value."""
+    """Return a round distance between gridlines, so that about `count` gridlines reach the highest value."""
     size: float = 10.0 ** math.floor(math.log10(highest / count))
     return next(size * factor for factor in (1, 2, 5, 10) if size * factor * count >= highest * 0.999)
 
 
 def _level(frame: _Frame, value: float, shares: bool) -> str:
     y = frame.y(value)
-    told = f"{100 * value:g}\N{NO-BREAK SPACE}%" if shares else f"{value:g}"
+    label = f"{100 * value:g}\N{NO-BREAK SPACE}%" if shares else f"{value:g}"
     return (
         f'<line class="grid" x1="44" x2="392" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text class="tick" x="38" y="{y + 4:.1f}" text-anchor="end">{told}</text>'
+        f'<text class="tick" x="38" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
     )
 
 
@@ -160,7 +160,7 @@ def _label(frame: _Frame, value: float) -> str:
 
 def _line(frame: _Frame, line: Curve, place: int) -> str:
     style = f"s{place % MOST_CURVES}"
-    aside = 3.0 * place if line.intervals else 0.0  # else the intervals of several lines would hide each other
+    aside = 3.0 * place if line.intervals else 0.0  # shift each curve, so that intervals do not hide each other
     at = [(frame.x(x) + aside, frame.y(y)) for x, y in line.points]
     through = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
     parts = [f'<polyline class="{style}" points="{through}"/>']
@@ -176,8 +176,8 @@ def _thinned(line: Curve) -> Curve:
     size = math.ceil(len(line.points) / _MOST_POINTS)
     if size == 1:
         return line
-    stretches = [line.points[start : start + size] for start in range(0, len(line.points), size)]
-    return Curve(line.label, [(part[-1][0], sum(y for _, y in part) / len(part)) for part in stretches])
+    sections = [line.points[start : start + size] for start in range(0, len(line.points), size)]
+    return Curve(line.label, [(part[-1][0], sum(y for _, y in part) / len(part)) for part in sections])
 
 
 def _legend(lines: Sequence[Curve]) -> str:

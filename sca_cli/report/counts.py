@@ -1,4 +1,4 @@
-"""What is counted of records: explorations, coverage of tools, agreement, attempts and what they cost."""
+"""Counts of records: explorations, coverage of tools, agreement, held-out attempts, and cost."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,34 +10,35 @@ from sca_cli.records import Exploration, Rollout, Score, Task, Usage, Verdict
 
 
 @dataclass(slots=True)
-class Walks:
-    """Explorations of one environment."""
+class ExplorationCounts:
+    """Counts of the explorations of one environment."""
 
     count: int = 0
     calls: int = 0
-    refused: int = 0
-    """Calls that came to an error."""
+    refusals: int = 0
+    """Calls that ended with a tool error."""
     tools: set[str] = field(default_factory=set)
+    """Names of the tools that were called, also with an error."""
 
     def add(self, exploration: Exploration) -> None:
         """Count one exploration."""
         self.count += 1
         self.calls += len(exploration.observations)
-        self.refused += sum(bool(call.error) for call in exploration.observations)
+        self.refusals += sum(bool(call.error) for call in exploration.observations)
         self.tools |= {call.tool for call in exploration.observations}
 
 
 @dataclass(slots=True)
-class Coverage:
-    """Which tools the solutions of verified tasks use, and which of them one after the other."""
+class ToolCoverage:
+    """The tools that solutions of verified tasks use, and the pairs of tools that they call one after the other."""
 
     tasks: int = 0
     tools: Counter[str] = field(default_factory=Counter)
-    """Tool → tasks that use it."""
+    """Tool → number of tasks that use it."""
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(tool, tool called next) → how often."""
+    """(tool, tool called next) → number of occurrences."""
     calls: Counter[int] = field(default_factory=Counter)
-    """Number of calls → tasks."""
+    """Number of calls → number of tasks."""
 
     def add(self, verdict: Verdict) -> None:
         """Count one verified task."""
@@ -49,14 +50,15 @@ class Coverage:
 
 
 @dataclass(slots=True)
-class Agreed:
-    """Tasks whose instruction was attempted afresh (`verify --agree`)."""
+class AgreementCounts:
+    """Counts of tasks whose instruction was attempted by a model (`verify --agree`)."""
 
     tried: int = 0
+    """Tasks with such attempts."""
     mislabelled: int = 0
-    """A majority came to something that the check refuses."""
+    """Tasks for which most attempts have one outcome, which the check rejects."""
     unsolved: int = 0
-    """No attempt passed the check."""
+    """Tasks for which no attempt passed the check."""
     attempts: int = 0
     passed: int = 0
 
@@ -64,48 +66,49 @@ class Agreed:
         """Count one task."""
         if verdict.agreement is None:
             return
-        found = [finding for finding in verdict.findings if finding.stage == "agreement"]
+        findings = [finding for finding in verdict.findings if finding.stage == "agreement"]
         self.tried += 1
-        self.mislabelled += any(finding.rejects for finding in found)
-        self.unsolved += any(not finding.rejects for finding in found)
+        self.mislabelled += any(finding.rejects for finding in findings)
+        self.unsolved += any(not finding.rejects for finding in findings)
         self.attempts += verdict.agreement.attempts
         self.passed += verdict.agreement.passed
 
 
 @dataclass(slots=True)
-class Evaluated:
-    """What became of one model's attempts at held-out tasks, task by task."""
+class HeldOutAttempts:
+    """The outcomes of one model's attempts at held-out tasks, by task."""
 
     outcomes: dict[str, dict[int, str]] = field(default_factory=dict)
-    """Task → sample → outcome."""
+    """Id of a task → number of the sample → outcome."""
     calls: dict[str, int] = field(default_factory=dict)
-    """Task → calls that its solution makes."""
+    """Id of a task → number of calls of its solution."""
 
     def add(self, rollout: Rollout) -> None:
-        """Take in one attempt; the same one again changes nothing."""
+        """Add one attempt. Adding the same attempt again changes nothing."""
         self.outcomes.setdefault(rollout.task.id, {})[rollout.sample] = rollout.outcome
         if rollout.task.calls is not None:
             self.calls[rollout.task.id] = rollout.task.calls
 
     def tally(self, task: str) -> Tally:
-        """Return how many attempts at a task passed, of those that could be judged."""
-        found = Counter(self.outcomes[task].values())
-        return Tally(found["pass"], found["pass"] + found["fail"])
+        """Return how many attempts at a task passed, and how many were judged."""
+        counts = Counter(self.outcomes[task].values())
+        return Tally(counts["pass"], counts["pass"] + counts["fail"])
 
 
 @dataclass(slots=True)
-class Spent:
-    """Work of one kind by one model, and what it cost."""
+class Cost:
+    """The work of one verb by one model, with its cost."""
 
     done: int = 0
-    """Explorations; candidates; tasks verified; attempts."""
+    """Number of explorations, candidates, verified tasks or attempts."""
     outcomes: Counter[str] = field(default_factory=Counter)
     by_judge: int = 0
-    """Attempts whose outcome is the word of a model."""
+    """Attempts whose outcome comes from a judge model."""
     usage: Usage = field(default_factory=Usage)
     seconds: float | None = None
+    """Wall time; None if no record has times."""
 
-    def made(self, usage: Usage) -> None:
+    def creation(self, usage: Usage) -> None:
         """Count one exploration or candidate."""
         self.done += 1
         self._use(usage)
@@ -118,7 +121,7 @@ class Spent:
         self._use(rollout.usage)
 
     def score(self, score: Score) -> None:
-        """Count the attempts behind a score; which of them passed it does not say."""
+        """Count the attempts of a score. A score does not record how many of them passed."""
         self.done += score.tasks * score.samples
         self.outcomes["invalid"] += score.invalid
         self._use(score.usage)
@@ -127,14 +130,14 @@ class Spent:
         """Count one task that was verified."""
         self.done += 1
         for check in task.verdict.checks if task.verdict else []:
-            self._wait(check.seconds)
+            self._add_seconds(check.seconds)
 
     def _use(self, usage: Usage) -> None:
         for name in _token_counts(usage):
             setattr(self.usage, name, getattr(self.usage, name) + getattr(usage, name))
-        self._wait(usage.seconds)
+        self._add_seconds(usage.seconds)
 
-    def _wait(self, seconds: float | None) -> None:
+    def _add_seconds(self, seconds: float | None) -> None:
         if seconds is not None:
             self.seconds = (self.seconds or 0.0) + seconds
 

@@ -1,7 +1,8 @@
-"""A seeded draw of verified tasks to read, the same for every order in which the records come.
+"""A seeded sample of verified tasks to read. The order of the records does not change it.
 
-Each task has a rank, the hash of seed and id; of every number of calls the tasks of lowest rank are kept. A task that
-is among them at the end was among them whenever it came by, so that attempts at it are never missed.
+The rank of a task is the hash of the seed and its id. For each number of calls, the tasks with the lowest ranks are
+stored. A task that is in the final sample was in the stored set at every moment after it was read, so its attempts are
+complete.
 """
 
 import hashlib
@@ -13,15 +14,15 @@ import msgspec
 from sca_cli.records import JSON, Message, Rollout, Task
 
 MOST_CALLS = 5
-"""Tasks with so many calls or more are drawn from together."""
+"""Tasks with this number of calls or more form one group; chosen by hand."""
 
 MAX_CHARS = 8000
-"""Characters kept of any text."""
+"""Longest text that is stored, in characters; a longer one is cut. Chosen by hand."""
 
 
 @dataclass(slots=True)
 class Reading:
-    """What is shown of one task."""
+    """The parts of one task that the page shows."""
 
     identity: str
     env: str
@@ -32,18 +33,18 @@ class Reading:
     solution: str
     failure_cases: list[str]
     written_by: dict[str, str]
-    """Part of the task → who wrote it."""
+    """Part of the task → its author."""
     findings: list[str]
     attempts: dict[str, str] = field(default_factory=dict)
-    """`pass` and `fail` → the replies of one such attempt."""
+    """Outcome (`pass` or `fail`) → the replies of one attempt with this outcome."""
 
 
 class Draw:
-    """Keeps the tasks to read.
+    """Selects the tasks to read.
 
     Args:
-        count: tasks to draw.
-        seed: another seed, other tasks.
+        count: number of tasks to draw.
+        seed: seed of the draw.
     """
 
     def __init__(self, count: int, seed: int) -> None:
@@ -51,7 +52,7 @@ class Draw:
         self._strata: dict[int, dict[bytes, Reading]] = {}
 
     def offer(self, task: Task) -> Reading | None:
-        """Take in a task, if it is verified and among those of lowest rank; return what is kept of it."""
+        """Store a task if it is verified and has one of the lowest ranks; return its stored parts, else None."""
         if not task.kept:
             return None
         stratum = self._strata.setdefault(min(_calls(task), MOST_CALLS), {})
@@ -65,31 +66,31 @@ class Draw:
         return stratum[rank]
 
     def attempt(self, rollout: Rollout) -> None:
-        """Take in the task of an attempt, and the attempt, if it is the first with this outcome."""
+        """Offer the task of an attempt; if the task is stored, store the first attempt of each outcome too."""
         reading = self.offer(rollout.task)
         if reading is not None and rollout.outcome != "invalid" and rollout.outcome not in reading.attempts:
             reading.attempts[rollout.outcome] = cut("\n\n".join(_replies(rollout)))
 
-    def drawn(self) -> list[Reading]:
-        """Return the tasks to read: as many of each number of calls as there are, fewest calls first."""
-        ranked = [[kept[rank] for rank in sorted(kept)] for _, kept in sorted(self._strata.items())]
-        turns = [(turn, place) for place, kept in enumerate(ranked) for turn in range(len(kept))]
+    def readings(self) -> list[Reading]:
+        """Return the tasks to read, evenly over the numbers of calls, fewest calls first."""
+        ranked = [[stratum[rank] for rank in sorted(stratum)] for _, stratum in sorted(self._strata.items())]
+        turns = [(turn, place) for place, stratum in enumerate(ranked) for turn in range(len(stratum))]
         chosen = sorted(turns)[: self._count]
         return [ranked[place][turn] for turn, place in sorted(chosen, key=lambda pair: (pair[1], pair[0]))]
 
 
 def cut(text: str) -> str:
-    """Return a text of bounded length that says how much is missing."""
+    """Return the text, cut to `MAX_CHARS` characters and a note of how many are missing."""
     return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}\n… {len(text) - MAX_CHARS} more characters"
 
 
 def _calls(task: Task) -> int:
-    made = task.verdict.solution_calls() if task.verdict else None
-    return (task.calls or 0) if made is None else len(made)
+    calls = task.verdict.solution_calls() if task.verdict else None
+    return (task.calls or 0) if calls is None else len(calls)
 
 
 def _reading(task: Task) -> Reading:
-    written = task.extra.get("written_by")
+    authors = task.extra.get("written_by")
     findings = task.verdict.findings if task.verdict else []
     return Reading(
         identity=task.id,
@@ -100,7 +101,7 @@ def _reading(task: Task) -> Reading:
         evaluate=cut(task.evaluate),
         solution=cut(task.solution),
         failure_cases=[cut(program) for program in task.failure_cases[:3]],
-        written_by={name: _words(who) for name, who in written.items()} if isinstance(written, dict) else {},
+        written_by={name: _words(who) for name, who in authors.items()} if isinstance(authors, dict) else {},
         findings=[cut(f"{finding.stage}: {finding.message}") for finding in findings],
     )
 
@@ -112,9 +113,9 @@ def _words(value: JSON) -> str:
 
 
 def _replies(rollout: Rollout) -> Iterator[str]:
-    """Yield what the model itself said: the messages begin with an example that it did not write."""
-    said = [message for message in rollout.messages if message.role == "assistant"]
-    for message in said[-rollout.usage.turns :]:
+    """Yield the model's own replies, without the example turns before them, and the answer."""
+    replies = [message for message in rollout.messages if message.role == "assistant"]
+    for message in replies[-rollout.usage.turns :]:
         yield _reply(message)
     if rollout.answer is not None:
         yield f"answer: {_words(rollout.answer)}"

@@ -1,4 +1,4 @@
-"""The sections on what was learnt: scores of all arms side by side, and curves."""
+"""The sections on results: a table of the scores of all arms, and curves of the training."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -29,35 +29,36 @@ from sca_cli.report.places import Place
 
 
 def scores(gathered: Gathered) -> str:
-    """Return the section on scores."""
-    found = arms(gathered)
-    if not found:
+    """Return the section on scores; "" if there are none."""
+    scored = arms(gathered)
+    if not scored:
         return ""
-    by_calls = _names(found, lambda score: score.by_calls)
+    by_calls = _names(scored, lambda score: score.by_calls)
     return section(
         "scores",
         "Scores on held-out tasks",
         note(
-            "Pass@1 with 95&nbsp;% intervals (tasks resampled). <em>Baseline</em> is the model that the others were "
-            "compared with, in pairs of attempts at the same tasks. A mean over seeds stands with its lowest and "
-            "highest seed, which is a range and no interval."
+            "Pass@1 with 95&nbsp;% intervals (tasks resampled). <em>Baseline</em> is the model with which the others "
+            "are compared, on the same tasks. A mean over seeds is followed by the values of its lowest and "
+            "highest seed: this is a range, not a confidence interval."
         ),
-        _chart(found, by_calls),
+        _chart(scored, by_calls),
         table(
             ["Pass@1", "all tasks", *(f"{text(name)} {_calls(name)}" for name in by_calls), "minus baseline, points"],
-            _with_differences(found, by_calls),
+            _with_differences(scored, by_calls),
         ),
-        paired.differences(gathered, found, by_calls),
-        _table_of(found, "Pass@k: at least one of k attempts passes", lambda score: score.pass_at, "Pass@"),
-        _table_of(found, "pass^k: all of k attempts pass", lambda score: score.pass_hat, "pass^"),
-        _table_of(found, "Pass@1 by environment", lambda score: score.by_env, ""),
-        paired.overlaps(found),
-        _measured_on(found),
+        paired.differences(gathered, scored, by_calls),
+        _table_of(scored, "Pass@k: at least one of k attempts passes", lambda score: score.pass_at, "Pass@"),
+        _table_of(scored, "pass^k: all of k attempts pass", lambda score: score.pass_hat, "pass^"),
+        _table_of(scored, "Pass@1 by environment", lambda score: score.by_env, ""),
+        paired.overlaps(scored),
+        _evaluations(scored),
     )
 
 
-def _names(found: Sequence[Arm], of: Estimates) -> list[str]:
-    names = {name for arm in found for score in arm.scores.values() for name in of(score)}
+def _names(scored: Sequence[Arm], of: Estimates) -> list[str]:
+    """Return the names of all estimates, sorted by the number at their beginning."""
+    names = {name for arm in scored for score in arm.scores.values() for name in of(score)}
     return sorted(names, key=lambda name: (int(digits[0]) if (digits := re.match(r"[0-9]{1,9}", name)) else 0, name))
 
 
@@ -70,44 +71,46 @@ def _all_and_by_calls(score: Score) -> dict[str, Interval]:
     return every | score.by_calls
 
 
-def _with_differences(found: Sequence[Arm], by_calls: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    for arm in found:
+def _with_differences(scored: Sequence[Arm], by_calls: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    for arm in scored:
         differences = [score.difference for score in arm.scores.values() if score.difference]
-        told = [points(each.difference) if each.difference else NOTHING for each in arm.scores.values()]
+        last_cells = [points(each.difference) if each.difference else NOTHING for each in arm.scores.values()]
         if len(arm.scores) > 1:
             mean = sum(each.value for each in differences) / len(differences) if differences else 0.0
-            told.append(f"<strong>{100 * mean:+.1f}</strong>" if len(differences) == len(arm.scores) else NOTHING)
+            last_cells.append(f"<strong>{100 * mean:+.1f}</strong>" if len(differences) == len(arm.scores) else NOTHING)
         rows = arm.rows(_all_and_by_calls, ["all", *by_calls])
-        yield from ((name, [*cells, cell(last)]) for (name, cells), last in zip(rows, told, strict=True))
+        yield from ((name, [*cells, cell(last)]) for (name, cells), last in zip(rows, last_cells, strict=True))
 
 
-def _chart(found: Sequence[Arm], by_calls: Sequence[str]) -> str:
+def _chart(scored: Sequence[Arm], by_calls: Sequence[str]) -> str:
     panels = []
     for name in ["all", *by_calls]:
-        rows = [Dots(arm.label, arm.tone, each) for arm in found if (each := _estimates(arm, name))]
+        rows = [Dots(arm.label, arm.tone, each) for arm in scored if (each := _estimates(arm, name))]
         if rows:
             panels.append(("all tasks" if name == "all" else f"{name} {_calls(name)}", rows))
     if not panels:
         return ""
-    drawn = charts.dots("Pass@1 of every arm with 95 % intervals, all tasks and by number of calls", panels)
-    return figure(drawn, "Pass@1, a line for each seed; the upright stroke is the mean.")
+    chart = charts.dots("Pass@1 of every arm with 95 % intervals, all tasks and by number of calls", panels)
+    return figure(chart, "Pass@1, one line for each seed; the vertical stroke is the mean.")
 
 
 def _estimates(arm: Arm, name: str) -> list[Interval]:
-    found = (_all_and_by_calls(score) for score in arm.scores.values())
-    return [each[name] for each in found if name in each]
+    by_seed = (_all_and_by_calls(score) for score in arm.scores.values())
+    return [each[name] for each in by_seed if name in each]
 
 
-def _table_of(found: Sequence[Arm], caption: str, of: Estimates, prefix: str) -> str:
-    names = _names(found, of)
+def _table_of(scored: Sequence[Arm], caption: str, of: Estimates, prefix: str) -> str:
+    names = _names(scored, of)
     if not names:
         return ""
-    rows = (list(arm.rows(of, names))[-1] for arm in found)  # of several seeds the mean: each stands further up
+    rows = (
+        list(arm.rows(of, names))[-1] for arm in scored
+    )  # only the mean of several seeds: each seed is in the table above
     head = [text(prefix + name).replace(":", ":<wbr>") for name in names]
     return table(["", *head], rows, caption=text(caption))
 
 
-def _measured_on(found: Sequence[Arm]) -> str:
+def _evaluations(scored: Sequence[Arm]) -> str:
     rows = [
         (
             text(arm.label) + (f", seed {seed}" if seed is not None else ""),
@@ -120,11 +123,11 @@ def _measured_on(found: Sequence[Arm]) -> str:
                 cell(NOTHING if score.noop is None else share(score.noop)),
             ],
         )
-        for arm in found
+        for arm in scored
         for seed, score in arm.scores.items()
     ]
     head = ["", "model", "compared with", "tasks", "attempts each", "invalid attempts", "doing nothing passes"]
-    return table(head, rows, caption="What was measured")
+    return table(head, rows, caption="Evaluations")
 
 
 # ---------------------------------------------------------------- curves
@@ -132,10 +135,10 @@ def _measured_on(found: Sequence[Arm]) -> str:
 
 def learning(gathered: Gathered) -> str:
     """Return the section on training: losses, and Pass@1 by round."""
-    trained = sorted(gathered.checkpoints, key=lambda pair: order(pair[0]))
-    named = [(_run_name(place), checkpoint) for place, checkpoint in trained]
+    checkpoints = sorted(gathered.checkpoints, key=lambda pair: order(pair[0]))
+    named = [(_run_name(place), checkpoint) for place, checkpoint in checkpoints]
     figures: list[str] = []
-    for _, group in groupby(trained, lambda pair: (pair[0].arm, pair[0].round)):
+    for _, group in groupby(checkpoints, lambda pair: (pair[0].arm, pair[0].round)):
         every = [(f"{_run_name(place)}: {each.algorithm}", _losses(each)) for place, each in group]
         lines = [Curve(name, list(enumerate(losses, 1))) for name, losses in every if len(losses) > 1]
         figures += _figures("Training loss by step", lines, "step", "Training loss, nats a token.")
@@ -144,8 +147,8 @@ def learning(gathered: Gathered) -> str:
 
 def _figures(title: str, lines: Sequence[Curve], x_name: str, caption: str, *, shares: bool = False) -> Iterator[str]:
     for start in range(0, len(lines), charts.MOST_CURVES):
-        drawn = charts.curves(title, lines[start : start + charts.MOST_CURVES], x_name, shares=shares)
-        yield figure(drawn, caption)
+        chart = charts.curves(title, lines[start : start + charts.MOST_CURVES], x_name, shares=shares)
+        yield figure(chart, caption)
 
 
 def _run_name(place: Place) -> str:
@@ -155,10 +158,10 @@ def _run_name(place: Place) -> str:
 
 
 def _losses(checkpoint: Checkpoint) -> list[float]:
-    found = checkpoint.metrics.get("losses")
-    if not isinstance(found, list) or not all(isinstance(loss, int | float) for loss in found):
+    losses = checkpoint.metrics.get("losses")
+    if not isinstance(losses, list) or not all(isinstance(loss, int | float) for loss in losses):
         return []
-    return [min(as_float(loss), 1e6) for loss in found]
+    return [min(as_float(loss), 1e6) for loss in losses]
 
 
 def _trainings(named: Sequence[tuple[str, Checkpoint]]) -> str:
@@ -172,18 +175,18 @@ def _trainings(named: Sequence[tuple[str, Checkpoint]]) -> str:
         cells += [cell(number(metrics.get(column))) for column in columns]
         cells.append(cell(minutes(seconds) if isinstance(seconds, float) else NOTHING))
         rows.append((text(name), cells))
-    head = ["", "from", "algorithm", *(column.replace("_", " ") for column in columns), "minutes"]
-    return table(head, rows, caption="Trainings")
+    head = ["", "base model", "algorithm", *(column.replace("_", " ") for column in columns), "minutes"]
+    return table(head, rows, caption="Training runs")
 
 
 def _rounds(gathered: Gathered) -> str:
-    found = arms(gathered)
-    names = dict.fromkeys(arm.name for arm in found if arm.round is not None)
+    scored = arms(gathered)
+    names = dict.fromkeys(arm.name for arm in scored if arm.round is not None)
     lines = []
     for name in names:
-        rounds = [arm for arm in found if arm.name == name and arm.round is not None]
+        rounds = [arm for arm in scored if arm.name == name and arm.round is not None]
         for seed in dict.fromkeys(seed for arm in rounds for seed in arm.scores):
-            before = [(0, arm.scores[seed]) for arm in found if arm.tone == "base" and seed in arm.scores][:1]
+            before = [(0, arm.scores[seed]) for arm in scored if arm.tone == "base" and seed in arm.scores][:1]
             after = [(arm.round or 0, arm.scores[seed]) for arm in rounds if seed in arm.scores]
             at = [(number, score.pass_at["1"]) for number, score in [*before, *after] if "1" in score.pass_at]
             label = name if seed is None else f"{name}, seed {seed}"

@@ -1,6 +1,7 @@
-"""The page: one file that asks nothing of the network, in light and dark, on paper and on a phone.
+"""The page: one HTML file without network requests, for light and dark mode, print and phones.
 
-No script is in it, and its policy allows none: even text that got past `markup.text` could not run.
+It contains no script, and its content security policy allows none. Text that `markup.text` failed to escape could
+therefore not run.
 """
 
 from collections.abc import Iterator
@@ -18,10 +19,10 @@ SECTIONS = {
     "cost": ("Cost", tables.cost),
     "tasks": ("Tasks", reading.tasks),
 }
-"""Identity → name in the list of contents, and what writes it; a section without records is empty."""
+"""Id of a section → its name in the navigation, and the function that writes it. A section without records is empty."""
 
 _MOST_MODELS = 6
-"""So many models are named for a verb; tables name them all."""
+"""Most models named for one verb in the header; tables name all of them. Chosen by hand."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #5c6470; --line: #d9dde3; --paper: #fff; --block: #f4f6f8;
@@ -83,10 +84,10 @@ pre { margin: 0; padding: .6rem .75rem; background: var(--block); border-radius:
 
 
 def page(gathered: Gathered) -> str:
-    """Return the report as HTML; the same records give the same bytes."""
-    written = {identity: write(gathered) for identity, (_, write) in SECTIONS.items()}
-    links = " ".join(f'<a href="#{each}">{SECTIONS[each][0]}</a>' for each, inside in written.items() if inside)
-    inside = "\n".join(filter(None, written.values()))
+    """Return the report as HTML. The same records give the same bytes."""
+    sections = {identity: write(gathered) for identity, (_, write) in SECTIONS.items()}
+    links = " ".join(f'<a href="#{each}">{SECTIONS[each][0]}</a>' for each, inside in sections.items() if inside)
+    inside = "\n".join(filter(None, sections.values()))
     envs = ", ".join(sorted({env.partition(":")[0] for env in gathered.envs}))
     title = text(f"sca report: {envs}" if envs else "sca report")
     about = "\n".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in _about(gathered) if value)

@@ -1,4 +1,4 @@
-"""Which files there are to read, and what the place of a file says: the arm, the seed and the round of its records."""
+"""Find the files to read. The path of a file gives the arm, the seed and the round of its records."""
 
 import os
 import re
@@ -7,38 +7,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ENDINGS = (".jsonl", ".jsonl.b")
-"""The second is what `eval --compare --rollouts FILE.jsonl` keeps of the second model."""
+"""`eval --compare --rollouts FILE.jsonl` writes the second model's rollouts to `FILE.jsonl.b`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record was found, below the directory that all input has in common."""
+    """The place of a record, relative to the common directory of all inputs."""
 
     arm: str = ""
-    """The directories on the way, seeds and rounds left out; empty for the main arm."""
+    """The directories of the path, without `seed-N` and `round-N`; empty for the main arm."""
     seed: int | None = None
-    """N of a directory `seed-N`."""
+    """N of a directory `seed-N`; None if there is none."""
     round: int | None = None
-    """N of a directory `round-N`."""
+    """N of a directory `round-N`; None if there is none."""
     stem: str = ""
-    """Name of the file without its ending."""
+    """Name of the file without its extension."""
 
 
-def found(inputs: Sequence[str]) -> Iterator[tuple[str, Place]]:
-    """Yield every file to read with its place: directories are searched for `*.jsonl` and `*.jsonl.b`, in sorted
-    order.
+def files_to_read(inputs: Sequence[str]) -> Iterator[tuple[str, Place]]:
+    """Yield (path, place) of every file to read, each file once.
+
+    Directories are searched for `*.jsonl` and `*.jsonl.b`, in sorted order.
 
     Args:
         inputs: files, directories, `-` for standard input.
     """
     roots = [path if os.path.isdir(path) else os.path.dirname(path) for path in inputs if path != "-"]  # noqa: PTH112, PTH120  names as given
     base = Path(os.path.commonpath([os.path.abspath(root) for root in roots])) if roots else Path()  # noqa: PTH100  links stay
-    seen: set[str] = set()
+    known_paths: set[str] = set()
     for path in (file for name in inputs for file in _files(name)):
-        whole = path if path == "-" else os.path.abspath(path)  # noqa: PTH100  links stay
-        if whole not in seen:
-            seen.add(whole)
-            yield path, Place() if path == "-" else _place(Path(whole).relative_to(base))
+        absolute = path if path == "-" else os.path.abspath(path)  # noqa: PTH100  links stay
+        if absolute not in known_paths:
+            known_paths.add(absolute)
+            yield path, Place() if path == "-" else _place(Path(absolute).relative_to(base))
 
 
 def _files(name: str) -> list[str]:

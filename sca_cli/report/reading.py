@@ -1,4 +1,4 @@
-"""The tasks to read: what was asked, what proves it, and what attempts at it looked like."""
+"""The section of tasks to read: instruction, check, solution, failure cases and attempts of each."""
 
 from collections.abc import Iterator
 
@@ -8,15 +8,18 @@ from sca_cli.report.markup import code, note, section, text
 
 
 def tasks(gathered: Gathered) -> str:
-    """Return the section with verified tasks drawn by seed."""
-    drawn = gathered.draw.drawn()
-    if not drawn:
+    """Return the section with a sample of verified tasks."""
+    readings = gathered.draw.readings()
+    if not readings:
         return ""
     remark = (
-        f"{len(drawn)} verified tasks drawn by seed, evenly over the numbers of calls ({MOST_CALLS} and more count as "
-        "one). Does each question ask for what its check checks?"
+        f"{len(readings)} verified tasks, drawn at random with the seed, evenly over the numbers of calls "
+        f"({MOST_CALLS} or more calls are one group). Does each question ask for the answer or change that its "
+        "check tests?"
     )
-    return section("tasks", "Tasks to read", note(remark), *(_task(place, each) for place, each in enumerate(drawn, 1)))
+    return section(
+        "tasks", "Tasks to read", note(remark), *(_task(place, each) for place, each in enumerate(readings, 1))
+    )
 
 
 def _task(place: int, task: Reading) -> str:

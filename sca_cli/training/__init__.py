@@ -1,4 +1,8 @@
-"""Training on rollouts: `data` picks the tokens, `packing` lays them out, `sft` fits a model, `work` resumes.
+"""Training on rollouts.
 
-Imported only by `sca train` and `sca distill`; torch, transformers, trl and peft are loaded inside functions.
+`data` turns rollouts into token sequences (with `rendering`), `selection` chooses among them, `solutions` makes
+rollouts from verified tasks. `batching` orders the examples, `packing` lays out a batch, `sft` trains the model,
+`weights` loads and writes it, `work` finds the checkpoint from which a run resumes.
+
+Only `sca train` and `sca distill` import this package. torch, transformers, trl and peft are imported inside functions.
 """

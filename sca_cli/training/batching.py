@@ -1,8 +1,8 @@
-"""Which examples make a step together: those with the same prompt, so that a step computes it once.
+"""Batches of examples with the same prompt, so that one step computes the prompt once.
 
-Examples of one environment begin with the same prompt, several hundred tokens of tools and rules before an instruction
-of a few dozen. Batches drawn from one environment at a time cost a fraction of mixed ones; which environment's turn it
-is, and which of its examples, is drawn anew in each pass.
+Examples of one environment begin with the same prompt: several hundred tokens of tools and rules, before an instruction
+of a few dozen tokens. A batch from one environment therefore computes far fewer tokens than a mixed batch. The order of
+the batches, and the examples of each batch, are drawn again in every epoch.
 """
 
 import random
@@ -13,10 +13,16 @@ from sca_cli.training.packing import common
 
 
 def alike(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Return indices in groups whose members share most of their tokens with another: the prompt.
+    """Group sequences that have the same prompt.
+
+    In sorted order, a sequence joins the group of the one before it if their common prefix is longer than half of the
+    shorter one.
 
     Args:
-        sequences: token ids.
+        sequences: token ids of each example.
+
+    Returns:
+        the groups, as indices into `sequences`.
     """
     order = sorted(range(len(sequences)), key=lambda index: list(sequences[index]))
     groups = [order[:1]] if order else []
@@ -30,12 +36,12 @@ def alike(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
 
 
 class AlikeFirst:
-    """A sampler: an order of which every `size` indices in a row are of one group as far as they go; the rest is mixed.
+    """A sampler that yields full batches within one group; the leftovers of all groups are mixed.
 
     Args:
-        groups: of indices.
+        groups: indices of examples, as `alike` returns them.
         size: examples in a batch.
-        seed: the order of a pass depends on it and on the pass.
+        seed: the order of an epoch depends on the seed and on the epoch's number.
     """
 
     def __init__(self, groups: Sequence[Sequence[int]], size: int, seed: int) -> None:
@@ -43,7 +49,7 @@ class AlikeFirst:
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which pass comes next."""
+        """Set the number of the next epoch; the trainer calls it."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -51,15 +57,15 @@ class AlikeFirst:
 
     def __iter__(self) -> Iterator[int]:
         draw = random.Random(f"{self._seed} {self._epoch}")
-        whole: list[list[int]] = []
+        full_batches: list[list[int]] = []
         rest: list[int] = []
         for group in self._groups:
             order = draw.sample(group, len(group))
             full = len(order) - len(order) % self._size
-            whole += [order[place : place + self._size] for place in range(0, full, self._size)]
+            full_batches += [order[place : place + self._size] for place in range(0, full, self._size)]
             rest += order[full:]
         mixed = [rest[place : place + self._size] for place in range(0, len(rest), self._size)]
         last = [mixed.pop()] if mixed and len(mixed[-1]) < self._size else []
-        batches = [*whole, *mixed]
+        batches = [*full_batches, *mixed]
         draw.shuffle(batches)
         return iter([index for batch in [*batches, *last] for index in batch])

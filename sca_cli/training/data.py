@@ -1,8 +1,8 @@
-"""From rollouts to training examples: which rollouts count, and which of their tokens carry loss.
+"""Turn rollouts into training examples: choose the rollouts, and the tokens that carry loss.
 
-Where the rollout holds the tokens that were sampled, exactly those are trained on: nothing is tokenised
-again. Where it does not (a teacher behind a chat API, or another tokenizer), the messages are rendered with
-the student's own chat template, so that the student is trained on prompts it will really see.
+If a rollout contains the sampled tokens, exactly these are used for training; nothing is tokenised again. If it does
+not (a teacher behind a chat API, or another tokenizer), the messages are rendered with the student's own chat template.
+The student is then trained on the prompts that it reads at inference.
 """
 
 import hashlib
@@ -23,52 +23,53 @@ class Example:
 
     input_ids: Sequence[int]
     loss_mask: Sequence[int]
-    """1 where the model's own token is to be learnt, 0 where it was given; as long as `input_ids`."""
+    """1 for a token of the model's own reply, which carries loss; 0 for a token of the context. Same length as
+    `input_ids`."""
     task: str
     """Id of the task."""
     record: str
-    """Id of the rollout, or of the task whose solution it is."""
+    """Id of the rollout, or of the task whose solution is the example."""
     outcome: Outcome
     calls: int = 0
-    """Tool calls of the task's solution."""
+    """Number of tool calls of the task's solution; of the rollout if that is not recorded."""
     tools: frozenset[str] = frozenset()
-    """The tools that it calls."""
+    """The tools that the solution calls; those of the rollout if they are not recorded."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of what was read: rollouts, or tasks whose solutions are learnt."""
+    """Counts of the input, which is rollouts or tasks with solutions, and of the sequences made from it."""
 
     read: int = 0
     """Rollouts, or tasks, read."""
     unproven: int = 0
-    """Tasks with an error, or that `sca verify` turned down."""
+    """Tasks with an error, or that `sca verify` rejected."""
     wordless: int = 0
-    """Tasks without a solution that can be said in one code block."""
+    """Tasks whose solution cannot be written as one Markdown code block."""
     invalid: int = 0
     """Rollouts with an error or outcome `invalid`: never trained on."""
     failed: int = 0
     """Rollouts with outcome `fail` that were left out."""
     unrendered: int = 0
-    """Assistant turns that the chat template does not render as they were said."""
+    """Assistant turns left out: the chat template rejects them, or does not reproduce a reply with tool calls."""
     blank: int = 0
-    """Sequences without a token to learn."""
+    """Sequences without a token that carries loss."""
     too_long: int = 0
-    """Sequences longer than the limit; nothing is cut."""
+    """Sequences longer than the limit; they are left out, not cut."""
     duplicates: int = 0
-    """Sequences that occurred before."""
+    """Sequences equal to an earlier one."""
     capped: int = 0
-    """Sequences above the limit for their task."""
+    """Sequences left out because their task already has the maximum number of examples."""
     solved: int = 0
-    """Sequences of tasks that every attempt solved, but for those of one attempt."""
+    """Sequences left out because every attempt solved their task; one attempt of each such task stays."""
     examples: int = 0
     """Sequences to train on."""
     tokens: int = 0
-    """Tokens in them."""
+    """Tokens in these sequences."""
     loss_tokens: int = 0
-    """Tokens in them that carry loss."""
+    """Tokens in these sequences that carry loss."""
     judged: dict[str, Counter[Outcome]] = field(default_factory=dict, compare=False)
-    """Id of a task → its judged attempts by outcome."""
+    """Id of a task → number of its judged attempts by outcome."""
 
 
 def examples(
@@ -84,40 +85,43 @@ def examples(
     """Turn rollouts into examples, one at a time and in order.
 
     Args:
-        rollouts: read once.
-        tokenizer: the student's (transformers), with a chat template; for rollouts without segments to use.
-        use_segments: take the sampled tokens. False when another model's tokenizer made them.
-        keep_failures: train on `fail` as well as on `pass`.
-        max_tokens: longest example, in tokens.
-        max_per_task: most examples of one task, the first ones; None is no limit.
-        tally: counts what was taken and what was left out.
+        rollouts: the rollouts; iterated once.
+        tokenizer: the student's (transformers), with a chat template. It is needed for rollouts without sampled
+            tokens, or without `use_segments`.
+        use_segments: train on the sampled tokens. False if another model's tokenizer made them.
+        keep_failures: train on rollouts with outcome `fail` too.
+        max_tokens: length of the longest example, in tokens.
+        max_per_task: most examples of one task; the first ones are used. None: no limit.
+        tally: updated with what is used and what is left out.
 
     Raises:
-        UsageError: a held-out task; no tokens and no tokenizer or chat template to make them.
-        RecordError: a segment whose lists differ in length; outcomes of a judge model beside outcomes of checks.
+        UsageError: a task is held out for evaluation; or a rollout has no tokens, and there is no tokenizer with a chat
+            template to make them.
+        RecordError: the lists of a segment differ in length, or its loss mask has other values than 0 and 1; or some
+            outcomes are a judge model's and others a check's.
     """
     tally = tally if tally is not None else Tally()
-    seen: set[bytes] = set()
+    digests: set[bytes] = set()
     per_task: Counter[str] = Counter()
     for rollout in _of_one_kind(rollouts):
         tally.read += 1
         if not _selected(rollout, keep_failures, tally):
             continue
         task = rollout.task.id or content_id(rollout.task)
-        calls, tools = _demands(rollout)
+        calls, tools = _calls_and_tools(rollout)
         for input_ids, loss_mask in _sequences(rollout, tokenizer, use_segments, tally):
             digest = hashlib.sha256(array("q", input_ids).tobytes() + bytes(loss_mask)).digest()
-            # the first token has nothing before it to be predicted from
+            # the first token cannot be predicted: it has no context
             if not any(loss_mask[1:]):
                 tally.blank += 1
             elif len(input_ids) > max_tokens:
                 tally.too_long += 1
-            elif digest in seen:
+            elif digest in digests:
                 tally.duplicates += 1
             elif max_per_task is not None and per_task[task] >= max_per_task:
                 tally.capped += 1
             else:
-                seen.add(digest)
+                digests.add(digest)
                 per_task[task] += 1
                 tally.examples += 1
                 tally.tokens += len(input_ids)
@@ -127,7 +131,11 @@ def examples(
 
 
 def _of_one_kind(rollouts: Iterable[Rollout]) -> Iterator[Rollout]:
-    """Pass rollouts on, as long as all were judged by a model or all by their task's check."""
+    """Yield the rollouts; all outcomes must be of one kind, either a judge model's or a check's.
+
+    Raises:
+        RecordError: both kinds occur.
+    """
     kinds: dict[bool, str] = {}
     for rollout in rollouts:
         if rollout.outcome != "invalid":
@@ -143,8 +151,8 @@ def _of_one_kind(rollouts: Iterable[Rollout]) -> Iterator[Rollout]:
 def _selected(rollout: Rollout, keep_failures: bool, tally: Tally) -> bool:
     if rollout.task.split == "eval":
         raise UsageError(
-            f"rollout {rollout.id} is of a held-out task: training on it would spoil the evaluation",
-            "leave out tasks with split 'eval'",
+            f"rollout {rollout.id} belongs to a held-out task: training on it would make the evaluation invalid",
+            "remove tasks with split 'eval' from the input",
         )
     if rollout.error is not None or rollout.outcome == "invalid":
         tally.invalid += 1
@@ -156,33 +164,34 @@ def _selected(rollout: Rollout, keep_failures: bool, tally: Tally) -> bool:
     return True
 
 
-def _demands(rollout: Rollout) -> tuple[int, frozenset[str]]:
-    """Return the calls and the tools that the task takes: its proven solution's, else those of the attempt."""
+def _calls_and_tools(rollout: Rollout) -> tuple[int, frozenset[str]]:
+    """Return the number of calls and the tools of the task's verified solution; if unknown, those of the attempt."""
     verdict = rollout.task.verdict
     calls = verdict.solution_calls() if verdict else None
-    made = rollout.calls if calls is None else calls
-    return len(made) if rollout.task.calls is None else rollout.task.calls, frozenset(call.tool for call in made)
+    known_calls = rollout.calls if calls is None else calls
+    count = len(known_calls) if rollout.task.calls is None else rollout.task.calls
+    return count, frozenset(call.tool for call in known_calls)
 
 
 def _sequences(rollout: Rollout, tokenizer: Any, use_segments: bool, tally: Tally) -> Iterable[Tokens]:
     if use_segments and rollout.segments:
         for segment in rollout.segments:
-            _check(segment, rollout.id)
+            _check_segment(segment, rollout.id)
         return [(segment.token_ids, segment.loss_mask) for segment in rollout.segments]
     if tokenizer is None or not tokenizer.chat_template:
         raise UsageError(
-            f"rollout {rollout.id} holds no tokens, and there is no chat template to make them",
+            f"rollout {rollout.id} has no tokens, and there is no chat template to make them",
             "train from a model whose tokenizer has a chat template",
         )
-    # each reply of the model is a turn; replies before them are the prompt's own, shown as examples
-    made, lost = rendered(rollout.messages, rollout.usage.turns, tokenizer)
-    tally.unrendered += lost
-    return made
+    # each reply of the model is one turn; assistant messages before these are examples in the prompt
+    sequences, unrendered = rendered(rollout.messages, rollout.usage.turns, tokenizer)
+    tally.unrendered += unrendered
+    return sequences
 
 
-def _check(segment: Segment, rollout: str) -> None:
+def _check_segment(segment: Segment, rollout: str) -> None:
     if len(segment.token_ids) != len(segment.loss_mask):
         lengths = f"{len(segment.token_ids)} token ids, {len(segment.loss_mask)} in the loss mask"
         raise RecordError(f"rollout {rollout}: $.segments: lists of different lengths: {lengths}")
     if not set(segment.loss_mask) <= {0, 1}:
-        raise RecordError(f"rollout {rollout}: $.segments: the loss mask holds something other than 0 and 1")
+        raise RecordError(f"rollout {rollout}: $.segments: the loss mask has values other than 0 and 1")

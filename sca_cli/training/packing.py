@@ -1,11 +1,13 @@
-"""Laying examples out so that no token is computed twice: a prefix tree as one sequence.
+"""Lay out a batch so that common prefixes are computed once: as a prefix tree in one sequence.
 
-Rollouts of one environment share a long prompt, and samples of one task share even more. A batch is laid
-out as the prefix tree of its examples, one branch behind the other; each token attends to its own ancestors
-only and keeps its own depth as its position, so every example sees exactly what it would see alone. Losses
-and gradients are those of the padded batch (up to rounding) at a fraction of the tokens, and nothing is
-padded. A model whose layers mix positions other than by plain attention (state space, sliding window, soft
-capping) cannot be fed like that; for it there are padded rows. `sft` finds out which by trying.
+Rollouts of one environment share a long prompt, and samples of one task share even more. The layout is the prefix tree
+of the examples of a batch, with its branches one after the other. Each token attends only to its own ancestors, and its
+position is its depth in the tree. Every example therefore has the same context as alone. Losses and gradients equal
+those of the padded batch up to rounding, with far fewer tokens and no padding.
+
+A model whose layers mix positions in another way than plain attention (state space, sliding window, soft capping)
+cannot compute a tree. For such a model the layout is padded rows. `sft` tests with a small batch whether a model can
+compute trees.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
 
 
 ATTENTION = "sca_tree"
-"""Name under which `tree_attention` is known to transformers."""
+"""The name under which `tree_attention` is registered in transformers."""
+
+_SHORT = 1 << 18
+"""Own tokens times path of a branch up to which `_attend_short` serves: half a megabyte of scores a head."""
 
 type Branch = tuple[torch.Tensor, int]
-"""Columns from the root to the branch's end (k,), and how many of them, at the end, are its own tokens."""
+"""The columns from the root to the end of the branch (k,), and the number of tokens that only this branch adds: they
+are the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +37,18 @@ class Layout:
     """One forward pass. b: rows, n: tokens a row, c: columns whose logits are needed, m: predictions."""
 
     input_ids: "torch.Tensor"  # (b, n)
-    position_ids: "torch.Tensor | None"  # (b, n); None: counted along the row
-    attends: "torch.Tensor | None"  # (b, n) bool, False where padded; None for a tree
-    branches: "tuple[Branch, ...]"  # of a tree; () for rows
+    position_ids: "torch.Tensor | None"  # (b, n); None: 0, 1, 2, … along each row
+    attends: "torch.Tensor | None"  # (b, n) bool, False for padding; None for a tree
+    branches: "tuple[Branch, ...]"  # the branches of a tree; () for rows
     columns: "torch.Tensor"  # (c,) ascending
     rows: "torch.Tensor"  # (m,) row of each prediction
     picks: "torch.Tensor"  # (m,) index into columns of each prediction
-    targets: "torch.Tensor"  # (m,) the token to be predicted
-    weights: "torch.Tensor"  # (m,) float32: how many examples count this prediction
+    targets: "torch.Tensor"  # (m,) token id to be predicted
+    weights: "torch.Tensor"  # (m,) float32: number of examples that contain this prediction
 
     @property
     def tokens(self) -> int:
-        """Tokens that go through the model, padding included."""
+        """Number of tokens that the model computes, padding included."""
         return self.input_ids.numel()
 
     def on(self, device: Any) -> "Layout":
@@ -66,59 +72,94 @@ def tree_attention(
     scaling: float | None = None,
     **others: Any,  # noqa: ARG001  the interface's
 ) -> "tuple[torch.Tensor, None]":
-    """Attend branch by branch, each to its own path: an attention function; returns (1, n, heads, d)."""
+    """Compute attention branch by branch, each over its own path: an attention function for transformers.
+
+    Returns:
+        the output (1, n, heads, d), and None in place of attention weights.
+    """
     import torch
 
     parts = []
     start = 0
     for path, own in sca_branches:
-        above = len(path) - own
-        parts.append(
-            torch.nn.functional.scaled_dot_product_attention(
-                query[:, :, start : start + own],
-                key[:, :, path].repeat_interleave(query.shape[1] // key.shape[1], 1),
-                value[:, :, path].repeat_interleave(query.shape[1] // key.shape[1], 1),
-                attn_mask=torch.ones(own, len(path), dtype=torch.bool, device=query.device).tril(above)
-                if above
-                else None,
-                is_causal=not above,
-                scale=scaling,
-            )
-        )
+        branch = query[:, :, start : start + own]
+        attend = _attend_short if len(path) > own and own * len(path) <= _SHORT else _attend_long
+        parts.append(attend(branch, key[:, :, path], value[:, :, path], scaling))
         start += own
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
 
 
+def _attend_long(
+    query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", scaling: float | None
+) -> "torch.Tensor":
+    """Attend causally by torch's kernel, which keeps no scores: (1, heads, own, d)."""
+    import torch
+
+    own, length = query.shape[2], key.shape[2]
+    repeats = query.shape[1] // key.shape[1]
+    mask = torch.ones(own, length, dtype=torch.bool, device=query.device).tril(length - own)
+    return torch.nn.functional.scaled_dot_product_attention(
+        query,
+        key.repeat_interleave(repeats, 1),
+        value.repeat_interleave(repeats, 1),
+        attn_mask=mask if length > own else None,
+        is_causal=length == own,
+        scale=scaling,
+    )
+
+
+def _attend_short(
+    query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", scaling: float | None
+) -> "torch.Tensor":
+    """Attend causally by plain products, the query heads of one key head together: (1, heads, own, d).
+
+    On a CPU torch's kernel takes three times as long for a short branch behind a long prefix, most of it in the
+    backward pass. The scores are kept for the gradient, so this is for short branches only.
+    """
+    import torch
+
+    _, heads, own, width = query.shape
+    groups, length = key.shape[1], key.shape[2]
+    repeats = heads // groups
+    folded = query.reshape(1, groups, repeats * own, width)
+    hidden = torch.ones(own, length, dtype=torch.bool, device=query.device).triu(length - own + 1).repeat(repeats, 1)
+    scores = (folded @ key.transpose(-1, -2)) * (width**-0.5 if scaling is None else scaling)
+    weights = scores.masked_fill(hidden, float("-inf")).softmax(-1).to(value.dtype)
+    return (weights @ value).reshape(1, heads, own, width)
+
+
 def surprise(model: Any, layout: Layout) -> "torch.Tensor":
-    """Return -log p of each target: (m,), nats, float32, with its gradient.
+    """Return -log p of each target: (m,), nats, float32, differentiable.
 
     Args:
         model: a transformers model for causal language modelling, bare or under PEFT.
-        layout: on the model's device; a tree wants a model set to `ATTENTION`. Logits are computed in its
-            `columns` only: the head is the widest matrix.
+        layout: on the model's device. A tree needs a model whose attention is set to `ATTENTION`. Logits are computed
+            only for `columns`, because the output head is the largest matrix.
     """
     import torch
 
     if layout.branches:
-        how: dict[str, Any] = {"position_ids": layout.position_ids, "sca_branches": layout.branches}
+        inputs: dict[str, Any] = {"position_ids": layout.position_ids, "sca_branches": layout.branches}
     else:
-        how = {"attention_mask": layout.attends}
-    logits = model(input_ids=layout.input_ids, use_cache=False, logits_to_keep=layout.columns, **how).logits
+        inputs = {"attention_mask": layout.attends}
+    logits = model(input_ids=layout.input_ids, use_cache=False, logits_to_keep=layout.columns, **inputs).logits
     return torch.nn.functional.cross_entropy(
         logits[layout.rows, layout.picks].float(), layout.targets, reduction="none"
     )
 
 
 def layouts(batch: Sequence["Example"], max_tokens: int, *, shared: bool) -> Iterator[Layout]:
-    """Lay out one batch in as few forward passes as fit.
+    """Lay out one batch as one or more forward passes.
+
+    Examples are sorted, and each is added to the current pass while the pass has at most `max_tokens` tokens.
 
     Args:
         batch: examples of one optimiser step.
-        max_tokens: most tokens in one layout; an example longer than that has a layout of its own.
-        shared: compute common prefixes once (a tree), else rows padded to one length.
+        max_tokens: most tokens in one layout; a longer example gets its own layout.
+        shared: lay out a tree, which computes common prefixes once; else rows padded to one length.
     """
     make = _tree if shared else _rows
-    # neighbours in this order share the most (tree) or pad the least (rows)
+    # neighbours in this order have the longest common prefixes (tree) or need the least padding (rows)
     order = sorted(
         batch,
         key=lambda example: (0 if shared else len(example.input_ids), list(example.input_ids)),
@@ -134,7 +175,7 @@ def layouts(batch: Sequence["Example"], max_tokens: int, *, shared: bool) -> Ite
 
 
 def _size(group: Sequence["Example"], *, shared: bool) -> int:
-    """Return the tokens of a layout of this sorted group."""
+    """Return the number of tokens in the layout of a sorted group."""
     lengths = [len(example.input_ids) for example in group]
     if not shared:
         return len(group) * max(lengths)
@@ -143,7 +184,7 @@ def _size(group: Sequence["Example"], *, shared: bool) -> int:
 
 
 def common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Return how many tokens two sequences have in common at their start."""
+    """Return the length of the common prefix of two sequences, in tokens."""
     for i, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return i
@@ -153,10 +194,10 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
 def _tree(group: Sequence["Example"]) -> Layout:
     import torch
 
-    node_of: dict[tuple[int, int], int] = {}  # (parent, token) → node; -1 is above the roots
+    node_of: dict[tuple[int, int], int] = {}  # (parent, token) → node; -1 is the parent of the roots
     tokens: list[int] = []
     depths: list[int] = []
-    predictions: dict[tuple[int, int], int] = {}  # (parent, token) → examples that count it
+    predictions: dict[tuple[int, int], int] = {}  # (parent, token) → number of examples that contain it
     branches: list[Branch] = []
     for example in group:
         parent, path, begun = -1, [], len(tokens)
@@ -170,7 +211,7 @@ def _tree(group: Sequence["Example"]) -> Layout:
                 predictions[edge] = predictions.get(edge, 0) + 1
             parent = node_of[edge]
             path.append(parent)
-        if len(tokens) > begun:  # else it is the beginning of another example
+        if len(tokens) > begun:  # else the example is a prefix of another one
             branches.append((torch.tensor(path), len(tokens) - begun))
     layout = _layout([tokens], [(0, *edge, count) for edge, count in predictions.items()])
     return replace(layout, position_ids=torch.tensor([depths]), branches=tuple(branches))
@@ -192,7 +233,12 @@ def _rows(group: Sequence["Example"]) -> Layout:
 
 
 def _layout(tokens: list[list[int]], predictions: list[tuple[int, int, int, int]]) -> Layout:
-    """Build what trees and rows have in common. A prediction: row, column it is made from, target, weight."""
+    """Build a layout with the fields that trees and rows have in common.
+
+    Args:
+        tokens: token ids, one list a row.
+        predictions: (row, column whose logits predict the target, target token id, weight) of each.
+    """
     import torch
 
     columns = sorted({column for _, column, _, _ in predictions})

@@ -1,4 +1,4 @@
-"""From messages to tokens with the student's own chat template, and which of them its own replies are."""
+"""Turn messages into tokens with the student's own chat template, and mark the tokens of its own replies."""
 
 import json
 from collections.abc import Sequence
@@ -7,73 +7,82 @@ from typing import Any
 from sca_cli.records import Message
 
 type Tokens = tuple[list[int], list[int]]
-"""Token ids, and 1 for each that is the model's own; of one length."""
+"""Token ids, and for each 1 if it belongs to the model's own reply, else 0."""
 
 type Pieces = list[tuple[str, bool]]
-"""Consecutive texts of one rendering; True: the model's own."""
+"""Consecutive texts of one rendering; True marks the model's own replies."""
 
 
 def rendered(messages: Sequence[Message], replies: int, tokenizer: Any) -> tuple[list[Tokens], int]:
-    """Render a conversation as one sequence; where the template rewrites the past, as one sequence a turn.
+    """Render a conversation as one sequence, or as one sequence for each turn if the template changes earlier turns.
 
     Args:
-        messages: the whole conversation, replies shown as examples in its opening included.
-        replies: how many assistant messages, counted from the end, the model said itself; 0: all.
+        messages: the complete conversation, with the example turns in its prompt.
+        replies: the last `replies` assistant messages are the model's own; 0: all are.
         tokenizer: a transformers tokenizer with a chat template.
 
     Returns:
-        the sequences, and how many replies the template does not render as they were said.
+        the sequences, and the number of replies left out because the template does not reproduce them.
     """
     places = [i for i, message in enumerate(messages) if message.role == "assistant"][-replies:]
     turns = [_turn(messages[: i + 1], tokenizer) for i in places]
-    said = [turn for turn in turns if turn is not None]
-    return [_encoded(pieces, tokenizer) for pieces in _sequences(said)], len(turns) - len(said)
+    rendered_turns = [turn for turn in turns if turn is not None]
+    sequences = [_encoded(pieces, tokenizer) for pieces in _sequences(rendered_turns)]
+    return sequences, len(turns) - len(rendered_turns)
 
 
-def _sequences(said: list[tuple[str, str]]) -> list[Pieces]:
-    """Join (prompt, reply) of consecutive turns, as long as each prompt extends what went before."""
+def _sequences(turns: list[tuple[str, str]]) -> list[Pieces]:
+    """Join the (prompt, reply) pairs of all turns into one sequence if each prompt begins with the text before it.
+
+    Otherwise return one sequence for each turn.
+    """
     pieces: Pieces = []
     past = ""
-    for prompt, reply in said:
-        if not prompt.startswith(past):  # e.g. reasoning is dropped from earlier turns
-            return [[(alone[0], False), (alone[1], True)] for alone in said]
+    for prompt, reply in turns:
+        if not prompt.startswith(past):  # e.g. the template removes reasoning from earlier turns
+            return [[(turn_prompt, False), (turn_reply, True)] for turn_prompt, turn_reply in turns]
         pieces += [(prompt[len(past) :], False), (reply, True)]
         past = prompt + reply
     return [pieces] if pieces else []
 
 
 def _turn(messages: Sequence[Message], tokenizer: Any) -> tuple[str, str] | None:
-    """Return the prompt as the model sees it and its reply up to its end-of-turn token; None: no fit."""
+    """Return the prompt of the last message, and that reply up to its end-of-turn token.
+
+    None: the template rejects the messages, or does not reproduce a reply with tool calls.
+    """
     from jinja2 import TemplateError
 
     try:
         prompt = _render(messages[:-1], tokenizer, add_generation_prompt=True)
-        whole = _render(messages, tokenizer)
-    except TemplateError:  # the template refuses a role or an order
+        complete = _render(messages, tokenizer)
+    except TemplateError:  # the template rejects a role or an order of roles
         return None
-    said = messages[-1].content
-    if whole.startswith(prompt) and said.strip() in (reply := _until_end_of_turn(whole[len(prompt) :], tokenizer)):
-        return prompt, reply
-    # The finished turn is not what the model said after this prompt (the prompt opens a <think> that the turn
-    # lacks, or reasoning is dropped): it read the prompt, it said the message, and a turn ends as turns end.
-    return None if messages[-1].tool_calls else (prompt, said + _end_of_turn(tokenizer))
+    content = messages[-1].content
+    if complete.startswith(prompt):
+        reply = _until_end_of_turn(complete[len(prompt) :], tokenizer)
+        if content.strip() in reply:
+            return prompt, reply
+    # The template renders the finished turn differently from what the model wrote after this prompt: the prompt opens
+    # a <think> that the turn lacks, or reasoning is removed. The turn is then the message and an end-of-turn token.
+    return None if messages[-1].tool_calls else (prompt, content + _end_of_turn(tokenizer))
 
 
 def _end_of_turn(tokenizer: Any) -> str:
-    """Return what the template puts behind a reply, up to its last special token."""
+    """Return the text that the template adds after a reply, up to its last special token."""
     probe = "sca-end-of-turn"
-    whole = _render([Message(role="user", content="?"), Message(role="assistant", content=probe)], tokenizer)
-    return _until_end_of_turn(whole.partition(probe)[2], tokenizer)
+    conversation = [Message(role="user", content="?"), Message(role="assistant", content=probe)]
+    return _until_end_of_turn(_render(conversation, tokenizer).partition(probe)[2], tokenizer)
 
 
 def _until_end_of_turn(text: str, tokenizer: Any) -> str:
-    """Cut what the template puts behind the last special token: the model never samples it."""
+    """Cut the text after the last special token: the model never samples it."""
     ends = [text.rfind(token) + len(token) for token in _special(tokenizer) if token in text]
     return text[: max(ends)] if ends else text
 
 
 def _special(tokenizer: Any) -> set[str]:
-    """Return the texts of the control tokens, declared special or only added to the vocabulary as such."""
+    """Return the texts of the control tokens: those declared special, and those added to the vocabulary as special."""
     added = tokenizer.added_tokens_decoder.values()
     return {token.content for token in added if token.special} | set(tokenizer.all_special_tokens)
 
@@ -85,7 +94,7 @@ def _render(messages: Sequence[Message], tokenizer: Any, add_generation_prompt: 
 
 
 def _plain(message: Message) -> dict[str, Any]:
-    """Return the message as templates expect it: arguments as objects, to be written as JSON by them."""
+    """Return the message as templates expect it: arguments are objects, which the template writes as JSON."""
     plain: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         plain["tool_calls"] = [
@@ -102,12 +111,12 @@ def _plain(message: Message) -> dict[str, Any]:
 def _object(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:  # the model wrote something else; it stays as it was said
+    except json.JSONDecodeError:  # the model wrote no valid JSON: its text is kept unchanged
         return text
 
 
 def _encoded(pieces: Pieces, tokenizer: Any) -> Tokens:
-    """Tokenise piece by piece: sampling starts at a token boundary, so training must have one there too."""
+    """Tokenise each piece alone: a sampled reply starts at a token boundary, and the training data must too."""
     input_ids: list[int] = []
     loss_mask: list[int] = []
     for text, own in pieces:

@@ -1,7 +1,8 @@
-"""Which examples are trained on: thinning what is always solved, balancing, and the control arms of an experiment.
+"""Select the examples to train on: leave out tasks that are always solved, balance groups, build control arms.
 
-Rejection sampling re-creates the imbalance of its tasks: easy ones give most of the successes. Balancing gives every
-group the same share. A control arm has exactly as many examples, and so as many steps, as the selection it controls.
+Rejection sampling repeats the imbalance of its tasks: easy tasks give most of the successes. Balancing moves the share
+of each group towards the mean. A control arm of an experiment has the same number of examples, and therefore of
+steps, as the selection that it is compared with.
 """
 
 import random
@@ -17,13 +18,13 @@ from sca_cli.records import Rollout
 from sca_cli.training.data import Example, Tally, examples
 
 Balance = Literal["none", "calls", "tool"]
-"""What has the same share in the examples."""
+"""What is balanced: groups by number of calls or by rarest tool, or nothing."""
 
 Control = Literal["shuffled-solutions", "random-rollouts", "one-call-only"]
-"""What is trained on in place of the selection."""
+"""The control arm that replaces the selection."""
 
 MOST_REPEATS = 3
-"""Times that balancing takes an example at most."""
+"""Balancing uses one example at most this many times; chosen by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,41 +32,44 @@ class Rules:
     """How examples are selected."""
 
     use_segments: bool = True
-    """Train on the sampled tokens; False where another model's tokenizer made them."""
+    """Train on the sampled tokens; False if another model's tokenizer made them."""
     keep_failures: bool = False
+    """Train on rollouts with outcome `fail` too."""
     keep_solved: bool = True
     """Keep all examples of a task that every attempt solved."""
     max_tokens: int = 8192
+    """Length of the longest example, in tokens."""
     max_per_task: int | None = None
+    """Most examples of one task; None: no limit."""
     balance: Balance = "none"
     control: Control | None = None
     wanted: int | None = None
-    """Examples of a control arm; None: as many as the selection that it controls has."""
+    """Number of examples of a control arm; None: the number in the selection that it replaces."""
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is trained on."""
+    """The examples to train on."""
 
     examples: list[Example]
     balance: dict[str, list[int]] = field(default_factory=dict)
-    """Group → examples before and after balancing."""
+    """Group → number of examples before and after balancing."""
     drawn_from: int | None = None
-    """Examples that those of a control arm were drawn from; None: no control."""
+    """Number of examples from which a control arm was drawn; None: no control."""
 
 
 def select(rollouts: Iterable[Rollout], tokenizer: Any, rules: Rules, tally: Tally) -> Selection:
     """Select examples.
 
     Args:
-        rollouts: read once; a control holds them in memory.
+        rollouts: the rollouts; iterated once. With a control, all of them are stored in memory.
         tokenizer: the student's.
-        rules: how.
-        tally: what became of the rollouts; of the controlled selection where there is a control.
+        rules: how to select.
+        tally: updated with the counts of the selection; with a control, of the selection that it replaces.
 
     Raises:
-        UsageError, RecordError: as `examples`.
+        UsageError, RecordError: as in `examples`.
     """
     if rules.control is None:
         return _selected(rollouts, tokenizer, rules, tally)
@@ -102,67 +106,73 @@ def _selected(rollouts: Iterable[Rollout], tokenizer: Any, rules: Rules, tally: 
 
 
 def without_solved(chosen: Sequence[Example], tally: Tally) -> list[Example]:
-    """Keep one attempt of each task of which two or more attempts were judged and all passed; count the rest."""
+    """Keep one attempt of each solved task, and all attempts of the others; update the counts.
+
+    A task is solved if two or more of its attempts were judged and all of them passed.
+    """
     solved = {task for task, outcomes in tally.judged.items() if outcomes["pass"] == outcomes.total() >= 2}
     first: dict[str, str] = {}
-    kept = [
+    remaining = [
         example
         for example in chosen
         if example.task not in solved or first.setdefault(example.task, example.record) == example.record
     ]
-    tally.solved = len(chosen) - len(kept)
-    tally.examples = len(kept)
-    tally.tokens = sum(len(example.input_ids) for example in kept)
-    tally.loss_tokens = sum(sum(example.loss_mask[1:]) for example in kept)
-    return kept
+    tally.solved = len(chosen) - len(remaining)
+    tally.examples = len(remaining)
+    tally.tokens = sum(len(example.input_ids) for example in remaining)
+    tally.loss_tokens = sum(sum(example.loss_mask[1:]) for example in remaining)
+    return remaining
 
 
 # ---------------------------------------------------------------- balance
 
 
 def by_calls(example: Example) -> str:
-    """Return the number of calls of the task's solution."""
+    """Return the group of an example when balancing by calls: its number of calls."""
     return str(example.calls)
 
 
 def by_rarest_tool(chosen: Iterable[Example]) -> Callable[[Example], str]:
-    """Return what names an example's tool that the fewest examples use: many use some of them together."""
+    """Return a function from an example to its group when balancing by tool: the tool that the fewest examples use.
+
+    An example can use several tools, so the rarest one decides.
+    """
     used = Counter(tool for example in chosen for tool in example.tools)
     return lambda example: min(example.tools, key=lambda tool: (used[tool], tool), default="no tool")
 
 
 def balanced(chosen: Iterable[Example], group_of: Callable[[Example], str], seed: int) -> Selection:
-    """Give every group the mean size of the groups: thin larger ones, repeat the examples of smaller ones.
+    """Bring every group to the mean size of the groups: sample larger groups, repeat the examples of smaller ones.
 
-    A group with less than a third of the mean stays below it.
+    A group with less than a third of the mean stays below it, because of `MOST_REPEATS`.
     """
     groups: dict[str, list[Example]] = {}
     for example in chosen:
         groups.setdefault(group_of(example), []).append(example)
     mean = round(sum(map(len, groups.values())) / len(groups)) if groups else 0
-    taken: list[Example] = []
+    result: list[Example] = []
     sizes: dict[str, list[int]] = {}
     for name, group in sorted(groups.items()):
         wanted = min(mean, MOST_REPEATS * len(group))
         times, more = divmod(wanted, len(group))
         draw = random.Random(derived_seed(seed, "balance", name))
-        taken += group * times + draw.sample(group, more)
+        result += group * times + draw.sample(group, more)
         sizes[name] = [len(group), wanted]
-    return Selection(taken, sizes)
+    return Selection(result, sizes)
 
 
 # ---------------------------------------------------------------- controls
 
 
 def shuffled_solutions(rollouts: Sequence[Rollout], seed: int) -> list[Rollout]:
-    """Give each task the solution of another one of its environment with as many calls, where there is one."""
-    alike: dict[tuple[str, int | None], list[int]] = {}
+    """Give each task the last reply of another task, of the same environment and number of calls, if there is one."""
+    places_by_kind: dict[tuple[str, int | None], list[int]] = {}
     for place, rollout in enumerate(rollouts):
-        alike.setdefault((str(rollout.task.env), rollout.task.calls), []).append(place)
+        places_by_kind.setdefault((str(rollout.task.env), rollout.task.calls), []).append(place)
     shuffled = list(rollouts)
-    for places in alike.values():
+    for places in places_by_kind.values():
         random.Random(derived_seed(seed, "shuffle", rollouts[places[0]].id)).shuffle(places)
-        # one cycle through all of them: nobody keeps its own
+        # one cycle through all tasks, so that no task keeps its own solution
         for place, other in zip(places, [*places[1:], places[0]], strict=True):
             messages = [*rollouts[place].messages[:-1], rollouts[other].messages[-1]]
             shuffled[place] = msgspec.structs.replace(rollouts[place], messages=messages)
@@ -170,6 +180,6 @@ def shuffled_solutions(rollouts: Sequence[Rollout], seed: int) -> list[Rollout]:
 
 
 def drawn(chosen: Sequence[Example], wanted: int, seed: int) -> list[Example]:
-    """Draw examples without replacement; where there are fewer, all of them in turn until there are enough."""
+    """Draw `wanted` examples without replacement; if there are fewer, repeat all of them in turn."""
     order = random.Random(derived_seed(seed, "control")).sample(chosen, len(chosen))
     return [order[n % len(order)] for n in range(wanted)] if order else []

@@ -1,11 +1,10 @@
-"""Supervised fine-tuning on the model's own tokens with TRL's SFTTrainer: LoRA or all weights, CPU or GPU.
+"""Supervised fine-tuning on sampled tokens with TRL's SFTTrainer: LoRA or all weights, on a CPU or a GPU.
 
-`train_sft` reads examples, trains, and leaves a model directory that transformers and vLLM load. While it
-runs, checkpoints lie in `OUT.work/`; the finished directory appears under its name at once, complete.
+`train_sft` reads examples, trains, and writes a model directory that transformers and vLLM can load. During training,
+checkpoints are in `OUT.work/`. The output directory appears only when it is complete.
 
-Two things are ours and not TRL's: the layout of a batch (`packing`: a shared prompt is computed once) and
-the loss, which asks the model for logits only where a token is to be learnt. Both leave the gradient as it
-is.
+Two parts replace TRL's: the layout of a batch (`packing` computes a shared prompt once), and the loss, which computes
+logits only for tokens that carry loss. Both keep the gradient equal up to rounding.
 """
 
 import contextlib
@@ -34,14 +33,14 @@ if TYPE_CHECKING:
 
 
 class NothingToTrain(ScaError):
-    """No example is left to train on: the command ran and produced nothing."""
+    """There is no example to train on. The command exits with the code for an empty result."""
 
     exit_code = ExitCode.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class SftOptions:
-    """How to train. The defaults suit rejection sampling on a few hundred to a few thousand rollouts."""
+    """Settings of the training. The defaults suit rejection sampling on a few hundred to a few thousand rollouts."""
 
     lora_rank: int = 16
     """0 trains all weights."""
@@ -52,27 +51,27 @@ class SftOptions:
     batch_size: int = 8
     """Examples in one optimiser step."""
     batch_tokens: int = 4096
-    """Most tokens in one forward pass; a step is split into as many as it takes."""
+    """Most tokens in one forward pass; a larger step is split into several passes."""
     max_steps: int | None = None
-    """Optimiser steps at most; None: as the epochs give."""
+    """Most optimiser steps; None: the number of epochs decides."""
     warmup: float = 0.0
-    """Share of the steps in which the learning rate rises; the first of them has rate 0."""
+    """Share of the steps during which the learning rate rises; the first step has rate 0."""
     scheduler: Literal["linear", "cosine", "constant"] = "cosine"
     seed: int = 0
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Precision of the products. auto: bfloat16 where the hardware multiplies it, float32 elsewhere."""
+    """Precision of matrix products. auto: bfloat16 if the hardware multiplies it natively, else float32."""
     device: str = "auto"
-    """auto: a GPU where there is one; cpu, cuda."""
+    """auto, cpu or cuda. auto: a GPU if there is one."""
     threads: int | None = None
-    """CPU threads; None: torch's choice."""
+    """Number of CPU threads; None: torch's default."""
     save_every_steps: int = 50
-    """Optimiser steps between two checkpoints; 0 keeps none, and a killed run starts again."""
+    """Optimiser steps between two checkpoints. 0: no checkpoints, and a killed run starts from the beginning."""
     share_prefixes: bool = True
-    """Compute prefixes that examples of a batch have in common once, where the model allows it."""
+    """Compute the common prefixes of a batch once, if the model allows it."""
 
     @property
     def rate(self) -> float:
-        """The peak learning rate."""
+        """The highest learning rate of the schedule."""
         return self.learning_rate or (2e-4 if self.lora_rank else 1e-5)
 
 
@@ -80,13 +79,13 @@ def fail_if_in_the_way(out: Path, *, resume: bool) -> None:
     """Check, before any work, that a model can be written to `out`.
 
     Raises:
-        UsageError: `out` is there already, or `OUT.work` is and `resume` was not asked for.
+        UsageError: `out` is a file or a directory with files, or `OUT.work` exists and `resume` is False.
     """
     work = out.with_name(out.name + ".work")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists already", "name another directory, or remove it")
     if work.exists() and not resume:
-        raise UsageError(f"{work} holds the checkpoints of a run that did not finish", "--resume, or remove it")
+        raise UsageError(f"{work} contains checkpoints of a run that did not finish", "add --resume, or remove it")
 
 
 def train_sft(
@@ -101,21 +100,22 @@ def train_sft(
     """Fine-tune a model on examples and write it to `out`.
 
     Args:
-        data: read whole into memory (token ids only).
+        data: the examples; all are stored in memory (token ids only).
         base_model: a Hugging Face directory, or a name that transformers resolves.
-        out: directory to make; `OUT.work` and `OUT.partial` beside it are used on the way.
-        options: how to train.
+        out: output directory (created). `OUT.work` and `OUT.partial` in the same folder are used during the run.
+        options: settings of the training.
         progress: called after every step with step, steps, epoch, loss (nats a token), learning_rate.
-        resume: go on from the last checkpoint in `OUT.work`, if there is one.
+        resume: continue from the last checkpoint in `OUT.work`, if there is one.
 
     Returns:
         examples, tokens and loss_tokens in the data; steps; trainable_parameters; first_loss, last_loss,
         loss_epoch_1, … and losses, one a step (nats a token); seconds (wall time of this call).
 
     Raises:
-        NothingToTrain: no examples.
-        MissingError: the train extra, the base model or the device is absent.
-        UsageError: `out` is in the way; `OUT.work` is of another run; tokens that the model does not have.
+        NothingToTrain: there are no examples.
+        MissingError: the train extra, the base model or the device is missing.
+        UsageError: `out` exists; `OUT.work` belongs to another run; a token id is outside the model's vocabulary.
+        ModelError: the loss is not finite.
     """
     began = time.monotonic()
     work = out.with_name(out.name + ".work")
@@ -123,7 +123,7 @@ def train_sft(
     chosen = list(data)
     if not chosen:
         raise NothingToTrain(
-            "no examples to train on", "only attempts that passed, and solutions that proved themselves, are trained on"
+            "no examples to train on", "only passed attempts and verified solutions are used for training"
         )
     with _quiet(options):
         fingerprint = fingerprint_of(chosen, base_model, asdict(options))
@@ -133,7 +133,7 @@ def train_sft(
         (work / "run.json").write_text(json.dumps(fingerprint))
         from peft.helpers import disable_input_dtype_casting
 
-        # autocast rounds what enters an adapter; widened to the adapter's own type first, it would be copied twice
+        # autocast rounds the input of an adapter; PEFT would first convert it to the adapter's type: a second copy
         with disable_input_dtype_casting(trainer.model):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
@@ -151,14 +151,14 @@ def train_sft(
 
 
 def _losses(history: list[dict[str, float]]) -> dict[str, JSON]:
-    """Return first and last loss, the mean of each epoch and every step's, rounded.
+    """Return the first and last loss, the mean of each epoch, and the loss of every step (rounded to 4 decimals).
 
-    The history counts passes in fractions.
+    The history counts epochs in fractions.
     """
     steps = [(entry["epoch"], entry["loss"]) for entry in history if "loss" in entry]
     by_epoch: dict[int, list[float]] = {}
     for epoch, loss in steps:
-        # the last step of a pass is logged with a whole number
+        # the last step of an epoch is logged with a whole number
         by_epoch.setdefault(int(epoch - 1e-6) + 1, []).append(loss)
     means = {f"loss_epoch_{epoch}": sum(losses) / len(losses) for epoch, losses in by_epoch.items()}
     every = [round(loss, 4) for _, loss in steps]
@@ -170,16 +170,16 @@ def _losses(history: list[dict[str, float]]) -> dict[str, JSON]:
 
 @contextlib.contextmanager
 def _quiet(options: SftOptions) -> Iterator[None]:
-    """Load the libraries, keep them off stdout, and put back what is global.
+    """Import the libraries, send their output to stderr, and restore the number of threads at the end.
 
     Raises:
-        MissingError: a library of the train extra is absent.
+        MissingError: a library of the train extra is not installed.
     """
     ask_for_huge_pages()
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
         try:
             import datasets  # type: ignore[import-untyped,unused-ignore]
-            import peft  # noqa: F401  named here so that its absence is reported before any work
+            import peft  # noqa: F401  imported here so that a missing package is reported before any work
             import torch
             import transformers
             import trl  # noqa: F401  the same
@@ -201,7 +201,7 @@ def _quiet(options: SftOptions) -> Iterator[None]:
 
 
 def _lora(options: SftOptions) -> Any:
-    """Return the configuration of the adapter to train; None: all weights are trained."""
+    """Return the configuration of the LoRA adapter; None: all weights are trained."""
     from peft import LoraConfig
 
     if not options.lora_rank:
@@ -212,10 +212,14 @@ def _lora(options: SftOptions) -> Any:
 
 
 def _shares(model: Any, longest: int) -> bool:
-    """Set the model to tree attention if it then computes a tree as it computes the branches alone: try it.
+    """Try tree attention: keep it if the model computes a small tree like its branches alone.
 
     Args:
-        longest: tokens in the longest example.
+        model: the model; its attention is changed if the trial succeeds.
+        longest: number of tokens in the longest example. A sliding window must not be shorter.
+
+    Returns:
+        True if the model uses tree attention now.
     """
     import torch
     from transformers import AttentionInterface
@@ -240,32 +244,36 @@ def _shares(model: Any, longest: int) -> bool:
         alone = surprise(model, rows.on(model.device))
         try:
             model.set_attn_implementation(ATTENTION)
-            # nats; rounding of bfloat16 gives about 0.01, a foreign branch in view gives whole nats
+            # nats; bfloat16 rounding causes about 0.01, attention to another branch causes 1 or more
             apart = float((surprise(model, tree.on(model.device)) - alone).abs().mean())
             if apart < 0.05 and len(layers) == config.num_hidden_layers:
                 AttentionInterface.register(ATTENTION, tree_attention)
                 return True
-        except (TypeError, ValueError, RuntimeError):  # its attention, positions or logits cannot be chosen
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ):  # the model does not accept another attention, positions or columns of logits
             pass
     model.set_attn_implementation(before)
     return False
 
 
 def _kept(model: Any, layout: Layout, dtype: "torch.dtype") -> int:
-    """Return the bytes that one forward pass keeps for its gradient, on the safe side."""
+    """Return an upper estimate of the bytes that one forward pass stores for its gradient."""
     config = model.config.get_text_config()
     wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    # 25,300 elements a token and layer measured on Qwen2.5-0.5B (LoRA, float32), here 29,300
+    # measured on Qwen2.5-0.5B (LoRA, float32): 25,300 elements a token and layer; this formula gives 29,300
     elements = layout.input_ids.numel() * (9 * config.hidden_size + 4.4 * wide)
-    # each branch of a tree has keys and values of its whole path, a copy for every head
+    # each branch of a tree copies the keys and values of its complete path, for every head
     elements += sum(len(path) for path, _ in layout.branches) * 2 * config.hidden_size
-    # logits, their logarithms in float32 and the gradient of both
+    # logits, their log-probabilities in float32, and the gradients of both
     logits = layout.input_ids.shape[0] * len(layout.columns) * config.vocab_size * 2 * (dtype.itemsize + 4)
     return int(elements * config.num_hidden_layers * dtype.itemsize + logits)
 
 
 def _free(model: Any) -> int:
-    """Return the bytes of memory that are free, those left out that gradients and the optimiser will take."""
+    """Return the free memory in bytes, minus the part that gradients and the optimiser will need."""
     import psutil  # type: ignore[import-untyped,unused-ignore]
     import torch
 
@@ -275,12 +283,12 @@ def _free(model: Any) -> int:
 
 
 def _set_recomputing(model: Any, wanted: bool) -> None:
-    """Let the layers keep only what enters them and compute the rest a second time, or let them keep all."""
+    """Switch gradient checkpointing on or off: layers store only their inputs and recompute the rest, or store all."""
     if not wanted:
         model.gradient_checkpointing_disable()
     elif model.supports_gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.disable_input_require_grads()  # it wants that for re-entrant ones
+        model.disable_input_require_grads()  # only re-entrant checkpointing needs it
 
 
 def _trainer(
@@ -290,7 +298,7 @@ def _trainer(
     options: SftOptions,
     progress: Callable[[dict[str, float]], None],
 ) -> Any:
-    """Build the trainer: TRL's, with our batches and our loss."""
+    """Build TRL's trainer with the batches of `packing` and its loss."""
     import torch
     from datasets import Dataset
     from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, set_seed
@@ -300,12 +308,12 @@ def _trainer(
     device = device_of(options.device)
     dtype = dtype_of(options.dtype, device)
     set_seed(options.seed)
-    # all weights are trained in float32: a step of 1e-5 is lost in bfloat16
+    # without LoRA the weights are trained in float32: bfloat16 would round a step of 1e-5 to nothing
     model = load_model(base_model, dtype if options.lora_rank else torch.float32)
     vocabulary = model.get_input_embeddings().num_embeddings
     if max(max(example.input_ids) for example in data) >= vocabulary:
         raise UsageError(
-            f"the rollouts hold tokens that '{base_model}' does not have: another model made them",
+            f"the rollouts contain tokens that '{base_model}' does not have: another model made them",
             "sca distill trains on another model's rollouts",
         )
     longest = max(len(example.input_ids) for example in data)
@@ -317,7 +325,7 @@ def _trainer(
         return {"layouts": list(layouts(batch, options.batch_tokens, shared=shared))}
 
     class Trainer(SFTTrainer):
-        """TRL's trainer; a step is a batch laid out in one or more forward passes."""
+        """TRL's trainer, in which one step is a batch laid out as one or more forward passes."""
 
         free: int | None = None
 
@@ -331,12 +339,12 @@ def _trainer(
             num_items_in_batch: Any = None,  # noqa: ARG002  the trainer's
         ) -> Any:
             model.train()
-            if self.free is None:  # only now everything is where it will be
+            if self.free is None:  # measured here because only now all weights are on the device
                 self.free = _free(base)
             counted = sum(float(layout.weights.sum()) for layout in inputs["layouts"])
             total = torch.zeros((), device=self.args.device)
-            for made in inputs["layouts"]:
-                layout = made.on(self.args.device)
+            for layout_on_cpu in inputs["layouts"]:
+                layout = layout_on_cpu.on(self.args.device)
                 _set_recomputing(base, 2 * _kept(base, layout, dtype) > self.free)
                 with self.compute_loss_context_manager():
                     loss = (surprise(model, layout) * layout.weights).sum() / counted
@@ -348,10 +356,10 @@ def _trainer(
             return 0
 
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-            """Write none: it would name a hub and its trackers."""
+            """Write no model card: it would name a hub and its trackers."""
 
         def _send_telemetry(self) -> None:
-            """Send none: nothing about a run leaves the machine."""
+            """Send no telemetry: no information about a run leaves the machine."""
 
     class Report(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
@@ -361,7 +369,7 @@ def _trainer(
             if not math.isfinite(logs["loss"]):
                 raise ModelError(
                     f"training diverged: the loss of step {state.global_step} is {logs['loss']}",
-                    "a lower --learning-rate",
+                    "use a lower --learning-rate",
                 )
             progress(
                 {
@@ -385,7 +393,7 @@ def _trainer(
         seed=options.seed,
         bf16=dtype == torch.bfloat16,
         use_cpu=device == "cpu",
-        gradient_checkpointing=False,  # decided for each pass
+        gradient_checkpointing=False,  # decided for each forward pass
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
@@ -399,7 +407,7 @@ def _trainer(
         disable_tqdm=True,
     )
     if device != "cpu":
-        arguments._n_gpu = 1  # the trainer would spread itself over all GPUs in a way that TRL refuses
+        arguments._n_gpu = 1  # the trainer would use all GPUs in a way that TRL rejects
     trainer = Trainer(
         model=model,
         args=arguments,
@@ -410,5 +418,7 @@ def _trainer(
         callbacks=[Report()],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.processing_class = None  # with it, the trainer would rewrite the end-of-turn ids of the model's config
+    trainer.processing_class = (
+        None  # with a tokenizer, the trainer would change the end-of-turn ids in the model's config
+    )
     return trainer

@@ -1,8 +1,8 @@
-"""Self-made supervision: each task's own proven solution as the reply to its instruction. An addition to the paper.
+"""Make training data from solutions: each verified task's own solution is the reply to its instruction.
 
-Rejection sampling learns most where the model is right already. A task that proved itself holds a right program
-whether or not the model finds it; here that program is put as what the agent says when it attempts the task directly.
-Nothing is sampled.
+This is an addition to the paper. Rejection sampling trains mostly on tasks that the model already solves. A verified
+task contains a correct program, whether or not the model can find it. Here that program becomes the agent's only reply
+in a direct attempt at the task. Nothing is sampled.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,20 +17,20 @@ from sca_cli.training.data import Tally
 
 
 def proven_tasks(records: Iterable[Task | Rollout], tally: Tally) -> Iterator[Task]:
-    """Yield the distinct tasks that proved themselves; count the others.
+    """Yield each verified task that `sca verify` kept, once; count the rejected ones.
 
     Raises:
-        RecordError: a task that nobody verified.
+        RecordError: a task has no verdict of `sca verify`.
     """
-    seen: set[str] = set()
+    ids: set[str] = set()
     for record in records:
         task = record.task if isinstance(record, Rollout) else record
-        if task.id in seen:
+        if task.id in ids:
             continue
-        seen.add(task.id)
+        ids.add(task.id)
         if task.kept is None:
             raise RecordError(
-                f"task {task.id} has no verdict: nothing proves its solution",
+                f"task {task.id} has no verdict: its solution is not verified",
                 "sca verify tasks.jsonl | sca train --on solutions --save DIR",
             )
         if task.kept:
@@ -43,13 +43,15 @@ def proven_tasks(records: Iterable[Task | Rollout], tally: Tally) -> Iterator[Ta
 def demonstrations(
     tasks: Iterable[Task], describe: Callable[[EnvSpec], Description], prompts: Prompts, tally: Tally
 ) -> Iterator[Rollout]:
-    """Yield for each task the direct attempt by code that its solution is; count tasks that have none.
+    """Yield one rollout for each task: a direct attempt whose only reply is the solution as code.
+
+    A task whose solution cannot be written as one Markdown code block is counted and left out.
 
     Args:
-        tasks: proven ones; their `id` becomes the rollout's.
-        describe: says what an environment offers.
-        prompts: the prompt files in force.
-        tally: counts what is left out.
+        tasks: verified tasks; a task's `id` becomes the rollout's.
+        describe: returns the description of an environment.
+        prompts: the prompt files.
+        tally: updated with the tasks that are left out.
     """
     for task in tasks:
         solution = task.solution.strip("\n")

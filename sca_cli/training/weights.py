@@ -1,4 +1,4 @@
-"""A model's weights, tokenizer and precision: loaded to be trained, and written beside what belongs to them."""
+"""Load a model and its tokenizer for training, and write the trained model with its tokenizer and configuration."""
 
 import os
 import shutil
@@ -16,14 +16,14 @@ TEXT_FILES = (
     "*.tiktoken",
     "generation_config.json",
 )
-"""What a model directory holds beside configuration and weights."""
+"""Files of a model directory other than its configuration and weights."""
 
 
 def load_tokenizer(base_model: str) -> Any:
     """Return the tokenizer of a model directory or hub name.
 
     Raises:
-        MissingError: the train extra or the model is absent.
+        MissingError: the train extra is not installed, or the model does not exist.
     """
     try:
         from transformers import AutoTokenizer
@@ -38,10 +38,10 @@ def load_tokenizer(base_model: str) -> Any:
 
 
 def load_model(base_model: str, dtype: Any) -> Any:
-    """Load a model.
+    """Load a model with its weights in `dtype`; "auto" keeps the precision of the files.
 
     Raises:
-        MissingError: no such model, or not one that continues text.
+        MissingError: there is no such model, or it is no causal language model.
     """
     from transformers import AutoModelForCausalLM
 
@@ -55,15 +55,16 @@ def load_model(base_model: str, dtype: Any) -> Any:
 
 
 def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
-    """Write the base model with what was learnt, in its own precision and with its own configuration.
+    """Write the base model with the trained weights, in the base model's own precision and configuration.
 
-    The base is loaded once more: the one that was trained may have been rounded, and the trainer patched it.
+    The base model is loaded again, because the trained one may have been rounded and the trainer changed it. A LoRA
+    adapter is merged into the weights.
 
     Args:
-        trained: the model that was trained.
-        base_model: directory or name of the one it was made of.
-        adapter: configuration of the LoRA adapter that was trained; None: all weights were.
-        out: directory to make; it appears complete.
+        trained: the model after training.
+        base_model: directory or hub name of the model before training.
+        adapter: configuration of the trained LoRA adapter; None: all weights were trained.
+        out: output directory (created). It appears only when all its files are written.
     """
     import torch
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -81,8 +82,8 @@ def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
     AutoTokenizer.from_pretrained(base_model).save_pretrained(partial)
-    # a tokenizer that was loaded and saved may be another one (transformers builds it from the model type):
-    # where the files are at hand they are taken as they are
+    # Loading and saving a tokenizer can change it, because transformers builds it from the model type. If the base
+    # model is a directory, its own files are copied instead.
     for pattern in TEXT_FILES:
         for path in Path(base_model).glob(pattern):
             shutil.copyfile(path, partial / path.name)
@@ -93,7 +94,7 @@ def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold what was written."""
+    """Flush a file or directory to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

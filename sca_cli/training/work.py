@@ -1,4 +1,4 @@
-"""The work directory of a training run: whose it is, and where a killed run goes on."""
+"""The work directory of a training run: which run it belongs to, and the checkpoint from which that run resumes."""
 
 import hashlib
 import json
@@ -13,20 +13,20 @@ from sca_cli.training.data import Example
 
 
 def fingerprint_of(data: Sequence[Example], base_model: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be equal for a run to go on: the tokens, the options, the base model."""
+    """Return what must be equal to resume a run: the tokens and loss masks, the options, the base model."""
     digest = hashlib.sha256()
     for example in data:
         digest.update(array("q", [len(example.input_ids), *example.input_ids]).tobytes() + bytes(example.loss_mask))
     config = Path(base_model) / "config.json"
     base = hashlib.sha256(config.read_bytes()).hexdigest()[:16] if config.is_file() else ""
-    # where and how often checkpoints are made changes nothing that is learnt
-    free = {"save_every_steps", "threads"}
-    settings = {name: value for name, value in options.items() if name not in free}
+    # these options do not change the trained model
+    ignored = {"save_every_steps", "threads"}
+    settings = {name: value for name, value in options.items() if name not in ignored}
     return {"data": digest.hexdigest(), "base model": f"{base_model} {base}".strip(), "options": settings}
 
 
 def last_checkpoint(work: Path, fingerprint: dict[str, Any]) -> Path | None:
-    """Return the newest whole checkpoint in `work`, if there is one, and clear away torn ones.
+    """Return the newest complete checkpoint in `work`, or None; delete incomplete ones.
 
     Raises:
         UsageError: `work` belongs to a run with other data, options or base model.
@@ -36,7 +36,7 @@ def last_checkpoint(work: Path, fingerprint: dict[str, Any]) -> Path | None:
         return None
     try:
         before = json.loads(note.read_text())
-    except json.JSONDecodeError:  # killed while it was written: nothing can be in there yet
+    except json.JSONDecodeError:  # the process was killed while it wrote the file: there is no checkpoint yet
         before = fingerprint
     differing = [name for name in fingerprint if fingerprint[name] != before.get(name)]
     if "options" in differing:
@@ -45,20 +45,20 @@ def last_checkpoint(work: Path, fingerprint: dict[str, Any]) -> Path | None:
         )
     if differing:
         raise UsageError(
-            f"{work} is of another run: {', '.join(differing)} differ",
-            "train with what it was begun with, or remove it",
+            f"{work} belongs to another run: different {', '.join(differing)}",
+            "repeat the settings of that run, or remove the directory",
         )
-    whole = []
+    complete = []
     for checkpoint in work.glob("checkpoint-*"):
-        if _is_whole(checkpoint):
-            whole.append(checkpoint)
+        if _is_complete(checkpoint):
+            complete.append(checkpoint)
         else:
             shutil.rmtree(checkpoint)
-    return max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)
+    return max(complete, key=lambda path: int(path.name.partition("-")[2]), default=None)
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """Tell whether a checkpoint was written to its end: the trainer's state is the last file."""
+def _is_complete(checkpoint: Path) -> bool:
+    """Tell whether a checkpoint is complete: the trainer writes its state as the last file."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_bytes())
     except (OSError, json.JSONDecodeError):

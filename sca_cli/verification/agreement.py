@@ -1,7 +1,8 @@
-"""The round trip: do independent attempts at the instruction come to what the solution came to?
+"""The round trip: compare the check with independent attempts that a model makes from the instruction alone.
 
-About a quarter of a small model's tasks that pass the filter are mislabelled: instruction and check ask for different
-things, and each proves itself against the other's author only. Whoever reads the instruction afresh tells them apart.
+About a quarter of a small model's tasks that pass the filter are mislabelled: the instruction asks for one thing and
+the check for another. The filter cannot notice, because the author of the check also wrote the solution and the failure
+cases. An attempt that starts from the instruction shows the difference.
 """
 
 from collections import Counter
@@ -14,40 +15,47 @@ from sca_cli.records import JSON, Agreement, Finding, Rollout
 
 
 def agreement(rollouts: Sequence[Rollout]) -> tuple[Agreement, list[Finding]]:
-    """Return what came of the attempts at one task, and what that says against it.
+    """Summarise the attempts at one task and report what they show against it.
 
-    Two attempts come to the same outcome if they give the same answer and make the same changes. A task of which more
-    than half the attempts that came to anything reach one outcome, which the check refuses, is mislabelled. One that
-    nobody solves is not called hard but unsolved.
+    Two attempts agree if they give the same answer and make the same changes. A task is mislabelled, and rejected, if
+    at least two attempts and more than half of those with an answer or a change agree, and the check fails them all. A
+    task is unsolved, which is only reported, if no attempt passes: it may be hard, or wrong.
+
+    Args:
+        rollouts: the attempts. Invalid ones are ignored.
+
+    Returns:
+        The summary, and at most one finding.
     """
     judged = [rollout for rollout in rollouts if rollout.outcome != "invalid"]
-    outcomes = {rollout.sample: _outcome(rollout) for rollout in judged if _came_to_something(rollout)}
+    result_by_sample = {rollout.sample: _result(rollout) for rollout in judged if _has_result(rollout)}
     passed = sum(rollout.outcome == "pass" for rollout in judged)
-    found = Agreement(attempts=len(judged), passed=passed)
-    for outcome, count in Counter(outcomes.values()).most_common(1):
-        same = [rollout for rollout in judged if outcomes.get(rollout.sample) == outcome]
-        found.majority, found.answer = count, same[0].answer
-        if 2 * count > len(outcomes) and count > 1 and all(rollout.outcome == "fail" for rollout in same):
+    summary = Agreement(attempts=len(judged), passed=passed)
+    for result, count in Counter(result_by_sample.values()).most_common(1):
+        majority = [rollout for rollout in judged if result_by_sample.get(rollout.sample) == result]
+        summary.majority, summary.answer = count, majority[0].answer
+        if 2 * count > len(result_by_sample) and count > 1 and all(rollout.outcome == "fail" for rollout in majority):
             message = (
-                f"mislabelled: {count} of {len(judged)} attempts come to {found.answer!r}, which the check refuses"
+                f"mislabelled: {count} of {len(judged)} attempts agree on {summary.answer!r}, which the check rejects"
             )
-            return found, [Finding("agreement", message)]
+            return summary, [Finding("agreement", message)]
     if not passed and judged:
-        return found, [Finding("agreement", f"unsolved: none of {len(judged)} attempts passes", rejects=False)]
-    return found, []
+        return summary, [Finding("agreement", f"unsolved: none of {len(judged)} attempts passes", rejects=False)]
+    return summary, []
 
 
-def _came_to_something(rollout: Rollout) -> bool:
+def _has_result(rollout: Rollout) -> bool:
     return rollout.answer is not None or any(call.changed() for call in rollout.calls)
 
 
-def _outcome(rollout: Rollout) -> bytes:
+def _result(rollout: Rollout) -> bytes:
+    """Return the answer and the changes of an attempt as bytes, which are equal for attempts that agree."""
     changes = [call.asked() for call in rollout.calls if call.changed()]
     return msgspec.json.encode([_canonical(rollout.answer), changes])
 
 
 def _canonical(value: JSON) -> JSON:
-    """Return a value in which numbers are rounded and texts differ by their words only."""
+    """Return a value with numbers rounded to six digits, strings in lower case with single spaces, keys sorted."""
     match value:
         case bool():
             return value

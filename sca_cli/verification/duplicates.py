@@ -1,4 +1,4 @@
-"""What a task does, as a key that its wording, its names and its layout do not change."""
+"""Find duplicates: compare tasks by what their solutions do, whatever their wording, variable names and layout."""
 
 import ast
 import hashlib
@@ -10,47 +10,52 @@ from sca_cli.analysis import source
 from sca_cli.records import Finding, Task
 
 
-class Known:
-    """What the tasks that were kept so far do."""
+class KeptTasks:
+    """The programs and calls of the tasks that were kept so far."""
 
     def __init__(self) -> None:
-        self._done: set[bytes] = set()
         self._shapes: set[bytes] = set()
-        self._called: set[bytes] = set()
+        self._shapes_with_calls: set[bytes] = set()
+        self._calls: set[bytes] = set()
 
     def compare(self, task: Task) -> list[Finding]:
-        """Return what there is against a task that passed everything else.
+        """Compare a task that passed all other stages with the kept tasks.
 
-        The same calls with the same arguments from the same program, once names and literals are masked and unused
-        steps left out, make a duplicate. With other arguments it is only reported: re-drawn literals are other
-        tasks, and many of one shape teach little; so are the same calls from another program, which may make
-        something else of what they return. The state's seed does not count.
+        A task is a duplicate, and rejected, if its solution is the same program as that of a kept task and makes the
+        same calls with the same arguments. Programs are compared in their masked form (see `masked`). A task is only
+        reported if the programs are the same and the arguments differ: such tasks are different, but many of them
+        teach little. It is also only reported if the calls are the same and the programs differ, because the programs
+        may use the results differently. The seed of the state is not compared.
+
+        Returns:
+            At most one finding.
         """
-        shape, done, called = _keys(task)
-        if done in self._done:
+        shape, shape_with_calls, calls = _keys(task)
+        if shape_with_calls in self._shapes_with_calls:
             return [Finding("duplicate", "an earlier task is solved by the same calls")]
         if shape in self._shapes:
             return [
                 Finding("duplicate", "an earlier task is solved by the same program with other values", rejects=False)
             ]
-        if called in self._called:
+        if calls in self._calls:
             return [Finding("duplicate", "an earlier task makes the same calls", rejects=False)]
         return []
 
     def add(self, task: Task) -> None:
-        """Take in a task, if it has passed."""
+        """Add a task, if it was kept."""
         if task.kept:
-            shape, done, called = _keys(task)
+            shape, shape_with_calls, calls = _keys(task)
             self._shapes.add(shape)
-            self._done.add(done)
-            self._called.add(called)
+            self._shapes_with_calls.add(shape_with_calls)
+            self._calls.add(calls)
 
 
 def _keys(task: Task) -> tuple[bytes, bytes, bytes]:
-    calls = (task.verdict and task.verdict.solution_calls()) or []
+    """Return digests of a task's masked program, of that program with its calls, and of its calls alone."""
+    observations = (task.verdict and task.verdict.solution_calls()) or []
     shape = [str(task.env), masked(task.solution)]
-    asked = [call.asked() for call in calls]
-    return _digest(shape), _digest([*shape, asked]), _digest([str(task.env), asked])
+    calls = [call.asked() for call in observations]
+    return _digest(shape), _digest([*shape, calls]), _digest([str(task.env), calls])
 
 
 def _digest(value: list[Any]) -> bytes:
@@ -58,9 +63,9 @@ def _digest(value: list[Any]) -> bytes:
 
 
 def masked(program: str) -> str:
-    """Return a program with its own names numbered, its literals masked and its unused steps left out.
+    """Return a program with numbered variable names, masked literals, and without unused steps: its shape.
 
-    A text that is no program is returned as it is.
+    A text that does not parse is returned unchanged.
     """
     try:
         tree = source.without_unused_steps(source.parse(program))
@@ -68,8 +73,8 @@ def masked(program: str) -> str:
         return program
     names: dict[str, str] = {}
     for node in ast.walk(tree):
-        if own := _bound(node):
-            names.setdefault(own, f"name{len(names)}")
+        if bound := _bound_name(node):
+            names.setdefault(bound, f"name{len(names)}")
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             node.id = names.get(node.id, node.id)
@@ -82,7 +87,7 @@ def masked(program: str) -> str:
     return ast.unparse(tree)
 
 
-def _bound(node: ast.AST) -> str:
+def _bound_name(node: ast.AST) -> str:
     """Return the name that a node binds, or ""."""
     match node:
         case ast.Name(ctx=ast.Store()):

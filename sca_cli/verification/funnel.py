@@ -1,4 +1,4 @@
-"""The funnel: how many candidates passed each stage of `sca verify`, by method."""
+"""The funnel: count how many candidates of each method passed each stage of `sca verify`."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,57 +9,61 @@ from sca_cli.verification import duplicates
 
 
 class Passed(NamedTuple):
-    """What came of one method's candidates at one stage."""
+    """The candidates of one method at one stage."""
 
     stage: str
     left: int
-    """Candidates that passed it and all before it."""
+    """Candidates that passed this stage and all earlier ones."""
     share: float
-    """Of all candidates."""
+    """`left` as a share of the method's candidates, 0 to 1."""
     reported: int
-    """Kept tasks against which it reported something."""
+    """Kept tasks for which this stage reported a finding."""
 
 
 class Funnel:
-    """How many candidates passed each stage, by method."""
+    """Counts candidates by method and by the stage that rejected them.
+
+    Args:
+        stages: names of the stages, in the order in which tasks pass them.
+    """
 
     def __init__(self, stages: Sequence[str]) -> None:
         self._stages = stages
-        self._fell: dict[str, Counter[str]] = {}
-        self._kept: dict[str, set[str]] = {}
+        self._last_stages: dict[str, Counter[str]] = {}
+        self._kept_shapes: dict[str, set[str]] = {}
         self._reports: dict[str, Counter[str]] = {}
 
     def count(self, task: Task) -> None:
-        """Count one task where it fell."""
+        """Count one candidate under its method and the stage of its verdict."""
         stage = task.verdict.stage if task.verdict else "parsed"
         method = method_of(task)
-        self._fell.setdefault(method, Counter())[stage] += 1
+        self._last_stages.setdefault(method, Counter())[stage] += 1
         if task.verdict and task.verdict.passed:
-            self._kept.setdefault(method, set()).add(duplicates.masked(task.solution))
-            named = {finding.stage for finding in task.verdict.findings}
-            self._reports.setdefault(method, Counter()).update(named)
+            self._kept_shapes.setdefault(method, set()).add(duplicates.masked(task.solution))
+            reporting_stages = {finding.stage for finding in task.verdict.findings}
+            self._reports.setdefault(method, Counter()).update(reporting_stages)
 
     def methods(self) -> list[str]:
         """Return the methods whose candidates were counted."""
-        return sorted(self._fell)
+        return sorted(self._last_stages)
 
     def total(self, method: str) -> int:
         """Return how many candidates of a method were counted."""
-        return self._fell[method].total()
+        return self._last_stages[method].total()
 
     def shapes(self, method: str) -> int:
-        """Return how many programs the kept tasks come to; those that differ in literals and names only are one."""
-        return len(self._kept.get(method, ()))
+        """Return how many different programs solve the kept tasks, not counting other literals and variable names."""
+        return len(self._kept_shapes.get(method, ()))
 
     def passed(self, method: str) -> Iterator[Passed]:
-        """Yield what came of a method's candidates, stage by stage."""
+        """Yield for each stage, in order, how many candidates of a method passed it."""
         left = total = self.total(method)
         for stage in self._stages:
-            left -= self._fell[method][stage]
+            left -= self._last_stages[method][stage]
             yield Passed(stage, left, left / total, self._reports.get(method, Counter())[stage])
 
     def lines(self) -> list[str]:
-        """Return the funnel as text: how many passed each stage, their share, and how many programs they come to."""
+        """Return the funnel as lines of text: count and share that passed each stage, and the number of programs."""
         lines: list[str] = []
         for method in self.methods():
             lines.append(f"sca verify: {self.total(method)} candidates, method {method}")
@@ -70,5 +74,5 @@ class Funnel:
 
 
 def method_of(task: Task) -> str:
-    """Return how a task was made."""
+    """Return the name of the method that made a task."""
     return task.method or "hand-written"

@@ -1,11 +1,11 @@
-"""Code-as-Task checks → Verdict: one stage a function, in the order of the funnel.
+"""Verify a Code-as-Task candidate: run its programs, apply the paper's filter and then the further stages.
 
 The paper's filter (section 3) keeps a task only if (1) its evaluation function runs, (2) its solution makes it True and
 (3) every failure case makes it False. Departures:
-1. Outcomes are tri-state. A failure case that crashes, or that our limits end, proves nothing about the check: it is
-   `invalid`, and the task falls at stage 3, where the paper would count it as False.
-2. A solution must run to its end, not only leave a state that passes.
-3. What `stages` asks for beyond.
+1. Outcomes have three values. A failure case that crashes or exceeds a limit proves nothing about the check. Its
+   outcome is `invalid` and stage 3 rejects the task; the paper would count the outcome as False.
+2. A solution must run to its end. It is not enough that it leaves a state that passes.
+3. The stages of the module `stages` may reject the task too.
 """
 
 import time
@@ -20,35 +20,40 @@ from sca_cli.sandbox import Judgement, Run, Sandbox
 from sca_cli.verification import stages as further
 
 FAILURE_CASES = 3
-"""How many a task has (paper, section 3)."""
+"""Number of failure cases that a task must have (paper, section 3)."""
 
 PAPER_STAGES = ("runs", "solution", "failures")
-"""The paper's filter, in the order of its funnel."""
+"""The stages of the paper's filter, in order."""
 
 STAGES = (*PAPER_STAGES, *further.STAGES, "agreement", "duplicate")
-"""The funnel: a task that passes all of them is `kept`."""
+"""All stages of the funnel, in order. A task that passes all of them is `kept`."""
 
 _ATTEMPTS = 3
-"""A check whose sandbox died under it is run again this often; it is never the task's fault."""
+"""Most runs of one program when its sandbox dies. A dead sandbox is never the task's fault, so the run is retried."""
 
 
 def verify(sandbox: Sandbox, task: Task, stages: Collection[str] = (), *, strict: bool = False) -> Verdict:
-    """Prove a task, or find the stage where it falls.
+    """Run a task's programs and decide whether the task is kept, or which stage rejects it.
 
     Args:
-        sandbox: where its programs run.
+        sandbox: runs the programs.
         task: the candidate.
-        stages: names of `stages.STAGES` that it has to pass beyond the paper's filter.
-        strict: what is only reported otherwise rejects it too.
+        stages: names of further stages (`stages.STAGES`) to apply after the paper's filter.
+        strict: treat findings that are only reported as rejections.
+
+    Returns:
+        The verdict, with every check and finding up to the stage that rejected the task.
 
     Raises:
-        SandboxError: the jail does not start; nothing was run.
-        MissingError, PluginError: the environment cannot be had.
+        SandboxError: the jail does not start. Nothing was run.
+        MissingError, PluginError: the environment is absent or cannot be loaded.
     """
     if task.unverified:
         message = "the task is unverified: it was made without a check"
-        absent = Check(name="solution", outcome="invalid", reason="no-evaluate", message=message, where="evaluate")
-        return Verdict(passed=False, stage="runs", checks=[absent])
+        missing_check = Check(
+            name="solution", outcome="invalid", reason="no-evaluate", message=message, where="evaluate"
+        )
+        return Verdict(passed=False, stage="runs", checks=[missing_check])
     runs = _filter(sandbox, task)
     checks = [run.check for run in runs]
     verdict = Verdict(passed=True, stage="kept", checks=checks)
@@ -59,76 +64,79 @@ def verify(sandbox: Sandbox, task: Task, stages: Collection[str] = (), *, strict
     tools, run = sandbox.describe(task.env).tools, partial(run_check, sandbox, task)
     trial = further.Trial(task, tools, solution, runs[0].calls, runs[0].reads, run, checks)
     for name in [name for name in further.STAGES if name in stages]:
-        found = list(_findings(name, trial))
-        verdict.findings += found
-        if any(finding.rejects or strict for finding in found):
+        findings = list(_findings(name, trial))
+        verdict.findings += findings
+        if any(finding.rejects or strict for finding in findings):
             return reject(verdict, name)
     return verdict
 
 
 def reject(verdict: Verdict, stage: str) -> Verdict:
-    """Have a verdict say that the task fell at a stage."""
+    """Change a verdict so that it rejects the task at a stage; return it."""
     verdict.passed, verdict.stage = False, stage
     return verdict
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """A program that was run and judged."""
+class _JudgedRun:
+    """One run of a program, with its judgement."""
 
     check: Check
     calls: list[Observation]
-    """What it called, with results."""
+    """Calls of the program, with results."""
     reads: list[Observation]
-    """What the check called, with results."""
+    """Calls of the check, with results."""
 
 
-def _filter(sandbox: Sandbox, task: Task) -> list[_Judged]:
-    """Run what the paper's filter asks for, shuffled; return it in its own order."""
-    done = further.in_secret_order(task, lambda name, text: _judged(sandbox, task, text, name))
-    return list(done.values())
+def _filter(sandbox: Sandbox, task: Task) -> list[_JudgedRun]:
+    """Run the solution and the failure cases in random order; return the solution first, then the failure cases."""
+    runs = further.in_secret_order(task, lambda name, text: _run_and_judge(sandbox, task, text, name))
+    return list(runs.values())
 
 
 def _findings(name: str, trial: further.Trial) -> Iterable[Finding]:
     try:
         yield from further.STAGES[name](trial)
     except source.NotPython as error:
-        yield Finding(name, f"it cannot be examined: {error}")
+        yield Finding(name, f"the source cannot be analysed: {error}")
 
 
 def evaluation_runs(solution: Check) -> bool:
-    """Stage 1: `evaluate` came to a verdict of its own, True or False."""
+    """Return whether the task passes stage 1: `evaluate` returned True or False after the solution."""
     return solution.where != "evaluate"
 
 
 def failures_fail(failures: list[Check]) -> bool:
-    """Stage 3: there are three failure cases and `evaluate` said False to each."""
+    """Return whether the task passes stage 3: it has three failure cases, and `evaluate` returned False after each."""
     return len(failures) == FAILURE_CASES and all(check.outcome == "fail" for check in failures)
 
 
 def run_check(sandbox: Sandbox, task: Task, program: str, name: str, twin: int = 0, evaluate: str = "") -> Check:
-    """Run one program in a fresh world, then judge it by the task's `evaluate`.
+    """Run one program in a fresh world, then judge the world and the answer with `evaluate`.
 
     Args:
-        sandbox: where it runs.
-        task: whose world and check it is.
-        program: Python source; empty for the no-op.
-        name: of the check, for the record.
-        twin: see `Sandbox.session`.
-        evaluate: a check in place of the task's own.
+        sandbox: runs the program.
+        task: gives the environment, the seed and the check.
+        program: Python source; "" runs nothing and judges the initial state (the no-op).
+        name: name of the check in the record.
+        twin: number of the twin, see `Sandbox.session`.
+        evaluate: source of a check to use instead of the task's own; "" uses the task's own.
     """
-    return _judged(sandbox, task, program, name, twin, evaluate).check
+    return _run_and_judge(sandbox, task, program, name, twin, evaluate).check
 
 
-def _judged(sandbox: Sandbox, task: Task, program: str, name: str, twin: int = 0, evaluate: str = "") -> _Judged:
+def _run_and_judge(
+    sandbox: Sandbox, task: Task, program: str, name: str, twin: int = 0, evaluate: str = ""
+) -> _JudgedRun:
+    """Run and judge a program; retry if the sandbox died."""
     for _ in range(_ATTEMPTS):
-        judged = _once(sandbox, task, program, name, twin, evaluate or task.evaluate)
+        judged = _run_once(sandbox, task, program, name, twin, evaluate or task.evaluate)
         if judged.check.reason != "sandbox":
             break
     return judged
 
 
-def _once(sandbox: Sandbox, task: Task, program: str, name: str, twin: int, evaluate: str) -> _Judged:
+def _run_once(sandbox: Sandbox, task: Task, program: str, name: str, twin: int, evaluate: str) -> _JudgedRun:
     started = time.monotonic()
     try:
         with sandbox.session(task.env, task.seed, twin=twin) as session:
@@ -136,33 +144,34 @@ def _once(sandbox: Sandbox, task: Task, program: str, name: str, twin: int, eval
             judgement = session.evaluate(evaluate)
     except WorldError as error:
         check = Check(name=name, outcome="invalid", reason="world", message=error.message, where="program")
-        return _Judged(check, [], [])
+        return _JudgedRun(check, [], [])
     calls = run.calls if run else []
-    check = _joined(name, run, judgement, list(map(bare, calls)), time.monotonic() - started)
-    return _Judged(check, calls, judgement.calls)
+    check = _check_of(name, run, judgement, list(map(bare, calls)), time.monotonic() - started)
+    return _JudgedRun(check, calls, judgement.calls)
 
 
-def _joined(name: str, run: Run | None, judgement: Judgement, calls: list[Observation], seconds: float) -> Check:
+def _check_of(name: str, run: Run | None, judgement: Judgement, calls: list[Observation], seconds: float) -> Check:
+    """Combine a program's run and its judgement into one check; an invalid judgement overrides an invalid run."""
     check = Check(name=name, outcome=judgement.outcome, calls=calls, seconds=seconds)
     if run is not None:
         check.answer = run.answer
     if run is not None and not run.ok:
         check.outcome = "invalid"
         check.reason, check.message, check.where = run.reason, run.message, "program"
-    if judgement.outcome == "invalid":  # told even where the program broke too: a check must stand any end state
+    if judgement.outcome == "invalid":  # reported even if the program failed too: a check must work in every end state
         check.reason, check.message, check.where = judgement.reason, judgement.message, "evaluate"
     return check
 
 
 def bare(call: Observation) -> Observation:
-    """Return a call without its result: what records keep of calls."""
+    """Return a call without its result, as records keep it."""
     return Observation(
         tool=call.tool, args=call.args, kwargs=call.kwargs, error=call.error, writes=call.writes, refused=call.refused
     )
 
 
 def without_times(verdict: Verdict) -> Verdict:
-    """Return the verdict with its wall times taken out, so that the same input gives the same bytes."""
+    """Remove the wall times from a verdict, so that the same input gives the same bytes; return the verdict."""
     for check in verdict.checks:
         check.seconds = None
     return verdict

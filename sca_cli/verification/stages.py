@@ -1,8 +1,9 @@
-"""What a task has to prove beyond the paper's filter: one function a stage, each returns what it found.
+"""The stages after the paper's filter: one function per stage; each yields its findings.
 
-The paper keeps a task whose check tells its solution from three failure cases. That does not show that the check would
-refuse nothing at all, another answer, or the same answer tomorrow; that the solution needed the tools; that every
-condition of the check is tried; or that the instruction holds what the check asks for and no more.
+The paper keeps a task if its check accepts the solution and rejects three failure cases. Such a check may still accept
+a program that does nothing, or another answer. It may reject the same answer tomorrow. The solution may not need the
+tools. No failure case may try a condition of the check. The instruction may leave out what the check asks for, or give
+the answer away. Each stage looks for one of these faults.
 """
 
 import ast
@@ -17,41 +18,51 @@ from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, Check, Finding, Observation, Task
 from sca_cli.verification import wrong_programs as candidates
 
+# How many programs a stage tries. All are chosen by hand.
 _RANDOM_PROGRAMS = 3
 _TWINS = 4
-"""Other surroundings for a task that makes sets, whose order may decide; one is enough for the rest."""
-_MUTANTS = 12
+"""Twins that run a task with sets, because the order of a set changes with the hash seed. One twin runs other tasks."""
+_WEAKENED_CHECKS = 12
 _WRONG_PROGRAMS = 10
-_ALTERED = 12
+_ALTERED_PROGRAMS = 12
 _CHANCE = {
     "random", "time", "time_ns", "now", "today", "utcnow", "uuid1", "uuid4", "secrets", "id", "hash", "urandom",
     "getpid", "getppid", "gettid", "get_native_id", "getrandom", "monotonic", "perf_counter", "process_time", "times",
     "clock_gettime", "tempfile", "fstat", "/dev/urandom", "/dev/random",
 }  # fmt: skip
-"""Names of clocks and chance; what uses them comes out differently one day."""
+"""Names of clocks and of sources of randomness. A program that uses one can behave differently on another day."""
 _SETS = {"set", "frozenset"}
+# Words that suggest that an instruction names the answer. All lists and lengths below are chosen by hand.
 _HINTS = (
     "answer|result|correct|solution|output|should be|expect|namely|that is|which is|hint|believe|think|guess|confirm|"
     "about|approximately|already|seen|told|got|show|last time"
 )
 _HINTS_AT_SHORT = "e\\.g\\.|for example|says?|there are|counted|usually"
+"""Further hints, which count only for a short answer."""
 _SHORT = 2
-_SHORTEST = 3
-"""Letters that a text has at least in which one more is a slip, and not another text."""
+"""Longest answer that is short, in characters."""
+_SHORTEST_WITH_TYPO = 3
+"""Shortest text in which one extra letter counts as a typo, not as another text."""
 _MARKS = ";/|%&+*=<>()[]{}#@_~^"
+"""Marks that an answer should use only if the instruction or a tool result does."""
 _CHOICE = r"\b(which|whether|or|between|among|either|compare)\b"
+"""Words of an instruction that asks to choose between things it names."""
+_UNSTATED = "which neither the instruction nor a tool states"
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One task on trial.
+    """A task that passed the paper's filter, with the evidence that the stages examine.
 
     Args:
-        tools: of its environment.
-        calls: what its solution called, with results.
-        reads: what the check called to judge the solution, with results.
-        run: runs a program and judges it, given its source, a name, a twin of the jail, and a check in place of
-            the task's own (else "").
+        task: the candidate.
+        tools: the tools of its environment.
+        solution: the check of the solution.
+        calls: the solution's calls, with results.
+        reads: the calls that the check made to judge the solution, with results.
+        run: runs and judges a program. It takes the source, a name, the number of a twin, and the source of a check
+            ("" is the task's own).
+        checks: evidence for the verdict; the stages add to it.
     """
 
     task: Task
@@ -61,48 +72,50 @@ class Trial:
     reads: Sequence[Observation]
     run: Callable[[str, str, int, str], Check]
     checks: list[Check] = field(default_factory=list)
-    """Evidence that the stages add to the verdict."""
 
-    def seen(self, program: str, name: str, twin: int = 0) -> Check:
-        """Run a program and keep its check as evidence."""
+    def run_recorded(self, program: str, name: str, twin: int = 0) -> Check:
+        """Run a program and add its check to the evidence."""
         self.checks.append(self.run(program, name, twin, ""))
         return self.checks[-1]
 
 
 def programs(task: Task) -> list[tuple[str, str]]:
-    """Return name and text of the solution and the failure cases."""
+    """Return (name, source) of the solution and of each failure case."""
     return [("solution", task.solution), *((f"failure_case[{n}]", text) for n, text in enumerate(task.failure_cases))]
 
 
 def in_secret_order[T](task: Task, run: Callable[[str, str], T]) -> dict[str, T]:
-    """Run the solution and the failure cases in an order that nobody can foresee, whoever wrote the task.
+    """Run the solution and the failure cases in an unpredictable order, so that no program can know which one it is.
 
     Args:
-        task: whose programs they are.
-        run: runs one, given its name and text.
+        task: the task whose programs are run.
+        run: runs one program, given its name and source.
 
     Returns:
-        Name → what came of it, in the order of `programs`.
+        Name → result of `run`, in the order of `programs`.
     """
     order = programs(task)
     random.SystemRandom().shuffle(order)
-    done = {name: run(name, text) for name, text in order}
-    return {name: done[name] for name, _ in programs(task)}
+    results = {name: run(name, text) for name, text in order}
+    return {name: results[name] for name, _ in programs(task)}
 
 
 def no_op(trial: Trial) -> Iterator[Finding]:
-    """Doing nothing must not pass; nor the answer alone, where the check looks at a state that the solution changes."""
-    if trial.seen("", "no-op").outcome == "pass":
+    """Reject a task that passes when no program runs.
+
+    If the solution changes the state and the check reads it, also reject a task that passes with the answer alone.
+    """
+    if trial.run_recorded("", "no-op").outcome == "pass":
         yield Finding("no-op", "doing nothing passes")
         return
-    changes = any(call.changed() for call in trial.calls)
-    if changes and trial.solution.answer is not None and _reads(trial):
+    changes_state = any(call.changed() for call in trial.calls)
+    if changes_state and trial.solution.answer is not None and _check_uses_tools(trial):
         program = f"final_answer({trial.solution.answer!r})"
-        if trial.seen(program, "answer-only").outcome == "pass":
-            yield Finding("no-op", "the answer alone passes: what the solution changes is not checked")
+        if trial.run_recorded(program, "answer-only").outcome == "pass":
+            yield Finding("no-op", "the answer alone passes: the check ignores what the solution changes")
 
 
-def _reads(trial: Trial) -> bool:
+def _check_uses_tools(trial: Trial) -> bool:
     names = {tool.name for tool in trial.tools}
     return any(name in names for name in _names(source.parse(trial.task.evaluate)))
 
@@ -124,65 +137,71 @@ def _names_of(node: ast.AST) -> Iterator[str]:
 
 
 def random_calls(trial: Trial) -> Iterator[Finding]:
-    """Tool calls drawn at random, with an answer of the right shape and another value, must not pass."""
+    """Reject a task that passes with random tool calls and a wrong answer of the same shape."""
     for index in range(_RANDOM_PROGRAMS):
         seed = random.Random(f"{trial.task.id} {index}").getrandbits(32)
         program = candidates.random_program(trial.tools, trial.solution.answer, seed)
-        if trial.seen(program, f"random[{index}]").outcome == "pass":
-            yield Finding("random", f"a program that knows nothing of the task passes: {_last_line(program)}")
+        if trial.run_recorded(program, f"random[{index}]").outcome == "pass":
+            yield Finding("random", f"a random program passes: {_last_line(program)}")
             return
 
 
 def wrong_programs(trial: Trial) -> Iterator[Finding]:
-    """The solution with another answer, or with one value or step changed, must not pass if it comes to something else.
+    """Reject or report a task whose check accepts a wrong answer or a wrong variant of the solution.
 
-    Other answers are close to the right one, or stand beside it in what the tools returned.
+    First runs the solution with other answers: values near the right one, and values that the tools returned together
+    with it. Then runs mutants of the solution and replays of its changes. A mutant counts as wrong if its answer or its
+    changes differ from the solution's. If the check reads the state, last runs programs that make an additional or
+    altered change.
     """
-    drawn = random.Random(trial.task.id)
+    rng = random.Random(trial.task.id)
     judges_answers = source.takes_argument(trial.task.evaluate, "evaluate")
     answer = trial.solution.answer if judges_answers else None
-    others = candidates.other_answers(answer, trial.calls, drawn)
-    for index, other in enumerate([*others, *candidates.loose_answers(answer, drawn)]):
+    others = candidates.other_answers(answer, trial.calls, rng)
+    for index, other in enumerate([*others, *candidates.loose_answers(answer, rng)]):
         program = candidates.with_answer(trial.task.solution, other)
-        if trial.seen(program, f"answer[{index}]").outcome == "pass":
+        if trial.run_recorded(program, f"answer[{index}]").outcome == "pass":
             rejects = index < len(others)
             yield Finding("wrong", f"the check accepts the answer {str(other)[:200]!r} as well", rejects=rejects)
             if rejects:
                 return
             break
-    changed = islice(source.mutants(trial.task.solution, drawn.getrandbits(32)), _WRONG_PROGRAMS)
+    mutants = islice(source.mutants(trial.task.solution, rng.getrandbits(32)), _WRONG_PROGRAMS)
     replays = candidates.replays(trial.calls, trial.tools, answer) if trial.reads else ()
-    for program in chain(changed, islice(replays, _WRONG_PROGRAMS)):
+    for program in chain(mutants, islice(replays, _WRONG_PROGRAMS)):
         check = trial.run(program, "", 0, "")
-        if check.outcome == "pass" and not _comes_to(check, trial.solution, judges_answers):
-            # Where the answer is all that is judged, the way to it may be free: pages that need not be opened.
-            rejects = bool(trial.reads) or not _holds(check.answer, trial.solution.answer)
+        if check.outcome == "pass" and not _has_same_result(check, trial.solution, judges_answers):
+            # If the check judges only the answer, other steps may be allowed, such as leaving a page unopened.
+            rejects = bool(trial.reads) or not _contains(check.answer, trial.solution.answer)
             yield Finding("wrong", f"the check accepts a changed solution: {program[:400]}", rejects=rejects)
             return
     if not trial.reads:
         return
-    own = [call.asked() for call in trial.calls]
-    for program, told in islice(candidates.altered(trial.calls, trial.reads, answer, drawn), _ALTERED):
+    solution_calls = [call.asked() for call in trial.calls]
+    altered = candidates.altered(trial.calls, trial.reads, answer, rng)
+    for program, call_text in islice(altered, _ALTERED_PROGRAMS):
         check = trial.run(program, "", 0, "")
-        if check.outcome == "pass" and any(call.changed() and call.asked() not in own for call in check.calls):
-            yield Finding("wrong", f"the check passes with another call as well: {told[:200]}", rejects=False)
+        if check.outcome == "pass" and any(
+            call.changed() and call.asked() not in solution_calls for call in check.calls
+        ):
+            yield Finding("wrong", f"the check passes with another call as well: {call_text[:200]}", rejects=False)
             return
 
 
-def _holds(answer: JSON, right: JSON) -> bool:
-    """Tell whether an answer says the right one, or, as a text, that and more, or that with a letter more."""
+def _contains(answer: JSON, right: JSON) -> bool:
+    """Tell whether an answer means the same as the right one, contains it as text, or has one extra letter (a typo)."""
     if not (isinstance(answer, str) and isinstance(right, str) and right.strip()):
         return text_values.alike(answer, right)
-    more = len(right) >= _SHORTEST and right.lower() in answer.lower() and len(answer) == len(right) + 1
-    return more or text_values.alike(answer, right) or text_values.mentions(answer, right.strip())
+    has_typo = len(right) >= _SHORTEST_WITH_TYPO and right.lower() in answer.lower() and len(answer) == len(right) + 1
+    return has_typo or text_values.alike(answer, right) or text_values.mentions(answer, right.strip())
 
 
-def _comes_to(check: Check, solution: Check, judges_answers: bool) -> bool:
-    """Tell whether a program gave the solution's answer and made its changes."""
+def _has_same_result(check: Check, solution: Check, judges_answers: bool) -> bool:
+    """Tell whether a program made the solution's changes and, if answers are judged, gave the solution's answer."""
     if judges_answers and not text_values.alike(check.answer, solution.answer):
         return False
-    one, other = ([call.asked() for call in each.calls if call.changed()] for each in (check, solution))
-    return text_values.alike(one, other)
+    changes, solution_changes = ([call.asked() for call in each.calls if call.changed()] for each in (check, solution))
+    return text_values.alike(changes, solution_changes)
 
 
 def _last_line(program: str) -> str:
@@ -190,124 +209,145 @@ def _last_line(program: str) -> str:
 
 
 def deterministic(trial: Trial) -> Iterator[Finding]:
-    """The same programs must fare the same under another hash seed, other random numbers and another date."""
+    """Reject a task whose programs have other results in a twin: other hash seed, other random numbers, other date.
+
+    Also rejects programs that name a clock or a source of randomness, and reports programs that use the order of a set.
+    """
     trees = {"check": source.parse(trial.task.evaluate), "solution": source.parse(trial.task.solution)}
     for name, tree in trees.items():
-        if named := sorted(_CHANCE & set(_foreign(tree))):
-            yield Finding("deterministic", f"the {name} depends on {', '.join(named)}")
+        if chance_names := sorted(_CHANCE & set(_foreign_names(tree))):
+            yield Finding("deterministic", f"the {name} depends on {', '.join(chance_names)}")
             return
-    chancy = any(isinstance(node, ast.Set | ast.SetComp) for tree in trees.values() for node in ast.walk(tree))
-    chancy = chancy or any(_SETS & set(_names(tree)) for tree in trees.values())
-    for twin in range(1, _TWINS + 1 if chancy else 2):
-        again = in_secret_order(trial.task, lambda name, text: trial.run(text, f"{name}@{twin}", twin, ""))  # noqa: B023
-        trial.checks.extend(again.values())
-        for name, check in again.items():
+    uses_sets = any(isinstance(node, ast.Set | ast.SetComp) for tree in trees.values() for node in ast.walk(tree))
+    uses_sets = uses_sets or any(_SETS & set(_names(tree)) for tree in trees.values())
+    for twin in range(1, _TWINS + 1 if uses_sets else 2):
+        checks = in_secret_order(trial.task, lambda name, text: trial.run(text, f"{name}@{twin}", twin, ""))  # noqa: B023
+        trial.checks.extend(checks.values())
+        for name, check in checks.items():
             if check.outcome != ("pass" if name == "solution" else "fail") or (
                 name == "solution" and check.answer != trial.solution.answer
             ):
-                yield Finding("deterministic", f"run again, {name} comes out differently: {check.outcome}")
+                yield Finding("deterministic", f"run again, {name} gives another result: {check.outcome}")
                 return
     for name, tree in trees.items():
         if source.orders_a_set(tree):
-            yield Finding("deterministic", f"the {name} reads the order of a set", rejects=False)
+            yield Finding("deterministic", f"the {name} uses the order of a set", rejects=False)
 
 
-def _foreign(tree: ast.Module) -> Iterator[str]:
-    """Yield the names that a program uses and does not give values itself, and the files of devices."""
-    own = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+def _foreign_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a program uses but does not bind, and the paths under `/dev/` that it holds."""
+    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Name) or node.id not in own:
+        if not isinstance(node, ast.Name) or node.id not in bound:
             yield from _names_of(node)
         if isinstance(node, ast.Constant) and str(node.value).startswith("/dev/"):
             yield str(node.value)
 
 
 def tools_used(trial: Trial) -> Iterator[Finding]:
-    """The solution must have got something from the tools: a change it made, or a result that its answer comes from."""
-    carried_out = [call for call in trial.calls if not call.error]
-    if not carried_out:
-        yield Finding("tools", "the solution makes no tool call that works")
-    elif not any(call.writes for call in carried_out):
+    """Reject a task whose solution does not need the tools: it changes nothing, and its answer uses no tool result.
+
+    Also reports calls of the solution that failed, and writing tools that the check called (blocked writes).
+    """
+    successful_calls = [call for call in trial.calls if not call.error]
+    if not successful_calls:
+        yield Finding("tools", "no tool call of the solution succeeds")
+    elif not any(call.writes for call in successful_calls):
         if trial.solution.answer is None:
             yield Finding("tools", "the solution neither changes anything nor answers")
         elif not source.depends(trial.task.solution, {tool.name for tool in trial.tools}):
             yield Finding("tools", "the answer does not depend on what the tools return")
-    if written := sorted({call.tool for call in trial.reads if call.refused}):
+    if blocked := sorted({call.tool for call in trial.reads if call.refused}):
         yield Finding(
-            "tools", f"the check calls {', '.join(written)}, which it may not: it changes things", rejects=False
+            "tools", f"the check calls {', '.join(blocked)}, which writes: the call is blocked", rejects=False
         )
-    if refused := len(trial.calls) - len(carried_out):
+    if refused := len(trial.calls) - len(successful_calls):
         yield Finding("tools", f"{refused} of the solution's calls were refused", rejects=False)
 
 
 def conditions_tried(trial: Trial) -> Iterator[Finding]:
-    """Every condition of the check must be tried: without it, some failure case would come out differently."""
-    told_apart: set[str] = set()
+    """Report each condition of the check that no failure case tries.
+
+    A failure case tries a condition if it no longer fails once the condition is replaced by a constant with which the
+    solution still passes.
+    """
+    tried: set[str] = set()
     survivors: dict[str, None] = {}
-    for condition, variant in islice(conditions.weakened(trial.task.evaluate), _MUTANTS):
-        if condition in told_apart or trial.run(trial.task.solution, "", 0, variant).outcome != "pass":
+    for condition, variant in islice(conditions.weakened(trial.task.evaluate), _WEAKENED_CHECKS):
+        if condition in tried or trial.run(trial.task.solution, "", 0, variant).outcome != "pass":
             continue
         if all(trial.run(text, "", 0, variant).outcome == "fail" for text in trial.task.failure_cases):
             survivors[condition] = None
         else:
-            told_apart.add(condition)
+            tried.add(condition)
     for condition in survivors:
-        if condition not in told_apart:
+        if condition not in tried:
             yield Finding("conditions", f"no failure case tries the condition: {condition[:200]}", rejects=False)
 
 
 def no_leak(trial: Trial) -> Iterator[Finding]:
-    """The instruction must not give the answer away, nor the calls."""
+    """Reject or report a task whose instruction contains a tool call, the answer, or a value the solution looks up.
+
+    A value that the solution holds itself, or passes to a tool before any tool returned it, is no leak: the instruction
+    has to state it.
+    """
     instruction = trial.task.instruction
     for tool in trial.tools:
         if re.search(rf"\b{re.escape(tool.name)}\(", instruction):
-            yield Finding("leak", f"the instruction holds a call of {tool.name}()")
+            yield Finding("leak", f"the instruction contains a call of {tool.name}()")
             return
     answer = trial.solution.answer
-    figures = text_values.in_figures(instruction)
-    own = source.literals(source.parse(trial.task.solution))
-    texts = text_values.texts(answer)
-    brought = {text_values.plain(text) for text in _brought(trial)}
-    told = f"{instruction} {figures}"
-    if looked_up := [text for text in _looked_up(trial, brought) if text_values.mentions(told, text)]:
-        yield Finding("leak", f"the instruction holds {looked_up[0][:100]!r}, which the solution finds", rejects=False)
-    listed = text_values.lists(told, answer) and not text_values.lists(repr(own), answer)
-    is_brought = any(text_values.plain(text) in brought for text in texts)
-    if listed or (texts and not is_brought and all(text_values.mentions(told, text) for text in texts)):
-        # Where one of several things is asked for, all of them have to be named.
-        given = not re.search(_CHOICE, instruction, re.IGNORECASE) or re.search(
+    in_figures = text_values.in_figures(instruction)
+    literals = source.literals(source.parse(trial.task.solution))
+    answer_texts = text_values.texts(answer)
+    inputs = {text_values.plain(text) for text in _inputs(trial)}
+    stated = f"{instruction} {in_figures}"
+    if looked_up := [text for text in _looked_up(trial, inputs) if text_values.mentions(stated, text)]:
+        message = f"the instruction contains {looked_up[0][:100]!r}, which the solution looks up"
+        yield Finding("leak", message, rejects=False)
+    is_listed = text_values.lists(stated, answer) and not text_values.lists(repr(literals), answer)
+    is_input = any(text_values.plain(text) in inputs for text in answer_texts)
+    if is_listed or (
+        answer_texts and not is_input and all(text_values.mentions(stated, text) for text in answer_texts)
+    ):
+        # An instruction that asks to choose between things must name them all, the answer too.
+        is_given_away = not re.search(_CHOICE, instruction, re.IGNORECASE) or re.search(
             rf"\b({_HINTS})\b", instruction, re.IGNORECASE
         )
         yield Finding(
             "leak",
-            f"the instruction holds the answer {', '.join(texts or [repr(answer)])[:100]}",
-            rejects=bool(given) and not is_brought,
+            f"the instruction contains the answer {', '.join(answer_texts or [repr(answer)])[:100]}",
+            rejects=bool(is_given_away) and not is_input,
         )
-    elif answer not in own and _hinted(figures, answer):
+    elif answer not in literals and _hints_at(in_figures, answer):
         yield Finding("leak", f"the instruction hints at the answer {answer}", rejects=False)
 
 
-def _hinted(told: str, answer: JSON) -> bool:
-    """Tell whether a short text or number is named as the answer: others have too many uses."""
+def _hints_at(instruction: str, answer: JSON) -> bool:
+    """Tell whether an instruction names a short answer closely after a word that hints at an answer.
+
+    A short text or number occurs in most instructions by chance, so that it counts only after such a word.
+    """
     if not isinstance(answer, int | str) or isinstance(answer, bool):
         return False
     near = rf"\b(?:{_HINTS}|{_HINTS_AT_SHORT})[^.?!]{{0,30}}(?<![\w.])"
-    short = 0 < len(str(answer)) <= _SHORT
-    return short and re.search(rf"{near}{re.escape(str(answer))}(?![\w.]\d)\b", told, re.IGNORECASE) is not None
+    is_short = 0 < len(str(answer)) <= _SHORT
+    pattern = rf"{near}{re.escape(str(answer))}(?![\w.]\d)\b"
+    return is_short and re.search(pattern, instruction, re.IGNORECASE) is not None
 
 
-def _looked_up(trial: Trial, brought: set[str]) -> Iterator[str]:
-    """Yield the texts that the solution had from the tools and changes something with."""
+def _looked_up(trial: Trial, inputs: set[str]) -> Iterator[str]:
+    """Yield the arguments of the solution's changes, as texts, that the solution got from tool results."""
     for call in trial.calls:
         if call.changed():
             yield from (
-                text for text in text_values.texts([call.args, call.kwargs]) if text_values.plain(text) not in brought
+                text for text in text_values.texts([call.args, call.kwargs]) if text_values.plain(text) not in inputs
             )
 
 
-def _brought(trial: Trial) -> Iterator[str]:
-    """Yield the texts that the solution gave to the tools without having them from the tools, and its own literals."""
+def _inputs(trial: Trial) -> Iterator[str]:
+    """Yield the texts that the solution did not get from tools: arguments that no result held before, and literals."""
     returned: set[str] = set()
     for call in trial.calls:
         yield from (
@@ -318,41 +358,47 @@ def _brought(trial: Trial) -> Iterator[str]:
 
 
 def literals_known(trial: Trial) -> Iterator[Finding]:
-    """What the check compares with, and what the solution brings along, must be told or be found with the tools."""
+    """Report literals of the check or the solution that an agent cannot know from the instruction or the tools.
+
+    Also reports punctuation marks and forms of the answer that the instruction does not ask for, if answers are judged.
+    """
     documented = [tool.description for tool in trial.tools]
     read = [[call.result, call.args] for call in trial.reads]
     returned = [[call.result, call.error] for call in trial.calls]
     instruction = trial.task.instruction
-    known = text_values.Known(instruction, [returned, read, trial.solution.answer], documented)
+    known = text_values.KnownValues(instruction, [returned, read, trial.solution.answer], documented)
     for value in conditions.demanded(trial.task.evaluate):
         if not known.holds(value):
-            yield Finding("literals", f"the check needs {value!r}, which nobody told", rejects=False)
-    given = [list(candidates.leaves([call.args, call.kwargs])) for call in trial.calls]
-    after: dict[int, text_values.Known] = {}  # how many calls → what is known then
-    heard = source.takes_argument(trial.task.evaluate, "evaluate")
-    solution = trial.task.solution if heard else source.without_answer(trial.task.solution)
+            yield Finding("literals", f"the check needs {value!r}, {_UNSTATED}", rejects=False)
+    arguments = [list(candidates.leaves([call.args, call.kwargs])) for call in trial.calls]
+    known_after: dict[int, text_values.KnownValues] = {}  # number of calls → values known after them
+    judges_answers = source.takes_argument(trial.task.evaluate, "evaluate")
+    solution = trial.task.solution if judges_answers else source.without_answer(trial.task.solution)
     for value in conditions.demanded(solution):
-        # A tool's result that repeats what it was given tells nothing.
-        count = next((place for place, values in enumerate(given) if value in values), len(given))
-        if count not in after:
-            after[count] = text_values.Known(instruction, returned[:count], documented)
-        if not after[count].holds(value):
-            yield Finding("literals", f"the solution needs {value!r}, which nobody told", rejects=False)
-    if heard:
-        written = "".join(text for text in candidates.leaves(trial.solution.answer) if isinstance(text, str))
-        for mark in sorted(set(written) & set(_MARKS) - set(f"{instruction} {returned}")):
-            yield Finding("literals", f"the answer needs {mark!r}, which nobody told", rejects=False)
-        yield from _form_told(trial)
+        # Only results of calls before the first use count: later ones may just repeat the argument.
+        count = next((place for place, values in enumerate(arguments) if value in values), len(arguments))
+        if count not in known_after:
+            known_after[count] = text_values.KnownValues(instruction, returned[:count], documented)
+        if not known_after[count].holds(value):
+            yield Finding("literals", f"the solution needs {value!r}, {_UNSTATED}", rejects=False)
+    if judges_answers:
+        answer_text = "".join(text for text in candidates.leaves(trial.solution.answer) if isinstance(text, str))
+        for mark in sorted(set(answer_text) & set(_MARKS) - set(f"{instruction} {returned}")):
+            yield Finding("literals", f"the answer needs {mark!r}, {_UNSTATED}", rejects=False)
+        yield from _form_requested(trial)
 
 
-def _form_told(trial: Trial) -> Iterator[Finding]:
-    """A form that the solution gives its answer must be told, if the check refuses the answer without it."""
-    bare, taken = answer_format.undressed(trial.task.solution)
-    untold = [form for form in taken if not answer_format.told(form, trial.task.instruction)]
-    check = trial.run(bare, "", 0, "") if untold else None
+def _form_requested(trial: Trial) -> Iterator[Finding]:
+    """Report a form of the answer that the check requires and the instruction does not ask for."""
+    program, forms = answer_format.without_form(trial.task.solution)
+    unrequested = [form for form in forms if not answer_format.is_requested(form, trial.task.instruction)]
+    check = trial.run(program, "", 0, "") if unrequested else None
     if check and check.where != "program" and (check.outcome == "fail" or check.reason in {"exception", "not-bool"}):
-        wanted, found = (repr(answer)[:100] for answer in (trial.solution.answer, check.answer))
-        message = f"the check wants {wanted} where the solution found {found}: nobody told of the {untold[0]!r}"
+        wanted, unformatted = (repr(answer)[:100] for answer in (trial.solution.answer, check.answer))
+        message = (
+            f"the check wants {wanted} but the solution found {unformatted}: "
+            f"the instruction does not ask for {unrequested[0]!r}"
+        )
         yield Finding("literals", message, rejects=False)
 
 
@@ -366,4 +412,4 @@ STAGES: dict[str, Callable[[Trial], Iterator[Finding]]] = {
     "leak": no_leak,
     "literals": literals_known,
 }
-"""Name → stage, in the order of the funnel."""
+"""Name → function of the stage, in the order of the funnel."""

@@ -1,4 +1,4 @@
-"""Programs that must not pass a sound check: random tool calls, and answers that only look like the right one."""
+"""Build programs and answers that a sound check rejects: random tool calls, changed calls, plausible wrong answers."""
 
 import math
 import random
@@ -10,10 +10,15 @@ from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, Observation
 
 _LETTERS = "bcdfghjklmnpqrstvwxz"
+# The sizes below, and the distances in `another` and `_is_plausible`, are chosen by hand.
 _CALLS = 4
-_BESIDE = 4
+"""Calls of a random program."""
+_RETURNED_ANSWERS = 4
+"""Values from tool results that are tried as answers."""
 _PARTS = 4
-_INSTEAD = 3
+"""Longest answer, in parts, of which each part is changed in turn."""
+_REPLACEMENTS = 3
+"""Texts from tool results that are tried instead of one text."""
 
 _ATTEMPT = """\
 def attempt(tool, *args, **kwargs):
@@ -26,166 +31,177 @@ def attempt(tool, *args, **kwargs):
 
 
 def random_program(tools: Sequence[Tool], answer: JSON, seed: int) -> str:
-    """Return a program that knows nothing of its task.
+    """Return a program that makes random tool calls and gives a wrong answer, without using its task.
 
     Args:
-        tools: those it may call.
-        answer: the right one; None for a task that has none. The program's has its shape, and is another.
-        seed: draws the calls and the answer.
+        tools: the tools that it may call.
+        answer: the right answer; None for a task without one. The program's answer has the same shape and differs.
+        seed: seeds the calls and the answer.
     """
-    drawn = random.Random(seed)
+    rng = random.Random(seed)
     text = _ATTEMPT
-    for tool in drawn.choices(tools, k=_CALLS) if tools else []:
-        arguments = {name: _value(schema, drawn) for name, schema in tool.parameters["properties"].items()}
-        spread = arguments.pop(tool.variadic(), [])
-        given = [*(["*" + repr(spread)] if spread else []), *(f"{name}={value!r}" for name, value in arguments.items())]
-        text += f"attempt({', '.join([tool.name, *given])})\n"
+    for tool in rng.choices(tools, k=_CALLS) if tools else []:
+        arguments = {name: _value(schema, rng) for name, schema in tool.parameters["properties"].items()}
+        variadic = arguments.pop(tool.variadic(), [])
+        texts = [
+            *(["*" + repr(variadic)] if variadic else []),
+            *(f"{name}={value!r}" for name, value in arguments.items()),
+        ]
+        text += f"attempt({', '.join([tool.name, *texts])})\n"
     if answer is not None:
-        text += f"final_answer({another(answer, drawn, near=False)!r})\n"
+        text += f"final_answer({another(answer, rng, near=False)!r})\n"
     return text
 
 
 def replays(calls: Sequence[Observation], tools: Sequence[Tool], answer: JSON) -> Iterator[str]:
-    """Yield programs that make the same changes but for one, which is left out or made with another tool.
+    """Yield programs that repeat the solution's changes, with one change left out or made by another tool.
 
     Args:
-        calls: the solution's.
-        tools: those there are.
-        answer: given at the end; None for no answer.
+        calls: the solution's calls.
+        tools: the tools of the environment.
+        answer: the answer that each program gives; None for no answer.
     """
     writers = {tool.name: list(tool.parameters["properties"]) for tool in tools if tool.writes}
-    made = [call for call in calls if call.changed()]
-    for place, call in enumerate(made):
-        taken = len(call.args) + len(call.kwargs)
-        others = [name for name, names in writers.items() if name != call.tool and len(names) == taken]
+    changes = [call for call in calls if call.changed()]
+    for place, call in enumerate(changes):
+        count = len(call.args) + len(call.kwargs)
+        others = [name for name, names in writers.items() if name != call.tool and len(names) == count]
         for name in ["", *others]:
-            steps = [*made[:place], *([_renamed(call, name)] if name else []), *made[place + 1 :]]
-            yield _carrying_out(steps, answer)
+            steps = [*changes[:place], *([_with_tool(call, name)] if name else []), *changes[place + 1 :]]
+            yield _program_of(steps, answer)
 
 
 def altered(
-    calls: Sequence[Observation], reads: Sequence[Observation], answer: JSON, drawn: random.Random
+    calls: Sequence[Observation], reads: Sequence[Observation], answer: JSON, rng: random.Random
 ) -> Iterator[tuple[str, str]]:
-    """Yield programs that make the same changes but one of them with another value, or make that one as well.
+    """Yield programs that repeat the solution's changes with one argument of one change altered.
+
+    For the first positional argument, also yield a program that makes all changes and then the altered one.
 
     Args:
-        calls: the solution's.
-        reads: of which, as of the calls, the results are looked through for other values beside the solution's own.
-        answer: given at the end; None for no answer.
-        drawn: the source of chance.
+        calls: the solution's calls, with results.
+        reads: the check's calls, with results. Other values are taken from the results of both.
+        answer: the answer that each program gives; None for no answer.
+        rng: draws the other values.
 
     Yields:
-        The program, and the call it makes that the solution does not.
+        The program, and the text of the altered call.
     """
-    made = [call for call in calls if call.changed()]
-    for place, call in enumerate(made):
-        given: list[tuple[int | str, JSON]] = [*enumerate(call.args), *call.kwargs.items()]
-        for name, value in given:
-            for other in _instead_of(value, [*calls, *reads], drawn):
+    changes = [call for call in calls if call.changed()]
+    for place, call in enumerate(changes):
+        arguments: list[tuple[int | str, JSON]] = [*enumerate(call.args), *call.kwargs.items()]
+        for name, value in arguments:
+            for other in _replacements(value, [*calls, *reads], rng):
                 step = _with_argument(call, name, other)
-                instead = [*made[:place], step, *made[place + 1 :]]
-                told = "{}({})".format(*_arguments(step).split(", ", 1))
-                for steps in [instead, [*made, step]] if name == 0 else [instead]:
-                    yield _carrying_out(steps, answer), told
+                replaced = [*changes[:place], step, *changes[place + 1 :]]
+                call_text = "{}({})".format(*_arguments(step).split(", ", 1))
+                for steps in [replaced, [*changes, step]] if name == 0 else [replaced]:
+                    yield _program_of(steps, answer), call_text
 
 
-def _carrying_out(steps: Sequence[Observation], answer: JSON) -> str:
-    """Return a program that makes calls, whatever comes of each, and gives an answer unless it is None."""
+def _program_of(steps: Sequence[Observation], answer: JSON) -> str:
+    """Return a program that makes calls, ignores their errors, and gives the answer unless it is None."""
     text = _ATTEMPT + "".join(f"attempt({_arguments(step)})\n" for step in steps)
     return text + (f"final_answer({answer!r})\n" if answer is not None else "")
 
 
 def _with_argument(call: Observation, name: int | str, value: JSON) -> Observation:
-    args = [value if place == name else given for place, given in enumerate(call.args)]
-    kwargs = {key: value if key == name else given for key, given in call.kwargs.items()}
+    args = [value if place == name else old for place, old in enumerate(call.args)]
+    kwargs = {key: value if key == name else old for key, old in call.kwargs.items()}
     return Observation(tool=call.tool, args=args, kwargs=kwargs)
 
 
-def _instead_of(value: JSON, calls: Sequence[Observation], drawn: random.Random) -> list[JSON]:
-    """Return a few values that could be given in a value's place; of a list, one part is another."""
+def _replacements(value: JSON, calls: Sequence[Observation], rng: random.Random) -> list[JSON]:
+    """Return a few values that could replace an argument. In a list, only the first part is replaced."""
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int | float):
         return [value + 1, value - 1]
     if isinstance(value, list) and value:
-        return [[other, *value[1:]] for other in _instead_of(value[0], calls, drawn) if other not in value]
+        return [[other, *value[1:]] for other in _replacements(value[0], calls, rng) if other not in value]
     if not isinstance(value, str):
         return []
-    beside = sorted({other for call in calls for other in _siblings(value, call.result)} - {value})
-    return drawn.sample(beside, min(_INSTEAD, len(beside)))
+    siblings = sorted({other for call in calls for other in _siblings(value, call.result)} - {value})
+    return rng.sample(siblings, min(_REPLACEMENTS, len(siblings)))
 
 
 def _siblings(text: str, value: JSON) -> Iterator[str]:
-    """Yield the texts that stand beside one: in the same list, under the same key of a list's objects, or as keys."""
-    yield from _keys_beside(text, value)
+    """Yield the texts that have the same role as a text in a tool result.
+
+    These are the other keys of an object that has the text as a key, the other strings of a list that holds it, and the
+    values under the same key in the other objects of a list.
+    """
+    yield from _sibling_keys(text, value)
     for parts in _containers(value):
         if isinstance(parts, list):
             if text in parts:
                 yield from (part for part in parts if isinstance(part, str))
-            held = [item for part in parts if isinstance(part, dict) for item in part.items()]
-            keys = {key for key, other in held if other == text}
-            yield from (other for key, other in held if key in keys and isinstance(other, str))
+            items = [item for part in parts if isinstance(part, dict) for item in part.items()]
+            keys = {key for key, other in items if other == text}
+            yield from (other for key, other in items if key in keys and isinstance(other, str))
 
 
-def _keys_beside(text: str, value: JSON) -> Iterator[str]:
-    """Yield the keys of the objects that have a text as a key."""
+def _sibling_keys(text: str, value: JSON) -> Iterator[str]:
+    """Yield all keys of the objects that have a text as a key."""
     for parts in _containers(value):
         if isinstance(parts, dict) and text in parts:
             yield from parts
 
 
 def _containers(value: JSON) -> Iterator[list[JSON] | dict[str, JSON]]:
-    """Yield the lists and objects inside a value, itself among them."""
+    """Yield the lists and objects inside a value, and the value itself if it is one."""
     if isinstance(value, dict | list):
         yield value
         for part in value.values() if isinstance(value, dict) else value:
             yield from _containers(part)
 
 
-def _renamed(call: Observation, tool: str) -> Observation:
+def _with_tool(call: Observation, tool: str) -> Observation:
+    """Return a call of another tool with the same arguments, all positional."""
     return Observation(tool=tool, args=[*call.args, *call.kwargs.values()])
 
 
 def _arguments(call: Observation) -> str:
+    """Return the arguments of `attempt` as source: the tool, then the arguments of the call."""
     return ", ".join([call.tool, *map(repr, call.args), *(f"{name}={value!r}" for name, value in call.kwargs.items())])
 
 
 def with_answer(program: str, answer: JSON) -> str:
-    """Return a program that does the same and answers something else."""
+    """Return a program that does the same but gives another answer."""
     return f"def final_answer(_, give=final_answer):\n    give({answer!r})\n\n{program}"
 
 
-def other_answers(answer: JSON, calls: Sequence[Observation], drawn: random.Random) -> list[JSON]:
-    """Return answers that are not the right one and could be taken for it.
+def other_answers(answer: JSON, calls: Sequence[Observation], rng: random.Random) -> list[JSON]:
+    """Return wrong answers that a weak check could mistake for the right one.
 
     Args:
-        answer: the right one; there is no other than none.
-        calls: with results, of whose values some stand beside the right one.
-        drawn: the source of chance.
+        answer: the right answer. If it is None, there is no wrong one.
+        calls: the solution's calls, with results. Some wrong answers are values from these results.
+        rng: draws the answers.
     """
     if answer is None or isinstance(answer, bool):
         return [] if answer is None else [not answer]
-    others = [another(answer, drawn, near=True)]
+    others = [another(answer, rng, near=True)]
     if isinstance(answer, list):
         others += [[]]
         others += [answer[:-1], answer[1:]] if len(answer) > 1 else []
         for place in range(len(answer)) if len(answer) <= _PARTS else ():
-            others.append([*answer[:place], another(answer[place], drawn, near=False), *answer[place + 1 :]])
+            others.append([*answer[:place], another(answer[place], rng, near=False), *answer[place + 1 :]])
     elif isinstance(answer, dict):
         others += [{}]
         for key in answer if len(answer) <= _PARTS else ():
-            others.append(answer | {key: another(answer[key], drawn, near=False)})
+            others.append(answer | {key: another(answer[key], rng, near=False)})
             others.append({other: value for other, value in answer.items() if other != key})
     else:
-        beside = [value for call in calls for value in leaves(call.result) if _alike(value, answer)]
-        drawn.shuffle(beside)
-        # What stands under the same key is the likeliest to be taken for it.
-        keys = {key for call in calls for key, value in _keyed(call.result) if value == answer}
-        same = {value for call in calls for key, value in _keyed(call.result) if key in keys}
-        others += sorted(beside, key=lambda value: value not in same)[:_BESIDE]
+        returned = [value for call in calls for value in leaves(call.result) if _is_plausible(value, answer)]
+        rng.shuffle(returned)
+        # Values under the same key as the right answer are the easiest to mistake for it, so they are tried first.
+        keys = {key for call in calls for key, value in _leaves_with_keys(call.result) if value == answer}
+        under_same_key = {value for call in calls for key, value in _leaves_with_keys(call.result) if key in keys}
+        others += sorted(returned, key=lambda value: value not in under_same_key)[:_RETURNED_ANSWERS]
         if isinstance(answer, str):
-            keys = {key for call in calls for key in _keys_beside(answer, call.result) if _alike(key, answer)}
-            others += drawn.sample(sorted(keys), min(_INSTEAD, len(keys)))
+            keys = {key for call in calls for key in _sibling_keys(answer, call.result) if _is_plausible(key, answer)}
+            others += rng.sample(sorted(keys), min(_REPLACEMENTS, len(keys)))
         if isinstance(answer, int | float):
             others += [other for other in (answer + 1, answer - 1) if not text_values.alike(other, answer)]
         if isinstance(answer, str) and len(answer.split()) > 2:
@@ -193,30 +209,33 @@ def other_answers(answer: JSON, calls: Sequence[Observation], drawn: random.Rand
     return [other for other in others if other != answer]
 
 
-def loose_answers(answer: JSON, drawn: random.Random) -> list[JSON]:
-    """Return answers that a sound check may accept, where a task leaves order, sign or surplus open."""
+def loose_answers(answer: JSON, rng: random.Random) -> list[JSON]:
+    """Return other answers that a sound check may accept: the list reversed or with one part more, the number negated.
+
+    A task may leave order, sign or additional parts open.
+    """
     others: list[JSON] = []
     if isinstance(answer, list):
-        others = [[*answer, another(answer[-1] if answer else "x", drawn, near=True)], answer[::-1]]
+        others = [[*answer, another(answer[-1] if answer else "x", rng, near=True)], answer[::-1]]
     elif isinstance(answer, int | float) and not isinstance(answer, bool):
         others = [-answer] if not text_values.alike(-answer, answer) else []
     return [other for other in others if other != answer]
 
 
-def _keyed(value: JSON, key: str = "") -> Iterator[tuple[str, str | int | float]]:
-    """Yield the texts and numbers inside lists and objects, each with the key it stands under."""
+def _leaves_with_keys(value: JSON, key: str = "") -> Iterator[tuple[str, str | int | float]]:
+    """Yield (key, value) for the texts and numbers inside lists and objects; the key is that of the nearest object."""
     if isinstance(value, dict):
         for name, part in value.items():
-            yield from _keyed(part, name)
+            yield from _leaves_with_keys(part, name)
     elif isinstance(value, list):
         for part in value:
-            yield from _keyed(part, key)
+            yield from _leaves_with_keys(part, key)
     elif value is not None:
         yield key, value
 
 
 def leaves(value: JSON) -> Iterator[JSON]:
-    """Yield the values inside lists and objects."""
+    """Yield the values inside lists and objects; a value that is neither yields itself."""
     if isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
             yield from leaves(part)
@@ -224,8 +243,12 @@ def leaves(value: JSON) -> Iterator[JSON]:
         yield value
 
 
-def _alike(value: JSON, answer: JSON) -> bool:
-    """Tell whether a value could be taken for the answer: of its type, and as text neither within the other."""
+def _is_plausible(value: JSON, answer: JSON) -> bool:
+    """Tell whether a value is a plausible wrong answer.
+
+    Text must not contain the right answer, nor be contained in it. A number must differ by more than 4 % plus 1.5, so
+    that a check with a tolerance rejects it too.
+    """
     if isinstance(value, str) and isinstance(answer, str):
         return value.strip().lower() not in answer.lower() and answer.strip().lower() not in value.lower()
     is_number = isinstance(answer, int | float) and isinstance(value, int | float) and not isinstance(value, bool)
@@ -234,67 +257,68 @@ def _alike(value: JSON, answer: JSON) -> bool:
     )
 
 
-def _value(schema: Any, drawn: random.Random) -> JSON:
-    """Return a value that fits a schema made by `describe_tool`."""
+def _value(schema: Any, rng: random.Random) -> JSON:
+    """Return a random value that fits a schema made by `describe_tool`."""
     if "enum" in schema:
-        return drawn.choice(schema["enum"])
+        return rng.choice(schema["enum"])
     if "anyOf" in schema:
-        return _value(drawn.choice(schema["anyOf"]), drawn)
+        return _value(rng.choice(schema["anyOf"]), rng)
     match schema.get("type", "string"):
         case "integer":
-            return drawn.randint(-20, 500)
+            return rng.randint(-20, 500)
         case "number":
-            return round(drawn.uniform(-20, 500), 2)
+            return round(rng.uniform(-20, 500), 2)
         case "boolean":
-            return drawn.random() < 0.5
+            return rng.random() < 0.5
         case "array":
-            return [_value(schema.get("items", {}), drawn) for _ in range(drawn.randint(1, 3))]
+            return [_value(schema.get("items", {}), rng) for _ in range(rng.randint(1, 3))]
         case "object":
             return {}
         case "null":
             return None
-    return _word(drawn.randint(3, 8), drawn)
+    return _word(rng.randint(3, 8), rng)
 
 
-def _word(length: int, drawn: random.Random) -> str:
-    return "".join(drawn.choices(_LETTERS, k=length))
+def _word(length: int, rng: random.Random) -> str:
+    return "".join(rng.choices(_LETTERS, k=length))
 
 
-def another(answer: JSON, drawn: random.Random, *, near: bool) -> JSON:
-    """Return an answer of the same shape of which every part is different.
+def another(answer: JSON, rng: random.Random, *, near: bool) -> JSON:
+    """Return an answer of the same shape in which every part differs.
 
     Args:
-        answer: of JSON types.
-        drawn: the source of chance.
-        near: numbers are a few per cent off, one letter of a text is another.
+        answer: a value of JSON types.
+        rng: draws the new values.
+        near: change a number by 4 % plus 1.5 and one letter of a text; else change a number by at least 70 % plus 5,
+            and every letter.
     """
     match answer:
         case bool():
             return not answer
         case int() | float():
-            away = abs(text_values.as_float(answer)) * (0.04 if near else drawn.uniform(0.7, 3.0)) + (
-                1.5 if near else drawn.uniform(5, 50)
+            distance = abs(text_values.as_float(answer)) * (0.04 if near else rng.uniform(0.7, 3.0)) + (
+                1.5 if near else rng.uniform(5, 50)
             )
-            other = text_values.as_float(answer) + (away if drawn.random() < 0.5 else -away)
+            other = text_values.as_float(answer) + (distance if rng.random() < 0.5 else -distance)
             if not math.isfinite(other):
                 return answer // 2
             return round(other) if isinstance(answer, int) else round(other, 4)
         case str():
-            return _other_text(answer, drawn, near=near)
+            return _other_text(answer, rng, near=near)
         case list():
-            return [another(part, drawn, near=near) for part in answer] or [_word(4, drawn)]
+            return [another(part, rng, near=near) for part in answer] or [_word(4, rng)]
         case dict():
-            return {key: another(part, drawn, near=near) for key, part in answer.items()} or {"none": _word(4, drawn)}
-    return _word(5, drawn)
+            return {key: another(part, rng, near=near) for key, part in answer.items()} or {"none": _word(4, rng)}
+    return _word(5, rng)
 
 
-def _other_text(text: str, drawn: random.Random, *, near: bool) -> str:
-    """Return a text with one letter, or all of them, replaced; a number in words of digits stays one."""
+def _other_text(text: str, rng: random.Random, *, near: bool) -> str:
+    """Return a text with one letter replaced if `near`, else with all replaced. A digit is replaced by a digit."""
     places = [at for at, letter in enumerate(text) if letter.isalnum()]
     if not places:
-        return _word(5, drawn)
+        return _word(5, rng)
     letters = list(text)
-    for at in [drawn.choice(places)] if near else places:
+    for at in [rng.choice(places)] if near else places:
         old = letters[at]
-        letters[at] = drawn.choice([c for c in ("123456789" if old.isdigit() else _LETTERS) if c != old.lower()])
+        letters[at] = rng.choice([c for c in ("123456789" if old.isdigit() else _LETTERS) if c != old.lower()])
     return "".join(letters)

@@ -38,7 +38,7 @@ def test_a_sound_environment_ends_with_0(capfd) -> None:
     assert (code, err) == (ExitCode.OK, "")
     head, *rows = out.splitlines()
     assert head == "# counter"
-    assert "ok       same seed, same state       in two sessions and in a world built anew" in rows
+    assert "ok       same seed, same state       in two sessions and in a newly built world" in rows
     assert {row.split()[0] for row in rows} == {"ok", "skipped"}
 
 

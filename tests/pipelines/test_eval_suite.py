@@ -125,7 +125,7 @@ def broken(tmp_path: Path, name: str, text: str) -> Path:
             "tasks_test.py",
             "from tau_bench.types import Action, Task\nTASKS = [Task('u', [Action('fly', {})], 'Fly.')]",
             3,
-            "calls 'fly', which is no tool",
+            "calls 'fly', which is not a tool",
         ),
         (
             "tasks_test.py",

@@ -227,7 +227,7 @@ def test_an_unverified_task_is_sent_through_verify(place: Path, sca: Sca) -> Non
     ended = sca("train", "--on", "solutions", "--base", "base", "--save", "made", stdin=encode(unproven) + b"\n")
     assert ended.returncode == 3
     assert ended.stderr.decode().splitlines() == [
-        f"sca train: task {unproven.id} has no verdict: nothing proves its solution",
+        f"sca train: task {unproven.id} has no verdict: its solution is not verified",
         "hint: sca verify tasks.jsonl | sca train --on solutions --save DIR",
     ]
     assert not (place / "made").exists()

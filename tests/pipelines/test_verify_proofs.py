@@ -193,7 +193,7 @@ def test_attempts_tell_a_mislabelled_task_and_an_unsolved_one(
     ]
     assert messages == [
         [],
-        ["mislabelled: 3 of 3 attempts come to 'Reknits', which the check refuses"],
+        ["mislabelled: 3 of 3 attempts agree on 'Reknits', which the check rejects"],
         ["unsolved: none of 3 attempts passes"],
     ]
 

@@ -22,7 +22,7 @@ from sca_cli.analysis import answer_format, source
 )
 def test_a_value_is_left_without_its_form(answer: str, bare: str, taken: list[str]) -> None:
     """Of a value only, wherever it stands in the answer."""
-    text, found = answer_format.undressed(f"final_answer({answer})")
+    text, found = answer_format.without_form(f"final_answer({answer})")
     assert text == f"final_answer({bare})"
     assert sorted(form.strip() for form in found) == sorted(form.strip() for form in taken)
 
@@ -30,15 +30,15 @@ def test_a_value_is_left_without_its_form(answer: str, bare: str, taken: list[st
 @pytest.mark.parametrize("answer", ["x", "f'{a}, {b}'", "'%s and %s' % (a, b)", "count(a) + count(b)", "'yes'"])
 def test_what_is_made_of_several_values_stays(answer: str) -> None:
     """Nor is there a form where a value is answered as it is."""
-    assert answer_format.undressed(f"final_answer({answer})") == ("", [])
+    assert answer_format.without_form(f"final_answer({answer})") == ("", [])
 
 
 def test_a_form_given_before_is_found() -> None:
     """A value that is named for the answer only loses it where it is named: nothing is read later than it was."""
-    text, taken = answer_format.undressed("shown = round(read(), 2)\nwrite()\nfinal_answer(shown)")
+    text, taken = answer_format.without_form("shown = round(read(), 2)\nwrite()\nfinal_answer(shown)")
     assert taken == ["rounding"]
     assert text == "shown = read()\nwrite()\nfinal_answer(shown)"
-    assert answer_format.undressed("shown = round(read(), 2)\nif shown > 2:\n    final_answer(shown)") == ("", [])
+    assert answer_format.without_form("shown = round(read(), 2)\nif shown > 2:\n    final_answer(shown)") == ("", [])
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_a_form_given_before_is_found() -> None:
 )
 def test_a_form_is_told_in_words_or_as_it_is(form: str, instruction: str, told: bool) -> None:
     """Rounding and case have words of their own; of other texts every word and mark is looked for."""
-    assert answer_format.told(form, instruction) is told
+    assert answer_format.is_requested(form, instruction) is told
 
 
 def test_what_is_no_program_has_no_form() -> None:
     """As everywhere in the examination of sources."""
     with pytest.raises(source.NotPython):
-        answer_format.undressed("final_answer(")
+        answer_format.without_form("final_answer(")

@@ -8,14 +8,14 @@ import pytest
 
 from sca_cli import plugins, streams
 from sca_cli.conformance import checks
-from sca_cli.conformance.checks import CHECKS, Finding, Subject
+from sca_cli.conformance.checks import CHECKS, CheckResult, Subject
 from sca_cli.records import EnvSpec, Task
 from sca_cli.sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 
 
-def findings(name: str, module: str = "misbehaving") -> dict[str, Finding]:
+def findings(name: str, module: str = "misbehaving") -> dict[str, CheckResult]:
     """Register an environment, examine it, and return check → finding."""
     key = name.lower()
     plugins.registry().environments[key] = plugins.Entry(key, f"{module}:{name}", "", "", "tests")
@@ -29,7 +29,7 @@ def findings(name: str, module: str = "misbehaving") -> dict[str, Finding]:
     return {finding.check: finding for finding in found}
 
 
-def failed(found: dict[str, Finding]) -> dict[str, str]:
+def failed(found: dict[str, CheckResult]) -> dict[str, str]:
     """Return check → reason of those that failed."""
     return {check: finding.reason for check, finding in found.items() if finding.outcome == "fail"}
 
@@ -88,14 +88,22 @@ def test_calls_of_solutions_find_a_writing_tool_that_is_not_marked() -> None:
         ("Dice", "same seed, same state", r"seed 0 gave two states: \$.die: 0"),
         ("Constant", "other seeds, other states", "8 seeds give 1 different states"),
         ("Secretive", "other seeds, other states", r"it has tools that write, and `state\(\)` shows nothing"),
-        ("Tuples", "state is plain data", r"JSON gives another state back: \$.pair: \(1, 2\), then \[1, 2\]"),
+        (
+            "Tuples",
+            "state is plain data",
+            r"the state changes when it is written as JSON: \$.pair: \(1, 2\), then \[1, 2\]",
+        ),
         ("Half", "state can be restored", r"seed 0: \$.a: 0, then 1"),
         ("Sneaky", "readers change nothing", r"peek\(name=.*\) changed \$.b: 10, then 11; mark it writes=True"),
         ("Hasty", "odd arguments are survived", r"take\(number=2147483648\) was refused and changed \$.b"),
-        ("Fragile", "odd arguments are survived", r"look\(name=''\) is no refusal: look\(\): KeyError: ''; raise Tool"),
+        (
+            "Fragile",
+            "odd arguments are survived",
+            r"look\(name=''\) fails without a refusal: look\(\): KeyError: ''; raise Tool",
+        ),
         ("Forgiving", "bad arguments are refused", r"count\(\) was not refused"),
         ("Random", "sessions are apart", "the same calls on the same seed end differently"),
-        ("Mistaken", "held-out tasks hold", "task [0-9a-f]{16} falls at 'solution': solution fail"),
+        ("Mistaken", "held-out tasks hold", "stage 'solution' rejects task [0-9a-f]{16}: solution fail"),
     ],
 )
 def test_a_broken_promise_is_found_by_its_check(name: str, check: str, reason: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sca_cli.records import JSON, Check, EnvSpec, Observation, Task, Verdict
-from sca_cli.verification.duplicates import Known, masked
+from sca_cli.verification.duplicates import KeptTasks, masked
 
 NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True).filter(
     lambda name: not keyword.iskeyword(name) and name not in ("add", "final_answer")
@@ -58,7 +58,7 @@ FIRST = verified("a = add(3, 4)\nfinal_answer(a)", [3, 4])
 )
 def test_a_duplicate_does_the_same_whatever_it_is_called(task: Task, found: str | None) -> None:
     """The same program with the same calls rejects it, one of the two is reported, anything else is new."""
-    known = Known()
+    known = KeptTasks()
     known.add(FIRST)
     findings = known.compare(task)
     assert [(each.stage, each.rejects) for each in findings] == ([("duplicate", found == "calls")] if found else [])
@@ -67,7 +67,7 @@ def test_a_duplicate_does_the_same_whatever_it_is_called(task: Task, found: str 
 
 def test_only_what_passed_counts_as_earlier() -> None:
     """A task that fell, or was never verified, makes no duplicate of the next one."""
-    known = Known()
+    known = KeptTasks()
     known.add(verified(FIRST.solution, [3, 4], passed=False))
     bare = verified(FIRST.solution)
     bare.verdict = None
@@ -77,7 +77,7 @@ def test_only_what_passed_counts_as_earlier() -> None:
 
 def test_comparing_does_not_take_in() -> None:
     """A task is known once it was added, not once it was looked at."""
-    known = Known()
+    known = KeptTasks()
     assert known.compare(FIRST) == known.compare(FIRST) == []
 
 
@@ -113,7 +113,7 @@ def test_what_does_not_parse_stays_as_it_is() -> None:
 
 def test_functions_and_their_arguments_are_names_too() -> None:
     """A program whose own functions are called otherwise does the same."""
-    known = Known()
+    known = KeptTasks()
     known.add(verified("def both(x, y):\n    return add(x, y)\na = both(3, 4)\nfinal_answer(a)", [3, 4]))
     again = verified("def total(one, two):\n    return add(one, two)\nb = total(3, 4)\nfinal_answer(b)", [3, 4])
     (finding,) = known.compare(again)

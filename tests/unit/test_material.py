@@ -86,10 +86,10 @@ def test_numbers_are_drawn_anew_about_as_large(value: float) -> None:
     """Sign and magnitude stay, and a whole number stays whole; truths and texts stay as they are."""
     draw = random.Random(2)
     for _ in range(50):
-        again = module._varied(value, draw)
+        again = module.varied(value, draw)
         assert type(again) is type(value)
         assert min(value / 2, value * 2) - 1 <= again <= max(value / 2, value * 2, 3)
-    assert [module._varied(other, draw) for other in (True, "7", None)] == [True, "7", None]
+    assert [module.varied(other, draw) for other in (True, "7", None)] == [True, "7", None]
 
 
 def test_an_argument_that_was_left_out_may_stay_so() -> None:

@@ -198,18 +198,18 @@ def test_doing_nothing_is_a_check_too(sandbox: Sandbox) -> None:
 def test_a_dead_sandbox_is_tried_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A check whose sandbox died under it is run again, three times in all; it is never the task's fault."""
     tries: list[int] = []
-    once = paper_filter._once
+    once = paper_filter._run_once
 
-    dead = paper_filter._Judged(Check(name="x", outcome="invalid", reason="sandbox"), [], [])
+    dead = paper_filter._JudgedRun(Check(name="x", outcome="invalid", reason="sandbox"), [], [])
 
-    def dying(*args: object) -> paper_filter._Judged:
+    def dying(*args: object) -> paper_filter._JudgedRun:
         tries.append(1)
         return once(*args) if len(tries) == 3 else dead  # type: ignore[arg-type]
 
-    monkeypatch.setattr(paper_filter, "_once", dying)
+    monkeypatch.setattr(paper_filter, "_run_once", dying)
     assert paper_filter.run_check(sandbox, task(), "final_answer(7)", "x").outcome == "pass"
     assert len(tries) == 3
-    monkeypatch.setattr(paper_filter, "_once", lambda *_: tries.append(1) or dead)
+    monkeypatch.setattr(paper_filter, "_run_once", lambda *_: tries.append(1) or dead)
     assert paper_filter.run_check(sandbox, task(), "", "x").reason == "sandbox"
     assert len(tries) == 6
 

@@ -224,15 +224,15 @@ def test_a_place_tells_arm_seed_and_round(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = [place for _, place in places.found([str(tmp_path), str(tmp_path / "score.jsonl")])]
+    found = [place for _, place in places.files_to_read([str(tmp_path), str(tmp_path / "score.jsonl")])]
     assert found == [
         Place("controls/random", 0, 2, "score-b"),
         Place("", None, None, "score"),
         Place("", 1, None, "eval.jsonl"),
     ]
-    two = places.found([str(tmp_path / "controls"), str(tmp_path / "seed-1" / "eval.jsonl.b")])
+    two = places.files_to_read([str(tmp_path / "controls"), str(tmp_path / "seed-1" / "eval.jsonl.b")])
     assert [place.arm for _, place in two] == ["controls/random", ""]
-    assert list(places.found(["-"])) == [("-", Place())]
+    assert list(places.files_to_read(["-"])) == [("-", Place())]
 
 
 # ---------------------------------------------------------------- counts
@@ -281,7 +281,7 @@ def test_coverage_counts_tools_and_what_follows_what() -> None:
     assert rows["2 read"] == ["2", "2", "", ""]
     assert rows["3 pay"] == ["", "", "", ""]
     assert [rows[calls] for calls in "123"] == [["1"], ["1"], ["1"]]
-    assert "3 verified tasks use 2 of 3 tools seen and 2 of 9 ordered pairs" in reader.text
+    assert "3 verified tasks use 2 of the 3 tools that were called, and 2 of 9 ordered pairs" in reader.text
 
 
 def test_agreement_is_told_before_and_after() -> None:
@@ -294,7 +294,7 @@ def test_agreement_is_told_before_and_after() -> None:
         verified(3, "add", agreement=Agreement(attempts=5, passed=0), findings=[wrong], stage="agreement"),
     ]
     rows = {row[0]: row[1:] for row in read(page(gathered(*tasks, *tasks))).rows}
-    assert rows["main, all that were tried"] == ["3", "1 33.3 %", "1 33.3 %", "5 33.3 %"]
+    assert rows["main, all attempted"] == ["3", "1 33.3 %", "1 33.3 %", "5 33.3 %"]
     assert rows["main, kept"] == ["2", "0 0.0 %", "1 50.0 %", "5 50.0 %"]
 
 

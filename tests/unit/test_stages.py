@@ -70,7 +70,7 @@ CASES = {
             "Add 3 and 16.",
         ),
         made("return answer == 19", SIXTEEN, ["final_answer(1)"] * 3, "Add 3 and 16."),
-        "a program that knows nothing of the task passes",
+        "a random program passes",
     ),
     "near number": Case(
         "wrong", made("return abs(answer - 43) < 5", failures=["final_answer(0)"] * 3), made(), "as well"
@@ -132,15 +132,15 @@ CASES = {
         "deterministic",
         made(f"return answer == ' '.join({BY_NAME})", f"final_answer(' '.join({BY_NAME}))"),
         made(f"return answer == ' '.join(sorted({BY_NAME}))", f"final_answer(' '.join(sorted({BY_NAME})))"),
-        "run again, solution comes out differently",
+        "run again, solution gives another result",
     ),
     "order of a set": Case(
         "deterministic",
         made(f"return answer == ' '.join({WORDS})", f"final_answer(' '.join({WORDS}))"),
         made(f"return answer == ' '.join(sorted({WORDS}))", f"final_answer(' '.join(sorted({WORDS})))"),
-        "run again, solution comes out differently",
+        "run again, solution gives another result",
     ),
-    "no call": Case("tools", made(solution="final_answer(43)"), made(), "makes no tool call that works"),
+    "no call": Case("tools", made(solution="final_answer(43)"), made(), "no tool call of the solution succeeds"),
     "calls for show": Case(
         "tools",
         made(solution="add(3, 40); final_answer(43)"),
@@ -164,7 +164,7 @@ CASES = {
         "tools",
         made("try:\n        set_name('user_1', 'Bob')\n    except ToolError:\n        return answer == 43"),
         made("try:\n        get_user('user_1')\n    except ToolError:\n        return False\n    return answer == 43"),
-        "the check calls set_name, which it may not",
+        "the check calls set_name, which writes",
         rejects=False,
     ),
     "untried": Case(
@@ -178,26 +178,26 @@ CASES = {
         "leak",
         made(instruction="Add 3 and 40, which should be 43."),
         made(instruction="Add 3 and 40, which should be easy."),
-        "the instruction holds the answer 43",
+        "the instruction contains the answer 43",
     ),
     "call told": Case(
         "leak",
         made(instruction="Report add(3, 40)."),
         made(instruction="Report the sum (3, 40)."),
-        "the instruction holds a call of add()",
+        "the instruction contains a call of add()",
     ),
     "choice": Case(
         "leak",
         made("return answer == 'Ann1'", "final_answer(get_user('user_1')['name'])", instruction="Is it Ann1 or Bob?"),
         made("return answer == 'Ann1'", "final_answer(get_user('user_1')['name'])", instruction="Is it Ann or Bob?"),
-        "the instruction holds the answer Ann1",
+        "the instruction contains the answer Ann1",
         rejects=False,
     ),
     "spelled out": Case(
         "leak",
         made(instruction="Add 3 and 40, which should be forty-three."),
         made(instruction="Add 3 and 40, which should be forty or so."),
-        "the instruction holds the answer 43",
+        "the instruction contains the answer 43",
     ),
     "digit told": Case(
         "leak",
@@ -215,7 +215,7 @@ CASES = {
             "Rename user_1 to Eve.",
         ),
         made(RENAMED, f"{RENAME}; final_answer('It is done.')", NOT_RENAMED, "Rename user_1 to Eve."),
-        "the solution needs 'It is done.', which nobody told",
+        "the solution needs 'It is done.', which neither the instruction nor a tool states",
         rejects=False,
     ),
     "check's secret": Case(
@@ -225,21 +225,21 @@ CASES = {
             "return answer == 43 and get_user('user_1')['name'] != 'Zed99'",
             instruction="Add 3 and 40, unless the first is named Zed99.",
         ),
-        "the check needs 'Zed99', which nobody told",
+        "the check needs 'Zed99', which neither the instruction nor a tool states",
         rejects=False,
     ),
     "form": Case(
         "literals",
         made("return answer == 43.3", "final_answer(round(add(3, 40.333), 1))", instruction="Add 3 and 40.333."),
         made("return answer == 43.3", "final_answer(round(add(3, 40.333), 1))", instruction="3 + 40.333, one decimal?"),
-        "the check wants 43.3 where the solution found 43.333: nobody told of the 'rounding'",
+        "the check wants 43.3 but the solution found 43.333: the instruction does not ask for 'rounding'",
         rejects=False,
     ),
     "solution's secret": Case(
         "literals",
         made(instruction="Add 3 and something."),
         made(),
-        "the solution needs 40, which nobody told",
+        "the solution needs 40, which neither the instruction nor a tool states",
         rejects=False,
     ),
 }
@@ -295,7 +295,10 @@ def test_a_check_too_deep_to_examine_falls_by_it(sandbox: Sandbox) -> None:
     deep = made("return answer == " + "-" * 120 + "43")
     assert paper_filter.verify(sandbox, deep).stage == "kept"
     verdict = paper_filter.verify(sandbox, deep, {"conditions"})
-    assert (verdict.stage, verdict.findings[0].message.partition(":")[0]) == ("conditions", "it cannot be examined")
+    assert (verdict.stage, verdict.findings[0].message.partition(":")[0]) == (
+        "conditions",
+        "the source cannot be analysed",
+    )
 
 
 # ---------------------------------------------------------------- twins

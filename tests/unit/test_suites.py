@@ -16,7 +16,7 @@ from sca_cli import Environment, MissingError, PluginError, RecordError, Tool, T
 from sca_cli.episode.agent import Episode
 from sca_cli.evaluation.suites import Suite, listing, open_suite, parse_suite
 from sca_cli.evaluation.suites.programs import program, state_check
-from sca_cli.evaluation.suites.scoring import Reference, digest, said
+from sca_cli.evaluation.suites.scoring import Reference, agent_text, digest
 from sca_cli.fanout import Fanout
 from sca_cli.records import EnvSpec, Message, Observation, sealed
 from sca_cli.sandbox import Limits, Sandbox
@@ -250,7 +250,7 @@ def test_what_an_agent_says_leaves_out_its_actions() -> None:
         Message(role="assistant", content="Action: calculate, 55 * 1 End Action"),
         Message(role="assistant", content="That is 1,290.5 DOLLARS"),
     ]
-    text = said(Episode(messages, answer=["Done", 5]))
+    text = agent_text(Episode(messages, answer=["Done", 5]))
     assert "1290.5 dollars" in text and '["done" 5]' in text
     assert not [number for number in ("99", "77", "66", "55") if number in text]
 

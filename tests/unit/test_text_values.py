@@ -150,19 +150,19 @@ def test_known_is_what_was_told_in_any_form(value: Any, known: bool) -> None:
     """Figures, words for numbers, percentages, dates and names are held from the instruction, from results, and
     words (but no numbers) from documentation.
     """
-    told = text_values.Known(INSTRUCTION, [[{"cost": 640, "flight": "F-17"}]], ["One of economy; at most 88."])
+    told = text_values.KnownValues(INSTRUCTION, [[{"cost": 640, "flight": "F-17"}]], ["One of economy; at most 88."])
     assert told.holds(value) is (known or (value == "88"))
 
 
 @given(st.text(), st.text(min_size=1))
 def test_a_text_told_is_known(around: str, text: str) -> None:
     """Whatever stands in the instruction as it is needs no telling."""
-    assert text_values.Known(f"{around} {text} {around}", []).holds(text)
+    assert text_values.KnownValues(f"{around} {text} {around}", []).holds(text)
 
 
 def test_what_a_model_wrote_cannot_break_the_look_at_it() -> None:
     """Numbers beyond the floats are compared as infinite, and a month that does not exist is no date."""
-    known = text_values.Known("Pay 12 euros in May.", [])
+    known = text_values.KnownValues("Pay 12 euros in May.", [])
     assert not known.holds(10**400) and not known.holds(-(10**400))
     assert not known.holds("2025-13-12") and not known.holds("2025-00-12")
     assert text_values.alike(10**400, 10**400) and not text_values.alike(10**400, 12)

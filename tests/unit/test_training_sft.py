@@ -285,7 +285,7 @@ def test_work_of_another_run_is_refused_and_says_what_differs(
 ) -> None:
     """Resuming with other data or options would mix two runs."""
     unfinished(base, tmp_path / "out")
-    with pytest.raises(UsageError, match=f": {named} differ"):
+    with pytest.raises(UsageError, match=f": different {named}"):
         train_sft(examples, base, tmp_path / "out", options, resume=True)
 
 

@@ -15,7 +15,7 @@ from sca_cli.records import EnvSpec, Task
 from sca_cli.sandbox import Sandbox
 
 
-def run(env: EnvSpec) -> Iterator[checks.Finding]:
+def run(env: EnvSpec) -> Iterator[checks.CheckResult]:
     """Yield what each check finds on one variant of an environment."""
     with Sandbox(checks.LIMITS) as sandbox:
         yield from checks.examine(checks.Subject(sandbox, env, list(_tasks(env))))

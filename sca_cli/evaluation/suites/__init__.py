@@ -1,7 +1,7 @@
-"""Benchmarks as sets of held-out tasks: `open_suite` asks a world of the benchmark for them, and scores by states.
+"""Run benchmarks as suites of held-out tasks: `open_suite` lists a suite's tasks; `Suite` judges attempts.
 
-An environment is a suite if it takes the option `listing=yes`: it then has no tools, and its state is a `Listing`.
-So a benchmark's code runs where every environment runs, in the world's jail; only plain data comes out.
+An environment is a suite if it accepts the option `listing=yes`: it then has no tools, and its state is a `Listing`. So
+the code of a benchmark runs inside the jail like that of any environment, and only plain data leaves the jail.
 """
 
 from sca_cli.evaluation.suites.failures import failure_cases

@@ -1,7 +1,7 @@
-"""Failure cases of a suite's tasks: the reference solution gone wrong, kept only where the task's own check says no.
+"""Make failure cases for a suite's tasks: wrong variants of the reference solution that the task's check rejects.
 
-What can go wrong: nothing is done, a writing call is left out, nothing is said, an argument is that of another task,
-a writing call of another task is made on this one's records, another task's answer is given.
+A variant does nothing, leaves out a writing call, gives no answer, uses an argument of another task, or makes a writing
+call of another task on this task's records. Where the answer decides, a variant gives the answer of another task.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,18 +15,18 @@ from sca_cli.records import JSON, Observation, Task
 from sca_cli.verification import paper_filter
 
 _TRIES = 40
-"""Programs that are tried for one task."""
+"""Most programs that are tried for one task. Chosen by hand."""
 
 
 def failure_cases(suite: Suite, task: Task) -> list[str]:
     """Return up to three programs that run to their end and fail the task's check."""
-    found: list[str] = []
+    failing: list[str] = []
     for code in islice(dict.fromkeys(_candidates(suite, task)), _TRIES):
         if paper_filter.run_check(suite.sandbox, task, code, "failure case").outcome == "fail":
-            found.append(code)
-        if len(found) == paper_filter.FAILURE_CASES:
+            failing.append(code)
+        if len(failing) == paper_filter.FAILURE_CASES:
             break
-    return found
+    return failing
 
 
 def _candidates(suite: Suite, task: Task) -> Iterator[str]:
@@ -50,7 +50,7 @@ def _candidates(suite: Suite, task: Task) -> Iterator[str]:
 def _with_foreign_arguments(
     calls: Sequence[Observation], foreign: Sequence[Observation]
 ) -> Iterator[list[Observation]]:
-    """Yield the calls with one argument of a writing call replaced by what another task has there."""
+    """Yield the calls with one argument of a writing call replaced by that of another task's call of the same tool."""
     for place, call in enumerate(calls):
         for other in foreign if call.writes else ():
             for key, value in call.kwargs.items():
@@ -59,7 +59,7 @@ def _with_foreign_arguments(
 
 
 def _on_own_records(calls: Sequence[Observation], foreign: Sequence[Observation]) -> Iterator[Observation]:
-    """Yield writing calls of other tasks, made on what this task's calls name."""
+    """Yield writing calls of other tasks with one id replaced by the id that this task's calls use."""
     for other in foreign:
         for call in calls:
             shared = [key for key, value in call.kwargs.items() if key in other.kwargs and key.endswith("_id")]

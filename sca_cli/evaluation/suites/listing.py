@@ -1,4 +1,4 @@
-"""What a suite tells of itself, and how it is asked."""
+"""Ask a suite for its listing: its tasks, and how they are judged."""
 
 from pathlib import Path
 
@@ -23,28 +23,28 @@ class Spec(msgspec.Struct):
     name: str
     instruction: str
     options: dict[str, str]
-    """Of the environment that the task lives in."""
+    """Options of the task's environment."""
     evaluate: str = ""
-    """Source of the check, where the answer decides."""
+    """Source of the check, if the answer decides."""
     solution: str = ""
-    """Source of the reference solution, where the answer decides."""
+    """Source of the reference solution, if the answer decides."""
     actions: list[Action] = []
-    """The reference solution, where the final state decides."""
+    """The reference solution, if the final state decides."""
     outputs: list[str] = []
-    """What the agent has to say, where the final state decides."""
+    """Texts that the agent has to say, if the final state decides."""
 
 
 class Reader(msgspec.Struct):
     """How a check reads a collection of the state."""
 
     tool: str
-    """It takes a record's key and returns the record."""
+    """Name of the tool that takes a record's key and returns the record."""
     links: dict[str, str] = {}
-    """Field of a record that names other records, by key or a list of keys → their collection."""
+    """Field of a record that holds a key, or a list of keys, of other records → the collection of those records."""
 
 
 class Listing(msgspec.Struct):
-    """A suite: where its data comes from, what decides, its tasks."""
+    """A suite: the origin of its data, the way it judges, its tasks."""
 
     data: str
     """Name and version of the data."""
@@ -52,17 +52,17 @@ class Listing(msgspec.Struct):
     """`state`, or the name of the check that judges answers."""
     tasks: list[Spec]
     retry: bool = False
-    """A wrong answer is told, and may be tried again."""
+    """The agent learns that its answer is wrong and may answer again."""
     records: dict[str, Reader] = {}
-    """Collection of the state → how to read it."""
+    """Collection of the state → how a check reads it."""
 
 
 def parse_suite(text: str) -> EnvSpec:
-    """Read `NAME[:PATH][,k=v…]`; the path becomes the option `path`.
+    """Parse `NAME[:PATH][,k=v…]`; the path becomes the option `path`, as an absolute path.
 
     Raises:
-        UsageError: it is not of that form.
-        MissingError: nobody registered the name, or there is nothing at the path.
+        UsageError: the text does not have that form.
+        MissingError: no plugin registered the name, or the path is not a directory.
     """
     name, _, rest = text.partition(":")
     path, _, options = rest.partition(",")
@@ -83,9 +83,9 @@ def listing_of(env: EnvSpec, sandbox: Sandbox) -> Listing:
     """Ask a world of the suite for its tasks.
 
     Raises:
-        UsageError: the environment is no suite, or an option is wrong.
+        UsageError: the environment is not a suite, or an option is wrong.
         MissingError, PluginError: the benchmark is absent or cannot be loaded.
-        RecordError: what it lists are no tasks.
+        RecordError: the listing has the wrong form.
     """
     try:
         with sandbox.session(EnvSpec(name=env.name, options=env.options | {"listing": "yes"}), 0) as session:

@@ -1,7 +1,7 @@
-"""Checks, solutions and failure cases as Python source, made from what reference actions did to a state.
+"""Write checks, solutions and failure cases as Python source, from the effect of reference actions on a state.
 
-Limits of a check made so: it reads the records that the reference actions touched or named, and those linked to them.
-A change anywhere else is not seen, nor one of records that no tool reads; the score compares whole states instead.
+Such a check reads only the records that the reference actions changed or named, and the records linked to them. It does
+not notice other changes, nor changes of records that no tool reads. Scores therefore compare whole states instead.
 """
 
 import json
@@ -41,19 +41,24 @@ def evaluate(answer):
 
 
 def without_nulls(value: JSON) -> JSON:
-    """Return a value without the fields that are null: some benchmarks leave out what others set to null."""
+    """Return a value without fields that are null, because some tools leave a field out where others set it to null."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def answer_text(answer: JSON) -> str:
-    """Return an answer as it is looked through for what had to be said."""
+    """Return an answer as text, in which required outputs are searched: a string as it is, else JSON."""
     return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
 
 
 def program(calls: Sequence[Observation], outputs: Sequence[str]) -> str:
-    """Return a program that makes calls and says something; calls that were refused may be refused again."""
+    """Return a program that makes calls and answers with the outputs.
+
+    Args:
+        calls: the calls, with results. A call that was refused is wrapped in `try`, because it may be refused again.
+        outputs: texts that are joined to the answer; none gives the answer None.
+    """
     lines = [_call(call) for call in calls]
     return "\n".join([*lines, f"final_answer({'; '.join(outputs) if outputs else None!r})"])
 
@@ -66,14 +71,14 @@ def _call(call: Observation) -> str:
 def state_check(
     before: JSON, after: JSON, calls: Sequence[Observation], readers: Mapping[str, Reader], outputs: Sequence[str]
 ) -> str:
-    """Return the source of `evaluate(answer)`: records read as they are after the calls, and what was said.
+    """Return the source of an `evaluate(answer)` that compares records with the state after the calls, and the answer.
 
     Args:
-        before: the state they were made in.
-        after: the state they left.
-        calls: made in between, with their results.
-        readers: collection of the state → how to read it.
-        outputs: texts that the answer must hold.
+        before: the state before the calls.
+        after: the state after the calls.
+        calls: the reference calls, with results.
+        readers: collection of the state → how the check reads it.
+        outputs: texts that the answer must contain.
     """
     keys = sorted(_compared(before, after, calls, readers))
     lines = [f"    ({readers[kind].tool}, {key!r}, {without_nulls(after[kind].get(key))!r}),\n" for kind, key in keys]
@@ -83,7 +88,7 @@ def state_check(
 def _compared(
     before: JSON, after: JSON, calls: Sequence[Observation], readers: Mapping[str, Reader]
 ) -> set[tuple[str, str]]:
-    """Return (collection, key) of the records that were touched or named, and of those linked to them."""
+    """Return (collection, key) of the records that the calls changed or named, and of all records linked to them."""
     names = {text for call in calls for text in (*call.kwargs.values(), call.result) if isinstance(text, str)}
     todo = {
         (kind, key)
@@ -91,11 +96,11 @@ def _compared(
         for key in before[kind].keys() | after[kind].keys()
         if key in names or before[kind].get(key) != after[kind].get(key)
     }
-    found: set[tuple[str, str]] = set()
+    compared: set[tuple[str, str]] = set()
     while todo:
-        found |= todo
-        todo = {linked for kind, key in todo for linked in _linked(after[kind].get(key), readers[kind])} - found
-    return found
+        compared |= todo
+        todo = {linked for kind, key in todo for linked in _linked(after[kind].get(key), readers[kind])} - compared
+    return compared
 
 
 def _linked(record: JSON, reader: Reader) -> Iterator[tuple[str, str]]:

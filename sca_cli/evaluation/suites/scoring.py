@@ -1,8 +1,7 @@
-"""`Suite`: a benchmark's tasks as records, and the judgement of an attempt by the state it left.
+"""`Suite`: hold a benchmark's tasks as records, and judge an attempt by the state that it left.
 
-The host replays the reference actions in a world of their own and compares what the two worlds hold. Departures from
-the benchmarks' evaluators: fields that are null count as absent; a replayed action that is refused is passed over, as
-there.
+The reference actions are replayed in a separate world, and the states of the two worlds are compared. As in the
+benchmarks' evaluators, a replayed action that is refused is ignored. Departure: null fields count as absent.
 """
 
 import asyncio
@@ -26,24 +25,25 @@ from sca_cli.sandbox import Judgement, Sandbox, Session
 from sca_cli.verification.paper_filter import bare
 
 SEED = 0
-"""A benchmark has one state."""
+"""Seed of all worlds of a suite: a benchmark has only one initial state."""
 
-_AT_ONCE = threading.Semaphore(2)
+_STATE_READS = threading.Semaphore(2)
+"""Limits how many states are read at the same time, see `state_of`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a task should come to."""
+    """The expected result of a task."""
 
     digests: tuple[str, str]
-    """Of the state after the reference actions, as it is and without its null fields."""
+    """Digests of the state after the reference actions: of the whole state, and of the state without null fields."""
     outputs: list[str]
-    """What has to be said."""
+    """Texts that the agent has to say."""
     calls: list[Observation]
-    """The reference actions, as they went."""
+    """The reference actions, with results."""
 
     def agrees(self, state: JSON) -> bool:
-        """Whether a state is the reference's, null fields counting as absent."""
+        """Tell whether a state equals the expected one; null fields count as absent."""
         return digest(state) == self.digests[0] or digest(without_nulls(state)) == self.digests[1]
 
 
@@ -56,15 +56,15 @@ class Suite:
     sandbox: Sandbox
     tasks: list[Task] = field(default_factory=list)
     references: dict[str, Reference] = field(default_factory=dict)
-    """By task id; empty where the answer decides."""
+    """Task id → expected result; empty if the answer decides."""
 
     def facts(self) -> dict[str, JSON]:
-        """Return what a score has to say of the suite: its name, the versions of data and checker."""
+        """Return facts about the suite for the score record: its name, its data with version, its checker."""
         checker = self.listing.checker + (", wrong answers may be tried again" if self.listing.retry else "")
         return {"suite": str(self.env), "data": self.listing.data, "checker": checker}
 
     def judge(self, session: Session, task: Task, episode: Episode) -> Judgement:
-        """Compare the session's state with that of the reference, or run the task's check where the answer decides.
+        """Judge an attempt: run the task's check if the answer decides; else compare outputs and state.
 
         Raises:
             WorldError: the environment failed.
@@ -72,12 +72,17 @@ class Suite:
         reference = self.references.get(task.id)
         if reference is None:
             return session.evaluate(task.evaluate)
-        told = said(episode)
-        right = all(output.lower() in told for output in reference.outputs)
-        return Judgement("pass" if right and reference.agrees(state_of(session)) else "fail")
+        text = agent_text(episode)
+        has_outputs = all(output.lower() in text for output in reference.outputs)
+        return Judgement("pass" if has_outputs and reference.agrees(state_of(session)) else "fail")
 
     def attempt(self, task: Task, code: str) -> Rollout:
-        """Run a program in place of a model, or nothing, and judge what it did."""
+        """Run a program instead of a model, and judge its effect.
+
+        Args:
+            task: a task of the suite.
+            code: Python source; "" runs nothing.
+        """
         rollout = Rollout(task=task, parents=[task.id], stop="answer")
         try:
             with self.sandbox.session(task.env, task.seed) as session:
@@ -94,7 +99,7 @@ class Suite:
         return rollout
 
     def noop_share(self, fanout: Fanout) -> float:
-        """Return the share of the tasks that are passed by doing nothing."""
+        """Return the share of the tasks that pass when nothing is done, 0 to 1."""
 
         async def work(task: Task) -> bool:
             return (await asyncio.to_thread(self.attempt, task, "")).outcome == "pass"
@@ -102,9 +107,9 @@ class Suite:
         return sum(fanout.ordered(self.tasks, work)) / len(self.tasks)
 
 
-def said(episode: Episode) -> str:
-    """Return what the agent said: its answer, and messages that ask for no action; in lower case, without commas."""
-    plain = [
+def agent_text(episode: Episode) -> str:
+    """Return the text that the agent said, in lower case and without commas: messages without an action, the answer."""
+    messages = [
         message.content
         for message in episode.messages
         if message.role == "assistant"
@@ -112,35 +117,42 @@ def said(episode: Episode) -> str:
         and chat.text_step(message.content)[0] != "action"
         and not chat.json_calls(Completion(message.content, "stop", tool_calls=message.tool_calls))
     ]
-    return "\n".join([*plain, answer_text(episode.answer)]).lower().replace(",", "")
+    return "\n".join([*messages, answer_text(episode.answer)]).lower().replace(",", "")
 
 
 def digest(state: JSON) -> str:
-    """Return a hash of a state that does not depend on the order of keys."""
+    """Return the SHA-256 digest of a state; it does not depend on the order of keys."""
     return hashlib.sha256(msgspec.json.encode(state, order="sorted")).hexdigest()
 
 
 def state_of(session: Session) -> JSON:
-    """Return a session's state; megabytes, so that few are asked for at once and none is late."""
-    with _AT_ONCE:
+    """Return a session's state.
+
+    At most two states are read at the same time. A state is megabytes of JSON, and with more parallel reads some would
+    exceed their time limit.
+    """
+    with _STATE_READS:
         return session.state()
 
 
 def open_suite(env: EnvSpec, sandbox: Sandbox, fanout: Fanout, count: int | None = None) -> Suite:
-    """List a suite's tasks and make records of them.
+    """List a suite's tasks, replay their reference actions, and make task records.
 
     Args:
-        count: only the first tasks; None is all.
+        env: the suite, see `parse_suite`.
+        sandbox: runs the suite's worlds.
+        fanout: runs several replays at once.
+        count: number of tasks to open, from the first; None opens all.
 
     Raises:
-        UsageError, MissingError, PluginError: as `listing_of`.
-        RecordError: a task that cannot be read.
+        UsageError, MissingError, PluginError: see `listing_of`.
+        RecordError: a task cannot be read, or a reference action calls an unknown tool.
     """
     suite = Suite(env, listing_of(env, sandbox), sandbox)
-    befores: dict[str, JSON] = {}
+    initial_states: dict[str, JSON] = {}
 
     async def work(spec: Spec) -> tuple[Task, Reference | None]:
-        return await asyncio.to_thread(_prepared, spec, suite, befores)
+        return await asyncio.to_thread(_prepare, spec, suite, initial_states)
 
     for task, reference in fanout.ordered(islice(suite.listing.tasks, count), work):
         suite.tasks.append(task)
@@ -149,7 +161,14 @@ def open_suite(env: EnvSpec, sandbox: Sandbox, fanout: Fanout, count: int | None
     return suite
 
 
-def _prepared(spec: Spec, suite: Suite, befores: dict[str, JSON]) -> tuple[Task, Reference | None]:
+def _prepare(spec: Spec, suite: Suite, initial_states: dict[str, JSON]) -> tuple[Task, Reference | None]:
+    """Return the record of a task and its expected result; None if the answer decides.
+
+    Args:
+        spec: the task.
+        suite: the suite that it belongs to.
+        initial_states: environment → state before any action; missing states are added.
+    """
     env = EnvSpec(name=suite.env.name, options=spec.options)
     task = Task(
         env=env,
@@ -167,10 +186,10 @@ def _prepared(spec: Spec, suite: Suite, befores: dict[str, JSON]) -> tuple[Task,
     )
     if suite.listing.checker != "state":
         return sealed(task), None
-    if str(env) not in befores:
-        befores[str(env)] = replayed(suite.sandbox, env, [])[1]
+    if str(env) not in initial_states:
+        initial_states[str(env)] = replayed(suite.sandbox, env, [])[1]
     calls, after = replayed(suite.sandbox, env, spec.actions)
-    task.evaluate = state_check(befores[str(env)], after, calls, suite.listing.records, spec.outputs)
+    task.evaluate = state_check(initial_states[str(env)], after, calls, suite.listing.records, spec.outputs)
     task.solution = program(calls, spec.outputs)
     task.calls = len(calls)
     digests = digest(after), digest(without_nulls(after))
@@ -178,14 +197,14 @@ def _prepared(spec: Spec, suite: Suite, befores: dict[str, JSON]) -> tuple[Task,
 
 
 def replayed(sandbox: Sandbox, env: EnvSpec, actions: Sequence[Action]) -> tuple[list[Observation], JSON]:
-    """Make calls in a fresh world; return them with their results, and the state they left.
+    """Make calls in a fresh world; return the calls with their results, and the state after them.
 
     Raises:
-        RecordError: a tool that is not there.
+        RecordError: an action calls an unknown tool.
     """
     known = {tool.name for tool in sandbox.describe(env)[0]}
     if unknown := [action.name for action in actions if action.name not in known]:
-        raise RecordError(f"{env}: a reference action calls '{unknown[0]}', which is no tool")
+        raise RecordError(f"{env}: a reference action calls '{unknown[0]}', which is not a tool")
     with sandbox.session(env, SEED) as session:
         calls = [session.call(action.name, (), action.arguments) for action in actions]
         return calls, state_of(session)

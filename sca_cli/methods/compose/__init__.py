@@ -1,1 +1,1 @@
-"""Method `compose`: programs put together from calls that were seen to work."""
+"""Method `compose`: build programs from calls that worked in an exploration or in a verified task."""

@@ -1,8 +1,8 @@
-"""Programs that do alike with several values, and make one answer of the results.
+"""Programs that repeat the same calls with several values and combine the results into one answer.
 
-Much of what people ask of tools has this shape: the shortest of three texts, two duties together. `composer` hardly
-ever draws it, as it takes each pair of tools as often as any other. Of branches of two calls, too, the pairs that occur
-least come first.
+Many real requests have this shape: the shortest of three texts, the sum of two duties. `composer` draws it rarely,
+because it draws every pair of tools equally often. A branch is one call, or two calls of which the second uses the
+result of the first. The pairs for branches of two calls are drawn from those that occur least so far.
 """
 
 import random
@@ -16,111 +16,124 @@ from sca_cli.methods.compose.steps import Step, Use, program
 from sca_cli.records import Exploration
 
 _MOST_BRANCHES, _DEEPEST = 4, 2
+"""Most branches in one program, and most calls in one branch; chosen by hand, like the shares below."""
 _OPERATION = 0.4
-"""Share of the programs drawn whose results an operation puts together; in the others a call does."""
+"""Share of the programs in which an operation combines the results; in the others a call does."""
 _OTHER = 0.25
-"""Share of the branches, from the second, that may be of other tools than the first."""
+"""Share of the branches after the first for which other tools are drawn."""
 
-type _Kind = Link | str
-"""The two tools of a branch, or its one tool."""
+type _Tools = Link | str
+"""The tools of a branch: two that are linked, or the name of one."""
 
 
 def composed(
-    material: Material, ways: Sequence[Link], world: Exploration, size: int, coverage: Coverage, draw: random.Random
+    material: Material, links: Sequence[Link], world: Exploration, size: int, coverage: Coverage, draw: random.Random
 ) -> list[Step]:
-    """Draw a program of `size` calls: branches of one or two calls, and one that puts their results together.
+    """Draw a program of `size` calls: branches of one or two calls, and a step that combines their results.
 
-    The arguments are those of `composer.composed`; `size` is at least 2.
+    Further calls follow if the branches and the combining call are fewer than `size`. An operation is no call.
+
+    Args:
+        material: the calls that worked in one environment.
+        links: ways in which the result of one tool can be an argument of another.
+        world: the world in which the program will run.
+        size: number of calls, at least 2.
+        coverage: how often each pair of tools occurs so far.
+        draw: the random numbers.
 
     Raises:
-        Unfit: nothing makes one of the results, or a value is needed and none like it was seen.
+        Unfit: no step can combine the results, or a needed value has no recorded value like it.
     """
-    operation = size == 2 or draw.random() < _OPERATION  # two calls leave none to do it
+    # of two calls, both are needed for branches: only an operation can combine them
+    operation = size == 2 or draw.random() < _OPERATION
     shapes = [
-        (many, deep)
-        for many in range(2, _MOST_BRANCHES + 1)
-        for deep in range(1, _DEEPEST + 1)
-        if (many * deep == size if operation else many * deep < size)
+        (branch_count, branch_calls)
+        for branch_count in range(2, _MOST_BRANCHES + 1)
+        for branch_calls in range(1, _DEEPEST + 1)
+        if (branch_count * branch_calls == size if operation else branch_count * branch_calls < size)
     ]
     try:
-        many, deep = draw.choice(shapes)
-        kinds, taken = _kinds(material, ways, many, deep, coverage, draw)
-        branches = [_branch(material, kind, world, draw) for kind, _ in kinds]
-        if len({program(branch) for branch in branches}) < many:
+        branch_count, branch_calls = draw.choice(shapes)
+        plans, value_type = _branch_plans(material, links, branch_count, branch_calls, coverage, draw)
+        branches = [_branch(material, tools, world, draw) for tools, _ in plans]
+        if len({program(branch) for branch in branches}) < branch_count:
             raise Unfit("the same twice")
-        results = [Use(branch[-1], access) for branch, (_, access) in zip(branches, kinds, strict=True)]
+        results = [Use(branch[-1], access) for branch, (_, access) in zip(branches, plans, strict=True)]
         steps = [step for branch in branches for step in branch]
         if operation:
-            return [*steps, _combined(results, taken, draw)]
-        steps.append(_call(material, ways, world, results, draw))
+            return [*steps, _combined(results, value_type, draw)]
+        steps.append(_combining_call(material, links, world, results, draw))
     except IndexError as error:
         raise Unfit("nothing to put together") from error
     while len(steps) < size:
-        grow(steps, material, ways, world, coverage, draw)
+        grow(steps, material, links, world, coverage, draw)
     return steps
 
 
-def _kinds(
-    material: Material, ways: Sequence[Link], many: int, deep: int, coverage: Coverage, draw: random.Random
-) -> tuple[list[tuple[_Kind, str]], type]:
-    """Draw (kind, what of its result is taken) for each branch, and the type of all that is taken."""
-    kind = _kind(material, ways, deep, coverage, draw)
-    access, taken = _taken(material, kind, draw)
-    kinds = [(kind, access)]
-    while len(kinds) < many:
+def _branch_plans(
+    material: Material, links: Sequence[Link], count: int, calls: int, coverage: Coverage, draw: random.Random
+) -> tuple[list[tuple[_Tools, str]], type]:
+    """Draw (tools, part of the result to use) for each branch; return them and the type that all parts have."""
+    tools = _branch_tools(material, links, calls, coverage, draw)
+    access, value_type = _used_part(material, tools, draw)
+    plans = [(tools, access)]
+    while len(plans) < count:
         if draw.random() < _OTHER:
-            other = _kind(material, ways, deep, coverage, draw)
-            of_it, type_of_it = _taken(material, other, draw)
-            if type_of_it is taken:
-                kind, access = other, of_it
-        kinds.append((kind, access))
-    return kinds, taken
+            other_tools = _branch_tools(material, links, calls, coverage, draw)
+            other_access, other_type = _used_part(material, other_tools, draw)
+            if other_type is value_type:
+                tools, access = other_tools, other_access
+        plans.append((tools, access))
+    return plans, value_type
 
 
-def _kind(material: Material, ways: Sequence[Link], deep: int, coverage: Coverage, draw: random.Random) -> _Kind:
+def _branch_tools(
+    material: Material, links: Sequence[Link], calls: int, coverage: Coverage, draw: random.Random
+) -> _Tools:
+    """Draw the reading tools of a branch of one or two calls."""
     reading = [name for name, tool in material.tools.items() if not tool.writes]
-    if deep == 1:
+    if calls == 1:
         return draw.choice(reading)
-    fitting = [link for link in ways if link.parameter and link.first in reading and link.second in reading]
+    fitting = [link for link in links if link.parameter and link.first in reading and link.second in reading]
     if not fitting:
         raise Unfit("nothing to put together")
     return coverage.draw(fitting, draw)
 
 
-def _taken(material: Material, kind: _Kind, draw: random.Random) -> tuple[str, type]:
-    """Draw what of a branch's result is taken; return it and its type, `float` or `str`."""
-    tool = material.tools[kind if isinstance(kind, str) else kind.second]
-    whole = {"int": float, "float": float, "str": str}.get(tool.returns)
-    if whole:
-        return "@", whole
+def _used_part(material: Material, tools: _Tools, draw: random.Random) -> tuple[str, type]:
+    """Draw the part of a branch's result to use; return its access and its type, `float` or `str`."""
+    tool = material.tools[tools if isinstance(tools, str) else tools.second]
+    scalar_type = {"int": float, "float": float, "str": str}.get(tool.returns)
+    if scalar_type:
+        return "@", scalar_type
     inside = [(access, value) for result in material.results(tool.name) for access, value in parts(result)]
-    access, value = draw.choice([(access, value) for access, value in inside if _plain(value)])
+    access, value = draw.choice([(access, value) for access, value in inside if _is_number_or_text(value)])
     return access, str if isinstance(value, str) else float
 
 
-def _plain(value: object) -> bool:
+def _is_number_or_text(value: object) -> bool:
     return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
-def _branch(material: Material, kind: _Kind, world: Exploration, draw: random.Random) -> list[Step]:
-    if isinstance(kind, str):
-        return [step_of(material, material.tools[kind], world, draw)]
-    return linked(material, kind, world, draw)
+def _branch(material: Material, tools: _Tools, world: Exploration, draw: random.Random) -> list[Step]:
+    if isinstance(tools, str):
+        return [step_of(material, material.tools[tools], world, draw)]
+    return linked(material, tools, world, draw)
 
 
-def _combined(results: Sequence[Use], taken: type, draw: random.Random) -> Step:
-    operation = operations.drawn(taken, len(results), draw)
+def _combined(results: Sequence[Use], value_type: type, draw: random.Random) -> Step:
+    operation = operations.drawn(value_type, len(results), draw)
     return Step(operation, {name: [use] for name, use in zip(operation.parameters["properties"], results, strict=True)})
 
 
-def _call(
-    material: Material, ways: Sequence[Link], world: Exploration, results: Sequence[Use], draw: random.Random
+def _combining_call(
+    material: Material, links: Sequence[Link], world: Exploration, results: Sequence[Use], draw: random.Random
 ) -> Step:
-    """Draw a call of a tool that takes any number of values: these results."""
+    """Draw a tool with a `*args` parameter and return a call of it with these results."""
     first = results[0]
     fitting = [
         link
-        for link in ways
+        for link in links
         if (link.first, link.access) == (first.step.tool.name, first.access)
         and link.parameter
         and link.parameter == material.tools[link.second].variadic()

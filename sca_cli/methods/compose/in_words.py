@@ -1,4 +1,4 @@
-"""Calls of a composed program as they are shown to the model that puts them into words."""
+"""The steps of a composed program as text: for the prompt that asks for an instruction, or joined into a question."""
 
 import re
 from collections import Counter
@@ -9,12 +9,12 @@ from sca_cli.methods.compose.operations import Operation
 from sca_cli.methods.compose.steps import Argument, Literal, Step, Use, call_text
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
-_ASKED = ("What is {}?", "Find {}.", "I need {}.", "Work out {}.", "Tell me {}.")
+_QUESTIONS = ("What is {}?", "Find {}.", "I need {}.", "Work out {}.", "Tell me {}.")
 _KEYS = re.compile(r"""\[('[^']*'|"[^"]*")\]|\[(\d+)\]""")
 
 
 def call(steps: Sequence[Step], place: int) -> str:
-    """Return a step as a call whose arguments are named, results of other steps as `that result`."""
+    """Return a step as a call with named arguments; results of other steps appear as in `reference`."""
 
     def text(argument: Argument) -> str:
         if isinstance(argument, Literal):
@@ -25,11 +25,11 @@ def call(steps: Sequence[Step], place: int) -> str:
 
 
 def references(steps: Sequence[Step], place: int, *, all_of_them: bool = False) -> list[str]:
-    """Return the words by which a step names the results that it takes: each must stand in its sentence.
+    """Return the words by which a step names the results that it uses: its sentence must contain each.
 
-    The result of the step before goes without saying (but not where `all_of_them` are asked for) if it is all that a
-    step takes, and its first argument, of a fixed number: after "decode it", "reverse the text" is clear, and "find the
-    smallest of 3 and 4" is not.
+    A step need not name the result of the step before if it uses no other result and passes it to its first parameter,
+    which is not `*args`. After "decode it", "reverse the text" is clear; "find the smallest of 3 and 4" is not. With
+    `all_of_them` the words for that result are returned too.
     """
     step = steps[place]
     uses = list(step.uses())
@@ -37,28 +37,28 @@ def references(steps: Sequence[Step], place: int, *, all_of_them: bool = False) 
     first = next(iter(step.tool.parameters["properties"]), "")
     alone = [parameter for parameter, _, _ in uses] == [first] and first != step.tool.variadic()
     names = mentioned(steps, place)
-    goes_without_saying = alone and names == ["that result"] and not all_of_them
-    return keys if goes_without_saying else [*names, *keys]
+    is_implied = alone and names == ["that result"] and not all_of_them
+    return keys if is_implied else [*names, *keys]
 
 
 def mentioned(steps: Sequence[Step], place: int) -> list[str]:
-    """Return how a step names the results that it takes, those that go without saying included."""
+    """Return how a step names every result that it uses, also one that its sentence need not name."""
     return [_reference(steps, use.step, place) for _, _, use in steps[place].uses()]
 
 
 def reference(steps: Sequence[Step], place: int, use: Use) -> str:
-    """Return how a step names one result that it takes, such as "the 'rain' of that result"."""
+    """Return how a step names one result that it uses, such as "the 'rain' of that result"."""
     return _accessed(use.access, _reference(steps, use.step, place))
 
 
 def can_be_nested(steps: Sequence[Step]) -> bool:
-    """Tell whether phrases that name the results can be put into each other: each goes into one later call only."""
+    """Tell whether the phrases for the results can be nested: the program only reads, and each result is used once."""
     used = Counter(id(use.step) for step in steps for _, _, use in step.uses())
     return not any(step.tool.writes for step in steps) and all(used[id(step)] == 1 for step in steps[:-1])
 
 
 def depth(steps: Sequence[Step]) -> int:
-    """Return of how many calls at most one goes into the next."""
+    """Return the length in calls of the longest chain in which each call uses the result of the one before."""
     deep: dict[int, int] = {}
     for step in steps:
         before = max((deep[id(use.step)] for _, _, use in step.uses()), default=0)
@@ -67,36 +67,36 @@ def depth(steps: Sequence[Step]) -> int:
 
 
 def operation(steps: Sequence[Step], place: int, seed: int) -> str:
-    """Return the sentence for a step that is an operation; `seed` draws one of several."""
+    """Return the sentence for a step that is an operation; `seed` selects one of several wordings."""
     step = steps[place]
     results = [_accessed(use.access, _reference(steps, use.step, place)) for _, _, use in step.uses()]
     return cast("Operation", step.tool).sentence(results, seed)
 
 
 def nested(steps: Sequence[Step], phrases: Sequence[str], answer: str, seed: int) -> str:
-    """Return the question for the last result, each result named by the phrase for it in place of `that result`.
+    """Return the question for the last result, in which nested phrases replace references such as `that result`.
 
     Args:
-        steps: of a program that `can_be_nested`.
-        phrases: what the result of each call is called; those of earlier steps stand in it by `_reference`. The one
-            for an operation does not matter.
-        answer: what is asked for; @ stands for the last result.
-        seed: draws how it is asked for.
+        steps: the steps of a program that `can_be_nested`.
+        phrases: a noun phrase for the result of each step, with references to earlier results as `_reference` writes
+            them. The phrase for an operation is not used.
+        answer: the part of the last result to ask for; @ means the last result.
+        seed: selects one of several wordings of the question.
     """
-    whole: list[str] = []
+    nested_phrases: list[str] = []
     for place, (step, phrase) in enumerate(zip(steps, phrases, strict=True)):
         if isinstance(step.tool, Operation):
-            results = [_accessed(use.access, whole[steps.index(use.step)]) for _, _, use in step.uses()]
+            results = [_accessed(use.access, nested_phrases[steps.index(use.step)]) for _, _, use in step.uses()]
             return step.tool.question(results, seed)
         text = phrase
         for _, _, use in step.uses():
             text = text.replace(_reference(steps, use.step, place), f"\0{steps.index(use.step)}\0")
-        whole.append(re.sub("\0(\\d+)\0", lambda found: whole[int(found[1])], text))
-    return _ASKED[seed % len(_ASKED)].format(_accessed(answer, whole[-1]))
+        nested_phrases.append(re.sub("\0(\\d+)\0", lambda match: nested_phrases[int(match[1])], text))
+    return _QUESTIONS[seed % len(_QUESTIONS)].format(_accessed(answer, nested_phrases[-1]))
 
 
 def part(answer: str) -> list[str]:
-    """Return a sentence that asks for a part of the last result, if not all of it is the answer."""
+    """Return a sentence that asks for a part of the last result; an empty list if all of it is the answer."""
     return [f"Answer with {_accessed(answer, 'that result')}."] if answer != "@" else []
 
 
@@ -106,7 +106,7 @@ def _reference(steps: Sequence[Step], used: Step, place: int) -> str:
 
 
 def _accessed(access: str, reference: str) -> str:
-    """Return `@['rain'][0]` as: the first 'rain' of that result."""
+    """Return an access to a result in words, such as "the first of the 'rain' of that result" for `@['rain'][0]`."""
     if access.startswith("*[item["):
         return f"every {_keys(access)} of {reference}"
     if access.startswith("*"):

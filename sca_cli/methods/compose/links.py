@@ -1,4 +1,4 @@
-"""Which results can be arguments of which tools: told by signatures and by results that were seen."""
+"""Which results can be arguments of which tools: found from the signatures and from recorded results."""
 
 import re
 from collections.abc import Iterator
@@ -10,18 +10,24 @@ from sca_cli.methods.compose.material import Material, short
 from sca_cli.records import JSON
 
 _DEPTH = 3
+"""Most keys and indices in one access to a part of a result; chosen by hand."""
 _SCALAR = re.compile(r"(str|int|float|bool)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A way for one tool's result to be an argument of another; `parameter` is "" where it only comes before it."""
+    """A way for one tool's result to be an argument of another tool.
+
+    `parameter` is "" for a pair of writing tools that are only called one after the other.
+    """
 
     first: str
     second: str
     parameter: str = ""
     access: str = "@"
+    """The part of the result, as Python; @ means the result."""
     weight: int = 1
+    """Weight in a random draw: 8 if the value was already an argument of the second tool; chosen by hand."""
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -32,19 +38,24 @@ class Link:
 def links(material: Material) -> list[Link]:
     """Return all ways in which a tool's result fits a parameter of a tool, and all pairs of writing tools.
 
-    What a result holds is told by the signature; where that only says `dict` or `list`, by results that were seen.
+    The signature gives the type of a result. For a container, such as `dict` or `list`, the recorded results show its
+    parts, and each part that fits gives a link too.
     """
-    found = []
+    links_of_tools = []
     for first in material.tools.values():
-        found += [Link(first.name, other.name) for other in material.tools.values() if first.writes and other.writes]
+        links_of_tools += [
+            Link(first.name, other.name) for other in material.tools.values() if first.writes and other.writes
+        ]
         for second in material.tools.values():
             for parameter in second.parameters["properties"]:
-                found += _links(material, first, second, parameter)
-    return found
+                links_of_tools += _links(material, first, second, parameter)
+    return links_of_tools
 
 
 def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Iterator[Link]:
-    if fits.takes(second, parameter, first.returns):
+    results = material.results(first.name)
+    spelt = not results or any(material.spells(second, parameter, result) for result in results)
+    if fits.takes(second, parameter, first.returns) and spelt:
         yield Link(first.name, second.name, parameter)
     if _SCALAR.match(first.returns):
         return
@@ -54,7 +65,7 @@ def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Ite
         accesses |= {access: value for access, value in parts(result)}
     schema = fits.element(second, parameter)
     for access, value in accesses.items():
-        if fits.holds(schema, value) and short(value):
+        if fits.holds(schema, value) and short(value) and material.spells(second, parameter, value):
             yield Link(first.name, second.name, parameter, access, weight=8 if str(value) in seen else 1)
     if parameter == second.variadic():
         for result in material.results(first.name)[:1]:
@@ -64,7 +75,13 @@ def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Ite
 
 
 def parts(value: JSON, access: str = "@", depth: int = 0) -> Iterator[tuple[str, JSON]]:
-    """Yield (access, value) of what lies inside a result: every key of an object, the first item of a list."""
+    """Yield (access, value) of the parts of a result, also nested: every key of an object, the first item of a list.
+
+    Args:
+        value: the result.
+        access: the access to `value` itself.
+        depth: the number of keys and indices in `access`; `_DEPTH` is the limit.
+    """
     if depth:
         yield access, value
     if depth == _DEPTH:
@@ -78,7 +95,7 @@ def parts(value: JSON, access: str = "@", depth: int = 0) -> Iterator[tuple[str,
 
 
 def _spreads(value: JSON) -> Iterator[tuple[str, list[JSON]]]:
-    """Yield (access, values) of the ways to give all of a result to a parameter that takes any number of values."""
+    """Yield (access, values) of the ways to pass all values of a result to a `*args` parameter."""
     if isinstance(value, dict):
         yield "*@.values()", list(value.values())
         yield "*[part for item in @.items() for part in item]", [part for item in value.items() for part in item]

@@ -1,7 +1,7 @@
-"""Ways to make one result of several that need no tool: plain Python, and fixed words for it.
+"""Operations that combine several results without a tool: plain Python, with fixed sentences for it.
 
-An `Operation` stands in a step where a tool stands otherwise. It is no call of the environment: a program's number of
-calls does not count it, and no model is asked to put it into words.
+An `Operation` takes the role of the tool in a step. It is no call of the environment: it does not count in a program's
+number of calls, and fixed sentences describe it instead of a model.
 """
 
 import random
@@ -17,32 +17,34 @@ _PLACE = re.compile(r"\{(\d?)\}")
 
 @dataclass(frozen=True)
 class Operation(Tool):
-    """Results put together by `glue`, as in `step1 + step2`."""
+    """Several results joined by `glue`, as in `step1 + step2`."""
 
     glue: str = ""
+    """The Python text between two results."""
     sentences: tuple[str, ...] = ()
-    """Requests for it; {} stands for the words for the results, {0} and {1} for those of two."""
+    """Sentences that request it. {} is replaced by the references to the results; {0} and {1} by those to the first and
+    the second."""
     questions: tuple[str, ...] = ()
-    """Whole questions that it answers; {} stands for phrases that name the results."""
+    """Complete questions that it answers. {} is replaced by the phrases for the results, as in `sentences`."""
 
     def text(self, results: Sequence[str]) -> str:
-        """Return it as Python."""
+        """Return the operation as Python; `results` are the names of the variables."""
         return self.glue.join(results)
 
     def sentence(self, results: Sequence[str], seed: int) -> str:
-        """Return a sentence that asks for it."""
-        return self._said(self.sentences, results, seed)
+        """Return a sentence that asks for the operation; `seed` selects one of several."""
+        return self._filled(self.sentences, results, seed)
 
     def question(self, phrases: Sequence[str], seed: int) -> str:
-        """Return the question for it."""
-        return self._said(self.questions, phrases, seed)
+        """Return the question for the operation; `seed` selects one of several."""
+        return self._filled(self.questions, phrases, seed)
 
     @staticmethod
-    def _said(ways: Sequence[str], words: Sequence[str], seed: int) -> str:
-        listed = f"{', '.join(words[:-1])} and {words[-1]}"
-        way = ways[seed % len(ways)]
-        # not `format`: a model wrote the words, and may have put braces into them
-        return _PLACE.sub(lambda place: words[int(place[1])] if place[1] else listed, way)
+    def _filled(templates: Sequence[str], phrases: Sequence[str], seed: int) -> str:
+        listed = f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+        template = templates[seed % len(templates)]
+        # `str.format` is not used: a model wrote the phrases, and they may contain braces
+        return _PLACE.sub(lambda place: phrases[int(place[1])] if place[1] else listed, template)
 
 
 def _operation(
@@ -62,9 +64,9 @@ def _operation(
     )
 
 
-def drawn(taken: type, count: int, draw: random.Random) -> Operation:
-    """Draw an operation on `count` results, at least 2, of numbers (`float`) or texts (`str`)."""
-    if taken is str:
+def drawn(value_type: type, count: int, draw: random.Random) -> Operation:
+    """Draw an operation on `count` results, at least 2, which are numbers (`float`) or texts (`str`)."""
+    if value_type is str:
         return _joined(count, *draw.choice(_SEPARATORS))
     return draw.choice([_sum, _difference])(count) if count == 2 else _sum(count)
 
@@ -96,8 +98,8 @@ _SEPARATORS = (
 )
 
 
-def _joined(count: int, separator: str, words: str) -> Operation:
-    how = f"one after the other, with {words} between them"
+def _joined(count: int, separator: str, separator_name: str) -> Operation:
+    how = f"one after the other, with {separator_name} between them"
     sentences = (f"Write {{}} {how}.", f"Answer with {{}}, {how}.")
     questions = (f"Give me {{}}, {how}.", f"What are {{}}? Write them {how}.", f"Write {{}} {how}.")
     glue = f" + {separator!r} + " if separator else " + "

@@ -4,6 +4,7 @@ import random
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from queue import SimpleQueue
 
 from sca_cli.errors import RecordError, WorldError
@@ -15,10 +16,10 @@ from sca_cli.methods.compose.material import Material, short
 from sca_cli.methods.compose.operations import Operation
 from sca_cli.methods.compose.steps import Step, program
 from sca_cli.methods.compose.wrong_branches import SHORTENED, wrong_branches
-from sca_cli.methods.observed import NothingObserved, check_of
+from sca_cli.methods.observed import NothingObserved, check_of, is_answer
 from sca_cli.methods.questions import NotWorthAsking
-from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
-from sca_cli.sandbox import Run, Sandbox
+from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Outcome, Task
+from sca_cli.sandbox import Run, Sandbox, Session
 from sca_cli.verification.paper_filter import FAILURE_CASES, run_check
 
 DRAWS = 100
@@ -223,8 +224,30 @@ def _ran(sandbox: Sandbox, material: Material, world: Exploration, steps: list[S
             evaluate = check_of(sandbox, session, world, run.calls, result, text)
         except (NothingObserved, NotWorthAsking) as error:
             raise Dropped(str(error)) from error
-    made = Composed(world, steps, answer, result, run.calls, evaluate, [])
-    return replace(made, wrong=_failing(sandbox, material, made, draw))
+        made = Composed(world, steps, answer, result, run.calls, evaluate, [])
+        judge = partial(_outcome_in_fresh_world if writes else partial(_outcome_here, session), sandbox, made)
+        return replace(made, wrong=_failing(material, made, draw, judge))
+
+
+def _outcome_in_fresh_world(sandbox: Sandbox, made: Composed, kind: str, text: str) -> Outcome:
+    """Return what the check says of a program, run in a fresh world and judged in the jail."""
+    task = Task(env=made.world.env, seed=made.world.seed, instruction="", evaluate=made.evaluate, solution=made.program)
+    return run_check(sandbox, task, text, kind).outcome
+
+
+def _outcome_here(session: Session, sandbox: Sandbox, made: Composed, kind: str, text: str) -> Outcome:
+    """Return what the check says of a program that changes nothing, run as one more turn of the session.
+
+    The check is one of `observed.answer_check`, so it need not run here; `sca verify` runs it. This takes a tenth of
+    the time of a fresh world. A session that ended at its limits is replaced by fresh worlds.
+    """
+    session.withdraw_answer()
+    run = session.run(text)
+    if not run.alive:
+        return _outcome_in_fresh_world(sandbox, made, kind, text)
+    if not run.ok or not run.answered:
+        return "invalid"
+    return "pass" if is_answer(made.result, run.answer) else "fail"
 
 
 def _refuse_failed(run: Run) -> None:
@@ -258,20 +281,27 @@ def _projected(result: JSON, draw: random.Random) -> tuple[str, JSON]:
     return "@", result
 
 
-def _failing(sandbox: Sandbox, material: Material, made: Composed, draw: random.Random) -> list[tuple[str, str]]:
-    """Return three wrong programs that the check refuses, of as many kinds as there are.
+def _failing(
+    material: Material, made: Composed, draw: random.Random, judge: Callable[[str, str], Outcome]
+) -> list[tuple[str, str]]:
+    """Return three wrong programs that the check rejects, of as many kinds as there are.
+
+    Args:
+        material: what was observed; other values come from it.
+        made: the right program and its check.
+        draw: the source of chance.
+        judge: (kind, program) → what the check says of it.
 
     Raises:
         Dropped: a step makes no difference, or there are not three.
     """
-    task = Task(env=made.world.env, seed=made.world.seed, instruction="", evaluate=made.evaluate, solution=made.program)
     found: dict[str, tuple[int, str]] = {}  # program → how many of its kind came before it, kind
     of_kind: Counter[str] = Counter()
     for kind, text in wrong_branches(made.steps, made.answer, material, made.world, draw):
         enough = kind not in SHORTENED and of_kind[kind] == FAILURE_CASES
         if enough or text in found or text == made.program:
             continue
-        outcome = run_check(sandbox, task, text, kind).outcome
+        outcome = judge(kind, text)
         if outcome == "pass" and kind in SHORTENED:
             raise Dropped("a step makes no difference")
         if outcome == "fail":

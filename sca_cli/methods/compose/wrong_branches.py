@@ -1,4 +1,4 @@
-"""Programs that take a wrong branch of a composed one: what its failure cases are made of."""
+"""Wrong variants of a composed program, from which its failure cases are chosen."""
 
 import contextlib
 import random
@@ -11,14 +11,24 @@ from sca_cli.records import Exploration
 from sca_cli.verification.paper_filter import FAILURE_CASES
 
 SHORTENED = ("intermediate", "left out")
-"""Kinds of program that a check must refuse: where one passes, the step that is missing made no difference."""
+"""Kinds of wrong program that the check must reject. If one passes, the missing step makes no difference."""
 
 
 def wrong_branches(
     steps: Sequence[Step], answer: str, material: Material, world: Exploration, draw: random.Random
 ) -> Iterator[tuple[str, str]]:
-    """Yield (what is wrong, program): an intermediate result, a step left out, steps or arguments swapped, another
-    value.
+    """Yield (kind of error, program) for wrong variants of a program.
+
+    The kinds, in order: "intermediate" answers the result of an earlier step; "left out" lacks a step; "order" swaps
+    two writing steps; "swapped" swaps two arguments; "no call" answers an argument of the only call; "another value"
+    draws a literal again.
+
+    Args:
+        steps: the steps of the program.
+        answer: its answer as Python; @ means the last result.
+        material: recorded values, for "another value".
+        world: the world in which the program ran.
+        draw: the random numbers.
     """
     for place in range(1, len(steps)):
         yield "intermediate", program(steps[:place])
@@ -30,7 +40,7 @@ def wrong_branches(
     for variant in _swapped(steps):
         yield "swapped", program(variant, answer=answer)
     if len(steps) == 1:
-        for argument in (argument for given in steps[0].arguments.values() for argument in given):
+        for argument in (argument for values in steps[0].arguments.values() for argument in values):
             if isinstance(argument, Literal):
                 yield "no call", f"final_answer({argument.value!r})"
     for _ in range(2 * FAILURE_CASES):
@@ -38,21 +48,24 @@ def wrong_branches(
 
 
 def _without(steps: Sequence[Step], place: int) -> list[Step] | None:
-    """Leave a step out; what used its result gets its first argument. None: nothing would be left."""
+    """Return the program without a step, or None if it has no other step.
+
+    The first argument of the removed step replaces its result.
+    """
     if len(steps) == 1:
         return None
     copies = copied(steps)
-    gone = copies.pop(place)
-    first = next((argument for given in gone.arguments.values() for argument in given), Literal(None))
+    removed = copies.pop(place)
+    first = next((argument for values in removed.arguments.values() for argument in values), Literal(None))
     for step in copies:
         for name, position, use in list(step.uses()):
-            if use.step is gone:
+            if use.step is removed:
                 step.arguments[name][position] = first
     return copies
 
 
 def _reordered(steps: Sequence[Step]) -> Iterator[list[Step]]:
-    """Yield variants in which two neighbouring steps that change something are exchanged."""
+    """Yield variants in which two neighbouring writing steps are swapped, if the second does not use the first."""
     for place, (one, other) in enumerate(pairwise(steps)):
         if one.tool.writes and other.tool.writes and not any(use.step is one for _, _, use in other.uses()):
             variant = copied(steps)
@@ -61,31 +74,31 @@ def _reordered(steps: Sequence[Step]) -> Iterator[list[Step]]:
 
 
 def _swapped(steps: Sequence[Step]) -> Iterator[list[Step]]:
-    """Yield variants in which two neighbouring arguments of a step are swapped."""
+    """Yield variants in which two neighbouring arguments of one step are swapped; those of `*args` stay in order."""
     for place, step in enumerate(steps):
-        spots = [(name, position) for name, given in step.arguments.items() for position in range(len(given))]
-        for (one, i), (other, j) in pairwise(spots):
+        positions = [(name, position) for name, values in step.arguments.items() for position in range(len(values))]
+        for (one, i), (other, j) in pairwise(positions):
             if one != other:
                 variant = copied(steps)
-                given = variant[place].arguments
-                given[one][i], given[other][j] = given[other][j], given[one][i]
+                arguments = variant[place].arguments
+                arguments[one][i], arguments[other][j] = arguments[other][j], arguments[one][i]
                 yield variant
 
 
 def _revalued(steps: Sequence[Step], material: Material, world: Exploration, draw: random.Random) -> list[Step]:
-    """Draw another value for one of the literals."""
+    """Return the program with a new value for one of its literals, or unchanged if no recorded value fits."""
     variant = copied(steps)
-    spots = [
+    literals = [
         (step, name, place)
         for step in variant
-        for name, given in step.arguments.items()
-        for place, argument in enumerate(given)
+        for name, values in step.arguments.items()
+        for place, argument in enumerate(values)
         if isinstance(argument, Literal)
     ]
-    if spots:
-        step, name, place = draw.choice(spots)
-        with contextlib.suppress(LookupError):  # none like it was seen
+    if literals:
+        step, name, place = draw.choice(literals)
+        with contextlib.suppress(LookupError):  # no recorded value is like it
             value = material.arguments(step.tool, world, draw)[name]
-            many = isinstance(value, list) and len(step.arguments[name]) > 1
-            step.arguments[name][place] = Literal(draw.choice(value) if many and value else value)
+            is_sequence = isinstance(value, list) and len(step.arguments[name]) > 1
+            step.arguments[name][place] = Literal(draw.choice(value) if is_sequence and value else value)
     return variant
