@@ -46,7 +46,7 @@ def tables_in(directory: str) -> Tables:
     """Return the tables in a directory of TauBench's or tau2's JSON files.
 
     Raises:
-        MissingError, RecordError, UsageError: as `sca_retail.tables.read`.
+        MissingError, RecordError, UsageError: as `toolkit.tables.read`.
     """
     return read(directory, _SHAPES, _fault)[0]
 
