@@ -282,7 +282,7 @@ def command(
     times: options.Times = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Keep the tasks that pass the paper's filter and further proofs; each program runs in a jail.
+    """Run each task's programs in a jail and keep the tasks that pass every stage.
 
     \b
     Example:

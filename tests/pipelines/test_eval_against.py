@@ -180,8 +180,8 @@ def test_a_bad_file_ends_before_any_attempt(
     ("arguments", "said"),
     [
         (["--against", "-"], "standard input already holds the tasks"),
-        (["held_out.jsonl", "--against", "t", "-o", "t"], "t is what is read: writing it would destroy it"),
-        (["held_out.jsonl", "--against", "t", "--rollouts", "t"], "t is what is read: writing it would destroy it"),
+        (["held_out.jsonl", "--against", "t", "-o", "t"], "t is also an input: writing would overwrite it"),
+        (["held_out.jsonl", "--against", "t", "--rollouts", "t"], "t is also an input: writing would overwrite it"),
     ],
 )
 def test_contradictions_are_told(sca, tmp_path: Path, held_out, good, arguments: list[str], said: str) -> None:
