@@ -29,7 +29,7 @@ VERBS = [
     "doctor",
 ]
 NEED_MODEL = [
-    "explore --env calculation",
+    "explore --env calculation --method model",
     "challenge --env calculation",
     "rollout tasks.jsonl",
     "eval --env calculation",
@@ -150,7 +150,7 @@ def test_settings_come_from_the_environment_variables(capfd, script, monkeypatch
     monkeypatch.setenv("SCA_ENV", "calculation:family=message_decoder")
     code, out, err = ran(capfd, "explore -n 2")
     assert (code, out.count("\n")) == (0, 2)
-    assert err == "sca explore: 2 explorations, 4 tool calls seen\n"
+    assert err == "sca explore: 2 explorations, 4 tool calls, 0 of them refused\n"
 
 
 @pytest.mark.parametrize(
