@@ -297,7 +297,8 @@ def test_readme_tree_is_the_tree():
     files = [path for path in known.stdout.splitlines() if (ROOT / path).exists()]
     shown = tuple(line for line in lines if line.endswith("/"))
     untold = {path for path in files if path not in lines and not path.startswith((*shown, ".ci/"))}
-    assert untold <= {".gitignore", "README.md", "sca_cli/__init__.py"}
+    front = {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"}
+    assert untold <= {".gitignore", "sca_cli/__init__.py", "sca_cli/py.typed", *front}
 
 
 def test_manual_version_is_the_version():
