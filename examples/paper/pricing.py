@@ -17,8 +17,7 @@ a guess.
 YIELD = 0.052
 """Candidates that the paper's filter keeps (its Retail figure; it gives none for the others)."""
 
-# Of 40 explorations and 484 rollouts made with `sca` (Calculation, a 0.5B model): the first round in
-# examples/experiments/RESULTS.md
+# Of 40 explorations and 484 rollouts made with `sca` (Calculation, a 0.5B model): examples/experiments/RESULTS.md
 EXPLORE_REPLY = 148
 STUCK = 0.5
 """Of the attempts that do not pass, those that run to the limit of turns: 168 of 340."""
