@@ -45,7 +45,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.", show_default=False)] = False,
 ) -> ExitCode:
-    """Prove that the jail holds on this machine, layer by layer.
+    """Prove that the jail works on this machine, layer by layer.
 
     \b
     Example:

@@ -175,7 +175,7 @@ def command(
     times: options.Times = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Act in an environment without a task and record what was seen.
+    """Call an environment's tools without a task and record the results.
 
     \b
     Example:

@@ -46,7 +46,7 @@ def command(
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Show what a run came to as one HTML page: funnel, scores, curves, coverage, cost, tasks.
+    """Show the results of a run as one HTML page: funnel, scores, curves, coverage, cost, tasks.
 
     \b
     Example:
@@ -81,7 +81,7 @@ def write(text: str, output: str, inputs: Sequence[str] = ()) -> None:
         return
     path = Path(os.path.realpath(output))
     if any(os.path.realpath(name) == str(path) for name in inputs):
-        raise UsageError(f"{output} is what is read: writing it would destroy it", "write to another file")
+        raise UsageError(f"{output} is also an input: writing would overwrite it", "write to another file")
     try:
         if path.exists() and not path.is_file():  # a pipe, a device: nothing to replace
             path.write_bytes(data)

@@ -205,7 +205,7 @@ def command(
     times: options.Times = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Keep the tasks that prove themselves, each program in a jail of its own.
+    """Run each task's programs in a jail and keep the tasks that pass every stage.
 
     \b
     Example:

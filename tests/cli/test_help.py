@@ -125,7 +125,7 @@ def test_usage_errors_are_one_line_and_a_hint(capfd, line: str, err: str) -> Non
     lines = said.splitlines()
     command = err.partition(":")[0]
     assert lines[0].startswith(err)
-    assert lines[-1] == f"hint: '{command} --help' shows how"
+    assert lines[-1] == f"hint: see '{command} --help'"
 
 
 @pytest.mark.parametrize("line", NEED_MODEL)

@@ -180,8 +180,8 @@ def test_a_bad_file_ends_before_any_attempt(
     ("arguments", "said"),
     [
         (["--against", "-"], "standard input is read for the tasks already"),
-        (["held_out.jsonl", "--against", "t", "-o", "t"], "t is what is read: writing it would destroy it"),
-        (["held_out.jsonl", "--against", "t", "--rollouts", "t"], "t is what is read: writing it would destroy it"),
+        (["held_out.jsonl", "--against", "t", "-o", "t"], "t is also an input: writing would overwrite it"),
+        (["held_out.jsonl", "--against", "t", "--rollouts", "t"], "t is also an input: writing would overwrite it"),
         (["--suite", f"taubench:{TAU_BENCH}", "--export", "x", "--against", "t"], "--export writes tasks and scores"),
     ],
 )

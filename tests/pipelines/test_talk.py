@@ -171,7 +171,7 @@ def test_a_run_is_not_gone_on_with_another_customer(sca: Sca, script, outside: s
     again = sca(*line[:-1], script(USER, name="other"), "--resume", env=settings)
     assert (again.returncode, again.stderr.splitlines()[0]) == (
         2,
-        b"sca rollout: --resume: out was begun with other settings: user_model",
+        b"sca rollout: --resume: out was started with other settings: user_model",
     )
 
 
