@@ -209,6 +209,14 @@ def test_what_is_derived_is_up_to_date():
     assert checked.returncode == 0, checked.stdout + checked.stderr + "run: python -m cogapp -r README.md man/*.[157]"
 
 
+def test_licence_and_types_are_what_the_metadata_says():
+    """LICENSE is the Apache License 2.0 and is shipped; the package carries the marker of typed code."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (project["license"], project["license-files"]) == ("Apache-2.0", ["LICENSE"])
+    assert (ROOT / "LICENSE").read_text().split()[:4] == ["Apache", "License", "Version", "2.0,"]
+    assert "Typing :: Typed" in project["classifiers"] and (ROOT / "sca_cli" / "py.typed").is_file()
+
+
 def test_every_page_is_shipped_where_man_looks():
     """The wheel's data puts each page in share/man/manN."""
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
