@@ -280,12 +280,12 @@ def _class(module: str, name: str) -> ast.ClassDef:
 
 
 def _documented(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, str]]:
-    """Yield each statement with the docstring that stands under it, or ""."""
+    """Yield each statement with the docstring under it, or ""."""
     for node, after in zip(body, [*body[1:], None], strict=True):
-        told = ""
+        docstring = ""
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            told = inspect.cleandoc(str(after.value.value))
-        yield node, told
+            docstring = inspect.cleandoc(str(after.value.value))
+        yield node, docstring
 
 
 _JSON_NAMES = {
@@ -328,7 +328,7 @@ def _fields(node: ast.ClassDef) -> Iterator[str]:
 
 
 def _default(node: ast.expr) -> str:
-    """Return a default worth telling: none for what is empty or absent."""
+    """Return a default that is worth a mention: not an empty or absent one."""
     if isinstance(node, ast.Constant) and node.value not in (None, "", 0, False):
         return f"default {node.value!s}"
     return ""
@@ -427,5 +427,5 @@ def module_text(module: str) -> None:
 
 
 def listing(path: str) -> None:
-    """Write a file of the repository as it stands."""
+    """Write a file of the repository without changes."""
     _emit(_code((ROOT / path).read_text()))

@@ -81,6 +81,10 @@ class Walker:
                 walked = walk(session, tools, exploration.first_observation, seed, self.calls)
                 exploration.observations = walked.observations
                 exploration.extra["sources"] = walked.sources
+                if walked.problem and walked.observations:
+                    exploration.extra["ended_early"] = walked.problem
+                elif walked.problem:
+                    exploration.error = ErrorNote(boundary="world", message=walked.problem)
         except WorldError as error:
             exploration.error = ErrorNote(boundary="world", message=error.message)
         return sealed(exploration)

@@ -44,13 +44,30 @@ _ASK = {
 }  # fmt: skip
 """Kind of request → ways to ask for it."""
 _ASK_AFTER_FACTS = {"noun": ("What is {}?",), "indirect": ("Can you tell me {}?",), "to": ("Can you {}?",)}
-_BEFORE = (
-    "I am filling in a form.", "This is for a colleague.", "I have a question.", "Here is something from my notes.",
-    "We want to check an old record.", "My teacher wants to know this.", "A friend asked me for help.",
-    "I am not good at this.", "It is for my work.", "We are preparing a report.", "I need this today.",
+_CONTEXT = (
+    "I am filling in a form.", "This is for a colleague.", "I have a question.", "We want to check an old record.",
+    "My teacher wants to know this.", "A friend asked me for help.", "I am not good at this.", "It is for my work.",
+    "We are preparing a report.", "I need this today.", "My sister sent me this by mail.", "It came up at lunch.",
+    "Our shop has been closed for a while.", "The customer called this morning.", "I found this in a drawer.",
+    "My neighbour and I do not agree about it.", "The old notebook of my uncle has a page about it.",
+    "We are planning something for next month.", "I promised my boss an answer.", "There was a note on my desk.",
+    "Someone at the office left a message.", "I am writing a story and want it to be right.",
+    "The label on the box is hard to read.", "My daughter is learning this at school.", "We had a long meeting.",
+    "The person before me did not finish the work.", "I am in a hurry, sorry.", "It is raining and I am bored.",
+    "Nobody in the team could tell me.", "I tried it by hand and got lost.", "Last time I made a mistake.",
+    "The computer at home is broken.", "I will print the answer on a card.", "It goes into the yearly summary.",
+    "We keep such things in a blue folder.", "My grandmother used to do this for me.", "I only have my phone here.",
+    "The museum asked us about it.", "This is part of a puzzle.", "Our new partner wants to see it in writing.",
 )  # fmt: skip
-_BEFORE_SHARE = 0.2
-_FACTS_FIRST_SHARE = 0.25
+"""Sentences that say nothing about the task: people write them, and a model must learn to pass over them."""
+_CONTEXT_SENTENCES = {1: (0, 1, 1, 2, 2, 3), 2: (0, 0, 1, 1, 2), 3: (0, 0, 0, 1)}
+"""Calls of a program → numbers of such sentences. With more for short programs, the length of an instruction does not
+tell the number of calls: without them a 135M model made two calls for any long question of one."""
+_FACT = (
+    "The {noun} is {value}.", "The {noun} is {value}.", "I have {value} as the {noun}.", "Take {value} as the {noun}.",
+    "My {noun} is {value}.", "They gave me {value} as the {noun}.", "The {noun} that I have is {value}.",
+)  # fmt: skip
+_FACTS_FIRST_SHARE = 0.35
 _HEAD = re.compile(
     r"(?:the |a |an |one or more |none or more )?([a-zA-Z][\w -]*?)(?: (?:to|of|in|for|that|as|is|on)\b|[,.;:(]|$)"
 )
@@ -85,16 +102,22 @@ def question(steps: Sequence[Step], place: int, draw: random.Random) -> str:
     text, rest = _filled(request.text, steps, place, draw, leave=facts_first)
     before = []
     if facts_first and rest:
-        before = [f"The {left.noun} is {left.value}." for left in rest]
+        before = [_capital(draw.choice(_FACT).format(noun=left.noun, value=left.value)) for left in rest]
     else:
         text += _appended(rest, draw)
     frames = (_ASK_AFTER_FACTS if before else _ASK)[request.kind]
     asked = _capital(draw.choice(frames).format(text))
     if re.match(r"What is the \w*[^s\W]s\b", asked):
         asked = asked.replace("What is", "What are", 1)
-    if "?" in asked and draw.random() < _BEFORE_SHARE:
-        before.insert(0, draw.choice(_BEFORE))
     return " ".join([*before, asked])
+
+
+def in_context(instruction: str, calls: int, seed: int) -> str:
+    """Return an instruction with sentences around it that say nothing about the task."""
+    draw = random.Random(f"context {seed}")
+    sentences = draw.sample(_CONTEXT, draw.choice(_CONTEXT_SENTENCES[min(calls, max(_CONTEXT_SENTENCES))]))
+    place = draw.choice((0, len(sentences), len(sentences)))
+    return " ".join([*sentences[:place], instruction, *sentences[place:]])
 
 
 def sentence(steps: Sequence[Step], place: int, draw: random.Random) -> str:
