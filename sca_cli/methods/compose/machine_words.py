@@ -36,6 +36,11 @@ _ASK = {
         "I need to know {}. Can you help?", "Can you tell me {}?", "Please give me {}.", "Could you find {}?",
         "Do you know {}?",
     ),
+    "how much": (
+        "How much is {}?", "Calculate {}.", "Compute {}.", "How high is {}?", "Please work out {}.", "What is {}?",
+        "Can you calculate {}?",
+    ),
+    "how many": ("How many {}?", "How many {}?", "Tell me how many {}.", "Find out how many {}."),
     "indirect": ("Tell me {}.", "Find out {}.", "Can you tell me {}?", "Please find out {}.", "Do you know {}?"),
     "to": (
         "{}.", "{}.", "Please {}.", "Can you {}?", "Could you {}?", "{} and tell me the result.", "{}, please.",
@@ -43,7 +48,13 @@ _ASK = {
     ),
 }  # fmt: skip
 """Kind of request → ways to ask for it."""
-_ASK_AFTER_FACTS = {"noun": ("What is {}?",), "indirect": ("Can you tell me {}?",), "to": ("Can you {}?",)}
+_ASK_AFTER_FACTS = {
+    "noun": ("What is {}?", "Can you tell me {}?"),
+    "how much": ("How much is {}?", "What is {}?", "Can you calculate {}?"),
+    "how many": ("How many {}?",),
+    "indirect": ("Can you tell me {}?",),
+    "to": ("Can you {}?", "I want to {}. What comes out?"),
+}
 _CONTEXT = (
     "I am filling in a form.", "This is for a colleague.", "I have a question.", "We want to check an old record.",
     "My teacher wants to know this.", "A friend asked me for help.", "I am not good at this.", "It is for my work.",
@@ -63,10 +74,25 @@ _CONTEXT = (
 _CONTEXT_SENTENCES = {1: (0, 1, 1, 2, 2, 3), 2: (0, 0, 1, 1, 2), 3: (0, 0, 0, 1)}
 """Calls of a program → numbers of such sentences. With more for short programs, the length of an instruction does not
 tell the number of calls: without them a 135M model made two calls for any long question of one."""
+_SYNONYMS = {
+    "smallest": ("lowest", "least", "minimum"), "largest": ("highest", "biggest", "greatest", "maximum"),
+    "cost": ("price", "cost"), "convert": ("change", "turn", "exchange"), "decode": ("decipher", "read"),
+    "translate": ("turn", "translate"), "count": ("count up", "count"), "calculate": ("compute", "work out"),
+    "compute": ("calculate", "work out"), "estimate": ("compute", "estimate"), "list": ("show", "list"),
+    "string": ("text", "string", "line"), "strings": ("texts", "strings"), "message": ("text", "message", "note"),
+    "characters": ("letters", "characters"), "sequence": ("strand", "sequence"), "numbers": ("values", "numbers"),
+    "reverse": ("backward", "reverse"), "sum": ("total", "sum"), "tariff": ("duty", "tariff", "charge"),
+    "trip": ("journey", "trip"), "flights": ("connections", "flights"), "hotels": ("places to stay", "hotels"),
+    "goods": ("products", "goods"), "user": ("customer", "user"), "item": ("article", "item"), "delete": ("remove",),
+    "update": ("change",), "create": ("make", "add"), "amount": ("sum", "amount"), "details": ("data", "details"),
+}  # fmt: skip
+"""Common words of documentation → words that people use instead."""
+_SYNONYM_SHARE = 0.3
 _FACT = (
     "The {noun} is {value}.", "The {noun} is {value}.", "I have {value} as the {noun}.", "Take {value} as the {noun}.",
     "My {noun} is {value}.", "They gave me {value} as the {noun}.", "The {noun} that I have is {value}.",
 )  # fmt: skip
+_DESCRIBED_SHARE = 0.4
 _FACTS_FIRST_SHARE = 0.35
 _HEAD = re.compile(
     r"(?:the |a |an |one or more |none or more )?([a-zA-Z][\w -]*?)(?: (?:to|of|in|for|that|as|is|on)\b|[,.;:(]|$)"
@@ -81,7 +107,8 @@ class _Request:
 
     text: str
     kind: str
-    """noun: names the result; indirect: begins with what, how or whether; to: begins with a verb."""
+    """noun: names the result; how much: names a number; how many: what is counted; indirect: begins with what, how or
+    whether; to: begins with a verb."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +124,12 @@ class _Left:
 
 def question(steps: Sequence[Step], place: int, draw: random.Random) -> str:
     """Return a text that asks for a call, as a user would ask it."""
-    request = draw.choice(_requests(steps[place].tool))
+    request = _as_question(draw.choice(_requests(steps[place].tool)), steps[place].tool, draw)
     facts_first = draw.random() < _FACTS_FIRST_SHARE
     text, rest = _filled(request.text, steps, place, draw, leave=facts_first)
     before = []
     if facts_first and rest:
-        before = [_capital(draw.choice(_FACT).format(noun=left.noun, value=left.value)) for left in rest]
+        before = [_fact(steps[place].tool, left, draw) for left in rest]
     else:
         text += _appended(rest, draw)
     frames = (_ASK_AFTER_FACTS if before else _ASK)[request.kind]
@@ -110,6 +137,16 @@ def question(steps: Sequence[Step], place: int, draw: random.Random) -> str:
     if re.match(r"What is the \w*[^s\W]s\b", asked):
         asked = asked.replace("What is", "What are", 1)
     return " ".join([*before, asked])
+
+
+def _fact(tool: Tool, left: _Left, draw: random.Random) -> str:
+    """Return a sentence that gives the value of one parameter, in the words of its description or by its noun."""
+    described = str(tool.parameters["properties"][left.name].get("description", "")).split(";")[0].rstrip(".")
+    if draw.random() < _DESCRIBED_SHARE and 10 < len(described) < 70 and re.match(r"[a-z][\w ]+$", described):
+        return _capital(draw.choice(("{value} is {text}.", "I have {value}, {text}.")).format(
+            value=left.value, text=re.sub(r"^(?=number|units|city|price)", "the ", described)
+        ))  # fmt: skip
+    return _capital(draw.choice(_FACT).format(noun=left.noun, value=left.value))
 
 
 def in_context(instruction: str, calls: int, seed: int) -> str:
@@ -158,6 +195,20 @@ def _requests(tool: Tool) -> list[_Request]:
     if others and verb in _NAME_VERBS:
         found.append(_Request(f"the {' '.join(_SHORT.get(word, word) for word in others)}", "noun"))
     return found or [_Request(f"the {' '.join([verb, *others])}", "noun")]
+
+
+def _as_question(request: _Request, tool: Tool, draw: random.Random) -> _Request:
+    """Return a request in words that people use in a question; numbers are asked for as numbers."""
+    text, kind = request.text, request.kind
+    if counted := re.fullmatch(r"the number of (\w+) (?:of|in) (.+)", text):
+        text, kind = f"{counted[1]} are in {counted[2]}", "how many"
+    elif kind == "noun" and tool.returns in ("int", "float"):
+        kind = "how much"
+    words = re.split(r"(\W+)", text)
+    changed = [
+        draw.choice(_SYNONYMS[word]) if word in _SYNONYMS and draw.random() < _SYNONYM_SHARE else word for word in words
+    ]
+    return _Request("".join(changed), kind)
 
 
 # ---------------------------------------------------------------- values
