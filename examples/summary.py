@@ -41,14 +41,16 @@ def _text(interval: Interval, sign: str = "") -> str:
 
 
 def _print_solved(run: Path) -> None:
-    """Print tasks whose attempt failed before and passes now, with both replies; shortest first."""
-    replies = {rollout.task.id: _reply(rollout) for rollout in streams.read([str(run / "attempts.jsonl")], Rollout)}
+    """Print tasks whose attempt failed before and passes now, with both replies; those of most calls first."""
+    before = streams.read([str(run / "attempts.jsonl")], Rollout)
+    replies = {rollout.task.id: _reply(rollout) for rollout in before if rollout.outcome == "fail"}
     solved = [
         rollout
         for rollout in streams.read([str(run / "attempts.jsonl.b")], Rollout)
         if rollout.outcome == "pass" and rollout.task.id in replies
     ]
-    solved.sort(key=lambda rollout: (-(rollout.task.calls or 0), len(rollout.task.instruction)))
+    # A pass with fewer calls than the solution can be luck: those come last.
+    solved.sort(key=lambda rollout: (len(rollout.calls) < (rollout.task.calls or 0), -(rollout.task.calls or 0)))
     for rollout in solved[:TASKS_SHOWN]:
         print(f"\nTask:    {rollout.task.instruction}")
         print(f"Before:  {replies[rollout.task.id]}")
