@@ -5,11 +5,29 @@ head when a mask is given (seven times for Qwen2.5-0.5B); here the query heads t
 folded into the query length instead, which computes the same thing.
 """
 
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch  # noqa: TID253  this module is imported inside the model's constructor
 
 NAME = "sca_slots"
+
+
+@dataclass(slots=True)
+class Shared:
+    """Beginnings that rows of a pass share. Their keys and values are in no slot, and are read once for all rows."""
+
+    order: torch.Tensor
+    """(rows,) the rows of the pass, those that share a beginning beside each other."""
+    back: torch.Tensor
+    """(rows,) the place of each row in `order`."""
+    parts: list[tuple[int, list[torch.Tensor]]]
+    """How many rows share each beginning, and its keys and values (see `Held.own`), or none."""
+
+
+SHARED: ContextVar[Shared | None] = ContextVar("sca_shared", default=None)
+"""What rows of this thread's pass share; not an argument, since not every architecture hands arguments on."""
 
 
 def causal_mask(positions: torch.Tensor, width: int) -> torch.Tensor:
@@ -41,7 +59,7 @@ def attend(
     """Attend, in the form transformers calls it.
 
     Args:
-        module: the attention layer; unused.
+        module: the attention layer, which knows its number.
         query: (rows, query heads, queries, head width)
         key: (rows, key heads, columns, head width)
         value: like `key`
@@ -57,7 +75,6 @@ def attend(
     Raises:
         NotImplementedError: the architecture caps scores or has attention sinks.
     """
-    del module
     if softcap is not None or s_aux is not None:
         raise NotImplementedError("score capping and attention sinks are not supported; use the vllm plugin")
     if sliding_window is not None:
@@ -68,8 +85,56 @@ def attend(
     groups = heads // key.shape[1]
     folded = query.reshape(rows, key.shape[1], groups * queries, width)
     mask = attention_mask if queries == 1 else attention_mask.repeat(1, 1, groups, 1)
-    output = torch.nn.functional.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scaling)
+    if shared := SHARED.get():
+        output = _attend_with_shared(folded, key, value, mask, scaling, shared, int(module.layer_idx))  # type: ignore[arg-type]
+    else:
+        output = torch.nn.functional.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scaling)
     return output.reshape(rows, heads, queries, -1).transpose(1, 2).contiguous(), None
+
+
+def _attend_with_shared(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
+    scaling: float | None,
+    shared: Shared,
+    layer: int,
+) -> torch.Tensor:
+    """Attend to shared beginnings and to the rows' own columns, each with its softmax, and merge the two exactly.
+
+    A softmax over both is the mean of the two outputs, weighted by the sums of exponentials that each divided by.
+
+    Args:
+        query: (rows, key heads, queries, head width)
+        key: (rows, key heads, columns, head width)
+        value: like `key`
+        mask: (rows, 1, queries or 1, columns); True is visible. Each query sees a column at least.
+        scaling: factor on the scores.
+        shared: what comes before the columns.
+        layer: number of the layer.
+
+    Returns:
+        like `query`
+    """
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    rows, heads, queries, width = query.shape
+    bias = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, float("-inf"))
+    own, own_sum = flash(query, key, value, attn_mask=bias, scale=scaling)
+    outputs, sums = [], []
+    ordered = query.transpose(0, 1).index_select(1, shared.order).flatten(1, 2)  # (heads, rows * queries, width)
+    sizes = [count * queries for count, _ in shared.parts]
+    for part, (_, held) in zip(ordered.split_with_sizes(sizes, 1), shared.parts, strict=True):
+        if held:
+            output, log_sum = flash(part[None], held[2 * layer][None], held[2 * layer + 1][None], scale=scaling)
+        else:
+            output, log_sum = part[None], part.new_full((1, *part.shape[:2]), float("-inf"), dtype=own_sum.dtype)
+        outputs.append(output[0])
+        sums.append(log_sum[0])
+    before = torch.cat(outputs, 1).view(heads, rows, queries, width).index_select(1, shared.back).transpose(0, 1)
+    before_sum = torch.cat(sums, 1).view(heads, rows, queries).index_select(1, shared.back).transpose(0, 1)
+    weight = torch.sigmoid(before_sum - own_sum)[..., None]
+    return torch.lerp(own, before, weight.to(own.dtype))
 
 
 def register() -> None:

@@ -1,17 +1,42 @@
 """Keys and values: `SlotCache` holds the running batch, `PrefixStore` what finished rows left behind.
 
-A row of the batch owns a slot; column c of a slot belongs to the token at position c. Rows of different
-lengths stand side by side without padding, because each query sees only the columns up to its own position.
+A row of the batch owns a slot; column c of a slot belongs to the token at position c, or at position P + c if the
+first P tokens of the row are held once for several rows, in a `Held`. Rows of different lengths stand side by side
+without padding, because each query sees only the columns up to its own position.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch  # noqa: TID253  this module is imported inside the model's constructor
 
 Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Token ids, one dimension."""
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """Keys and values of a sequence of tokens; those of its beginning may belong to several sequences."""
+
+    ids: Ids
+    own: list[torch.Tensor]
+    """Of the tokens behind the prefix: keys and values of each layer in turn, each (heads, tokens, head width)."""
+    prefix: "Held | None" = None
+    """What the ids begin with."""
+    nbytes: int = field(init=False)
+    """Size of `own`."""
+
+    def __post_init__(self) -> None:
+        self.nbytes = sum(tensor.nbytes for tensor in self.own)
+
+    def columns(self, start: int, end: int) -> list[torch.Tensor]:
+        """Return keys and values of the tokens from `start` to `end`, like `own`."""
+        base = len(self.prefix.ids) if self.prefix else 0
+        own = [tensor[:, max(start - base, 0) : max(end - base, 0)] for tensor in self.own]
+        if self.prefix is None or start >= base:
+            return own
+        return [torch.cat(pair, 1) for pair in zip(self.prefix.columns(start, min(end, base)), own, strict=True)]
 
 
 @dataclass(slots=True)
@@ -96,14 +121,14 @@ class SlotCache:
             for held in pair:
                 held[target, :, :length] = held[source, :, :length]
 
-    def take(self, slot: int, length: int) -> list[torch.Tensor]:
-        """Return copies of a slot's first columns, keys and values of each layer in turn."""
-        return [held[slot, :, :length].clone() for pair in self._layers for held in pair]
+    def look(self, slot: int, length: int) -> list[torch.Tensor]:
+        """Return views of a slot's first columns, keys and values of each layer in turn, like `Held.own`."""
+        return [held[slot, :, :length] for pair in self._layers for held in pair]
 
-    def put(self, slot: int, taken: list[torch.Tensor], length: int) -> None:
-        """Write the first columns of what `take` returned into a slot."""
+    def put(self, slot: int, taken: list[torch.Tensor]) -> None:
+        """Write columns, which are no view of the slot itself, to the beginning of a slot."""
         for held, saved in zip((held for pair in self._layers for held in pair), taken, strict=True):
-            held[slot, :, :length] = saved[:, :length]
+            held[slot, :, : saved.shape[1]] = saved
 
 
 def common_prefix(left: Ids, right: Ids) -> int:
@@ -126,31 +151,27 @@ class PrefixStore:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._held = 0
-        self._entries: OrderedDict[bytes, tuple[Ids, list[torch.Tensor], int]] = OrderedDict()
+        self._entries: OrderedDict[bytes, Held] = OrderedDict()
 
-    def find(self, ids: Ids) -> tuple[int, list[torch.Tensor]]:
-        """Return the longest prefix of `ids` held, as its length and its tensors (0 and none)."""
-        best, key = max(
-            ((common_prefix(ids, held), key) for key, (held, *_) in self._entries.items()), default=(0, b"")
-        )
+    def find(self, ids: Ids) -> tuple[int, Held | None]:
+        """Return the sequence that shares the most leading tokens with `ids`, and how many (0 and none)."""
+        best, key = max(((common_prefix(ids, held.ids), key) for key, held in self._entries.items()), default=(0, b""))
         if best == 0:
-            return 0, []
+            return 0, None
         self._entries.move_to_end(key)
-        return best, self._entries[key][1]
+        return best, self._entries[key]
 
-    def add(self, ids: Ids, taken: list[torch.Tensor]) -> None:
+    def add(self, new: Held) -> None:
         """Keep a sequence; entries that it begins with are dropped, as it serves for them too."""
-        size = sum(tensor.nbytes for tensor in taken)
-        if size > self._capacity:
+        if new.nbytes + (new.prefix.nbytes if new.prefix else 0) > self._capacity:
             return
-        for key, (held, *_) in list(self._entries.items()):
-            if common_prefix(ids, held) == len(held):
-                self._drop(key)
-        while self._held + size > self._capacity:
-            self._drop(next(iter(self._entries)))
-        self._entries[ids.tobytes()] = (ids, taken, size)
-        self._held += size
+        for key, held in list(self._entries.items()):
+            if common_prefix(new.ids, held.ids) == len(held.ids):
+                del self._entries[key]
+        self._entries[new.ids.tobytes()] = new
+        while sum(held.nbytes for held in {*self._entries.values(), *self.prefixes()}) > self._capacity:
+            self._entries.popitem(last=False)
 
-    def _drop(self, key: bytes) -> None:
-        self._held -= self._entries.pop(key)[2]
+    def prefixes(self) -> set[Held]:
+        """Return what sequences here begin with; it is dropped with the last of them."""
+        return {held.prefix for held in self._entries.values() if held.prefix}

@@ -6,11 +6,16 @@ among newcomers that share a prefix nobody holds yet, one goes first and the oth
 of a prompt runs with everybody's next token: the vocabulary's matrix, which costs as much for one row as for
 eight, is multiplied once a step.
 
+On a CPU a prefix that several rows begin with is held once and in no slot, because reading a copy of it for every
+row would take most of a step. A row is given its prefix when it is admitted; rows that run may be given a longer
+one then. A prefix lives as long as a row or a kept conversation refers to it.
+
 The same rows in the same order give the same tokens. Which rows run beside each other depends on when
 requests arrive, and matrix products of another batch size round differently: in bfloat16 a near tie may
 then fall the other way.
 """
 
+import itertools
 import queue
 import threading
 from collections import deque
@@ -23,13 +28,17 @@ import numpy as np
 import torch  # noqa: TID253  this module is imported inside the model's constructor
 
 from sca_cli import ModelError
-from sca_transformers.attention import causal_mask
-from sca_transformers.cache import Ids, PrefixStore, SlotCache, common_prefix
+from sca_transformers.attention import SHARED, Shared, causal_mask
+from sca_transformers.cache import Held, Ids, PrefixStore, SlotCache, common_prefix
 from sca_transformers.chat import ChatFormat
 from sca_transformers.sampling import Dice, choose
 
 _WORTH_WAITING = 32
 """Shared tokens that make it worth letting another newcomer go first."""
+
+_WORTH_SHARING = 64
+"""Tokens that a beginning must have to be held apart from the slots. Four of 64 tokens for eight rows each take about
+as long as in the slots (0.15 ms a layer of a model of 135M); longer ones take less."""
 
 _PATIENCE = 8
 """Steps that newcomers wait on a GPU at most until an eighth as many as are running can go in together: there a pass
@@ -50,7 +59,14 @@ class Row:
     logprobs: list[float] = field(default_factory=list)
     finish: Literal["", "stop", "length"] = ""
     length: int = 0
-    """Columns of its slot that are filled."""
+    """Tokens whose keys and values are held: those of the prefix, then columns of its slot."""
+    prefix: Held | None = None
+    """What the prompt begins with and other rows, too; it is not in the slot."""
+
+    @property
+    def base(self) -> int:
+        """Position of the token in the first column of its slot."""
+        return len(self.prefix.ids) if self.prefix else 0
 
 
 class Engine:
@@ -78,6 +94,12 @@ class Engine:
         self._step_of_width = 1 if on_cpu else 8  # the GPU's kernels want masks aligned so, or copy them
         self._patience = 0 if on_cpu else _PATIENCE
         self._waited = 0
+        # The GPU's kernels that tell the sum of exponentials take no mask.
+        self._sharing = (
+            on_cpu
+            and hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
+            and getattr(model.config.get_text_config(), "sliding_window", None) is None
+        )
         self._cache = SlotCache()
         self._prefixes = PrefixStore(prefix_bytes)
         self._prefix_bytes = prefix_bytes
@@ -193,17 +215,58 @@ class Engine:
         return sorted(wave, key=lambda row: new[id(row)])
 
     def _reuse(self, slot: int, row: Row) -> None:
-        """Copy the longest prefix that anybody holds into the row's slot."""
-        held, taken = self._prefixes.find(row.prompt)
-        beside, source = max(
-            ((common_prefix(row.prompt, other.prompt[: other.length]), n) for n, other in enumerate(self._running)),
-            default=(0, 0),
+        """Give the row the longest prefix that anybody holds: what it cannot share is copied into its slot."""
+        length, source = self._prefixes.find(row.prompt)
+        beside, nearest = max(
+            (common_prefix(row.prompt, other.prompt[: other.length]), n) for n, other in enumerate(self._running)
         )
-        row.length = min(max(held, beside), len(row.prompt) - 1)  # the last token runs in the next step
-        if held > beside:
-            self._cache.put(slot, taken, row.length)
-        elif row.length:
-            self._cache.copy(source, slot, row.length)
+        if beside >= length:
+            length, source = beside, self._look(nearest)
+        length = min(length, len(row.prompt) - 1)  # the last token runs in the next step
+        if not length or not source:
+            return
+        if self._sharing:
+            row.prefix = self._share(row, source, length)
+        self._cache.put(slot, source.columns(row.base, length))
+        row.length = length
+
+    def _share(self, row: Row, source: Held, length: int) -> Held | None:
+        """Return the prefix that a row had best share with others; a new one is taken from what they hold already.
+
+        A prefix of n tokens that k others begin with as well saves the row n * k / (k + 1) columns a step.
+
+        Args:
+            row: not yet in its slot.
+            source: begins with `length` tokens of the row.
+            length: tokens held at most.
+        """
+        others = [*self._running, *itertools.islice(self._waiting, self._batch)]
+        shared = [min(common_prefix(row.prompt, other.prompt), len(row.prompt) - 1) for other in others if other != row]
+
+        def worth(tokens: int) -> float:
+            fellows = sum(each >= tokens for each in shared)
+            return tokens * fellows / (fellows + 1)
+
+        known = {*self._prefixes.prefixes(), *(other.prefix for other in self._running if other.prefix)}
+        fitting = [held for held in known if common_prefix(row.prompt[:length], held.ids) == len(held.ids)]
+        best = max(fitting, key=lambda held: (worth(len(held.ids)), len(held.ids)), default=None)
+        tokens = max(shared, key=worth, default=0)
+        # A prefix that is hardly better is not worth copying; one that nobody holds yet is made when somebody does.
+        if not _WORTH_SHARING <= tokens <= length or worth(tokens) < 1.25 * (worth(len(best.ids)) if best else 0):
+            return best
+        new = Held(row.prompt[:tokens], [part.clone() for part in source.columns(0, tokens)])
+        for slot, other in enumerate(self._running):
+            if other.base < tokens <= other.length and common_prefix(other.prompt, new.ids) == tokens:
+                rest = self._look(slot).columns(tokens, other.length)
+                self._cache.put(slot, [part.clone() for part in rest])
+                other.prefix = new
+        return new
+
+    def _look(self, slot: int) -> Held:
+        """Return what a row holds, as views of its slot."""
+        row = self._running[slot]
+        ids = np.concatenate([row.prompt, np.array(row.tokens, dtype=np.int64)])[: row.length]
+        return Held(ids, self._cache.look(slot, row.length - row.base), row.prefix)
 
     def _groups(self, first: int) -> list[tuple[int, int]]:
         """Return ranges of new slots whose padded size fits in one forward pass, and is half padding at most."""
@@ -245,7 +308,7 @@ class Engine:
 
     def _decode(self) -> None:
         rows = self._running
-        self._cache.reserve(len(rows), max(row.length for row in rows) + 1)
+        self._cache.reserve(len(rows), max(row.length - row.base for row in rows) + 1)
         tokens = np.array([[(row.tokens or row.prompt)[-1]] for row in rows])
         positions = np.array([[row.length] for row in rows])
         output = self._forward(self._model, 0, tokens, positions, logits_to_keep=1)
@@ -269,14 +332,17 @@ class Engine:
             What the model returns.
         """
         device = self._model.device
-        width = -(-(int(positions.max()) + 1) // self._step_of_width) * self._step_of_width
-        columns = np.where(positions < 0, self._cache.scratch, positions)
+        rows = self._running[first : first + len(tokens)]
+        columns = positions - np.array([[row.base] for row in rows])
+        width = -(-(int(columns.max()) + 1) // self._step_of_width) * self._step_of_width
+        columns = np.where(positions < 0, self._cache.scratch, columns)
         # one copy for all three: each stops the queue of a GPU
         ids, columns, at = torch.from_numpy(np.stack([tokens, columns, np.maximum(positions, 0)])).to(device)
         self._cache.aim(first, columns, width)
+        SHARED.set(_shared(rows))
         return model(
             input_ids=ids,
-            attention_mask=causal_mask(at, width),
+            attention_mask=causal_mask(columns, width),
             position_ids=at,
             past_key_values=self._cache,
             use_cache=True,
@@ -304,9 +370,9 @@ class Engine:
         row = self._running[slot]
         if not row.finish:
             return
-        ids = np.concatenate([row.prompt, np.array(row.tokens, dtype=np.int64)])[: row.length]
         if self._prefix_bytes:
-            self._prefixes.add(ids, self._cache.take(slot, row.length))
+            held = self._look(slot)
+            self._prefixes.add(Held(held.ids, [part.clone() for part in held.own], held.prefix))
         if row.future.set_running_or_notify_cancel():
             row.future.set_result(row)
         self._remove(slot)
@@ -316,7 +382,18 @@ class Engine:
         last = self._running.pop()
         if slot < len(self._running):
             self._running[slot] = last
-            self._cache.copy(len(self._running), slot, last.length)
+            self._cache.copy(len(self._running), slot, last.length - last.base)
+
+
+def _shared(rows: Sequence[Row]) -> Shared | None:
+    """Return how to attend to the prefixes of rows, if they have any."""
+    groups: dict[Held | None, list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(row.prefix, []).append(index)
+    if not any(groups):
+        return None
+    order = torch.tensor([index for group in groups.values() for index in group])
+    return Shared(order, order.argsort(), [(len(group), held.own if held else []) for held, group in groups.items()])
 
 
 def find_stop(text: str, stops: Sequence[str]) -> int:

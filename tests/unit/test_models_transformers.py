@@ -177,21 +177,61 @@ def test_next_turn_reuses_the_last_one(opened, directory):
     assert second.token_ids == reference(directory("qwen2"), second.prompt_ids or [], 24)
 
 
+def test_prefixes_held_once_change_nothing(opened):
+    """Rows that share long beginnings, or none, in several turns, some of them cancelled: tokens and logprobs stay."""
+    np = pytest.importorskip("numpy")
+    noise = np.random.default_rng(0)
+    ids = {name: noise.integers(0, 256, count).tolist() for name, count in [("a", 90), ("b", 120), ("other", 150)]}
+    begun = [ids[name] + noise.integers(0, 256, n).tolist() for n in (1, 5, 30, 70) for name in ("a", "b")]
+    begun += [ids["a"], begun[3], begun[3], ids["other"], [7]]
+
+    def converse(sharing: bool) -> tuple[list[Any], set[int]]:
+        model, lengths = opened(batch="6"), set()
+        engine = model._engine
+        share, engine._sharing = engine._share, sharing
+
+        def spy(*args: Any) -> Any:
+            prefix = share(*args)
+            lengths.add(len(prefix.ids) if prefix else 0)
+            return prefix
+
+        engine._share = spy
+        talks, replied = begun, []
+        for _ in range(3):
+            rows = [model._row(talk, GREEDY, 0) for talk in talks]
+            doomed = [model._row(ids[name] + [n], Sampling(max_tokens=3000), 0) for n, name in enumerate("abab")]
+            engine.submit([*doomed[:2], *rows[:5]])
+            time.sleep(0.05)
+            engine.submit([*doomed[2:], *rows[5:]])
+            time.sleep(0.05)
+            for row in doomed:
+                row.future.cancel()
+            replied += [row.future.result(timeout=60) for row in rows]
+            talks = [[*talk, *row.tokens, 10, 11, 12] for talk, row in zip(talks, rows, strict=True)]
+        return replied, lengths
+
+    (apart, none), (shared, lengths) = converse(False), converse(True)
+    assert (none, {90, 120} <= lengths) == (set(), True)
+    for one, other in zip(apart, shared, strict=True):
+        assert other.tokens == one.tokens
+        assert other.logprobs == pytest.approx(one.logprobs, abs=1e-4)
+
+
 def test_prefix_store_keeps_to_its_size():
     """The least recently used goes first; one that another begins with is not kept beside it."""
     np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
-    from sca_transformers.cache import PrefixStore
+    from sca_transformers.cache import Held, PrefixStore
 
     store = PrefixStore(capacity=3 * 400)
     entry = {key: (np.array([key] * 3 + [9]), [torch.full((100,), float(key))]) for key in (1, 2, 3, 4)}
     for key in (1, 2, 3):
-        store.add(*entry[key])
+        store.add(Held(*entry[key]))
     assert store.find(np.array([1, 1, 1, 5]))[0] == 3
-    store.add(*entry[4])
+    store.add(Held(*entry[4]))
     assert [store.find(entry[key][0])[0] for key in (1, 2, 3, 4)] == [4, 0, 4, 4]
-    store.add(np.array([1, 1, 1, 9, 9]), [torch.zeros(100)])
+    store.add(Held(np.array([1, 1, 1, 9, 9]), [torch.zeros(100)]))
     assert [store.find(entry[key][0])[0] for key in (1, 3, 4)] == [4, 4, 4]
-    store.add(np.array([7]), [torch.zeros(301)])
+    store.add(Held(np.array([7]), [torch.zeros(301)]))
     assert store.find(np.array([7]))[0] == 0
 
 
