@@ -28,9 +28,9 @@ import numpy as np
 import torch  # noqa: TID253  this module is imported inside the model's constructor
 
 from sca_cli import ModelError
+from sca_cli.toolkit.chat_format import ChatFormat
 from sca_transformers.attention import SHARED, Shared, causal_mask
 from sca_transformers.cache import Held, Ids, PrefixStore, SlotCache, common_prefix
-from sca_transformers.chat import ChatFormat
 from sca_transformers.sampling import Dice, choose
 
 _WORTH_WAITING = 32
