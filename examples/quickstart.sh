@@ -63,7 +63,7 @@ stage 5 "Train the model on the solutions of its tasks."
 sca train "$run/tasks.jsonl" --on solutions --balance calls --model "$model" $recipe --seed "$seed" \
     --save "$run/trained" -o "$run/checkpoint.jsonl" --resume
 
-stage 6 "Evaluate: held-out tasks, written by people, before and after. One attempt and one reply each, temperature 0."
+stage 6 "Evaluate: held-out tasks, before and after. One attempt and one reply each, temperature 0."
 sca eval --env "$env" ${SCA_EVAL:+-n "$SCA_EVAL"} --compare "$model" "transformers:$run/trained" -k 1 --turns 1 \
     --temperature 0 --max-tokens 160 --direct --seed "$seed" --against "$run/tasks.jsonl" \
     --rollouts "$run/attempts.jsonl" -o "$run/scores.jsonl" --resume

@@ -1,4 +1,4 @@
-"""What README.md derives from the program and the tree: `python -m cogapp -r README.md man/*.[157]`.
+"""What README.md and CONTRIBUTING.md derive from the program and the tree; run cog as CONTRIBUTING.md says.
 
 A development tool; not part of the package.
 """

@@ -1,4 +1,4 @@
-r"""What the manual pages derive from the program, as roff: `python -m cogapp -r README.md man/*.[157]`.
+r"""What the manual pages derive from the program, as roff: `python -m cogapp -r README.md CONTRIBUTING.md man/*.[157]`.
 
 A page says in a comment what it wants (`.\" [[[cog from man import roff; roff.options("verify") ]]]`); cog
 puts it below. Options come from the live Typer app, records and interfaces from their source, exit codes from

@@ -12,7 +12,7 @@ if [ $# -eq 0 ]; then
     ruff check .
     ruff format --check .
     mypy
-    python -m cogapp --check README.md man/*.[157]
+    python -m cogapp --check README.md CONTRIBUTING.md man/*.[157]
     exec pytest --cov --cov-report=term:skip-covered
 fi
 exec pytest "$@"

@@ -20,7 +20,6 @@ from typer.exceptions import TyperException
 import sca_cli
 from sca_cli import errors, hookspecs, plugins, records
 from sca_cli.app import app, every_command
-from sca_cli.interfaces import Environment, tools_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(ROOT.glob("man/*.[157]"))
@@ -198,7 +197,7 @@ def test_an_example_that_is_wrong_is_found():
 
 def test_what_is_derived_is_up_to_date():
     """cog would change nothing: options, records, verbs and the tree are those of today."""
-    names = [str(path.relative_to(ROOT)) for path in (ROOT / "README.md", *PAGES)]
+    names = [str(path.relative_to(ROOT)) for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES)]
     checked = subprocess.run(
         [sys.executable, "-m", "cogapp", "--check", *names],
         cwd=ROOT,
@@ -206,7 +205,7 @@ def test_what_is_derived_is_up_to_date():
         text=True,
         check=False,
     )
-    assert checked.returncode == 0, checked.stdout + checked.stderr + "run: python -m cogapp -r README.md man/*.[157]"
+    assert checked.returncode == 0, checked.stdout + checked.stderr + "run cog as CONTRIBUTING.md says"
 
 
 def test_licence_and_types_are_what_the_metadata_says():
@@ -268,20 +267,15 @@ def test_readme_is_short_and_finished():
     assert not re.search(r"TODO|FIXME|TRANSCRIPT|FIGURES", README)
 
 
-def test_readme_environment_works():
-    """The environment of the README is one: its tools are described, and it works, on half a screen."""
+def test_readme_tools_are_an_environment(tmp_path: Path):
+    """The file of the README is loaded as it is: its functions are tools, described and called by name."""
     (code,) = re.findall(r"(?ms)^```python\n(.*?)^```", README)
     assert len(code.splitlines()) <= 22
-    names: dict[str, Any] = {}
-    exec(code, names)
-    (cls,) = [value for value in names.values() if isinstance(value, type) and Environment in value.__bases__]
-    till = cls()
-    till.reset(7)
-    (counting, count), (paying, pay_out) = tools_of(till).values()
-    assert (counting.writes, paying.writes) == (False, True) and paying.parameters["required"] == ["cents"]
-    assert (count(), pay_out(cents=7), till.state()) == (1007, 1000, 1000)
-    with pytest.raises(errors.ToolError):
-        pay_out(cents=5000)
+    (tmp_path / "tools.py").write_text(code)
+    tools = plugins.load_environment(plugins.parse_env(f"python:{tmp_path / 'tools.py'}")).tools()
+    (converting, convert), (_, postage) = tools.values()
+    assert converting.parameters["required"] == ["amount", "source", "target"]
+    assert (convert(amount=2, source="EUR", target="USD"), postage(weight=2, price=100)) == (2.16, 8.0)
 
 
 def braced(path: str) -> list[str]:
@@ -291,9 +285,9 @@ def braced(path: str) -> list[str]:
     return [before + name + after for name in names.split(",")]
 
 
-def test_readme_tree_is_the_tree():
+def test_the_tree_is_the_tree():
     """Every line of the tree is there and says what it is; every file of the repository is under a line."""
-    (tree,) = re.findall(r"(?ms)readme\.tree\(\).*?^```\n(.*?)^```", README)
+    (tree,) = re.findall(r"(?ms)readme\.tree\(\).*?^```\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text())
     lines = [path for line in tree.splitlines() for path in braced(line.split()[0])]
     assert not [line for line in lines if not (ROOT / line).exists()]
     assert not [line for line in tree.splitlines() if len(line.split()) < 3 or len(line) > 110]

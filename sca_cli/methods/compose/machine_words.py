@@ -84,7 +84,7 @@ _SYNONYMS = {
     "reverse": ("backward", "reverse"), "sum": ("total", "sum"), "tariff": ("duty", "tariff", "charge"),
     "trip": ("journey", "trip"), "flights": ("connections", "flights"), "hotels": ("places to stay", "hotels"),
     "goods": ("products", "goods"), "user": ("customer", "user"), "item": ("article", "item"), "delete": ("remove",),
-    "update": ("change",), "create": ("make", "add"), "amount": ("sum", "amount"), "details": ("data", "details"),
+    "update": ("change",), "create": ("make", "add"), "details": ("data", "details"),
 }  # fmt: skip
 """Common words of documentation → words that people use instead."""
 _SYNONYM_SHARE = 0.3
