@@ -20,6 +20,20 @@ TEXTS = 12
 
 _NOUNS = ("return", "get", "give", "tell", "show", "report", "fetch", "retrieve", "look up")
 """Verbs that only say that the tool has a result: what follows them names it."""
+_VERBS = frozenset(re.findall(
+    r"\w+",
+    "add apply approve archive ask assign attach book borrow build buy call cancel change charge check choose clean "
+    "clear click close collect combine compare complete compose compute confirm connect convert copy count cut decode "
+    "decrease decrypt delete deliver deposit describe detect determine divide draft draw drop edit encode encrypt end "
+    "enter erase exchange execute export extract fetch fill filter find finish fix follow format generate give go "
+    "group hire import increase insert invite join keep lend list load lock log look make mark measure merge move "
+    "multiply name open order pack pay pick place plan play post predict press print publish pull push put rank rate "
+    "read record refund register reject remind remove rename rent repair repeat replace reply request reserve reset "
+    "resolve return reverse round run save scan schedule search select sell send set share ship show sign solve sort "
+    "split start stop store submit subtract sum swap switch take tell test track transcribe transfer translate turn "
+    "undo unlock update upgrade upload use verify view wait withdraw work write",
+))  # fmt: skip
+"""Verbs that documentation begins with; other first words begin a noun phrase, as in "Mean rain of a month"."""
 _NAME_VERBS = ("calculate", "compute", "count", "estimate", "find", "get", "list", "search", "look", "work", "fetch")
 """Verbs a tool's name begins with whose object names the result: `estimate_final_value` gives "the final value"."""
 _SHORT = {"num": "number of", "max": "largest", "min": "smallest", "qty": "quantity", "avg": "average", "src": "source"}
@@ -189,8 +203,11 @@ def _requests(tool: Tool) -> list[_Request]:
     if verb.lower() in _NOUNS and rest:
         kind = "indirect" if re.match(r"(what|how|whether|which|who|when|where)\b", rest) else "noun"
         found.append(_Request(rest, kind))
-    elif rest:
+    elif rest and (verb.lower() in _VERBS or re.search(r"(ate|ify|ise|ize)$", verb)):
         found.append(_Request(f"{verb.lower()} {rest}", "to"))
+    elif rest:
+        noun = said[:1].lower() + said[1:] if verb[1:].islower() else said
+        found.append(_Request(noun if re.match(r"(the|a|an)\b", noun) else f"the {noun}", "noun"))
     verb, *others = tool.name.lower().split("_")
     if others and verb in _NAME_VERBS:
         found.append(_Request(f"the {' '.join(_SHORT.get(word, word) for word in others)}", "noun"))
