@@ -142,9 +142,11 @@ def sca_program() -> str:
 
 @cache
 def _warm_server() -> Path:
-    """Start `tests/warm/server.py`, which ends with this process, and return the directory of its client `sca`."""
+    """Start `tests/warm/server.py`, which ends with this process, and return the directory of its client `sca`.
+
+    The server removes the directory when it ends.
+    """
     directory = Path(tempfile.mkdtemp(prefix="sca-warm-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     client = directory / "sca"
     client.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {_WARM / "client.py"} {directory} "$@"\n')
     client.chmod(0o755)

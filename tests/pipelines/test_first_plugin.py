@@ -62,7 +62,7 @@ def processes(tmp_path: Path) -> dict[str, str]:
     return environment({"PYTHONPATH": path, "SCA_MODEL": f"scripted:{tmp_path}/script.jsonl"})
 
 
-@pytest.mark.parametrize("file", ["man/sca-plugins.7", "README.md"])
+@pytest.mark.parametrize("file", [pytest.param("man/sca-plugins.7", marks=pytest.mark.slow), "README.md"])
 def test_the_steps_that_are_written_lead_to_tasks(tmp_path: Path, processes: dict[str, str], file: str) -> None:
     """Each line succeeds in turn; at the end there are verified tasks in the new environment."""
     lines = steps(file)

@@ -7,7 +7,8 @@ request of `client.py` gets a process of its own, with the client's files, direc
 tests use this server by default; with `--all` they start every `sca` as a new interpreter.
 
 The server listens on two sockets in DIRECTORY. Requests to `torch` are served by a second process, which imports
-PyTorch and the training libraries at the first request. The server ends when its standard input is closed.
+PyTorch and the training libraries at the first request. When its standard input is closed, the server removes DIRECTORY
+and ends.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import importlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -47,6 +49,7 @@ class Server:
     """
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._ready = selectors.DefaultSelector()
         self._listeners = {name: self._listen(directory / name) for name in ("plain", "torch")}
         self._children: dict[int, tuple[int, socket.socket]] = {}
@@ -72,6 +75,7 @@ class Server:
     def _leave(self, _: object) -> NoReturn:
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self._directory, ignore_errors=True)
         sys.exit(0)
 
     def _accept_torch(self, listener: socket.socket) -> bool:
