@@ -23,12 +23,12 @@ stage() { sca_say "" "[$1/7] $2"; }
 
 if [ "$model" = "$small" ]; then
     sca_say "sca: a model of 135M parameters improves itself. This takes about 12 minutes on two CPU cores."
-    tasks=${SCA_TASKS:-450} base=
+    tasks=${SCA_TASKS:-500} calls=2 base=
     recipe="--lora-rank 0 --learning-rate 2e-4 --epochs 1"
 else
     sca_say "sca: $model improves itself. With 0.5B parameters this takes about 75 minutes on two CPU cores and about" \
         "10 minutes on a GPU; a larger model takes longer in proportion."
-    tasks=${SCA_TASKS:-320} base="--model $model"
+    tasks=${SCA_TASKS:-320} calls=4 base="--model $model"
     recipe="--epochs 2"
 fi
 
@@ -51,8 +51,8 @@ fi
 stage 2 "Explore: call the tools of '$env' with values from their documentation and their results."
 sca explore --env "$env" --method walk -n 24 --seed "$seed" -o "$run/explorations.jsonl" --resume
 
-stage 3 "Challenge: compose programs of one to three calls, each with a question, a check and three failure cases."
-unless_empty sca challenge --method compose --calls 3 -n "$tasks" $base --seed "$seed" \
+stage 3 "Challenge: compose programs of one to $calls calls, each with a question, a check and three failure cases."
+unless_empty sca challenge --method compose --calls "$calls" -n "$tasks" $base --seed "$seed" \
     "$run/explorations.jsonl" -o "$run/candidates.jsonl" --resume
 
 stage 4 "Verify: run every program in the jail and keep the tasks that prove themselves."

@@ -21,6 +21,8 @@ import typer.main
 
 import sca_cli
 from sca_cli import app, plugins, records
+from sca_cli.commands.shared import verb as verb_help
+from sca_cli.commands.shared.options import PANELS
 from sca_cli.errors import ExitCode
 
 ROOT = Path(__file__).parent.parent
@@ -150,10 +152,26 @@ def options(verb: str) -> None:
     for name, command in leaves:
         if len(leaves) > 1:
             _emit([f'.SS "sca {name}"', *prose(str(command.help).split("\n")[0])])
-        for argument in _parameters(command, "argument"):
-            _emit(_tagged(italic(argument.metavar or argument.name), prose(argument.help or "")))
-        for option in _parameters(command, "option"):
-            _emit(_option(option))
+        for heading, parameters in _by_panel(command).items():
+            if heading and len(leaves) == 1:
+                _emit([f'.SS "{heading}"'])
+            for parameter in parameters:
+                _emit(_option(parameter) if parameter.param_type_name == "option" else _argument(parameter))
+
+
+def _by_panel(command: Any) -> dict[str, list[Any]]:
+    """Return panel → arguments and options, in the order of the help; one panel "" for commands without panels."""
+    parameters = _parameters(command, "argument") + _parameters(command, "option")
+    if not isinstance(command, verb_help.Verb):
+        return {"": parameters}
+    panels: dict[str, list[Any]] = {panel: [] for panel in PANELS}
+    for parameter in parameters:
+        panels[verb_help.panel_of(parameter)].append(parameter)
+    return {panel: members for panel, members in panels.items() if members}
+
+
+def _argument(argument: Any) -> Iterator[str]:
+    return _tagged(italic(argument.metavar or argument.name), prose(argument.help or ""))
 
 
 def root_options() -> None:
@@ -171,6 +189,7 @@ def _option(option: Any) -> Iterator[str]:
 
 def _record(option: Any) -> tuple[str, str]:
     context = typer.main.get_command(app.app).make_context("sca", [], resilient_parsing=True)
+    option.hidden = False  # the manual shows all
     shown, text = option.get_help_record(context)
     return str(shown), str(text)
 
@@ -261,12 +280,12 @@ def _class(module: str, name: str) -> ast.ClassDef:
 
 
 def _documented(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, str]]:
-    """Yield each statement with the docstring that stands under it, or ""."""
+    """Yield each statement with the docstring under it, or ""."""
     for node, after in zip(body, [*body[1:], None], strict=True):
-        told = ""
+        docstring = ""
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            told = inspect.cleandoc(str(after.value.value))
-        yield node, told
+            docstring = inspect.cleandoc(str(after.value.value))
+        yield node, docstring
 
 
 _JSON_NAMES = {
@@ -292,6 +311,8 @@ def _type(node: ast.expr) -> str:
             return " or ".join(f'"{ast.literal_eval(value)}"' for value in values)
         if outer == "dict" and isinstance(inner, ast.Tuple):
             return f"object of {_type(inner.elts[1])}"
+        if outer == "Annotated" and isinstance(inner, ast.Tuple):  # its bounds are checked when a record is read
+            return _type(inner.elts[0])
         return f"array of {_type(inner)}"
     name = ast.unparse(node)
     return _JSON_NAMES.get(name, name)
@@ -307,7 +328,7 @@ def _fields(node: ast.ClassDef) -> Iterator[str]:
 
 
 def _default(node: ast.expr) -> str:
-    """Return a default worth telling: none for what is empty or absent."""
+    """Return a default that is worth a mention: not an empty or absent one."""
     if isinstance(node, ast.Constant) and node.value not in (None, "", 0, False):
         return f"default {node.value!s}"
     return ""
@@ -406,5 +427,5 @@ def module_text(module: str) -> None:
 
 
 def listing(path: str) -> None:
-    """Write a file of the repository as it stands."""
+    """Write a file of the repository without changes."""
     _emit(_code((ROOT / path).read_text()))

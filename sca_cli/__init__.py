@@ -1,6 +1,6 @@
-"""sca: any tool environment → verified training tasks → a better agent (arXiv 2506.01716).
+"""sca: turn any tool environment into verified training tasks and then into a better agent (arXiv 2506.01716).
 
-This root is all a plugin imports; names are loaded on first use, so importing it costs nothing.
+Plugins import from this module only. Each name is loaded when it is first used, so importing the module is cheap.
 """
 
 import importlib
@@ -22,7 +22,7 @@ _HOME = {
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = [  # noqa: RUF022  the order of _HOME, so that a missing name is easy to see
+__all__ = [  # noqa: RUF022  the order of _HOME, so that a missing name is easy to find
     "ask_for_huge_pages", "device_of", "dtype_of",
     "MissingError", "ModelError", "PluginError", "RecordError", "ToolError", "UsageError",
     "Register", "hookimpl",

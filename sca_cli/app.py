@@ -1,4 +1,4 @@
-"""The program `sca`: mounts the verbs, and is the one place where errors become exit codes.
+"""The program `sca`: load the verbs, run one, and turn errors into exit codes (only this module does).
 
 Exit codes: 0 ok · 1 ran but produced nothing · 2 usage · 3 bad record · 4 something needed is missing · 5 a bug ·
 130 Ctrl-C. A closed pipe (`| head -1`) is success.
@@ -19,23 +19,24 @@ from sca_cli import plugins
 from sca_cli.errors import ExitCode, ScaError
 
 VERBS = {
-    "explore": "Act in an environment without a task and record what was seen.",
+    "explore": "Call an environment's tools without a task and record the results.",
     "challenge": "Write candidate tasks: instruction, check, solution and three failure cases.",
-    "verify": "Keep the tasks that prove themselves, each program in a jail of its own.",
+    "verify": "Run each task's programs in a jail and keep the tasks that pass every stage.",
     "rollout": "Attempt each task several times; the task's own check gives the reward.",
     "train": "Fine-tune a model on its own successful rollouts.",
     "distill": "Fine-tune a student on a teacher's rollouts.",
     "eval": "Measure a model on held-out tasks: Pass@k, pass^k, 95 % intervals, the no-op baseline.",
-    "report": "Show what a run came to as one HTML page: funnel, scores, curves, coverage, cost, tasks.",
-    "plugins": "List environments and models that the installed plugins offer.",
-    "env": "List, show, test, begin and serve environments.",
-    "doctor": "Prove that the jail holds on this machine, layer by layer.",
+    "suite": "List external benchmarks, run their reference solutions, export their tasks.",
+    "report": "Show the results of a run as one HTML page: funnel, scores, curves, coverage, cost, tasks.",
+    "plugins": "List the environments and models of the installed plugins.",
+    "env": "List, show, test, create and serve environments.",
+    "doctor": "Prove that the jail works on this machine, layer by layer.",
 }
-"""Verb → first line of its help. The list of verbs is shown from here, so that it need not import them all."""
+"""Verb → first line of its help. `sca --help` reads it from here, so that it does not import every verb."""
 
 
 class _Verbs(TyperGroup):
-    """Imports `sca_cli.commands.VERB` when the verb is asked for."""
+    """Import `sca_cli.commands.VERB` only when VERB is used."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [*VERBS, *(name for name in super().list_commands(ctx) if name not in VERBS)]
@@ -53,12 +54,14 @@ class _Verbs(TyperGroup):
 
 
 def _load(verb: str) -> Any:
+    from sca_cli.commands.shared.verb import Verb  # late: `sca --help` needs no options
+
     module = importlib.import_module(f"sca_cli.commands.{verb}")
     if isinstance(getattr(module, "app", None), typer.Typer):
         return typer.main.get_group(module.app)
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(verb)(module.command)
-    return typer.main.get_command(alone)
+    single_command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    single_command.command(verb, cls=Verb)(module.command)
+    return typer.main.get_command(single_command)
 
 
 app = typer.Typer(
@@ -66,15 +69,15 @@ app = typer.Typer(
     cls=_Verbs,
     help="Turn any tool environment into verified training tasks and then into a better agent.\n\n"
     "\b\nExample:\n  sca challenge --env calculation -n 200 | sca verify | sca train --save runs/trained\n\n"
-    "Records are JSONL: data on stdout, everything for people on stderr. 'man sca' and 'sca VERB --help' say more.",
+    "Records (JSONL) go to stdout; progress and messages go to stderr. Read 'man sca' and 'sca VERB --help' for more.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"sca {sca_cli.__version__}")
         raise typer.Exit
 
@@ -89,7 +92,7 @@ def _root(
 
 
 def every_command() -> dict[str, Any]:
-    """Return verb → command, all imported: for the manual and its tests."""
+    """Import every verb and return verb → command. The manual and its tests use this."""
     group: Any = typer.main.get_command(app)
     return {name: group.get_command(None, name) for name in group.list_commands(None)}
 
@@ -106,47 +109,55 @@ def main() -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command line and return its exit code; what went wrong is told on stderr."""
+    """Run one command line, print its errors to stderr, and return its exit code."""
     verb = next((word for word in (arguments or sys.argv[1:]) if not word.startswith("-")), "")
     name = f"sca {verb}".strip()
     try:
         plugins.add_commands(app)
         code = int(app(arguments, prog_name="sca", standalone_mode=False) or ExitCode.OK)
-        if code == ExitCode.INTERRUPTED:  # Typer makes an exit of Ctrl-C
+        if code == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this exit code
             raise KeyboardInterrupt
         return code
-    except SystemExit as leaving:
-        # Typer leaves with 1 on a closed pipe; to us it is success
-        if not isinstance(leaving.__context__, BrokenPipeError):
+    except SystemExit as exit_request:
+        # Typer exits with 1 on a closed pipe. For `sca` a closed pipe is success.
+        if not isinstance(exit_request.__context__, BrokenPipeError):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.OK
     except ScaError as error:
-        _tell(name, error.message, error.hint)
+        _print_error(name, error.message, error.hint)
         return error.exit_code
     except TyperException as error:
-        _tell_usage(error)
+        _print_usage_error(error)
         return ExitCode.USAGE
     except KeyboardInterrupt:
-        _tell(name, "interrupted; what was written is whole", "a verb that has --resume goes on from its -o FILE")
+        _print_error(
+            name,
+            "interrupted; all lines written so far are complete",
+            "continue with the same command and --resume, if the verb has it",
+        )
         return ExitCode.INTERRUPTED
-    except Exception as error:  # noqa: BLE001  the last boundary: whatever it is, it is a bug of ours
+    except Exception as error:  # noqa: BLE001  the last boundary: any other exception is a bug in sca
         traceback.print_exc()
-        _tell(name, f"internal error: {type(error).__name__}: {error}", "this is a bug; the lines above say where")
+        _print_error(
+            name,
+            f"internal error: {type(error).__name__}: {error}",
+            "this is a bug in sca; the traceback above shows where",
+        )
         return ExitCode.BUG
 
 
-def _tell_usage(error: TyperException) -> None:
+def _print_usage_error(error: TyperException) -> None:
     context: typer.Context | None = getattr(error, "ctx", None)
     command = context.command_path if context else "sca"
     message = error.format_message()
-    if context and message == context.get_help():  # a bare `sca` or `sca env`
+    if context and message == context.get_help():  # `sca` or `sca env` without a verb
         print(message, file=sys.stderr)
     else:
-        _tell(command, message[:1].lower() + message[1:].rstrip("."), f"'{command} --help' shows how")
+        _print_error(command, message[:1].lower() + message[1:].rstrip("."), f"see '{command} --help'")
 
 
-def _tell(name: str, message: str, hint: str) -> None:
+def _print_error(name: str, message: str, hint: str) -> None:
     print(f"{name}: {message}", file=sys.stderr)
     if hint:
         print(f"hint: {hint}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Which device and which precision torch is to use: one answer for training and for models that run here."""
+"""Choose the device and the precision for torch, in one place for training and for models that run in this process."""
 
 import os
 from pathlib import Path
@@ -11,49 +11,61 @@ if TYPE_CHECKING:
 
 
 def ask_for_huge_pages() -> None:
-    """Let large tensors on the CPU lie in pages of 2 MiB, unless the user said otherwise.
+    """Let torch allocate large CPU tensors in pages of 2 MiB, unless the user has set the variable.
 
-    A step of training takes gigabytes anew, a fault a page. torch reads this at its first tensor.
+    A training step allocates gigabytes again and again, and each new page costs a page fault. torch reads the variable
+    when it allocates its first tensor.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-def device_of(wanted: str) -> str:
-    """Return the torch device that is meant: `auto` is a GPU where there is one.
+def device_of(requested: str) -> str:
+    """Return the torch device to use; `auto` means a GPU if there is one. On a GPU, also switch cuDNN's attention off.
 
-    On a GPU cuDNN's attention is switched off: it plans anew for every shape, and ours are never alike.
+    cuDNN's attention makes a new plan for every tensor shape, and the shapes here are almost never equal.
+
+    Args:
+        wanted: `auto`, or the name of a torch device.
 
     Raises:
-        MissingError: a GPU is wanted and there is none.
+        MissingError: a GPU is wanted but torch finds none.
     """
     import torch
 
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda"):
+    if requested == "auto":
+        requested = "cuda" if torch.cuda.is_available() else "cpu"
+    if requested.startswith("cuda"):
         if not torch.cuda.is_available():
-            raise MissingError(f"device {wanted}: torch finds no GPU", "use the device cpu")
+            raise MissingError(f"device {requested}: torch finds no GPU", "use the device cpu")
         torch.backends.cuda.enable_cudnn_sdp(False)
-    return wanted
+    return requested
 
 
-def dtype_of(wanted: str, device: str) -> "torch.dtype":
-    """Return a torch type by its name; `auto` is bfloat16 where the hardware multiplies it, else float32.
+def dtype_of(requested: str, device: str) -> "torch.dtype":
+    """Return the torch type with this name; `auto` means bfloat16 where the hardware multiplies it, else float32.
+
+    Args:
+        wanted: `auto`, or the name of a torch type.
+        device: the device the type is for.
 
     Raises:
         ValueError: torch has no such type.
     """
     import torch
 
-    if wanted == "auto":
+    if requested == "auto":
         return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
-    if not isinstance(kind := getattr(torch, wanted, None), torch.dtype):
-        raise ValueError(f"dtype={wanted} is not a torch type")
-    return kind
+    if not isinstance(dtype := getattr(torch, requested, None), torch.dtype):
+        raise ValueError(f"dtype={requested} is not a torch type")
+    return dtype
 
 
 def _multiplies_bfloat16(device: str) -> bool:
-    """Tell it by the processor's flags: with them it takes half of float32's time, without them five times that."""
+    """Return whether the device has instructions that multiply bfloat16.
+
+    On a CPU, its flags say so. With these instructions bfloat16 takes half the time of float32, without them five
+    times.
+    """
     if device != "cpu":
         import torch
 

@@ -1,24 +1,24 @@
-"""Every error `sca` raises on purpose, and the exit code each one ends in.
+"""The errors that `sca` raises on purpose, and the exit code of each.
 
     ScaError                    ends a command with one line on stderr
-    ├── UsageError       2      the command line contradicts itself
-    ├── RecordError      3      a line of input, or data that an environment is to read, is not what it should be
+    ├── UsageError       2      the options contradict each other
+    ├── RecordError      3      a line of input is not a valid record, or a data file of an environment is not valid
     ├── MissingError     4      something needed is absent: plugin, extra, model, nsjail, disk space
-    │   └── SandboxError 4      the jail does not start or does not hold
+    │   └── SandboxError 4      the jail does not start, or one of its layers does not work
     ├── PluginError      4      a plugin broke its contract
-    ├── ModelError       4      a model backend failed; inside one record it is data, not an end
-    └── WorldError       4      an environment failed in a way that is not the model's doing
-    ToolError                   raised by a tool for the *model* to read; never ends a command
+    ├── ModelError       4      a model backend failed; during one record it is stored on that record instead
+    └── WorldError       4      an environment failed, and the model did not cause it
+    ToolError                   a tool raises it for the *model* to read (a refusal); it never ends a command
 
-Only `app.py` turns these into exit codes. Errors that belong to one record are kept on the record (`Record.error`)
-under the boundary named by `boundary`, and the stream goes on.
+Only `app.py` turns these errors into exit codes. An error that concerns one record is stored on that record
+(`Record.error`) with the name in `boundary`, and the command continues with the next record.
 """
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a shell sees; the same table stands in every man page."""
+    """Exit codes of `sca`. Every man page has the same table."""
 
     OK = 0
     NOTHING = 1
@@ -30,11 +30,11 @@ class ExitCode(IntEnum):
 
 
 class ScaError(Exception):
-    """Base of all errors with a message made for people.
+    """Base class of all errors with a message for the user.
 
     Args:
         message: one line, lower case, no full stop.
-        hint: what to do about it, or "".
+        hint: how to solve the problem, or "".
     """
 
     exit_code = ExitCode.BUG
@@ -47,15 +47,15 @@ class ScaError(Exception):
 
 
 class UsageError(ScaError):
-    """The command line contradicts itself."""
+    """The options contradict each other, or an option has a value that cannot be used."""
 
     exit_code = ExitCode.USAGE
 
 
 class RecordError(ScaError):
-    """A line of input is not the record it should be; the message starts with `source:line:`.
+    """A line of input is not a valid record, or a data file of an environment is not valid.
 
-    Or data that an environment is to read is not; the message names the file.
+    For a line, the message starts with `source:line:`. For a data file, the message names the file.
     """
 
     exit_code = ExitCode.RECORD
@@ -63,13 +63,13 @@ class RecordError(ScaError):
 
 
 class MissingError(ScaError):
-    """Something needed is absent; the hint names the exact command that brings it."""
+    """Something needed is absent. The hint names the exact command that installs it."""
 
     exit_code = ExitCode.MISSING
 
 
 class SandboxError(MissingError):
-    """The jail does not start or does not hold; nothing hostile was run."""
+    """The jail does not start, or one of its layers does not work. No hostile code was run."""
 
     boundary = "sandbox"
 
@@ -89,11 +89,11 @@ class ModelError(ScaError):
 
 
 class WorldError(ScaError):
-    """An environment failed in a way that is not the model's doing; the outcome is `invalid`."""
+    """An environment failed, and the model did not cause it. The outcome is `invalid`."""
 
     exit_code = ExitCode.MISSING
     boundary = "world"
 
 
 class ToolError(Exception):
-    """Raise in a tool to refuse a call with a message the model can act on."""
+    """Raise this in a tool to refuse a call. The message is for the model: it should say how to correct the call."""

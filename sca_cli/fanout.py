@@ -1,7 +1,7 @@
-"""Ordered, bounded concurrency: many records at work at once, results in the order of the input; and derived seeds.
+"""Run work on many records concurrently, with bounded memory and results in input order. Also derive seeds.
 
-One event loop on a thread of its own runs the asynchronous work (models); blocking work (the sandbox) goes through
-`asyncio.to_thread`. The caller's thread only waits, so Ctrl-C reaches it at once.
+One event loop in its own thread runs the asynchronous work (models). Blocking work (the sandbox) runs in threads,
+through `asyncio.to_thread`. The caller's thread only waits, so Ctrl-C takes effect at once.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from typing import Any
 
 
 def derived_seed(*parts: object) -> int:
-    """Return a seed in [0, 2^31) that depends on all parts and on nothing else."""
+    """Return a seed in [0, 2^31) that depends on all parts, their order, and nothing else."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4]) >> 1
 
 
 class Fanout:
-    """An event loop on a thread of its own, and ordered work on it.
+    """An event loop in its own thread that processes inputs concurrently and in order.
 
     Args:
-        width: how many inputs are at work at once, which also bounds memory.
+        width: how many inputs are processed at once. This also bounds memory.
     """
 
     def __init__(self, width: int) -> None:
@@ -44,7 +44,7 @@ class Fanout:
 
     async def _cancel_all(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        # what comes of work that is broken off is nobody's business
+        # ignore errors of the tasks that are cancelled here
         self._loop.set_exception_handler(lambda *_: None)
         for task in others:
             task.cancel()
@@ -52,14 +52,14 @@ class Fanout:
         await self._loop.shutdown_default_executor(timeout=5)
 
     def call[R](self, work: Coroutine[Any, Any, R]) -> R:
-        """Run one coroutine on the loop and wait for it."""
+        """Run one coroutine on the loop, wait for it, and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def ordered[T, R](self, items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> Iterator[R]:
-        """Yield `work(item)` for each item, in order, as soon as it and all before it are there.
+        """Yield `work(item)` for each item, in input order, as soon as it and all results before it are ready.
 
-        An error while reading the items is raised after the results of the items before it; an error in `work` at
-        its place.
+        An error while reading the items is raised after the results of the items before it. An error in `work` is
+        raised in place of that item's result.
         """
         events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         slots = threading.Semaphore(self.width)
@@ -73,7 +73,7 @@ class Fanout:
                         return
                     events.put(("item", item))
                 events.put(("end", None))
-            except BaseException as error:  # noqa: BLE001  it is raised again, in the thread that asked
+            except BaseException as error:  # noqa: BLE001  raised again in the caller's thread
                 events.put(("error", error))
 
         async def started(item: T) -> R:
@@ -102,6 +102,6 @@ class Fanout:
         finally:
             stopped.set()
             slots.release()
-            if not self._loop.is_closed():  # else all is cancelled, and this generator was only forgotten
+            if not self._loop.is_closed():  # if the loop is closed, all work is cancelled already
                 for future in waiting:
                     future.cancel()

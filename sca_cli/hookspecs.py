@@ -1,6 +1,7 @@
-"""The hooks a plugin may implement (pluggy, entry-point group `sca`). `sca-plugins(7)` is the manual.
+"""The hooks that a plugin may implement (pluggy, entry-point group `sca`). The manual is `sca-plugins(7)`.
 
-Registration takes an import string `package.module:factory`, so that listing plugins imports nothing heavy.
+A plugin registers an import string `package.module:factory`. So `sca plugins` lists plugins without importing heavy
+libraries.
 """
 
 from typing import TYPE_CHECKING, Protocol
@@ -15,14 +16,14 @@ hookimpl = pluggy.HookimplMarker("sca")
 
 
 class Register(Protocol):
-    """What a registration hook is given."""
+    """The function that a registration hook receives."""
 
     def __call__(
         self,
         name: str,
         target: str,
         *,
-        help: str,  # noqa: A002  the hook's own word
+        help: str,  # noqa: A002  the name is part of the hook
         extra: str = "",
         argument: str = "",
         outside: bool = False,
@@ -30,26 +31,26 @@ class Register(Protocol):
         """Register a factory.
 
         Args:
-            name: what users type after `--env` or `--model`.
-            target: `package.module:factory`, imported on first use.
+            name: the name that users write after `--env` or `--model`.
+            target: `package.module:factory`; it is imported on first use.
             help: one line for `sca plugins`.
-            extra: the optional dependency group of `sca-cli` it needs, or "".
-            argument: for an environment with one option that takes all that follows `NAME:` as it stands, commas and
-                colons included: that option's name.
-            outside: for an environment: the same as `Environment.outside`.
+            extra: the optional dependency group of `sca-cli` that it needs, or "".
+            argument: for an environment with exactly one option: that option's name. The option's value is all text
+                after `NAME:`, commas and colons included.
+            outside: for an environment: the same value as `Environment.outside`.
         """
 
 
 @hookspec
 def sca_register_environments(register: Register) -> None:
-    """Register environments: the factory takes the options as keyword arguments and returns an `Environment`."""
+    """Register environments. The factory takes the options as keyword arguments and returns an `Environment`."""
 
 
 @hookspec
 def sca_register_models(register: Register) -> None:
-    """Register models: the factory takes the model's name and the options as keywords and returns a `Model`."""
+    """Register models. The factory takes the model's name and the options as keywords and returns a `Model`."""
 
 
 @hookspec
 def sca_register_commands(app: "typer.Typer") -> None:
-    """Add commands of your own to the `sca` program."""
+    """Add commands to the `sca` program."""

@@ -1,7 +1,7 @@
-"""What a plugin implements: `Environment` with its `@tool` methods, and `Model`.
+"""The interfaces that a plugin implements: `Environment` with its `@tool` methods, and `Model`.
 
-Only the standard library is imported here: this module is loaded inside the jail's world process, where every page
-counts. `sca-plugins(7)` is the manual.
+This module imports only the standard library, because the world process in the jail loads it: each extra module takes
+memory pages that every fork copies. The manual is `sca-plugins(7)`.
 """
 
 import inspect
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool as a model sees it."""
+    """A tool as the model sees it."""
 
     name: str
     description: str
-    """The whole docstring, cleaned."""
+    """The full docstring, without its indentation."""
     parameters: "dict[str, JSON]"
-    """JSON Schema of an object; a `*args` parameter is an array."""
+    """JSON Schema of an object with one property per parameter; a `*args` parameter is an array."""
     signature: str
-    """Python form: `convert_currency(base_price: float, conversion_rate: float) -> float`."""
+    """The signature as Python text: `convert_currency(base_price: float, conversion_rate: float) -> float`."""
     returns: str
-    """Python name of the returned type, `float` or `list[str]`."""
+    """The returned type as Python text: `float` or `list[str]`."""
     writes: bool = False
-    """It can change the environment's state; refused to `evaluate`."""
+    """The tool can change the environment's state. During a check (`evaluate`) its calls are blocked."""
 
     def variadic(self) -> str:
-        """Return the parameter that takes any number of arguments, or ""."""
+        """Return the name of the `*args` parameter, or "" if there is none."""
         star = re.search(r"\*(\w+):", self.signature)
         return star[1] if star else ""
 
@@ -51,7 +51,7 @@ def tool(function: Any = None, *, writes: bool = False) -> Any:
     """Mark a method of an `Environment` as a tool.
 
     Args:
-        function: a method with type hints and a docstring; parameters and result are JSON-able.
+        function: a method with type hints and a docstring; its parameters and its result have JSON types.
         writes: the tool can change the environment's state.
     """
 
@@ -63,67 +63,70 @@ def tool(function: Any = None, *, writes: bool = False) -> Any:
 
 
 class Environment:
-    """A set of tools over a state. Subclass it, mark methods with `@tool`, and that is all.
+    """A set of tools over a state. To write one, subclass this class and mark methods with `@tool`.
 
-    The options of `--env NAME:k=v,…` arrive as keyword arguments of the constructor, as strings. Constructing may be
-    slow (load the data here); `reset` must be fast. A tool refuses a call by raising `ToolError`; any other
-    exception makes the outcome `invalid`. An environment never returns a reward.
+    The constructor receives the options of `--env NAME:k=v,…` as keyword arguments; the values are strings. The
+    constructor may be slow (load the data there); `reset` must be fast. A tool refuses a call by raising `ToolError`.
+    Any other exception makes the outcome `invalid`. An environment never returns a reward.
     """
 
     policy: str = ""
-    """Text for the system prompt: what this place is and which rules hold."""
+    """Text for the system prompt: it describes the environment and its rules."""
     customer: bool = False
-    """An agent here serves a customer: the instruction goes to a simulated user, whom the agent talks to."""
+    """The agent serves a customer: a simulated user gets the instruction, and the agent talks to this user."""
     isolated: bool = False
-    """Its tools run their arguments as code: checks see a world rebuilt from `state()` by `restore`."""
+    """The tools run their arguments as code. So checks run in a new world, which `restore` builds from `state()`."""
     outside: bool = False
-    """It must reach beyond its process (a server, the network): it runs without a jail, as trusted code."""
+    """The environment needs access to something outside its process, such as a server or the network.
+
+    It runs without a jail, as trusted code.
+    """
 
     def reset(self, seed: int) -> None:
-        """Put the state of `seed` in place. Same seed, same state; different seeds, different states."""
+        """Set the state that belongs to `seed`: same seed, same state; different seeds, different states."""
 
     def state(self) -> "JSON":
-        """Return the state as plain JSON data."""
+        """Return the state as JSON data."""
         return {}
 
     def restore(self, state: "JSON") -> None:
-        """Put in place a state that `state()` gave.
+        """Set a state that `state()` returned.
 
         Raises:
-            NotImplementedError: this environment cannot; checks of isolated ones need it.
+            NotImplementedError: this environment cannot do it. Checks need it if the environment is isolated.
         """
         raise NotImplementedError
 
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
-        """Return name → (description, what carries it out) of its tools: by default the methods marked `@tool`.
+        """Return name → (description, function) of the tools: by default the methods marked with `@tool`.
 
-        For environments whose tools are known only at run time: the parameters of what carries a tool out have the
-        names of the description's (a `__signature__` will do), and the description's schemas are of the kind that
-        `@tool` makes: `type`, `items`, `enum`, `anyOf`.
+        Override it if the tools are known only at run time. Each function's parameters must have the names in its
+        description (setting `__signature__` is enough). The description's schemas may use what `@tool` produces:
+        `type`, `items`, `enum`, `anyOf`.
         """
         return tools_of(self)
 
     def first_observation(self) -> str:
-        """Return what an explorer or challenger is told of this seed's state before any call; "" for nothing.
+        """Return a text about this seed's state that explorers and challengers get before any call, or "".
 
-        Where records can only be reached through a customer, this introduces one. Agents that attempt a task do not
+        If records can only be reached through a customer, this text introduces one. Agents that attempt a task do not
         see it.
         """
         return ""
 
     @classmethod
-    def reads(cls, options: dict[str, str]) -> "list[Path]":  # noqa: ARG003  for those that override it
-        """Return the files and directories besides its package that it reads: a world sees nothing else."""
+    def reads(cls, options: dict[str, str]) -> "list[Path]":  # noqa: ARG003  overriding methods use it
+        """Return the files and directories outside its package that it reads. A world can read nothing else."""
         return []
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
-        """Return the option sets that these options stand for; commands that make records take them in turn."""
+        """Return the option sets that these options describe. Commands that write records use them in turn."""
         return [options]
 
     @classmethod
     def eval_path(cls) -> "Path | None":
-        """Return the JSONL file of held-out tasks that ships with the environment, or None."""
+        """Return the path of the JSONL file of held-out tasks that is installed with the environment, or None."""
         return None
 
 
@@ -131,7 +134,7 @@ _PRIMITIVES: dict[Any, str] = {str: "string", int: "integer", float: "number", b
 
 
 def _schema(hint: Any) -> "dict[str, JSON]":
-    """Return the JSON Schema of a type hint made of JSON types, unions, Literals and typed containers."""
+    """Return the JSON Schema of a type hint made of JSON types, unions, Literals, lists and dicts."""
     if hint in _PRIMITIVES:
         return {"type": _PRIMITIVES[hint]}
     origin, args = get_origin(hint), get_args(hint)
@@ -157,7 +160,7 @@ def _type_name(hint: Any) -> str:
 
 
 def _parameter_texts(docstring: str) -> dict[str, str]:
-    """Return what the docstring's `Args:` section says of each parameter."""
+    """Return parameter → description from the `Args:` section of a docstring."""
     texts: dict[str, str] = {}
     section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
     for match in re.finditer(r"^ {4}\*?(\w+): (.*(?:\n {8}.*)*)", section.group(1) if section else "", re.MULTILINE):
@@ -166,10 +169,10 @@ def _parameter_texts(docstring: str) -> dict[str, str]:
 
 
 def describe_tool(function: Callable[..., Any]) -> Tool:
-    """Return the `Tool` of a method or function, from its hints and docstring.
+    """Build the `Tool` of a method or function from its type hints and docstring.
 
     Raises:
-        PluginError: no docstring, or a type that JSON does not have.
+        PluginError: it has no docstring, a `**` parameter, or a type that JSON does not have.
     """
     name = function.__name__
     docstring = inspect.getdoc(function)
@@ -179,7 +182,7 @@ def describe_tool(function: Callable[..., Any]) -> Tool:
     texts = _parameter_texts(docstring)
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
     properties: dict[str, Any] = {}
-    shown: list[str] = []
+    signature_parts: list[str] = []
     required: list[str] = []
     for parameter in parameters:
         hint = hints.get(parameter.name, parameter.annotation)
@@ -195,20 +198,20 @@ def describe_tool(function: Callable[..., Any]) -> Tool:
         properties[parameter.name] = schema | (
             {"description": texts[parameter.name]} if parameter.name in texts else {}
         )
-        shown.append(f"{star}{parameter.name}: {_type_name(hint)}{default}")
+        signature_parts.append(f"{star}{parameter.name}: {_type_name(hint)}{default}")
     returns = _type_name(hints.get("return", inspect.Parameter.empty))
     return Tool(
         name=name,
         description=docstring,
         parameters={"type": "object", "properties": properties, "required": required, "additionalProperties": False},
-        signature=f"{name}({', '.join(shown)}) -> {returns}",
+        signature=f"{name}({', '.join(signature_parts)}) -> {returns}",
         returns=returns,
         writes=bool(getattr(function, "__sca_tool__", {}).get("writes", False)),
     )
 
 
 def tools_of(environment: Environment) -> dict[str, tuple[Tool, Callable[..., Any]]]:
-    """Return name → (description, bound method) of every `@tool` method, in the order they are written."""
+    """Return name → (description, bound method) of every `@tool` method, in source order, base classes first."""
     methods: dict[str, Callable[..., Any]] = {}
     for cls in reversed(type(environment).__mro__):
         for name, member in vars(cls).items():
@@ -222,37 +225,37 @@ def tools_of(environment: Environment) -> dict[str, tuple[Tool, Callable[..., An
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to sample. Conversation i of a call uses `seed + i`."""
+    """Sampling parameters. Conversation i of a call uses `seed + i`."""
 
     temperature: float = 0.7
     """0 is greedy."""
     top_p: float = 1.0
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
-    """Texts that end the reply; the text that matched is kept as its end."""
+    """Texts that end the reply. The text that matched is kept at the end of the reply."""
     seed: int = 0
 
 
 @dataclass(slots=True)
 class Completion:
-    """One reply."""
+    """One reply of a model."""
 
     text: str
     finish_reason: Literal["stop", "length", "tool_calls", "context"]
-    """`context`: the conversation does not fit in the model's window; text is empty."""
+    """`context`: the conversation does not fit in the model's context window; `text` is empty."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     tool_calls: "list[ToolCall]" = field(default_factory=list)
     prompt_ids: list[int] | None = None
-    """The conversation as the engine saw it, where it says so."""
+    """Token ids of the conversation as the engine processed it, if the engine reports them."""
     token_ids: list[int] | None = None
-    """The reply as it was sampled, end-of-turn token included."""
+    """Token ids of the reply as sampled, including the end-of-turn token."""
     logprobs: list[float] | None = None
     """Natural-log probability of each of `token_ids` under the sampling distribution at temperature 1."""
 
 
 class Model(Protocol):
-    """A language model behind one async method; the engine batches concurrent calls itself."""
+    """A language model with one asynchronous method. The engine batches concurrent calls itself."""
 
     async def generate(
         self,
@@ -264,8 +267,8 @@ class Model(Protocol):
 
         Args:
             conversations: chat messages, system message first.
-            sampling: the same for all; see `Sampling.seed`.
-            tools: offered as native tool calls where the model has them.
+            sampling: the same parameters for all conversations; see `Sampling.seed`.
+            tools: offered as native tool calls if the model supports them.
 
         Raises:
             ModelError: the engine failed.
@@ -273,5 +276,5 @@ class Model(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give back what the model holds. May be called twice."""
+        """Release the model's resources. May be called twice."""
         ...

@@ -1,4 +1,4 @@
-"""Finding plugins and loading them, one at a time, on first use. A broken plugin is a warning, never a crash."""
+"""Find plugins and load each one on first use. A broken plugin causes a warning, never a crash."""
 
 import difflib
 import importlib
@@ -35,61 +35,63 @@ class Entry:
     help: str
     extra: str
     plugin: str
-    """Name of the entry point it came from."""
+    """Name of the entry point that registered it."""
     argument: str = ""
-    """The environment's only option, which takes all that follows the colon as it stands; "" for `k=v,…`."""
+    """Name of the environment's only option, whose value is all text after the colon; "" if options are `k=v,…`."""
     outside: bool = False
-    """The environment runs without a jail; its class says the same."""
+    """The environment runs without a jail; must equal `outside` of its class."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All that the installed plugins offer."""
+    """Everything that the installed plugins offer."""
 
     manager: pluggy.PluginManager
     environments: dict[str, Entry]
     models: dict[str, Entry]
     broken: dict[str, str]
-    """Plugin → what went wrong and the cure, one line."""
+    """Plugin → the error and how to solve it, in one line."""
 
 
 @cache
 def registry() -> Registry:
-    """Import every plugin's front module and collect what it registers."""
+    """Import the entry module of every plugin and collect its registrations."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
-    found = Registry(manager, {}, {}, {})
-    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=_ours_first):
+    plugin_registry = Registry(manager, {}, {}, {})
+    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=_own_plugins_first):
         cure = f"'pip install --force-reinstall {point.dist.name}' or uninstall it" if point.dist else "reinstall it"
         try:
             plugin = point.load()
             manager.register(plugin, point.name)
             for hook, entries in (
-                ("sca_register_environments", found.environments),
-                ("sca_register_models", found.models),
+                ("sca_register_environments", plugin_registry.environments),
+                ("sca_register_models", plugin_registry.models),
             ):
                 if implementation := getattr(plugin, hook, None):
                     implementation(register=_register_into(entries, point.name))
-        except Exception as error:  # noqa: BLE001  a plugin may fail in any way; it must not take the program with it
-            found.broken[point.name] = f"plugin '{point.name}' is broken: {type(error).__name__}: {error}; {cure}"
-    return found
+        except Exception as error:  # noqa: BLE001  a plugin may raise anything; sca continues without it
+            plugin_registry.broken[point.name] = (
+                f"plugin '{point.name}' is broken: {type(error).__name__}: {error}; {cure}"
+            )
+    return plugin_registry
 
 
-def _ours_first(point: importlib.metadata.EntryPoint) -> tuple[bool, str]:
-    """Order entry points so that a name of ours cannot be taken by another distribution."""
+def _own_plugins_first(point: importlib.metadata.EntryPoint) -> tuple[bool, str]:
+    """Sort the entry points of sca-cli first, so that another distribution cannot take their names."""
     return not point.dist or point.dist.name != "sca-cli", point.name
 
 
 @cache
 def add_commands(app: "typer.Typer") -> None:
-    """Let every plugin add its commands, once; one that fails is broken and the others go on."""
-    found = registry()
-    for name, plugin in found.manager.list_name_plugin():
+    """Let every plugin add its commands, once. If one fails, record it as broken and continue with the others."""
+    plugin_registry = registry()
+    for name, plugin in plugin_registry.manager.list_name_plugin():
         if implementation := getattr(plugin, "sca_register_commands", None):
             try:
                 implementation(app=app)
-            except Exception as error:  # noqa: BLE001  as above
-                found.broken[name] = (
+            except Exception as error:  # noqa: BLE001  a plugin may raise anything; sca continues without it
+                plugin_registry.broken[name] = (
                     f"plugin '{name}' is broken: {type(error).__name__}: {error}; uninstall it or report it"
                 )
 
@@ -99,7 +101,7 @@ def _register_into(entries: dict[str, Entry], plugin: str) -> hookspecs.Register
         name: str,
         target: str,
         *,
-        help: str,  # noqa: A002  the hook's own word
+        help: str,  # noqa: A002  the name is part of the hook
         extra: str = "",
         argument: str = "",
         outside: bool = False,
@@ -112,9 +114,9 @@ def _register_into(entries: dict[str, Entry], plugin: str) -> hookspecs.Register
 
 
 def parse_env(text: str) -> EnvSpec:
-    """Read `NAME[:k=v,…]`, or `NAME:VALUE` of an environment whose one option takes all that follows.
+    """Parse `NAME[:k=v,…]`, or `NAME:VALUE` for an environment with a single free-text option.
 
-    The latter may be written `NAME:option=VALUE` too, which is how `str` of a specification writes it.
+    `NAME:option=VALUE` is also accepted in the second case, because `str(EnvSpec)` writes that form.
 
     Raises:
         UsageError: an option is not `k=v`, or the value is missing.
@@ -127,16 +129,16 @@ def parse_env(text: str) -> EnvSpec:
     if not value:
         raise UsageError(
             f"--env {text}: '{name}' needs a {entry.argument}",
-            f"write {name}:{entry.argument.upper()}; 'sca env list' says more",
+            f"write {name}:{entry.argument.upper()}; see 'sca env list'",
         )
     return EnvSpec(name=name, options={entry.argument: value})
 
 
 def parse_model(text: str) -> tuple[str, str, dict[str, str]]:
-    """Read `PLUGIN:NAME[,k=v…]` into plugin, name and options. NAME may hold colons.
+    """Parse `PLUGIN:NAME[,k=v…]` into plugin, name and options. NAME may contain colons.
 
     Raises:
-        UsageError: no plugin named, or an option is not `k=v`.
+        UsageError: there is no plugin name, or an option is not `k=v`.
     """
     plugin, colon, rest = text.partition(":")
     if not colon:
@@ -160,51 +162,52 @@ def _options(text: str, where: str) -> dict[str, str]:
 
 
 def environment_entry(spec: EnvSpec) -> Entry:
-    """Return the entry of an environment.
+    """Return the registry entry of an environment.
 
     Raises:
-        MissingError: nobody registered it; names the nearest.
+        MissingError: no plugin registered the name; the message suggests the most similar one.
     """
     return _entry(registry().environments, spec.name, "environment")
 
 
 def suite_entry(spec: EnvSpec) -> Entry:
-    """Return the entry of a suite: an environment that can list its tasks.
+    """Return the registry entry of a suite: an environment that can list its tasks.
 
     Raises:
-        MissingError: nobody registered the name; names the nearest suite.
+        MissingError: no plugin registered the name; the message suggests the most similar suite.
     """
-    known = registry().environments
-    if spec.name in known:
-        return known[spec.name]
-    return _entry({name: entry for name, entry in known.items() if _is_suite(entry)}, spec.name, "suite")
+    entries = registry().environments
+    if spec.name in entries:
+        return entries[spec.name]
+    return _entry({name: entry for name, entry in entries.items() if is_suite(entry)}, spec.name, "suite")
 
 
-def _is_suite(entry: Entry) -> bool:
+def is_suite(entry: Entry) -> bool:
+    """Return whether an environment is a suite: whether it can list the tasks of a benchmark."""
     try:
         return not entry.argument and "listing" in inspect.signature(import_target(entry)).parameters
-    except (ScaError, TypeError, ValueError):  # it is absent or broken, and not what was asked for
+    except (ScaError, TypeError, ValueError):  # an absent or broken plugin is not a suite
         return False
 
 
-def _entry(entries: dict[str, Entry], name: str, what: str) -> Entry:
+def _entry(entries: dict[str, Entry], name: str, kind: str) -> Entry:
     if name in entries:
         return entries[name]
     near = difflib.get_close_matches(name, entries, n=1, cutoff=0.5)
     broken = " · ".join(registry().broken.values())
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(entries)) or 'none'}"
-    raise MissingError(f"unknown {what} '{name}'", f"{hint} {broken}".strip())
+    raise MissingError(f"unknown {kind} '{name}'", f"{hint} {broken}".strip())
 
 
 def import_target(entry: Entry) -> Any:
-    """Import what an entry names.
+    """Import the factory of an entry.
 
     Raises:
-        MissingError: a module is absent; names the command that installs it.
-        PluginError: the target does not exist, or its module fails.
+        MissingError: a module is absent; the hint names the command that installs it.
+        PluginError: the factory does not exist, or its module raises an error.
     """
     module, _, attribute = entry.target.partition(":")
-    with _blamed(entry, f"import {module}"):
+    with _naming_plugin(entry, f"import {module}"):
         try:
             return getattr(importlib.import_module(module), attribute)
         except ImportError as error:
@@ -214,15 +217,15 @@ def import_target(entry: Entry) -> Any:
 
 
 @contextmanager
-def _blamed(entry: Entry, doing: str) -> Iterator[None]:
-    """Make what a plugin raises in a block an error that names it; errors of ours pass."""
+def _naming_plugin(entry: Entry, action: str) -> Iterator[None]:
+    """Convert an exception of a plugin into a `PluginError` that names the plugin. Errors of sca pass unchanged."""
     try:
         yield
     except ScaError:
         raise
     except Exception as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-        raise PluginError(f"plugin '{entry.plugin}': {doing}: {told}") from error
+        error_text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        raise PluginError(f"plugin '{entry.plugin}': {action}: {error_text}") from error
 
 
 def _missing_extra(entry: Entry, error: ImportError) -> MissingError:
@@ -231,15 +234,15 @@ def _missing_extra(entry: Entry, error: ImportError) -> MissingError:
 
 
 def load_environment(spec: EnvSpec) -> Environment:
-    """Build an environment in this process: to list its tools, never to run hostile arguments.
+    """Construct an environment in this process, to list its tools. Never run hostile arguments with it.
 
     Raises:
-        MissingError: unknown, or a package is absent.
-        UsageError: an option it does not take.
-        PluginError: it fails, or is not an `Environment`.
+        MissingError: the environment is unknown, or a package is absent.
+        UsageError: the environment has no such option.
+        PluginError: the constructor raises an error, or the result is not an `Environment`.
     """
     entry = environment_entry(spec)
-    with _blamed(entry, f"environment '{spec.name}'"):
+    with _naming_plugin(entry, f"environment '{spec.name}'"):
         environment = _construct(entry, "environment", (), spec.options)
     if not isinstance(environment, Environment):
         raise PluginError(f"environment '{spec.name}' is a {type(environment).__name__}, not a sca_cli.Environment")
@@ -247,35 +250,36 @@ def load_environment(spec: EnvSpec) -> Environment:
 
 
 def files_read(spec: EnvSpec) -> "list[Path]":
-    """Return the files that an environment reads besides its package, see `Environment.reads`."""
-    read: list[Path] = _asked(spec, "reads", [], spec.options)
-    return read
+    """Return the files that an environment reads outside its package, see `Environment.reads`."""
+    paths: list[Path] = _call_class_method(spec, "reads", [], spec.options)
+    return paths
 
 
 def expand_env(spec: EnvSpec) -> list[EnvSpec]:
-    """Return the variants that a specification stands for, see `Environment.variants`."""
+    """Return the variants that a specification describes, see `Environment.variants`."""
     return [
-        EnvSpec(name=spec.name, options=options) for options in _asked(spec, "variants", [spec.options], spec.options)
+        EnvSpec(name=spec.name, options=options)
+        for options in _call_class_method(spec, "variants", [spec.options], spec.options)
     ]
 
 
 def eval_path(spec: EnvSpec) -> "Path | None":
-    """Return the held-out tasks that an environment ships with, see `Environment.eval_path`."""
-    path: Path | None = _asked(spec, "eval_path", None)
+    """Return the path of the held-out tasks that are installed with an environment, see `Environment.eval_path`."""
+    path: Path | None = _call_class_method(spec, "eval_path", None)
     return path
 
 
-def _asked(spec: EnvSpec, method: str, default: Any, *args: Any) -> Any:
-    """Return what the class of an environment says; a factory that is no class says nothing.
+def _call_class_method(spec: EnvSpec, method: str, default: Any, *args: Any) -> Any:
+    """Call a class method of an environment. Return `default` if the factory is not a subclass of `Environment`.
 
     Raises:
-        PluginError: it fails.
+        PluginError: the method raises an error.
     """
     entry = environment_entry(spec)
     factory = import_target(entry)
     if not isinstance(factory, type) or not issubclass(factory, Environment):
         return default
-    with _blamed(entry, f"{method}() of environment '{spec.name}'"):
+    with _naming_plugin(entry, f"{method}() of environment '{spec.name}'"):
         return getattr(factory, method)(*args)
 
 
@@ -283,8 +287,8 @@ def load_model(text: str) -> Model:
     """Build a model from `PLUGIN:NAME[,k=v…]`.
 
     Raises:
-        MissingError: unknown plugin, missing extra, no such weights.
-        UsageError: an option it does not take.
+        MissingError: the plugin is unknown, an extra is missing, or the weights do not exist.
+        UsageError: the model has no such option.
     """
     plugin, name, options = parse_model(text)
     entry = _entry(registry().models, plugin, "model plugin")
@@ -292,7 +296,7 @@ def load_model(text: str) -> Model:
     return model
 
 
-def _construct(entry: Entry, what: str, args: tuple[str, ...], options: dict[str, str]) -> Any:
+def _construct(entry: Entry, kind: str, args: tuple[str, ...], options: dict[str, str]) -> Any:
     factory = import_target(entry)
     try:
         return factory(*args, **options)
@@ -301,31 +305,37 @@ def _construct(entry: Entry, what: str, args: tuple[str, ...], options: dict[str
     except ImportError as error:
         raise _missing_extra(entry, error) from error
     except TypeError as error:
-        if unknown := unknown_option(entry, what, str(error)):
+        if unknown := unknown_option(entry, kind, str(error)):
             raise unknown from error
         raise
     except (ValueError, OSError) as error:
-        raise UsageError(f"{what} '{entry.name}': {error}") from error
+        raise UsageError(f"{kind} '{entry.name}': {error}") from error
 
 
-def unknown_option(entry: Entry, what: str, complaint: str) -> UsageError | None:
-    """Return the error for an option that a factory does not take, by what Python says of it, or None."""
+def unknown_option(entry: Entry, kind: str, complaint: str) -> UsageError | None:
+    """Return the error for an option that a factory does not accept, or None for any other error.
+
+    Args:
+        entry: the factory's entry.
+        kind: the kind of plugin, for the message.
+        complaint: the text of Python's TypeError.
+    """
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", complaint)
     if not unexpected:
         return None
-    taken = inspect.signature(import_target(entry)).parameters.values()
-    known = [each.name for each in taken if each.default is not each.empty]
-    near = difflib.get_close_matches(unexpected[1], known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}" if known else ""
-    return UsageError(f"{what} '{entry.name}' has no option '{unexpected[1]}'", hint)
+    parameters = inspect.signature(import_target(entry)).parameters.values()
+    option_names = [each.name for each in parameters if each.default is not each.empty]
+    near = difflib.get_close_matches(unexpected[1], option_names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"known options: {', '.join(option_names)}" if option_names else ""
+    return UsageError(f"{kind} '{entry.name}' has no option '{unexpected[1]}'", hint)
 
 
 def fail_if_unknown(envs: list[EnvSpec], models: list[str]) -> None:
-    """Check names before any work is done.
+    """Check the names of environments and models before any work starts.
 
     Raises:
-        MissingError: a name nobody registered.
-        UsageError: a specification that cannot be read.
+        MissingError: no plugin registered a name.
+        UsageError: a specification cannot be parsed.
     """
     for spec in envs:
         environment_entry(spec)

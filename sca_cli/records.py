@@ -1,60 +1,62 @@
-"""The records that travel between commands: the only definition of the wire format.
+"""The records that commands exchange. This module is the only definition of the wire format.
 
-One record is one JSON line; `kind` says which. Records grow by adding fields; a field that is not here is an error, and
-a user's own fields go under `extra`. `sca-records(5)` documents them. Timings are left out unless `--times` is given,
-so that the same seed and the same model give the same bytes.
+One record is one JSON line; its field `kind` names the type. The format grows by adding fields. An unknown field is an
+error; users put their own fields under `extra`. The manual is `sca-records(5)`. Times are written only with `--times`,
+so that the same seed and the same model write the same bytes.
 """
 
 import hashlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 type JSON = Any
-"""A value made of JSON types only: null, bool, number, string, list, object."""
+"""A value made of JSON types only: null, boolean, number, string, array, object."""
 
 type Outcome = Literal["pass", "fail", "invalid"]
-"""`invalid` means that nobody can tell (our time-out, a crashed engine, a broken environment); it is never reward 0."""
+"""`invalid`: there is no verdict, because of our time-out, a crashed engine or a broken environment. It never counts as
+reward 0.
+"""
 
 
 class _Part(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A piece of a record."""
+    """A part of a record."""
 
 
 class MadeBy(_Part):
-    """Where a record comes from."""
+    """The command that wrote a record, and its settings."""
 
     command: str
-    """The verb that wrote it."""
+    """The verb that wrote the record."""
     model: str = ""
-    """The model specification, as given to `--model`."""
+    """The model specification, as passed to `--model`."""
     seed: int | None = None
-    """The seed of this record (derived from `--seed` and the record's place)."""
+    """The seed of this record, derived from `--seed` and the record's position."""
     version: str = ""
-    """Version of sca."""
+    """The version of sca."""
     prompt: str = ""
-    """Hash of the prompt files used."""
+    """Hash of the prompt files that were used."""
 
 
 class ErrorNote(_Part):
-    """Why this record is not what was asked for."""
+    """The error that made this record incomplete or empty."""
 
     boundary: str
-    """record, plugin, model, sandbox, world or task."""
+    """The part that failed: record, plugin, model, sandbox, world or task."""
     message: str
-    """What went wrong, in words."""
+    """The error message."""
 
 
-class EnvSpec(_Part, frozen=True):  # type: ignore[misc]  # msgspec allows it, mypy takes it for a dataclass
+class EnvSpec(_Part, frozen=True):  # type: ignore[misc]  # msgspec allows it; mypy treats the class as a dataclass
     """An environment and its options."""
 
     name: str
-    """As registered by a plugin."""
+    """The name that a plugin registered."""
     options: dict[str, str] = {}
-    """Given to the environment as keyword arguments."""
+    """Keyword arguments for the environment."""
 
     def __str__(self) -> str:
-        """Return the form that `--env` takes: NAME or NAME:k=v,…"""
+        """Return the text that `--env` accepts: NAME or NAME:k=v,…"""
         pairs = ",".join(f"{key}={value}" for key, value in sorted(self.options.items()))
         return f"{self.name}:{pairs}" if pairs else self.name
 
@@ -65,16 +67,16 @@ class FunctionCall(_Part):
     name: str
     """Name of the tool."""
     arguments: str
-    """JSON text of an object."""
+    """The arguments: JSON text of an object."""
 
 
 class ToolCall(_Part):
     """A tool call in OpenAI chat form."""
 
     id: str
-    """Joins the call to the message that answers it."""
+    """The message that answers the call has the same id."""
     function: FunctionCall
-    """What is called."""
+    """The tool and its arguments."""
     type: Literal["function"] = "function"
     """Always `function`."""
 
@@ -83,19 +85,19 @@ class Message(_Part):
     """A chat message in OpenAI form."""
 
     role: Literal["system", "user", "assistant", "tool"]
-    """Who speaks."""
+    """The author of the message."""
     content: str = ""
-    """What is said."""
+    """The text of the message."""
     tool_calls: list[ToolCall] = []
-    """Calls an assistant asks for."""
+    """The tool calls that the assistant makes."""
     tool_call_id: str = ""
-    """The call that a tool message answers."""
+    """Id of the call that a tool message answers."""
     name: str = ""
-    """The tool that answers."""
+    """Name of the tool that answers."""
 
 
 class Observation(_Part):
-    """One tool call that was made and what came back."""
+    """One tool call and its result."""
 
     tool: str
     """Name of the tool."""
@@ -104,190 +106,216 @@ class Observation(_Part):
     kwargs: dict[str, JSON] = {}
     """Named arguments."""
     result: JSON = None
-    """What the tool returned."""
+    """The value that the tool returned."""
     error: str = ""
-    """The tool's refusal; then `result` means nothing."""
+    """The tool's refusal, or ""; after a refusal, `result` has no meaning."""
     writes: bool = False
-    """The tool can change state."""
+    """The tool can change the state."""
     refused: bool = False
-    """The call was not carried out: a writing tool during a check."""
+    """The call was blocked and not executed: it is a call of a writing tool during a check (a blocked write)."""
 
     def changed(self) -> bool:
-        """Tell whether the call may have changed the state: its tool writes, and it was not refused."""
+        """Return whether the call may have changed the state: its tool writes and returned no error."""
         return self.writes and not self.error
 
     def asked(self) -> "list[JSON]":
-        """Return the tool and its arguments, which calls that do the same have in common."""
+        """Return the tool and its arguments. They are equal for calls that do the same."""
         return [self.tool, self.args, self.kwargs]
 
 
 class Check(_Part):
-    """One program run against one fresh world, then judged by `evaluate`."""
+    """One program that ran in one fresh world, and the result of `evaluate` afterwards."""
 
     name: str
-    """`solution` or `failure_case[i]`; then `no-op`, `answer-only`, `random[i]` (calls and answer drawn at random),
-    `answer[i]` (the solution with another answer), and `solution@n` and `failure_case[i]@n` for those run again under
-    hash seed, random numbers and clock number n."""
+    """`solution` or `failure_case[i]`; then `no-op`, `answer-only`, `random[i]` (random calls and a random answer),
+    `answer[i]` (the solution with another answer), and the twins `solution@n` and `failure_case[i]@n` (the same program
+    run again with number n as its hash seed, random seed and clock offset).
+    """
     outcome: Outcome
-    """pass: `evaluate` returned exactly True; fail: exactly False; invalid: neither, or the program did not finish."""
+    """pass: `evaluate` returned exactly True; fail: it returned exactly False; invalid: any other result, or the
+    program did not finish.
+    """
     reason: str = ""
-    """Empty, or why it is invalid: exception, syntax, timeout, cpu, memory, output, reply, calls, crash,
-    blocked-syscall, not-bool, no-evaluate, world, sandbox."""
+    """The reason if it is invalid, else empty: exception, syntax, timeout, cpu, memory, output, reply, calls, crash,
+    blocked-syscall, not-bool, no-evaluate, world, sandbox.
+    """
     message: str = ""
-    """The exception or limit in words."""
+    """The exception, or the limit that was exceeded."""
     where: str = ""
-    """Empty, `program` or `evaluate`: which of the two it happened in."""
+    """The part that failed: `program` or `evaluate`; else empty."""
     answer: JSON = None
-    """What the program gave to `final_answer`."""
+    """The value that the program passed to `final_answer`."""
     calls: list[Observation] = []
-    """Calls the program made, in order; results left out."""
+    """The tool calls of the program, in order, without their results."""
     seconds: float | None = None
-    """Wall time, with `--times`."""
+    """Wall time in seconds, with `--times`."""
 
 
 class Finding(_Part):
-    """Something a stage found against a task."""
+    """A defect that one stage found in a task."""
 
     stage: str
-    """Stage of the funnel."""
+    """The stage of the funnel."""
     message: str
-    """What was found, in words."""
+    """A description of the defect."""
     rejects: bool = True
-    """The task falls by it; otherwise it is reported, and the task falls with `--strict` only."""
+    """True: the task is rejected. False: the defect is reported, and the task is rejected only with `--strict`."""
 
 
 class Agreement(_Part):
-    """What came of independent attempts at the instruction (`verify --agree`)."""
+    """Results of independent attempts at the instruction (`verify --agree`)."""
 
     attempts: int
-    """How many were judged."""
+    """Number of attempts that were judged."""
     passed: int
-    """How many the check accepted."""
+    """Number of attempts that the check accepted."""
     majority: int = 0
-    """How many came to the most frequent outcome."""
+    """Number of attempts with the most frequent result."""
     answer: JSON = None
-    """The answer of that outcome."""
+    """The answer of the most frequent result."""
+
+
+class TaskLimits(_Part, frozen=True):  # type: ignore[misc]  # msgspec allows it, mypy takes it for a dataclass
+    """Limits under which a task was verified; later verbs judge and attempt it under the same limits."""
+
+    check_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
+    """Wall time of a program, and of the check after it, in seconds."""
+    cpu_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 5
+    """CPU time of a program, and of a check, in seconds."""
+    memory_mb: Annotated[int, msgspec.Meta(ge=64, le=65536)] = 512
+    """Memory of a program in MiB."""
+    output_bytes: Annotated[int, msgspec.Meta(ge=1, le=1 << 26)] = 65536
+    """Bytes that a program may print."""
+    reply_bytes: Annotated[int, msgspec.Meta(ge=256, le=1 << 26)] = 1 << 20
+    """Bytes of an answer or of a tool call."""
+    tool_calls: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 200
+    """Tool calls of a program, and of a check."""
+    turns: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Turns of an attempt; absent means the default of the verb."""
 
 
 class Verdict(_Part):
-    """What `sca verify` found."""
+    """The result of `sca verify`."""
 
     passed: bool
-    """The task proved itself at every stage."""
+    """The task passed every stage."""
     stage: str
-    """The stage of the funnel where the task fell, or `kept`."""
+    """The stage of the funnel that rejected the task, or `kept`."""
     checks: list[Check] = []
-    """The programs that were run, with the evidence."""
+    """The programs that were run and their results."""
     findings: list[Finding] = []
-    """What was found against it, in the order of the funnel."""
+    """The defects that were found, in the order of the funnel."""
     agreement: Agreement | None = None
-    """Attempts at the instruction, with `--agree`."""
+    """Results of attempts at the instruction, with `--agree`."""
+    limits: TaskLimits | None = None
+    """Limits that the programs ran under; absent if all are the defaults."""
 
     def solution_calls(self) -> list[Observation] | None:
-        """Return the calls that the solution made; None: it was not run."""
+        """Return the calls that the solution made, or None if it was not run."""
         return next((check.calls for check in self.checks if check.name == "solution"), None)
 
 
 class Segment(_Part):
-    """Tokens of consecutive turns exactly as the engine saw and sampled them, three lists of one length."""
+    """Tokens of consecutive turns, exactly as the engine processed and sampled them: three lists of the same length."""
 
     token_ids: list[int]
-    """Ids in the vocabulary of the model that sampled them."""
+    """Token ids in the vocabulary of the model that sampled them."""
     loss_mask: list[int]
-    """1 where the model sampled the token, 0 where it was given."""
+    """1 if the model sampled the token, 0 if the token is part of the prompt."""
     logprobs: list[float]
-    """Natural-log probability of each sampled token under the sampling policy; 0.0 where the token was given."""
+    """Natural-log probability of each sampled token under the sampling policy; 0.0 for tokens of the prompt."""
 
 
 class Usage(_Part):
-    """What an episode cost, or the writing of a candidate."""
+    """Cost of an episode, or of writing a candidate."""
 
     prompt_tokens: int = 0
-    """Tokens read, over all turns."""
+    """Prompt tokens, summed over all turns."""
     completion_tokens: int = 0
-    """Tokens sampled, over all turns."""
+    """Sampled tokens, summed over all turns."""
     turns: int = 0
-    """Replies of the model."""
+    """Number of replies of the model."""
     user_prompt_tokens: int = 0
-    """Tokens that the model which plays the customer read; they are not in `prompt_tokens`."""
+    """Prompt tokens of the model that plays the customer; not included in `prompt_tokens`."""
     user_completion_tokens: int = 0
-    """Tokens that the model which plays the customer sampled; they are not in `completion_tokens`."""
+    """Sampled tokens of the model that plays the customer; not included in `completion_tokens`."""
     user_turns: int = 0
-    """Messages of the customer."""
+    """Number of messages of the customer."""
     seconds: float | None = None
-    """Wall time, with `--times`."""
+    """Wall time in seconds, with `--times`."""
 
     def reply(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Count one reply of the model."""
+        """Add one reply of the model."""
         self.turns += 1
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
 
 
 class Record(_Part):
-    """What all records have."""
+    """Fields that all records have."""
 
     id: str = ""
-    """Hash of the content; filled in when it is read or written without one."""
+    """Hash of the content. If it is absent, reading or writing the record fills it in."""
     made_by: MadeBy | None = None
-    """Where it comes from."""
+    """The command that wrote the record."""
     parents: list[str] = []
-    """Ids of the records this one was made from."""
+    """Ids of the records from which this one was made."""
     error: ErrorNote | None = None
-    """Why it came to nothing; absent where it did not."""
+    """The error that made this record incomplete or empty; absent if there was none."""
     extra: dict[str, JSON] = {}
-    """The user's own fields, kept as they are."""
+    """The user's own fields; sca copies them unchanged."""
 
 
 class Exploration(Record, tag_field="kind", tag="exploration", kw_only=True):
-    """A walk through an environment without a task."""
+    """A model's or a program's tool calls in an environment, without a task."""
 
     env: EnvSpec
-    """Where it went."""
+    """The environment."""
     seed: int = 0
-    """Seed of the world, and of all that was drawn."""
+    """Seed of the world and of all random choices."""
     first_observation: str = ""
-    """What the environment told of this seed's state before any call."""
+    """The environment's text about this seed's state, shown before any call."""
     messages: list[Message] = []
-    """The whole conversation."""
+    """The full conversation."""
     observations: list[Observation] = []
-    """Every tool call made on the way, in order."""
+    """All tool calls, in order."""
     usage: Usage | None = None
-    """What it cost; absent where nobody counted."""
+    """Cost of the exploration; absent if it was not counted."""
 
 
 class Task(Record, tag_field="kind", tag="task", kw_only=True):
     """A Code-as-Task (paper, section 3): instruction, check, solution, failure cases."""
 
     env: EnvSpec
-    """The environment it is set in."""
+    """The environment of the task."""
     seed: int = 0
-    """Seed of the world the task lives in."""
+    """Seed of the world of the task."""
     method: str = ""
-    """How it was made: cat, solution-first, …; empty when a person wrote it."""
+    """The method that made it: cat, solution-first, …; empty if a person wrote it."""
     split: Literal["train", "eval"] = "train"
-    """`eval` marks held-out tasks: `train` and `distill` refuse them."""
+    """`eval` marks held-out tasks; `train` and `distill` reject them."""
     instruction: str
-    """What the agent is asked."""
+    """The text that asks the agent to do the task."""
     evaluate: str
-    """Python source that defines `evaluate()` or `evaluate(answer)`."""
+    """The check: Python source that defines `evaluate()` or `evaluate(answer)`."""
     solution: str = ""
     """Python program that does the task with the tools and ends with `final_answer(…)`."""
     failure_cases: list[str] = []
-    """Python programs that each do it wrong."""
+    """Python programs that each do the task wrong."""
     unverified: bool = False
-    """It was made without a check (`evaluate` is empty): nothing proves it, and only a judge model can say whether an
-    attempt succeeded."""
+    """The task has no check (`evaluate` is empty): nothing proves it, and only a judge model can decide whether an
+    attempt succeeded.
+    """
     calls: int | None = None
-    """Tool calls that the solution makes."""
+    """Number of tool calls that the solution makes."""
     verdict: Verdict | None = None
-    """What `sca verify` found; absent before."""
+    """The result of `sca verify`; absent before."""
     usage: Usage | None = None
-    """What it cost `sca challenge` to write it, the exploration apart; absent where nobody counted."""
+    """Cost of writing the task with `sca challenge`, without the exploration; absent if it was not counted."""
 
     @property
     def kept(self) -> bool | None:
-        """Whether `sca verify` kept it; None where nobody has verified it."""
+        """Whether `sca verify` kept the task; None if it was not verified."""
         if self.error is not None:
             return False
         return self.verdict.passed if self.verdict else None
@@ -297,56 +325,61 @@ class Rollout(Record, tag_field="kind", tag="rollout", kw_only=True):
     """One attempt at a task."""
 
     task: Task
-    """The whole task."""
+    """The full task."""
     sample: int = 0
-    """Which of the k attempts."""
+    """Index of the attempt among the k attempts at the task, from 0."""
     messages: list[Message] = []
-    """The whole conversation."""
+    """The full conversation."""
     segments: list[Segment] = []
-    """Token ids, loss mask and log-probabilities, where the engine gives them: what training reads."""
+    """Token ids, loss mask and log-probabilities, if the engine reports them. Training reads these."""
     calls: list[Observation] = []
-    """Tool calls made, in order; results left out."""
+    """Tool calls of the agent, in order, without their results."""
     answer: JSON = None
-    """What the agent gave to `final_answer`; null where it gave nothing, whatever it said in words."""
+    """The value that the agent passed to `final_answer`; null if it did not call it, even if its text contains an
+    answer.
+    """
     outcome: Outcome = "invalid"
-    """What the check said of it, or the judge that `judged_by` names."""
+    """The result of the check, or of the judge named in `judged_by`."""
     judged_by: str = ""
-    """The model that judged it, where the task has no check; empty where the check did."""
+    """The model that judged the attempt, if the task has no check; empty if the check decided."""
     reward: float | None = None
     """1.0 for pass, 0.0 for fail, absent for invalid."""
     reason: str = ""
-    """Why it is invalid, or why the check could not say True."""
+    """The reason why it is invalid, or why the check could not return True."""
     stop: str = ""
-    """answer, user (the customer ended the conversation; an answer was asked for after that), turns, tokens, time,
-    context, error."""
+    """What ended the attempt: answer, user (the customer ended the conversation, and the agent was then asked for its
+    answer), turns, tokens, time, context, error.
+    """
     user_model: str = ""
-    """The model that played the customer; empty where the instruction went to the agent itself."""
+    """The model that played the customer; empty if the agent received the instruction directly."""
     usage: Usage = msgspec.field(default_factory=Usage)
-    """What it cost."""
+    """Cost of the attempt."""
 
 
 class Checkpoint(Record, tag_field="kind", tag="checkpoint", kw_only=True):
     """A trained model."""
 
     path: str
-    """Directory that every model plugin can load."""
+    """Directory of the model, in a format that every model plugin can load."""
     base_model: str
-    """Weights it started from."""
+    """The weights that training started from."""
     algorithm: str
-    """How it was trained: rft (on own successful rollouts), solutions (on the tasks' own proven solutions: self-made
-    supervision, an addition to the paper), solutions+rft (one, then the other) or distill."""
+    """The training algorithm: rft (on own successful rollouts), solutions (on the tasks' proven solutions: self-made
+    supervision, an addition to the paper), solutions+rft (one after the other) or distill.
+    """
     control: str = ""
-    """The control arm trained on in place of the selection: shuffled-solutions, random-rollouts or one-call-only."""
+    """The control arm whose data replaced the selected data: shuffled-solutions, random-rollouts or one-call-only."""
     data: list[str] = []
-    """Ids of the rollouts trained on, or of the tasks whose solutions were."""
+    """Ids of the rollouts used for training, or of the tasks whose solutions were used."""
     metrics: dict[str, JSON] = {}
-    """Examples, tokens, steps, losses (`losses`: one a step); `solved`, the examples left out because every attempt at
-    their task passed; `balance`, group → examples before and after balancing; `drawn_from`, the examples a control
-    arm was drawn from."""
+    """Examples, tokens, steps, losses (`losses`: one per step); `solved`: examples left out because every attempt at
+    their task passed; `balance`: group → number of examples before and after balancing; `drawn_from`: number of
+    examples from which the control arm was sampled.
+    """
 
 
 class Interval(_Part):
-    """An estimate with its interval."""
+    """An estimate with its 95 % interval."""
 
     value: float
     """The estimate."""
@@ -357,64 +390,64 @@ class Interval(_Part):
 
 
 class SharedTasks(_Part):
-    """Evaluated tasks that have something in common with tasks trained on, and the score without them."""
+    """Evaluated tasks that overlap with training tasks, and the score without them."""
 
     tasks: int
-    """How many they are."""
+    """Number of overlapping tasks."""
     pass_at_1: Interval | None = None
-    """Pass@1 of the other tasks; absent where there are none."""
+    """Pass@1 of the other tasks; absent if there are none."""
     difference: Interval | None = None
-    """Paired difference of Pass@1 over the other tasks, where two models are compared."""
+    """Paired difference of Pass@1 on the other tasks, if two models are compared."""
 
 
 class Overlap(_Part):
-    """What the evaluated tasks have in common with those trained on (`eval --against`)."""
+    """Overlap between the evaluated tasks and the training tasks (`eval --against`)."""
 
     trained: int
-    """Tasks trained on, each counted once."""
+    """Number of different training tasks."""
     same: int
-    """Evaluated tasks that were trained on as they are."""
+    """Number of evaluated tasks that are identical to a training task."""
     instruction: SharedTasks
-    """Tasks with the instruction of a trained one; case, white space and punctuation aside."""
+    """Tasks with the same instruction as a training task, ignoring case, white space and punctuation."""
     program: SharedTasks
-    """Tasks with the solution of a trained one; literals, the names of variables and unused steps aside."""
+    """Tasks with the same solution as a training task, ignoring literals, variable names and unused steps."""
     either: SharedTasks
-    """Tasks with the instruction or the program of a trained one."""
+    """Tasks with the same instruction or the same solution as a training task."""
     calls: SharedTasks
-    """Tasks whose solution calls the tools that a trained one of the same environment calls, in the same order."""
+    """Tasks whose solution calls the same tools in the same order as a training task of the same environment."""
 
 
 class Score(Record, tag_field="kind", tag="score", kw_only=True):
-    """What `sca eval` measured."""
+    """The measurements of `sca eval`."""
 
     model: str
-    """The model specification, as given to `--model`."""
+    """The model specification, as passed to `--model`."""
     user_model: str = ""
-    """The model that played the customers; empty where there were none."""
+    """The model that played the customers; empty if there were none."""
     tasks: int
-    """Tasks attempted."""
+    """Number of tasks attempted."""
     samples: int
-    """Attempts a task."""
+    """Number of attempts per task."""
     pass_at: dict[str, Interval] = {}
     """k → share of tasks solved by at least one of k attempts (unbiased estimator), with a 95 % interval."""
     pass_hat: dict[str, Interval] = {}
     """k → share of tasks solved by all of k attempts (pass^k)."""
     by_calls: dict[str, Interval] = {}
-    """Number of calls → Pass@1."""
+    """Number of tool calls of the solution → Pass@1."""
     by_env: dict[str, Interval] = {}
     """Environment → Pass@1."""
     noop: float | None = None
-    """Share of tasks whose check is passed by doing nothing."""
+    """Share of tasks whose check passes when nothing was done."""
     invalid: int = 0
-    """Attempts that nobody can judge; they are in no estimate."""
+    """Number of attempts without a verdict; no estimate includes them."""
     against: str = ""
-    """The model compared with."""
+    """The baseline model of the comparison."""
     difference: Interval | None = None
-    """Paired difference of Pass@1, this model minus `against`."""
+    """Paired difference of Pass@1: this model minus `against`."""
     overlap: Overlap | None = None
-    """What the tasks have in common with those trained on, with `eval --against`."""
+    """Overlap between the evaluated tasks and the training tasks, with `eval --against`."""
     usage: Usage = msgspec.field(default_factory=Usage)
-    """What all attempts cost together."""
+    """Total cost of all attempts."""
 
 
 type AnyRecord = Exploration | Task | Rollout | Checkpoint | Score
@@ -440,9 +473,10 @@ _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
 
 def content_id(record: Record) -> str:
-    """Return the record's id: 16 hex digits of a hash over what it says, not over who made it or what was found.
+    """Return the record's id: 16 hex digits of a hash of its content, without its origin and without later results.
 
-    What was found is all that a score says: of what, by which checker, is in `extra`.
+    The content of a score is its measurements and its `extra`, which names the suite and its checker, if there is a
+    suite.
     """
     content: list[Any] = [getattr(record, name) for name in _CONTENT[type(record)]]
     if isinstance(record, Rollout):
@@ -451,23 +485,23 @@ def content_id(record: Record) -> str:
 
 
 def sealed[R: Record](record: R) -> R:
-    """Return the record with its id filled in."""
+    """Fill in the record's id if it is empty, and return the record."""
     if not record.id:
         record.id = content_id(record)
     return record
 
 
 def encode(record: Record) -> bytes:
-    """Return the record as one JSON line without its newline."""
+    """Return the record as one JSON line, without the newline."""
     return msgspec.json.encode(sealed(record))
 
 
 def decode(line: bytes | str) -> AnyRecord:
-    """Read one record.
+    """Parse one record.
 
     Raises:
-        msgspec.ValidationError: JSON, but not a record; the message holds the path (`$.instruction`).
-        msgspec.DecodeError: not JSON.
+        msgspec.ValidationError: the line is JSON but not a record; the message contains the path (`$.instruction`).
+        msgspec.DecodeError: the line is not JSON.
     """
     record = _decoder.decode(line)
     if isinstance(record, Rollout):

@@ -1,7 +1,8 @@
-"""The only code that touches standard input and output: JSONL in, JSONL out, and the journal that makes runs resumable.
+"""Read and write records as JSON lines, and keep the journal that `--resume` needs.
 
-A line is written whole or not at all; a run killed at any moment leaves whole lines, and `--resume` goes on from there
-and ends with the same bytes. Memory does not grow with the length of a stream.
+Standard input, standard output and files are covered. Each line is written completely or not at all. A run that is
+killed at any moment leaves complete lines. `--resume` then continues after the last finished input and ends with the
+same bytes. Memory use does not grow with the length of a stream.
 """
 
 import errno
@@ -27,7 +28,7 @@ from sca_cli.errors import MissingError, RecordError, UsageError
 from sca_cli.records import Record, decode, sealed
 
 MAX_LINE_BYTES = 32 << 20
-"""A longer line is an error: a stream must not decide how much memory we use."""
+"""A longer line is an error, because the input must not decide how much memory is used. Chosen by hand."""
 
 _CHUNK_BYTES = 1 << 16
 
@@ -36,32 +37,32 @@ _CHUNK_BYTES = 1 << 16
 
 
 def is_piped() -> bool:
-    """Whether standard input is something to read: a pipe or a file, not a terminal and not nothing."""
+    """Return whether standard input is a pipe or a file, and not a terminal or /dev/null."""
     try:
-        return not os.isatty(0) and not os.path.samestat(os.fstat(0), os.stat(os.devnull))  # noqa: PTH116  fd and path compared
+        return not os.isatty(0) and not os.path.samestat(os.fstat(0), os.stat(os.devnull))  # noqa: PTH116  compares a descriptor with a path
     except OSError:
         return False
 
 
 def line_count(paths: Iterable[str]) -> int | None:
-    """Return how many lines there are to read, or None where that is not known beforehand: a pipe."""
+    """Return the number of lines to read, or None if it is unknown because an input is a pipe."""
     paths = list(paths)
     if not all(os.path.isfile(path) for path in paths):  # noqa: PTH113  '-' is not a file
         return None
-    return sum(_lines_within(path, os.path.getsize(path)) for path in paths)  # noqa: PTH202  names as given
+    return sum(_lines_within(path, os.path.getsize(path)) for path in paths)  # noqa: PTH202  file names as the user wrote them
 
 
 def read(paths: Iterable[str], *kinds: type[Record], halves: list[str] | None = None) -> Iterator[Any]:
-    """Read records from files, `-` being standard input.
+    """Read records from files; `-` is standard input.
 
     Args:
-        paths: read one after the other.
-        kinds: the record classes that are expected here.
-        halves: where half lines at the end of a file are told (`source:line`), for who reads what is still being
-            written; None makes them an error.
+        paths: files, read one after the other.
+        kinds: the accepted record classes; none means all.
+        halves: a list that receives the place (`source:line`) of an incomplete line at the end of a file. Use it to
+            read a file that another process is still writing. If None, an incomplete line is an error.
 
     Raises:
-        RecordError: a line is not one of these; the message starts with `source:line:`.
+        RecordError: a line is not a record of these classes; the message starts with `source:line:`.
         MissingError: a file cannot be read.
     """
     for path in paths:
@@ -90,9 +91,9 @@ def _opened(path: str) -> Iterator[int]:
 
 
 def _lines(descriptor: int, name: str, halves: list[str] | None) -> Iterator[bytes]:
-    """Split what a descriptor gives into lines without ever holding more than one.
+    """Split the bytes of a descriptor into lines, and keep only one line in memory.
 
-    The descriptor is read directly: a buffered stdin that blocks in a thread cannot be left at exit.
+    It reads the descriptor directly: at exit, Python cannot stop a thread that blocks in a buffered stdin.
     """
     pending = bytearray()
     number = 0
@@ -120,11 +121,11 @@ def _lines(descriptor: int, name: str, halves: list[str] | None) -> Iterator[byt
 
 
 def _is_half(line: bytearray) -> bool:
-    """Tell whether a line breaks off in the middle of what could be JSON."""
+    """Return whether a line is JSON text that was cut off before its end."""
     try:
         msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError) as error:
-        return re.search("truncated|invalid number", str(error)) is not None  # `1.` and `-` are cut numbers
+        return re.search("truncated|invalid number", str(error)) is not None  # `1.` and `-` are cut-off numbers
     return False
 
 
@@ -136,13 +137,13 @@ def _loads(kinds: tuple[type[Record], ...], text: str) -> Record:
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if kinds and not isinstance(record, kinds):
-        wanted = " or ".join(f"'{kind_of(kind)}'" for kind in kinds)
-        raise ValueError(f"'{kind_of(type(record))}' where {wanted} is expected - at `$.kind`")
+        expected = " or ".join(f"'{kind_of(kind)}'" for kind in kinds)
+        raise ValueError(f"'{kind_of(type(record))}' where {expected} is expected - at `$.kind`")
     return record
 
 
 def kind_of(record_class: type[Record]) -> str:
-    """Return the wire name of a record class."""
+    """Return the value of `kind` for a record class."""
     return str(record_class.__struct_config__.tag)
 
 
@@ -174,26 +175,27 @@ def _plain(message: str) -> str:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done: in the middle of a line it would leave half of it in a pipe.
+    """Delay Ctrl-C until the block ends, so that it cannot leave half a line in a pipe.
 
-    Masking the signal would not do: it may reach another thread, and Python raises it in this one all the same.
+    Blocking the signal with a mask would not work: another thread may receive it, and Python still raises
+    KeyboardInterrupt in this one.
     """
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    came: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    interrupts: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if came:
+    if interrupts:
         raise KeyboardInterrupt
 
 
 class _WholeLines(io.RawIOBase):
-    """A binary file that keeps what it is given until `flush`, and on a full disk takes a half-written line back."""
+    """A binary file that buffers data until `flush`. If the disk is full, it removes a half-written line."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         self._descriptor, self._name, self._pending = descriptor, name, bytearray()
@@ -218,7 +220,7 @@ class _WholeLines(io.RawIOBase):
                 raise BrokenPipeError(errno.EPIPE, "closed pipe") from error
             if self.seekable_file:
                 os.ftruncate(self._descriptor, start)
-            hint = "what was written before is whole; make room, then --resume" if self.seekable_file else ""
+            hint = "the lines before are complete; free disk space, then use --resume" if self.seekable_file else ""
             raise MissingError(f"cannot write {self._name}: {error.strerror}", hint) from error
 
     def tell(self) -> int:
@@ -226,18 +228,18 @@ class _WholeLines(io.RawIOBase):
 
 
 class Output:
-    """Where a command writes: kept records, records beside them, and the journal of finished inputs.
+    """The output of a command: kept records, rejected records, rollouts, and the journal of finished inputs.
 
     Args:
-        path: a file, or `-` for standard output.
-        rejected: a file for records that were turned down, or None.
-        rollouts: a file for the attempts that were made on the way, or None.
-        inputs: the files that are read; what is written may be none of them.
-        resume: go on where the journal of `path` ends.
-        settings: everything that decides what is written; a run can only be resumed with the same settings.
+        path: the output file, or `-` for standard output.
+        rejected: a file for rejected records, or None.
+        rollouts: a file for the attempts made along the way, or None.
+        inputs: the input files; no output may be one of them.
+        resume: continue after the last input that the journal of `path` lists as finished.
+        settings: all settings that affect the output; `--resume` works only with the same settings.
 
     Raises:
-        UsageError: `--resume` without a file, other settings than the run begun, or an unfinished run in the way.
+        UsageError: `--resume` without a file or with other settings, or `path` holds an unfinished run.
         MissingError: a file cannot be written.
     """
 
@@ -255,20 +257,20 @@ class Output:
             option: name for option, name in (("-o", path), ("--rejected", rejected), ("--rollouts", rollouts)) if name
         }
         for name in files.values():
-            _refuse_overwriting(name, inputs)
-        journalled = path != "-" and (os.path.isfile(path) or not os.path.exists(path))  # noqa: PTH110, PTH113  not /dev/full, not a named pipe
+            _reject_overwriting(name, inputs)
+        journalled = path != "-" and (os.path.isfile(path) or not os.path.exists(path))  # noqa: PTH110, PTH113  neither /dev/full nor a named pipe
         if resume and not journalled:
-            raise UsageError("--resume needs -o FILE", "the output file is the progress")
+            raise UsageError("--resume needs -o FILE", "it continues from the output file")
         for (one, name), (other, same) in combinations(files.items(), 2):
             if name == same:
                 raise UsageError(f"{one} and {other} name the same file")
         self._files = ExitStack()
         self._journal = _Journal(files, settings, resume) if journalled else None
         self.begun_at = self.finished = self._journal.finished if self._journal else 0
-        """Inputs that an earlier run finished; they are not done again."""
+        """Number of inputs that an earlier run finished; they are skipped."""
         offsets = self._journal.offsets if self._journal and self._journal.offsets else [0] * len(files)
         self.kept = _lines_within(path, offsets[0])
-        """Records in `path`, those of an earlier run included."""
+        """Number of records in `path`, including those of an earlier run."""
         self._raw = [self._open(name, offset) for name, offset in zip(files.values(), offsets, strict=True)]
         self._writers = {
             option: jsonlines.Writer(raw, dumps=msgspec.json.encode, flush=True)  # type: ignore[arg-type]
@@ -293,10 +295,14 @@ class Output:
         return raw
 
     def remaining[T](self, items: Iterable[T], identify: Callable[[T], str]) -> Iterator[T]:
-        """Return the items an earlier run did not finish.
+        """Return an iterator over the items that an earlier run did not finish.
+
+        Args:
+            items: all inputs, from the first one.
+            identify: returns the text that identifies an item.
 
         Raises:
-            UsageError: the items before them are not those of the earlier run.
+            UsageError: the skipped items are not those of the earlier run.
         """
         iterator = iter(items)
         last = ""
@@ -304,17 +310,18 @@ class Output:
             try:
                 last = identify(next(iterator))
             except StopIteration:
-                raise UsageError("--resume: the input is shorter than what was already done") from None
+                raise UsageError("--resume: the input has fewer records than the earlier run finished") from None
         if self._journal and self.finished and last != self._journal.last:
             raise UsageError(
-                "--resume: the input is not that of the run begun", "give the same input again, or remove the file"
+                "--resume: the input differs from that of the earlier run",
+                "use the same input, or remove the output file",
             )
         return iterator
 
     def write(
         self, identity: str, kept: Sequence[Record], rejected: Sequence[Record] = (), rollouts: Sequence[Record] = ()
     ) -> None:
-        """Write what came of one input, then note that it is finished."""
+        """Write the records of one input, then add it to the journal as finished."""
         self.kept += len(kept)
         for option, records in (("-o", kept), ("--rejected", rejected), ("--rollouts", rollouts)):
             for record in records if option in self._writers else ():
@@ -324,31 +331,35 @@ class Output:
             self._journal.note(self.finished, identity, [raw.tell() if raw.seekable_file else 0 for raw in self._raw])
 
     def close(self, *, complete: bool) -> None:
-        """Close the files; `complete` says that the run came to its end."""
+        """Close the files.
+
+        Args:
+            complete: all inputs were processed.
+        """
         if self._journal:
             self._journal.close(complete=complete)
         self._files.close()
 
 
-def _refuse_overwriting(name: str, inputs: Iterable[str]) -> None:
+def _reject_overwriting(name: str, inputs: Iterable[str]) -> None:
     if name == "-":
         return
     if not Path(name).parent.is_dir():
         raise MissingError(f"cannot write {name}: its directory does not exist")
     for path in inputs:
         try:
-            read_from = os.fstat(0) if path == "-" else os.stat(path)  # noqa: PTH116  names as given
-            same = stat.S_ISREG(read_from.st_mode) and os.path.samestat(read_from, os.stat(name))  # noqa: PTH116
+            input_stat = os.fstat(0) if path == "-" else os.stat(path)  # noqa: PTH116  file names as the user wrote them
+            same = stat.S_ISREG(input_stat.st_mode) and os.path.samestat(input_stat, os.stat(name))  # noqa: PTH116
         except OSError:
             continue
         if same:
-            raise UsageError(f"{name} is what is read: writing it would destroy it", "write to another file")
+            raise UsageError(f"{name} is also an input: writing would overwrite it", "write to another file")
 
 
 def _lines_within(path: str, size: int) -> int:
     count = 0
     if size:
-        with open(path, "rb") as file:  # noqa: PTH123  a name as the user gave it
+        with open(path, "rb") as file:  # noqa: PTH123  a file name as the user wrote it
             while size > 0 and (chunk := file.read(min(size, _CHUNK_BYTES))):
                 count += chunk.count(b"\n")
                 size -= len(chunk)
@@ -356,7 +367,7 @@ def _lines_within(path: str, size: int) -> int:
 
 
 class _Progress(msgspec.Struct):
-    """One line of a journal."""
+    """One line of a journal: the progress after an input."""
 
     finished: int
     last: str
@@ -365,12 +376,12 @@ class _Progress(msgspec.Struct):
 
 
 class _Journal:
-    """`FILE.journal` beside an output file: a line of settings, then a line for every finished input.
+    """The file `FILE.journal` of an output file: a line with the settings, then one line per finished input.
 
     Args:
-        files: option → file: the output, and what is written beside it.
-        settings: as `Output`.
-        resume: as `Output`.
+        files: option → file: the output file and its additional files.
+        settings: as for `Output`.
+        resume: as for `Output`.
     """
 
     def __init__(self, files: dict[str, str], settings: dict[str, Any], resume: bool) -> None:
@@ -381,36 +392,40 @@ class _Journal:
         fingerprint = hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()[:16]
         lines = self._read()
         if resume and lines:
-            begun = msgspec.json.decode(lines[0], type=dict[str, Any])
-            if begun["fingerprint"] != fingerprint:
-                changed = sorted(k for k in settings | begun["settings"] if settings.get(k) != begun["settings"].get(k))
-                raise UsageError(f"--resume: {output} was begun with other settings: {', '.join(changed)}")
+            earlier = msgspec.json.decode(lines[0], type=dict[str, Any])
+            if earlier["fingerprint"] != fingerprint:
+                changed = sorted(
+                    k for k in settings | earlier["settings"] if settings.get(k) != earlier["settings"].get(k)
+                )
+                raise UsageError(f"--resume: {output} was started with other settings: {', '.join(changed)}")
             if len(lines) > 1:
-                self._go_on(lines[1:], begun.get("files", list(files)), files)
+                self._restore_progress(lines[1:], earlier.get("files", list(files)), files)
         elif lines and output.exists() and output.stat().st_size and not self._is_complete(lines):
             raise UsageError(
-                f"{output} holds an unfinished run", f"go on with --resume, or remove {output} and {self._path.name}"
+                f"{output} holds an unfinished run", f"continue with --resume, or remove {output} and {self._path.name}"
             )
         elif resume and output.exists() and output.stat().st_size:
             raise UsageError(
-                f"--resume: {output} has no journal", f"{self._path.name} is missing; remove {output} to begin again"
+                f"--resume: {output} has no journal", f"{self._path.name} is missing; remove {output} to start again"
             )
         self._head = msgspec.json.encode({"fingerprint": fingerprint, "settings": settings, "files": list(files)})
         self._rewrite(complete=False)
 
     def _read(self) -> list[bytes]:
         try:
-            whole, _, _ = self._path.read_bytes().rpartition(b"\n")
+            complete, _, _ = self._path.read_bytes().rpartition(b"\n")
         except FileNotFoundError:
             return []
-        return whole.splitlines()
+        return complete.splitlines()
 
-    def _go_on(self, lines: list[bytes], begun: list[str], files: dict[str, str]) -> None:
-        """Take up the last progress whose output is all there: a machine that went down may have lost the rest."""
+    def _restore_progress(self, lines: list[bytes], earlier_options: list[str], files: dict[str, str]) -> None:
+        """Continue from the last journal line whose output is on disk: a machine crash may have lost later output."""
         names = list(files.values())
-        for option in sorted({*begun} ^ {*files}):
-            raise UsageError(f"--resume: {names[0]} was begun {'with' if option in begun else 'without'} {option}")
-        sizes = [os.path.getsize(name) if os.path.exists(name) else 0 for name in names]  # noqa: PTH110, PTH202  '-' is no path
+        for option in sorted({*earlier_options} ^ {*files}):
+            raise UsageError(
+                f"--resume: {names[0]} was started {'with' if option in earlier_options else 'without'} {option}"
+            )
+        sizes = [os.path.getsize(name) if os.path.exists(name) else 0 for name in names]  # noqa: PTH110, PTH202  '-' is not a path
         for line in reversed(lines):
             progress = msgspec.json.decode(line, type=_Progress)
             if all(offset <= size for offset, size in zip(progress.offsets, sizes, strict=True)):
@@ -418,14 +433,17 @@ class _Journal:
                 return
         raise UsageError(
             f"--resume: {' or '.join(names)} is shorter than {self._path.name} says",
-            f"put it back, or remove {self._path.name} and the output to begin again",
+            f"restore it, or remove {self._path.name} and the output to start again",
         )
 
     def _is_complete(self, lines: list[bytes]) -> bool:
         return len(lines) > 1 and msgspec.json.decode(lines[-1], type=_Progress).complete
 
     def _rewrite(self, *, complete: bool) -> None:
-        """Put settings and progress in place in one step: killed here, a run leaves the old journal or the new one."""
+        """Write the settings and the progress to a new file and rename it over the journal.
+
+        A run that is killed here leaves either the old journal or the new one.
+        """
         fresh = self._path.with_name(self._path.name + ".new")
         old = self._descriptor
         try:
@@ -445,7 +463,9 @@ class _Journal:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError as error:
-            raise MissingError(f"cannot write {self._path}: {error.strerror}", "make room, then --resume") from error
+            raise MissingError(
+                f"cannot write {self._path}: {error.strerror}", "free disk space, then use --resume"
+            ) from error
 
     def note(self, finished: int, last: str, offsets: list[int], *, complete: bool = False) -> None:
         self.finished, self.last, self.offsets = finished, last, offsets

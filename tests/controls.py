@@ -77,7 +77,7 @@ def run(kind: str, programs: list[Hostile], most: int) -> dict[str, GroupReport]
 
 def _signs(kind: str, hostile: Hostile, trap: host.Trap, folder: Path) -> list[str]:
     rounds = [_round(kind, hostile, trap, folder) for _ in range(2 if hostile.repeat else 1)]
-    signs = [sign for said, found in rounds for sign in (*trap.told(said), *found)] + trap.sprung()
+    signs = [sign for said, found in rounds for sign in (*trap.signs_in(said), *found)] + trap.sprung()
     if any(said != rounds[0][0] for said, _ in rounds):
         signs.append("differs")
     return list(dict.fromkeys(signs))

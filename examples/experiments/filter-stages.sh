@@ -36,8 +36,9 @@ unless_empty sca challenge --method "${SCA_METHOD:-solution-first}" -n "$n" --al
 filters='paper all strict no-no-op no-random no-wrong no-deterministic no-tools no-leak no-duplicate'
 set --
 for filter in $filters; do
-    case $filter in all) option= ;; *) option=--$filter ;; esac
-    unless_empty sca verify -q ${option:+"$option"} "$run/candidates.jsonl" -o "$run/kept-$filter.jsonl" --resume
+    case $filter in all) option= ;; no-*) option="--skip ${filter#no-}" ;; *) option=--$filter ;; esac
+    # shellcheck disable=SC2086  an option and its value are two words
+    unless_empty sca verify -q $option "$run/candidates.jsonl" -o "$run/kept-$filter.jsonl" --resume
     set -- "$@" "$filter=$run/kept-$filter.jsonl"
 done
 [ -s "$run/kept-paper.jsonl" ] || { echo "$0: no task was kept; a larger model or more candidates may do" >&2; exit 1; }

@@ -1,9 +1,9 @@
-"""What a run costs, before it is started: read its commands, print tokens, GPU hours and disk of every stage.
+"""Estimate the cost of a run before it starts: read its commands, print tokens, GPU hours and disk space of each stage.
 
     sh examples/paper/self-improve.sh --commands | python examples/paper/cost.py --gpus 8
 
-Standard input holds one command a line, in the order in which they would run. Lengths are measured (`lengths.py`),
-counts follow from the commands (`pricing.py`), speed from what the hardware can do (`speed.py`).
+Standard input holds one command a line, in the order in which they would run. Lengths of texts are measured
+(`lengths.py`), counts are computed from the commands (`pricing.py`), and speed from the hardware's limits (`speed.py`).
 """
 
 import argparse
@@ -24,11 +24,14 @@ PAPER_HOURS: dict[str, dict[str, tuple[float, float]]] = {
     "training": dict.fromkeys(SUITE_TASKS, (3, 3)),
     "evaluation": dict.fromkeys(SUITE_TASKS, (0.5, 2)),
 }
-"""As stated, on 8 A100-80G: lowest and highest. We take them to be for one environment and self-improvement."""
+"""Phase → environment → lowest and highest number of hours that the paper states, on 8 A100-80G.
+
+We assume that they are for one environment and self-improvement.
+"""
 
 
 def rows(stages: Sequence[Stage]) -> Iterator[str]:
-    """Yield the table of the stages, a line each, and their total."""
+    """Yield a table with a line for each stage and a line for the total."""
     yield f"{'environment':<13} {'read M':>9} {'written M':>9} {'GPU hours':>9} {'disk GB':>8}  command"
     for stage in stages:
         yield f"{stage.env:<13} {_figures(stage)}  {stage.command}"
@@ -41,26 +44,27 @@ def _figures(stage: Stage) -> str:
 
 
 def total(stages: Sequence[Stage]) -> Stage:
-    """Return the sum of some rows."""
-    whole = Stage("", "", "")
+    """Return the sum of some stages."""
+    result = Stage("", "", "")
     for stage in stages:
-        whole = added(whole, stage)
-    return whole
+        result = added(result, stage)
+    return result
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One phase in one environment beside what the paper states, all in GPU hours."""
+    """Our cost of one phase in one environment, and the paper's."""
 
     env: str
     phase: str
     stage: Stage
-    """The phase's stages added up."""
+    """Sum of the phase's stages."""
     paper: tuple[float, float] | None
+    """Lowest and highest number of GPU hours of the paper, or None if it states none."""
 
     @property
     def ratio(self) -> float | None:
-        """Ours over the paper's, or over the nearer end of its range; 1.0 within the range."""
+        """Our GPU hours divided by the paper's, or by the nearer end of its range; 1.0 within the range."""
         if self.paper is None:
             return None
         ours, (low, high) = self.stage.gpu_s / 3600, self.paper
@@ -68,30 +72,31 @@ class Comparison:
 
 
 def comparisons(stages: Sequence[Stage]) -> list[Comparison]:
-    """Return phases by environment, in the order in which they come; those without GPU work are left out."""
+    """Return a comparison for each environment and phase with GPU work, in the order of the stages."""
     keys = dict.fromkeys((stage.env, stage.phase) for stage in stages)
-    found = []
+    result = []
     for env, phase in keys:
-        of_it = [stage for stage in stages if (stage.env, stage.phase) == (env, phase)]
-        stated = PAPER_HOURS.get(phase, {}).get(env.partition(":")[0]) if any(s.paper for s in of_it) else None
+        of_phase = [stage for stage in stages if (stage.env, stage.phase) == (env, phase)]
+        stated = PAPER_HOURS.get(phase, {}).get(env.partition(":")[0]) if any(s.paper for s in of_phase) else None
         hours = (stated[0] * PAPER_GPUS, stated[1] * PAPER_GPUS) if stated else None
-        found.append(Comparison(env, phase, total(of_it), hours))
-    return [one for one in found if one.stage.gpu_s]
+        result.append(Comparison(env, phase, total(of_phase), hours))
+    return [one for one in result if one.stage.gpu_s]
 
 
-def beside_the_paper(found: Sequence[Comparison]) -> Iterator[str]:
-    """Yield the table of GPU hours beside the paper's, and why they differ where they do by more than twice."""
+def paper_table(all_phases: Sequence[Comparison]) -> Iterator[str]:
+    """Yield a table of our GPU hours and the paper's, and an explanation of each difference above a factor of two."""
     yield f"{'environment':<13} {'phase':<11} {'GPU hours':>9} {'one by one':>10} {'the paper':>10} {'ratio':>6}"
-    for one in found:
+    for one in all_phases:
         low, high = one.paper or (0, 0)
         stated = "" if one.paper is None else f"{low:g}" if low == high else f"{low:g} to {high:g}"
         ratio = "" if one.ratio is None else f"{one.ratio:.3f}"
         hours = f"{one.stage.gpu_s / 3600:>9.2f} {one.stage.alone_gpu_s / 3600:>10.1f}"
         yield f"{one.env:<13} {one.phase:<11} {hours} {stated:>10} {ratio:>6}"
-    for phase in dict.fromkeys(one.phase for one in found):
-        apart = [one for one in found if one.phase == phase and one.ratio is not None and not 0.5 <= one.ratio <= 2]
-        if apart:
-            yield _why(phase, apart)
+    for phase in dict.fromkeys(one.phase for one in all_phases):
+        same_phase = [one for one in all_phases if one.phase == phase]
+        different = [one for one in same_phase if one.ratio is not None and not 0.5 <= one.ratio <= 2]
+        if different:
+            yield _explanation(phase, different)
 
 
 _UNKNOWN = {
@@ -102,12 +107,12 @@ _UNKNOWN = {
 }
 
 
-def _why(phase: str, apart: Sequence[Comparison]) -> str:
-    """Return what the paper's hours would mean for our tokens, where both are more than twice apart."""
-    done = [one.stage.written or one.stage.read for one in apart]
-    stated = [tokens / (one.paper[0] * 3600) for tokens, one in zip(done, apart, strict=True) if one.paper]
-    ours = [tokens / one.stage.gpu_s for tokens, one in zip(done, apart, strict=True)]
-    alone = [tokens / one.stage.alone_gpu_s for tokens, one in zip(done, apart, strict=True)]
+def _explanation(phase: str, different: Sequence[Comparison]) -> str:
+    """Return the speed that the paper's hours would mean for our tokens, and our speed."""
+    counts = [one.stage.written or one.stage.read for one in different]
+    stated = [tokens / (one.paper[0] * 3600) for tokens, one in zip(counts, different, strict=True) if one.paper]
+    ours = [tokens / one.stage.gpu_s for tokens, one in zip(counts, different, strict=True)]
+    alone = [tokens / one.stage.alone_gpu_s for tokens, one in zip(counts, different, strict=True)]
     single = "" if phase == "training" else f"; one conversation at a time makes {_range(alone)}"
     return (
         f"\n{phase}: for these tokens the paper's hours mean {_range(stated)} tokens a second and GPU, ours mean "
@@ -121,10 +126,10 @@ def _range(figures: Sequence[float]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read commands, print the tables; return 2 where a command cannot be priced."""
-    parser = argparse.ArgumentParser(description="What the commands on standard input would cost.")
-    parser.add_argument("--gpus", type=int, default=PAPER_GPUS, help="A100-80G that serve the models (default 8)")
-    parser.add_argument("--tokenizer", default="", help="model directory or cached hub name; default: characters")
+    """Read commands from standard input and print the tables; return 2 if a command cannot be priced."""
+    parser = argparse.ArgumentParser(description="Estimate the cost of the commands on standard input.")
+    parser.add_argument("--gpus", type=int, default=PAPER_GPUS, help="number of A100-80G (default 8)")
+    parser.add_argument("--tokenizer", default="", help="model directory or cached hub id (default: count characters)")
     options = parser.parse_args(arguments)
     count, how = counter(options.tokenizer)
     pricing = Pricing(options.gpus, cache(lambda env: lengths(env, count)))
@@ -133,14 +138,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ScaError) as error:
         print(f"cost: {error}", file=sys.stderr)
         return 2
-    whole = total(stages).gpu_s / 3600
+    gpu_hours = total(stages).gpu_s / 3600
     lines = [
         f"Lengths by {how}; {options.gpus} A100-80G; {YIELD:.1%} of candidates kept, {PASSES[8]:.0%} of attempts pass "
         f"({PASSES[70]:.0%} of a 70B teacher's). Nothing was started.\n",
         *rows(stages),
-        f"\n{whole:.1f} GPU hours, {whole / options.gpus:.1f} h if all {options.gpus} are busy (training uses one): "
-        "loading, the jail and sca itself, one process, come on top.\n",
-        *beside_the_paper(comparisons(stages)),
+        f"\n{gpu_hours:.1f} GPU hours, {gpu_hours / options.gpus:.1f} h if all {options.gpus} are busy (training uses "
+        "one). Not included: loading models, the jail, and sca itself, which is one process.\n",
+        *paper_table(comparisons(stages)),
     ]
     print("\n".join(lines))
     return 0

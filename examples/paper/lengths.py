@@ -1,8 +1,8 @@
-"""How long the prompts and replies of an environment are, measured on what `sca` would really ask.
+"""Measure the lengths of an environment's prompts and replies on the prompts that `sca` really sends.
 
-Prompts are rendered from the environment's own policy and tools and the prompt files in force; replies are those that
-the held-out tasks hold: their four parts as `challenge` wants them, their solutions as an agent would write them. No
-model, no jail and no network: nothing but the environment's own code runs.
+Prompts are rendered from the environment's own policy and tools with the current prompt files. Replies are built from
+the held-out tasks: their four parts in the format of `challenge`, and their solutions in the form of an agent's
+replies. This needs no model, no jail and no network. It runs only the environment's own code.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,32 +17,32 @@ from sca_cli.prompts import Prompts
 from sca_cli.records import Task, decode
 
 CHARS_PER_TOKEN = 3.6
-"""Where there is no tokenizer. Qwen2.5's has 3.9 to 4.2 of them in our prompts and 2.9 to 3.6 in replies, which are
-code with figures.
+"""Used if there is no tokenizer. Qwen2.5's tokenizer has 3.9 to 4.2 characters a token in our prompts, and 2.9 to 3.6
+in replies, which are code with numbers.
 """
 
 OBSERVED_TOKENS = {"calculation": 35, "web_browsing": 65, "retail": 303, "airline": 284}
-"""What one call returns: mean over all calls of the held-out solutions, Qwen2.5's tokenizer."""
+"""Environment → length of one call's result: mean over all calls of the held-out solutions, Qwen2.5's tokenizer."""
 
 SHOWN_OBSERVATIONS, SHOWN_TOKENS = 8, 67
-"""Calls in the prompt of `challenge`, and the most of one (240 characters)."""
+"""Number of calls in the prompt of `challenge`, and maximum tokens of one (240 characters)."""
 
 SAMPLE = 8
-"""Held-out tasks that are rendered, evenly drawn: a retail world takes a sixth of a second to set up."""
+"""Number of evenly spaced held-out tasks to render; not all, because a retail world takes 1/6 s to set up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Means over tasks."""
+    """Mean length of a prompt over tasks."""
 
     tokens: float
     fresh: float
-    """Of them, those after the part that it has in common with the next task's: what no prefix cache holds."""
+    """Tokens after the prefix shared with another task's prompt; a prefix cache does not hold them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """What an environment measures; all but counts and bytes in tokens."""
+    """Measured lengths of an environment, in tokens except for counts and bytes."""
 
     explore: Prompt
     challenge: Prompt
@@ -50,25 +50,29 @@ class Lengths:
     agent: Prompt
     user: Prompt
     judge: float
-    """Without the transcript."""
+    """The judge's prompt without the transcript."""
     task_reply: float
-    """A whole task, as the method `cat` wants it."""
+    """A whole task in the format of the method `cat`."""
     instruction: float
     call: float
     """The solution's code for one call."""
     calls: float
-    """Tool calls of a solution."""
+    """Number of tool calls of a solution."""
     observed: float
+    """The result of one call."""
     customer: bool
+    """Whether the agent talks to a customer."""
     held_out: int
+    """Number of held-out tasks."""
     task_bytes: float
+    """Size of a task's record."""
 
 
 def counter(tokenizer: str) -> tuple[Callable[[str], float], str]:
-    """Return what counts tokens, and its name: a tokenizer that is on this machine, else characters.
+    """Return a function that counts tokens, and a description: a local tokenizer, or else characters.
 
     Args:
-        tokenizer: a model directory, or the name of a model in the hub's cache; nothing is fetched.
+        tokenizer: a model directory, or the id of a model in the hub's cache; nothing is downloaded.
     """
     try:
         from huggingface_hub import try_to_load_from_cache
@@ -76,13 +80,13 @@ def counter(tokenizer: str) -> tuple[Callable[[str], float], str]:
     except ImportError:
         return _by_characters, f"characters / {CHARS_PER_TOKEN}"
     local = Path(tokenizer) / "tokenizer.json"
-    found = local if local.is_file() else None
-    if found is None and not Path(tokenizer).exists() and tokenizer.count("/") == 1:
+    file = local if local.is_file() else None
+    if file is None and not Path(tokenizer).exists() and tokenizer.count("/") == 1:
         cached = try_to_load_from_cache(tokenizer, "tokenizer.json")
-        found = Path(cached) if isinstance(cached, str) else None
-    if found is None:
+        file = Path(cached) if isinstance(cached, str) else None
+    if file is None:
         return _by_characters, f"characters / {CHARS_PER_TOKEN} (no tokenizer of {tokenizer} here)"
-    encoder = Tokenizer.from_file(str(found))
+    encoder = Tokenizer.from_file(str(file))
     return lambda text: float(len(encoder.encode(text).ids)), f"the tokenizer of {tokenizer}"
 
 
@@ -93,54 +97,58 @@ def _by_characters(text: str) -> float:
 def lengths(env: str, count: Callable[[str], float]) -> Lengths:
     """Measure an environment.
 
+    Args:
+        env: the environment, in the form of the option `--env`.
+        count: returns the number of tokens of a text.
+
     Raises:
-        MissingError: nobody registered it.
-        ValueError: it ships no held-out tasks to measure.
+        MissingError: no plugin registers the environment.
+        ValueError: the environment has no held-out tasks.
     """
     spec = plugins.parse_env(env)
     path = plugins.eval_path(spec)
     if path is None:
-        raise ValueError(f"environment '{env}' ships no held-out tasks to measure")
+        raise ValueError(f"environment '{env}' has no held-out tasks to measure")
     lines = path.read_bytes().splitlines()
     tasks = [decode(line) for line in lines]
-    drawn = [task for task in tasks[:: max(1, len(tasks) // SAMPLE)] if isinstance(task, Task)]
-    calls = mean(task.calls or 1 for task in drawn)
+    sample = [task for task in tasks[:: max(1, len(tasks) // SAMPLE)] if isinstance(task, Task)]
+    calls = mean(task.calls or 1 for task in sample)
     observed = OBSERVED_TOKENS.get(spec.name, max(OBSERVED_TOKENS.values()))
     shown = SHOWN_OBSERVATIONS * min(SHOWN_TOKENS, observed + 15)
-    places = [_Place.of(task) for task in drawn]
-    challenge = _measured(
-        [place.filled("challenge-cat", policy=place.setting, observations="", focus=place.focus) for place in places],
+    worlds = [_World.of(task) for task in sample]
+    challenge = _measure(
+        [world.fill("challenge-cat", policy=world.setting, observations="", focus=world.focus) for world in worlds],
         count,
     )
     return Lengths(
-        explore=_measured([place.filled("explore", focus=place.focus) for place in places], count),
+        explore=_measure([world.fill("explore", focus=world.focus) for world in worlds], count),
         challenge=Prompt(challenge.tokens + shown, challenge.fresh + shown),
-        propose=_measured(
-            [place.filled("challenge-pae", observation=place.first, focus=place.focus) for place in places], count
+        propose=_measure(
+            [world.fill("challenge-pae", observation=world.first, focus=world.focus) for world in worlds], count
         ),
-        agent=_measured(
+        agent=_measure(
             [
-                place.filled("agent-code-customer" if place.customer else "agent-code", instruction=task.instruction)
-                for place, task in zip(places, drawn, strict=True)
+                world.fill("agent-code-customer" if world.customer else "agent-code", instruction=task.instruction)
+                for world, task in zip(worlds, sample, strict=True)
             ],
             count,
         ),
-        user=_measured([_text("user", instruction=task.instruction, stop="") for task in drawn], count),
-        judge=mean(count(_text("judge", instruction=task.instruction, transcript="", answer="")) for task in drawn),
-        task_reply=mean(count(_four_parts(task)) for task in drawn),
-        instruction=mean(count(task.instruction) for task in drawn),
-        call=mean(count(task.solution) for task in drawn) / calls,
+        user=_measure([_text("user", instruction=task.instruction, stop="") for task in sample], count),
+        judge=mean(count(_text("judge", instruction=task.instruction, transcript="", answer="")) for task in sample),
+        task_reply=mean(count(_four_parts(task)) for task in sample),
+        instruction=mean(count(task.instruction) for task in sample),
+        call=mean(count(task.solution) for task in sample) / calls,
         calls=calls,
         observed=observed,
-        customer=any(place.customer for place in places),
+        customer=any(world.customer for world in worlds),
         held_out=len(tasks),
         task_bytes=mean(map(len, lines)),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A task's environment, as a model is told of it."""
+class _World:
+    """The texts about a task's environment that prompts contain."""
 
     policy: str
     tools: str
@@ -149,7 +157,7 @@ class _Place:
     customer: bool
 
     @classmethod
-    def of(cls, task: Task) -> "_Place":
+    def of(cls, task: Task) -> "_World":
         environment = plugins.load_environment(task.env)
         environment.reset(task.seed)
         tools = [tool for tool, _ in environment.tools().values()]
@@ -159,10 +167,10 @@ class _Place:
 
     @property
     def setting(self) -> str:
-        asked = _text("challenge-customer") if self.customer else ""
-        return "\n\n".join(filter(None, [self.policy, self.first, asked]))
+        customer_rules = _text("challenge-customer") if self.customer else ""
+        return "\n\n".join(filter(None, [self.policy, self.first, customer_rules]))
 
-    def filled(self, prompt: str, **values: str) -> str:
+    def fill(self, prompt: str, **values: str) -> str:
         return _text(prompt, **({"policy": self.policy, "tools": self.tools} | values))
 
 
@@ -170,12 +178,15 @@ def _text(prompt: str, **values: str) -> str:
     return "\n".join(message.content for message in Prompts().fill(prompt, **values))
 
 
-def _measured(texts: Sequence[str], count: Callable[[str], float]) -> Prompt:
-    """Return the mean length, and the mean of what each does not share with the nearest in order before it."""
+def _measure(texts: Sequence[str], count: Callable[[str], float]) -> Prompt:
+    """Return the mean length, and the mean length without the prefix that each text shares with its neighbour.
+
+    The neighbour is the previous text in alphabetical order, which has the longest common prefix.
+    """
     ordered = sorted(texts)
-    whole = mean(map(count, ordered))
+    tokens = mean(map(count, ordered))
     shared = [_common(*pair) for pair in pairwise(ordered)] or [""]
-    return Prompt(whole, max(0.0, whole - mean(map(count, shared))))
+    return Prompt(tokens, max(0.0, tokens - mean(map(count, shared))))
 
 
 def _common(one: str, other: str) -> str:

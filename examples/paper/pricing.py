@@ -1,6 +1,6 @@
-"""What one command of a recipe costs: counts from its own -n and -k and from the files handed on, lengths as measured.
+"""Estimate the cost of a recipe's commands from measured lengths, -n and -k, and the files of earlier commands.
 
-`Pricing.price` takes the commands in the order in which they would run and starts none of them.
+`Pricing.price` gets the commands in the order in which they would run. It does not run them.
 """
 
 import shlex
@@ -11,101 +11,119 @@ from lengths import Lengths, Prompt
 from speed import Work, billions, conversation, gpu_seconds, gpus_needed, nearest, train_seconds
 
 PASSES = {8: 0.12, 70: 0.30}
-"""Share of attempts that pass, by size. 8B: the paper's zero-shot average, for want of its share on its own tasks; 70B:
-a guess.
+"""Size of the model in billions of weights → share of attempts that pass.
+
+8B: the paper's zero-shot average, because the paper does not state the share on its own tasks. 70B: a guess.
 """
 YIELD = 0.052
-"""Candidates that the paper's filter keeps (its Retail figure; it gives none for the others)."""
+"""Share of candidates that the paper's filter keeps. This is its figure for Retail; it states no other."""
 
-# Of 40 explorations and 484 rollouts made with `sca` (Calculation, a 0.5B model): examples/experiments/RESULTS.md
+# Measured on 40 explorations and 484 rollouts of `sca` (Calculation, a 0.5B model): examples/experiments/RESULTS.md
 EXPLORE_REPLY = 148
+"""Tokens of an explorer's reply."""
 STUCK = 0.5
-"""Of the attempts that do not pass, those that run to the limit of turns: 168 of 340."""
+"""Share of the failed attempts that reach the limit of turns: 168 of 340."""
 SEGMENT_BYTES = 11.6
-"""Of a rollout's record for each token in its segments: id, mask, log-probability."""
+"""Bytes of a rollout's record for each token of its segments: id, mask, log-probability."""
 TEXT_BYTES = 4.4
-"""Of a message for each of its tokens, in JSON."""
+"""Bytes of a message in JSON for each of its tokens."""
 VERDICT_BYTES = 700
+"""Bytes of a verdict in a task's record."""
 CALL_BYTES = 120
+"""Bytes of a rollout's record for each tool call."""
 
 PROSE, FENCE = 40, 8
-"""Tokens of a reply beside its code: what an 8B model says first (a guess), and the marks around code."""
+"""Tokens of a reply in addition to its code: an 8B model's text before the code (a guess), and the code fence."""
 TALK_TURNS, WORDS, USER_WORDS = 4, 50, 25
-"""With a customer: turns of the agent in words, their length, and the customer's (21 measured with a 0.5B model)."""
+"""If there is a customer: number of the agent's turns in words, and the tokens of an agent's and a customer's message.
+
+A 0.5B model as customer wrote 21 tokens a message.
+"""
 JUDGE_REPLY, PROPOSAL = 40, 15
-"""Written by a judge; written around a proposed instruction."""
+"""Tokens of a judge's reply, and tokens around a proposed instruction."""
 DEFAULTS = {"explore": 2, "rollout": 4, "eval": 4}
-"""--turns; -k is 4 throughout."""
+"""Default of --turns; the default of -k is always 4."""
 
 SUITE_TASKS = {"calculation": 48, "web_browsing": 34, "retail": 115, "airline": 50}
-"""Of the benchmarks, for --suite; without it the held-out tasks are counted."""
+"""Number of tasks of the benchmarks, for --suite; without it the held-out tasks are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file that a stage leaves: where its records come from, how many, and of rollouts what training will see."""
+    """A file that a stage writes: its environment and number of records; for rollouts also what training will read."""
 
     env: str
     records: float
     passed_tokens: float = 0
-    """Of one that passed."""
+    """Tokens of a rollout that passed."""
     tokens: float = 0
-    """Of one, passed or not."""
+    """Mean tokens of a rollout, passed or not."""
     passes: float = 0
+    """Share of the rollouts that passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A row of the table."""
+    """A row of the table: the cost of one command."""
 
     env: str
     phase: str
     command: str
     read: float = 0
+    """Tokens that models read."""
     written: float = 0
+    """Tokens that models write."""
     gpu_s: float = 0
     alone_gpu_s: float = 0
-    """The same with one conversation at a time on each copy of the model."""
+    """GPU seconds with only one conversation at a time on each copy of the model."""
     disk: float = 0
+    """Bytes."""
     paper: bool = False
-    """The paper states hours for this."""
+    """Whether the paper states hours for this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at a task."""
+    """The models' work in one attempt at a task."""
 
     agent: Work
     user: Work
     passed: float
-    """Tokens of the whole conversation, where it passed."""
+    """Mean tokens of the whole conversation of attempts that pass."""
     mean: float
-    """The same over all attempts."""
+    """Mean tokens of the whole conversation of all attempts."""
 
 
-def _episode(size: Lengths, turns: float, said: float) -> Attempt:
-    """Return an attempt of so many turns, `said` of them in words to a customer."""
-    acts = turns - said
-    reply = (acts * (FENCE + PROSE + size.call) + said * WORDS) / turns
-    heard = (acts * size.observed + said * USER_WORDS) / turns
-    user = conversation(size.user, said + 1, USER_WORDS, WORDS) if said else Work()
-    whole = size.agent.tokens + turns * (reply + heard)
-    return Attempt(conversation(size.agent, turns, reply, heard), user, whole, whole)
+def _episode(size: Lengths, turns: float, talk_turns: float) -> Attempt:
+    """Return the work of an attempt.
+
+    Args:
+        size: the environment's lengths.
+        turns: number of turns.
+        talk_turns: number of these turns that are words to a customer; the others are code.
+    """
+    code_turns = turns - talk_turns
+    reply = (code_turns * (FENCE + PROSE + size.call) + talk_turns * WORDS) / turns
+    answer = (code_turns * size.observed + talk_turns * USER_WORDS) / turns
+    user = conversation(size.user, talk_turns + 1, USER_WORDS, WORDS) if talk_turns else Work()
+    tokens = size.agent.tokens + turns * (reply + answer)
+    return Attempt(conversation(size.agent, turns, reply, answer), user, tokens, tokens)
 
 
 @dataclass(slots=True)
 class Pricing:
-    """Prices commands one after another; knows the files that those before have made."""
+    """Price commands one after another, and remember the files that they would write."""
 
     gpus: int
     measured: Callable[[str], Lengths]
+    """Environment → its lengths."""
     files: dict[str, Made] = field(default_factory=dict)
 
     def price(self, line: str) -> Stage:
-        """Return the row of one command.
+        """Return the cost of one command.
 
         Raises:
-            ValueError: it is not a command of `sca` that a recipe uses, or reads a file that no stage makes.
+            ValueError: the command is not one that a recipe uses, or it reads a file that no earlier command writes.
         """
         words = shlex.split(line)
         verb = words[1] if words[:1] == ["sca"] and len(words) > 1 else "".join(words[:1])
@@ -133,7 +151,7 @@ class Pricing:
         for name in command.files:
             if name in self.files:
                 return self.files[name]
-        raise ValueError(f"no stage before makes what '{command.verb} {' '.join(command.files)}' reads")
+        raise ValueError(f"no earlier command writes the input of '{command.verb} {' '.join(command.files)}'")
 
     def _explore(self, command: "Command") -> Stage:
         env, n = command.text("--env"), command.number("-n", 16)
@@ -164,21 +182,21 @@ class Pricing:
         count, source, target = command.files
         made = self.files.get(source)
         if made is None:
-            raise ValueError(f"no stage before makes what 'first {count} {source}' reads")
-        kept = replace(made, records=min(made.records, float(count)))
-        self.files[target] = kept
-        disk = kept.records * (self.measured(made.env).task_bytes + VERDICT_BYTES)
+            raise ValueError(f"no earlier command writes the input of 'first {count} {source}'")
+        output = replace(made, records=min(made.records, float(count)))
+        self.files[target] = output
+        disk = output.records * (self.measured(made.env).task_bytes + VERDICT_BYTES)
         return Stage(made.env, "generation", "", disk=disk)
 
     def _attempt(self, command: "Command", env: str, model: str) -> "Attempt":
-        """Return the mean attempt of a model: those that go well, and those that run to the limit of turns."""
+        """Return the mean attempt of a model: some need the turns of the solution, others reach the limit of turns."""
         size = self.measured(env)
         talks = size.customer and "--direct" not in command.options
         limit = command.number("--user-turns", 30) if talks else command.number("--turns", DEFAULTS["rollout"])
-        said = TALK_TURNS if talks else 0
-        needed = min(limit, size.calls + 1 + said)
+        talk_turns = TALK_TURNS if talks else 0
+        needed = min(limit, size.calls + 1 + talk_turns)
         stuck = STUCK * (1 - nearest(PASSES, billions(model)))
-        short, long = (_episode(size, turns, turns * said / needed) for turns in (needed, limit))
+        short, long = (_episode(size, turns, turns * talk_turns / needed) for turns in (needed, limit))
         return Attempt(
             short.agent * (1 - stuck) + long.agent * stuck,
             short.user * (1 - stuck) + long.user * stuck,
@@ -195,8 +213,8 @@ class Pricing:
         row = self._served(agent * n, model, command)
         others = [(attempt.user, command.text("--user-model", model))]
         if judge := command.text("--judge", ""):
-            asked = size.judge + min(length - size.agent.tokens, 8000 / 3.6)
-            others.append((conversation(Prompt(asked, asked), 1, JUDGE_REPLY, 0), judge))
+            judge_prompt = size.judge + min(length - size.agent.tokens, 8000 / 3.6)
+            others.append((conversation(Prompt(judge_prompt, judge_prompt), 1, JUDGE_REPLY, 0), judge))
         for work, name in others:
             row = added(row, self._served(work * n, name, command))
         self.files[command.text("-o")] = Made(
@@ -211,8 +229,8 @@ class Pricing:
         rollouts = self._input(command)
         name = command.text("--student", command.text("--base", ""))
         passed = rollouts.passes * rollouts.passed_tokens
-        learnt = rollouts.tokens if "--keep-failures" in command.options else passed
-        tokens = rollouts.records * learnt * command.number("--epochs", 2)
+        per_rollout = rollouts.tokens if "--keep-failures" in command.options else passed
+        tokens = rollouts.records * per_rollout * command.number("--epochs", 2)
         seconds = train_seconds(name, tokens)
         disk, own = 2e9 * billions(name), command.verb == "train"
         return Stage(rollouts.env, "training", "", tokens, 0, seconds, seconds, disk, paper=own)
@@ -234,10 +252,11 @@ class Pricing:
 
 
 FLAGS = {"--resume", "--all", "--paper", "--keep-failures", "--direct", "--times", "--quiet", "-q", "--strict"}
+"""Options without a value."""
 
 
 class Command:
-    """The words of a command: options with their values, and files."""
+    """A parsed command line: options with their values, and files."""
 
     def __init__(self, verb: str, words: Sequence[str]) -> None:
         self.verb = verb
@@ -254,7 +273,7 @@ class Command:
         """Return an option's value.
 
         Raises:
-            ValueError: it is not given, and there is no default.
+            ValueError: the command does not have the option, and there is no default.
         """
         if option in self.options:
             return self.options[option][0]
@@ -268,7 +287,7 @@ class Command:
 
 
 def added(row: Stage, more: Stage) -> Stage:
-    """Return a row with the tokens, GPU seconds and bytes of another added."""
+    """Return a row plus the tokens, GPU seconds and bytes of another row."""
     return replace(
         row,
         read=row.read + more.read,

@@ -1,4 +1,4 @@
-"""The airline environment: a customer desk under the tool names and signatures of TauBench's airline."""
+"""The `airline` plugin: an airline's customer desk with the tool names and signatures of TauBench's airline."""
 
 from sca_cli import Register, hookimpl
 

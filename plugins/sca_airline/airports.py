@@ -1,4 +1,4 @@
-"""Airports by IATA code: the city each serves, and where it lies."""
+"""Airports by IATA code: the city that each serves, and its coordinates."""
 
 CITIES = {
     "ATL": "Atlanta", "AUS": "Austin", "BNA": "Nashville", "BOS": "Boston", "CLE": "Cleveland", "CLT": "Charlotte",
@@ -8,7 +8,7 @@ CITIES = {
     "PHL": "Philadelphia", "PHX": "Phoenix", "PIT": "Pittsburgh", "RDU": "Raleigh", "SAN": "San Diego",
     "SEA": "Seattle", "SFO": "San Francisco", "SLC": "Salt Lake City", "STL": "St. Louis", "TPA": "Tampa",
 }  # fmt: skip
-"""Of our own network and of the files that `data=` may name."""
+"""IATA code → city, for our own network and for the data files of TauBench and tau2."""
 
 PLACES = {
     "DEN": (39.9, -104.7), "ATL": (33.6, -84.4), "ORD": (42.0, -87.9), "SLC": (40.8, -112.0), "JFK": (40.6, -73.8),
@@ -16,5 +16,5 @@ PLACES = {
     "MSP": (44.9, -93.2), "MCI": (39.3, -94.7), "STL": (38.7, -90.4), "BNA": (36.1, -86.7), "MSY": (30.0, -90.3),
     "TPA": (28.0, -82.5), "RDU": (35.9, -78.8), "PIT": (40.5, -80.2), "CLE": (41.4, -81.8), "BOS": (42.4, -71.0),
 }  # fmt: skip
-"""Latitude and longitude, in degrees, of our own network; the first five are its hubs."""
+"""IATA code → latitude and longitude in degrees, for our own network; the first five airports are its hubs."""
 HUBS = tuple(PLACES)[:5]

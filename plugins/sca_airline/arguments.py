@@ -1,29 +1,29 @@
-"""Checks of the lists that the writing tools take, and of texts that are kept.
+"""Check the list arguments of the writing tools, and the texts that they store.
 
-A tool's own types are judged before it is called; what its lists hold is judged here. Only the keys that are known
-are taken over.
+The types in a tool's signature are checked before the call; the items of lists are checked here. Unknown keys of an
+item are dropped.
 """
 
 import re
 from typing import Any
 
-from sca_calculation.arguments import kind, text, whole
-
 from sca_cli import ToolError
+from sca_cli.toolkit.arguments import kind, text, whole
 
 MAX_ITEMS = 20
-"""Flights, passengers or payments in one call."""
+"""Maximum number of flights, passengers or payments in one call; chosen by hand."""
 MAX_COUNT = 1_000
-"""Bags of a reservation."""
+"""Maximum number of bags of a reservation; chosen by hand."""
 MAX_DOLLARS = 1_000_000
+"""Maximum amount of one payment; chosen by hand."""
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def flights_of(value: list[Any]) -> list[dict[str, str]]:
-    """Return `flight_number` and `date` of each flight; no flight is there twice.
+    """Return `flight_number` and `date` of each flight; all flights differ.
 
     Raises:
-        ToolError: the list or an item is of another form.
+        ToolError: the list or an item has another form, or a flight is listed twice.
     """
     flights = [_texts("flights", place, item, ("flight_number", "date")) for place, item in _items("flights", value)]
     for place, flight in enumerate(flights):
@@ -36,7 +36,7 @@ def passengers_of(value: list[Any]) -> list[dict[str, str]]:
     """Return `first_name`, `last_name` and `dob` of each passenger.
 
     Raises:
-        ToolError: the list or an item is of another form.
+        ToolError: the list or an item has another form, or a date of birth is not a date.
     """
     keys = ("first_name", "last_name", "dob")
     passengers = [_texts("passengers", place, item, keys) for place, item in _items("passengers", value)]
@@ -47,10 +47,10 @@ def passengers_of(value: list[Any]) -> list[dict[str, str]]:
 
 
 def payments_of(value: list[Any]) -> list[dict[str, Any]]:
-    """Return `payment_id` and `amount`, whole dollars, of each payment; no payment method is there twice.
+    """Return `payment_id` and `amount` in whole dollars of each payment; all payment methods differ.
 
     Raises:
-        ToolError: the list or an item is of another form.
+        ToolError: the list or an item has another form, or a payment method is listed twice.
     """
     payments: list[dict[str, Any]] = []
     for place, item in _items("payment_methods", value):
@@ -62,10 +62,10 @@ def payments_of(value: list[Any]) -> list[dict[str, Any]]:
 
 
 def dollars(name: str, value: Any) -> int:
-    """Return an amount of whole dollars; 98.0, as balances may be written, is 98.
+    """Return an amount of whole dollars; 98.0 becomes 98, because balances may be floats.
 
     Raises:
-        ToolError: no such amount.
+        ToolError: the value is not an amount of whole dollars in 0..`MAX_DOLLARS`.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -73,10 +73,14 @@ def dollars(name: str, value: Any) -> int:
 
 
 def bags(total: int, nonfree: int) -> None:
-    """Refuse numbers of bags that cannot be.
+    """Check the numbers of bags of a reservation.
+
+    Args:
+        total: all bags.
+        nonfree: the bags that are not free, a part of `total`.
 
     Raises:
-        ToolError: below zero, too many, or more to pay for than there are.
+        ToolError: a number is negative or too large, or `nonfree` is larger than `total`.
     """
     whole("total_baggages", total, 0, MAX_COUNT)
     whole("nonfree_baggages", nonfree, 0, MAX_COUNT)
@@ -85,15 +89,17 @@ def bags(total: int, nonfree: int) -> None:
 
 
 def _items(name: str, value: list[Any]) -> list[tuple[int, Any]]:
+    """Number the items of a list argument from 1; refuse an empty list and one of more than `MAX_ITEMS` items."""
     if not 1 <= len(value) <= MAX_ITEMS:
         raise ToolError(f"{name} must be a list of 1 to {MAX_ITEMS} objects, not of {len(value)}")
     return list(enumerate(value, start=1))
 
 
 def _texts(name: str, place: int, item: Any, keys: tuple[str, ...]) -> dict[str, str]:
+    """Return the text values of an item at some keys; refuse an item that lacks one of them."""
     if not isinstance(item, dict):
         raise ToolError(f"item {place} of {name} must be an object with {', '.join(keys)}, not {kind(item)}")
-    absent = [key for key in keys if key not in item]
-    if absent:
-        raise ToolError(f"item {place} of {name} lacks {', '.join(absent)}")
+    missing = [key for key in keys if key not in item]
+    if missing:
+        raise ToolError(f"item {place} of {name} lacks {', '.join(missing)}")
     return {key: text(key, item[key], most=100) for key in keys}

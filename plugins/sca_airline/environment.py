@@ -3,34 +3,33 @@
 import json
 from pathlib import Path
 
-from sca_retail.tables import variants
-
 from sca_airline import seeds
 from sca_airline.files import checked, own_tables, tables_in
 from sca_airline.store import Store, Tables
 from sca_airline.writing import Writing
+from sca_cli.toolkit.tables import variants
 
 
 class Airline(Writing):
-    """An airline's customer desk with the tool names and signatures of TauBench's airline, over data of our own.
+    """Simulate an airline's customer desk with the tool names and signatures of TauBench's airline and our own data.
 
-    Tools behave as tau2's of the same names, with TauBench's `think` and without `get_flight_status`. Refused here
-    and not there are calls that make no sense: numbers below zero, empty lists, a flight or a payment method listed
-    twice, more nonfree bags than bags, a date of birth that is no date.
+    Tools behave like tau2's tools of the same names. `think` of TauBench is added, and `get_flight_status` is left
+    out. Unlike tau2, these tools refuse calls that make no sense: negative numbers, empty lists, a flight or a payment
+    method listed twice, more nonfree bags than bags, a date of birth that is not a date.
     """
 
     customer = True
 
     def __init__(self, data: str = "") -> None:
-        """Load the data and put the state of seed 0 in place.
+        """Load the data and set the state of seed 0.
 
         Args:
-            data: directory of TauBench's or tau2's own JSON files; "" for the data of this package. With it, the state
-                is what the files say, and a seed picks the customer only.
+            data: directory of TauBench's or tau2's own JSON files; "" for the data of this package. If a directory is
+                named, the state is the files' content, and a seed chooses only the customer.
 
         Raises:
-            MissingError: the directory or a file is not there.
-            RecordError: other than these layouts, or no JSON; says where.
+            MissingError: the directory or a file does not exist.
+            RecordError: a file is not JSON or has another layout; the message says where.
         """
         self.policy = Path(__file__).with_name("policy.md").read_text(encoding="utf-8").rstrip()
         self.store = Store(tables_in(data) if data else own_tables())
@@ -46,7 +45,7 @@ class Airline(Writing):
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Put the seed's variation of the data in place, and pick its customer."""
+        """Restore the loaded data, choose the seed's customer, and vary the data by the seed if it is our own."""
         self.store.rewind()
         self._seed = seed
         self._customer = seeds.customer_of(seed, self._users)
@@ -59,15 +58,15 @@ class Airline(Writing):
         return tables
 
     def restore(self, state: Tables) -> None:
-        """Put a copy of such tables in place, until the next reset.
+        """Use a copy of these tables as the state until the next reset.
 
         Raises:
-            ValueError: of another shape.
+            ValueError: the tables have another shape.
         """
         self.store.open(checked(json.loads(json.dumps(state))))
 
     def first_observation(self) -> str:
-        """Return how the seed's customer begins."""
+        """Return the first message of the seed's customer."""
         return seeds.introduction(self.store, self._seed, self._customer, self._open_flights)
 
     @classmethod

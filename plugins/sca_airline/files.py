@@ -1,16 +1,15 @@
-"""Reading the tables: our own, and the files that `data=` names, with a look at all that a tool reads."""
+"""Read the tables, our own or those of the directory `data=`, and check every value that a tool reads."""
 
 import gzip
 import json
 from pathlib import Path
 from typing import Any
 
-from sca_retail.tables import NUMBER, Each, Kinds, misfit, read
-
 from sca_airline.store import Tables
+from sca_cli.toolkit.tables import NUMBER, Each, Kinds, misfit, read
 
 OWN = Path(__file__).with_name("data.json.gz")
-"""Written by `make_data`."""
+"""Our own data; `generators.airline.make_data` writes the file."""
 
 _CABINS = {"basic_economy": NUMBER, "economy": NUMBER, "business": NUMBER}
 _BALANCE = {"id": str, "amount": NUMBER}
@@ -47,16 +46,16 @@ def tables_in(directory: str) -> Tables:
     """Return the tables in a directory of TauBench's or tau2's JSON files.
 
     Raises:
-        MissingError, RecordError, UsageError: as `sca_retail.tables.read`.
+        MissingError, RecordError, UsageError: as `toolkit.tables.read`.
     """
     return read(directory, _SHAPES, _fault)[0]
 
 
 def checked(tables: Any) -> Tables:
-    """Return tables after a look at them.
+    """Check the shape of tables and return them.
 
     Raises:
-        ValueError: they are of another shape.
+        ValueError: the tables have another shape.
     """
     if wrong := misfit(tables, _SHAPES, ""):
         raise ValueError(f"no airline data: {wrong}")
@@ -64,7 +63,11 @@ def checked(tables: Any) -> Tables:
 
 
 def _fault(tables: Tables) -> tuple[str, str] | None:
-    """Return which table has a record that names one that is not there, or nothing for customers to ask for."""
+    """Check references between records, and that there is data to work with; return the faulty table and the fault.
+
+    A fault is a reference to a missing record, an empty table, a reservation without a flight, or that no flight can be
+    booked.
+    """
     if empty := [table for table, records in tables.items() if not records]:
         return empty[0], f"{empty[0]} is empty"
     if not any(
@@ -77,6 +80,6 @@ def _fault(tables: Tables) -> tuple[str, str] | None:
         if not reservation["flights"]:
             return "reservations", f"reservations.{key}: no flight"
     for user_id, user in tables["users"].items():
-        if absent := [key for key in user["reservations"] if key not in tables["reservations"]]:
-            return "users", f"users.{user_id}: no reservation '{absent[0]}'"
+        if missing := [key for key in user["reservations"] if key not in tables["reservations"]]:
+            return "users", f"users.{user_id}: no reservation '{missing[0]}'"
     return None

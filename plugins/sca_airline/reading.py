@@ -1,19 +1,18 @@
-"""The tools that change nothing."""
+"""The airline's tools that do not change the state."""
 
 import datetime
 from copy import deepcopy
 from typing import Any
 
-from sca_calculation.arguments import text
-from sca_calculation.arithmetic import calculate
-
 from sca_airline.airports import CITIES
 from sca_airline.store import Record, Store
 from sca_cli import Environment, ToolError, tool
+from sca_cli.toolkit.arguments import text
+from sca_cli.toolkit.arithmetic import calculate
 
 
 class Reading(Environment):
-    """Look-ups, arithmetic, thoughts, and the way to a human agent."""
+    """Tools for look-ups, arithmetic, thoughts, and the transfer to a human agent."""
 
     store: Store
 
@@ -64,15 +63,15 @@ class Reading(Environment):
             destination: IATA code of the airport of arrival, such as 'TPA'.
             date: day of the first departure, YYYY-MM-DD.
         """
-        found = []
+        pairs = []
         for first in self._bookable(origin, date):
             arrival = first["scheduled_arrival_time_est"]
             later = _next_day(date) if "+1" in arrival else date
             for second in self._bookable(first["destination"], later, destination):
-                # Times are compared as they are written: an arrival on the next day, 01:30:00+1, is behind 01:30:00.
+                # Compare the times as strings: an arrival on the next day, 01:30:00+1, sorts after 01:30:00.
                 if second["scheduled_departure_time_est"] >= arrival:
-                    found.append([first | {"date": date}, second | {"date": later}])
-        return found
+                    pairs.append([first | {"date": date}, second | {"date": later}])
+        return pairs
 
     @tool
     def calculate(self, expression: str) -> str:
@@ -113,7 +112,13 @@ class Reading(Environment):
         return self.store.reservations[reservation_id]
 
     def _bookable(self, origin: str, date: str, destination: str | None = None) -> list[dict[str, Any]]:
-        """Return the flights from an airport, to one or to all, that can be booked on a date, in the data's order."""
+        """Return the flights from an airport that can be booked on a date, in the order of the data.
+
+        Args:
+            origin: IATA code of the airport of departure.
+            date: YYYY-MM-DD.
+            destination: IATA code of the airport of arrival; None for all.
+        """
         return [
             {key: value for key, value in flight.items() if key != "dates"} | deepcopy(flight["dates"][date])
             for flight in self.store.departures.get(origin, ())

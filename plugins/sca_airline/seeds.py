@@ -1,8 +1,8 @@
-"""What a seed means: a small variation of our own data, and a customer with something to ask.
+"""Vary our own data by a seed, and choose the seed's customer and the customer's first message.
 
-A variation keeps the data consistent. It changes what the future holds (free seats, prices, flights that the airline
-cancels, delays of flights that leave this evening) and what gift cards and certificates are worth. Of the flights and
-payment methods that the seed's customer has to do with all are drawn anew, of the others a few.
+A variation keeps the data consistent. It changes future flights (free seats, prices, cancellations), delays of flights
+that leave this evening, and the balances of gift cards and certificates. It redraws all flights and payment methods of
+the seed's customer, and a random sample of the others.
 """
 
 import datetime
@@ -13,9 +13,9 @@ from sca_airline.airports import CITIES
 from sca_airline.store import Record, Store
 from sca_airline.writing import NOW
 
-_FLIGHTS = 24  # flights on a date, of some 4,700
-_CANCELLED = 3
-_METHODS = 8
+_FLIGHTS = 24  # pairs of flight and date that a seed varies, of about 4,700
+_CANCELLED = 3  # of these, pairs that are cancelled
+_METHODS = 8  # gift cards and certificates that a seed varies
 _DELAY = datetime.timedelta(minutes=95)
 
 Places = list[tuple[str, str]]
@@ -28,7 +28,7 @@ def customer_of(seed: int, users: list[str]) -> str:
 
 
 def bookable(store: Store) -> Places:
-    """Return all flights that can be booked, each with a date."""
+    """Return all pairs of flight number and date that can be booked."""
     return [
         (number, date)
         for number, flight in store.flights.items()
@@ -38,10 +38,10 @@ def bookable(store: Store) -> Places:
 
 
 def vary(store: Store, seed: int, customer: str, open_flights: Places, balances: Places) -> None:
-    """Put the variation of a seed in place.
+    """Apply the variation of a seed to the store.
 
     Args:
-        store: our own data as it was loaded.
+        store: our own data, unchanged since it was loaded.
         seed: any integer.
         customer: user id of the seed's customer.
         open_flights: all bookable flights.
@@ -82,18 +82,18 @@ def _later(moment: str) -> str:
 
 
 def introduction(store: Store, seed: int, customer: str, open_flights: Places) -> str:
-    """Return what the seed's customer says: who is asking, and a reservation or a trip it may be about."""
+    """Return the first message of the seed's customer: name, user id, and a reservation or a trip to talk about."""
     random = Random(f"introduction {seed}")
     user: dict[str, Any] = store.users[customer]
     name = f"{user['name']['first_name']} {user['name']['last_name']}"
     text = f"I am {name}, my user id is {customer}."
-    known = [store.reservations[key] for key in user["reservations"]]
-    known = [each for each in known if each["flights"][0]["date"] >= NOW[:10]] or known
-    if known and random.random() < 0.75:
-        mine = random.choice(known)
-        first = mine["flights"][0]
-        ends = f"from {_place(mine['origin'])} to {_place(mine['destination'])}"
-        return f"{text} It is about my reservation {mine['reservation_id']} {ends}, leaving on {first['date']}."
+    reservations = [store.reservations[key] for key in user["reservations"]]
+    reservations = [each for each in reservations if each["flights"][0]["date"] >= NOW[:10]] or reservations
+    if reservations and random.random() < 0.75:
+        reservation = random.choice(reservations)
+        first = reservation["flights"][0]
+        ends = f"from {_place(reservation['origin'])} to {_place(reservation['destination'])}"
+        return f"{text} It is about my reservation {reservation['reservation_id']} {ends}, leaving on {first['date']}."
     number, date = random.choice(open_flights)
     flight = store.flights[number]
     ends = f"from {_place(flight['origin'])} to {_place(flight['destination'])}"

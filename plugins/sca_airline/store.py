@@ -1,19 +1,19 @@
-"""`Store`: flights, reservations and users in memory, with a way back to how they were loaded."""
+"""`Store`: flights, reservations and users in memory; every change can be undone."""
 
 from typing import Any
 
 Record = dict[str, Any]
 Tables = dict[str, dict[str, Record]]
-"""`flights`, `reservations` and `users`, each by its records' own id."""
+"""`flights`, `reservations` and `users`, each a dictionary from id to record."""
 
 _ABSENT = object()
 
 
 class Store:
-    """The tables. Every change goes through `put`, which remembers what was there.
+    """Hold the tables; make every change with `put`, which saves the old value for `rewind`.
 
-    Nothing is copied when the tables are loaded or changed: a forked session writes only to the memory of the records
-    it changes.
+    The store does not copy the tables when it loads or changes them. So a forked session writes only to the memory of
+    the records that it changes.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -22,14 +22,14 @@ class Store:
         self.open(tables)
 
     def open(self, tables: Tables) -> None:
-        """Put other tables in place, until `rewind`."""
+        """Use other tables until `rewind`."""
         self.flights, self.reservations, self.users = tables["flights"], tables["reservations"], tables["users"]
         self.departures: dict[str, list[Record]] = {}
         for flight in self.flights.values():
             self.departures.setdefault(flight["origin"], []).append(flight)
 
     def put(self, record: dict[str, Any], key: str, value: Any) -> None:
-        """Set one key of a record or table; lists and objects are replaced whole, never changed in place."""
+        """Set one key of a record or table; replace lists and objects completely, never change them in place."""
         self._changes.append((record, key, record.get(key, _ABSENT)))
         record[key] = value
 

@@ -1,10 +1,11 @@
-"""The tools that change the state.
+"""The airline's tools that change the state.
 
-They enforce what an airline's booking system enforces: a flight is open and has the seats, a payment method is the
-user's and holds enough, payments add up, the number of passengers stays. The rest of the policy is the agent's task. As
-in TauBench, changing or cancelling a reservation gives no seats back, and taking other flights takes none.
+They enforce the rules that an airline's booking system enforces: a flight can be booked and has enough seats; a payment
+method belongs to the user and holds enough money; payments add up to the price; the number of passengers stays the
+same. The agent is responsible for the rest of the policy. As in TauBench, a change or a cancellation of a reservation
+does not free its seats, and a change to other flights does not use up seats.
 
-Every refusal comes before the first change.
+A tool refuses a call before it changes anything.
 """
 
 from copy import deepcopy
@@ -18,17 +19,17 @@ from sca_cli import ToolError, tool
 Cabin = Literal["basic_economy", "economy", "business"]
 
 NOW = "2024-05-15T15:00:00"
-"""The time at the desk, always."""
+"""The current time of the environment; it does not advance."""
 INSURANCE = 30  # dollars a passenger
-BAG = 50  # dollars a bag beyond the allowance
+BAG = 50  # dollars for each bag beyond the free allowance
 
-# TauBench hands out these ids, and no more: end states can be compared with its own.
+# TauBench gives new records these ids and no others. We use the same ids, so that end states are comparable.
 _NEW_RESERVATIONS = ("HATHAT", "HATHAU", "HATHAV")
 _NEW_CERTIFICATES = ("certificate_3221322", "certificate_3221323", "certificate_3221324")
 
 
 class Writing(Reading):
-    """Booking, changing, cancelling and compensating."""
+    """Tools that book, change, cancel and compensate."""
 
     @tool(writes=True)
     def book_reservation(
@@ -161,9 +162,9 @@ class Writing(Reading):
         """
         reservation = self._reservation(reservation_id)
         before, count = reservation["flights"], len(reservation["passengers"])
-        kept = {(leg["flight_number"], leg["date"]): leg for leg in before} if cabin == reservation["cabin"] else {}
+        unchanged = {(x["flight_number"], x["date"]): x for x in before} if cabin == reservation["cabin"] else {}
         legs = [
-            kept.get((flight["flight_number"], flight["date"])) or self._open_leg(flight, cabin, count)
+            unchanged.get((flight["flight_number"], flight["date"])) or self._open_leg(flight, cabin, count)
             for flight in flights_of(flights)
         ]
         self._settle(reservation, payment_id, count * (sum(x["price"] for x in legs) - sum(x["price"] for x in before)))
@@ -187,10 +188,10 @@ class Writing(Reading):
         return deepcopy(reservation)
 
     def _open_leg(self, flight: dict[str, str], cabin: str, count: int) -> dict[str, Any]:
-        """Return a flight as reservations have it, at today's price.
+        """Return a flight in the form that reservations store, at today's price.
 
         Raises:
-            ToolError: it does not exist, cannot be booked, or lacks the seats.
+            ToolError: the flight does not exist, cannot be booked, or has too few seats.
         """
         number, date = flight["flight_number"], flight["date"]
         if number not in self.store.flights:
@@ -208,10 +209,10 @@ class Writing(Reading):
         return {**ends, "flight_number": number, "date": date, "price": day["prices"][cabin]}
 
     def _settle(self, reservation: Record, payment_id: str, price: int) -> None:
-        """Take the price of a change, or refund it where it is negative.
+        """Charge the price of a change to a payment method; a negative price is a refund.
 
         Raises:
-            ToolError: the payment method cannot be used for it.
+            ToolError: the payment method is not the user's, is a certificate, or holds too little.
         """
         user = self._user(reservation["user_id"])
         method = _method(user, payment_id)
@@ -224,6 +225,7 @@ class Writing(Reading):
             self.store.put(reservation, "payment_history", [*reservation["payment_history"], payment])
 
     def _pay(self, user: Record, payment_id: str, amount: int) -> None:
+        """Subtract an amount from a gift card, or remove a used certificate; a credit card has no balance."""
         methods = user["payment_methods"]
         method = methods[payment_id]
         if method["source"] == "gift_card":
@@ -245,6 +247,7 @@ def _check_balance(method: Record, amount: int) -> None:
 
 
 def _check_payments(user: Record, payments: list[dict[str, Any]], price: int) -> None:
+    """Refuse payments that a method cannot cover or that do not add up to the price."""
     for payment in payments:
         _check_balance(_method(user, payment["payment_id"]), payment["amount"])
     paid = sum(payment["amount"] for payment in payments)

@@ -1,4 +1,4 @@
-"""The Calculation environment: four families of small tools under the names and signatures of M3ToolEval."""
+"""The `calculation` plugin: four families of small tools with the names and signatures of M3ToolEval."""
 
 from sca_cli import Register, hookimpl
 

@@ -3,10 +3,10 @@
 from itertools import product
 from typing import Any
 
-from sca_calculation.arguments import MAX_VALUES, text, whole
 from sca_cli import Environment, ToolError, tool
+from sca_cli.toolkit.arguments import MAX_VALUES, text, whole
 
-# The standard genetic code, codons in the order UUU, UUC, UUA, UUG, UCU, … GGG; * stops.
+# The standard genetic code for the codons in the order UUU, UUC, UUA, UUG, UCU, … GGG; * is a stop codon.
 _AMINO_ACIDS = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
 _CODONS = dict(zip(("".join(bases) for bases in product("UCAG", repeat=3)), _AMINO_ACIDS, strict=True))
 MAX_COUNT = 10**15

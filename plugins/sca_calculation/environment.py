@@ -12,11 +12,11 @@ from sca_cli import Environment
 
 
 class Calculation(Environment):
-    """The four non-web families of M3ToolEval, under its tool names and signatures, over data of our own.
+    """Offer the four non-web families of M3ToolEval, with its tool names and signatures and our own data.
 
-    Tools belong to a class, so constructing gives an object of the subclass that has the family's tools.
-    Three families have no state (`{}` for every seed); travel_itinerary has the seed's flights and hotels.
-    No call changes anything.
+    Each family's tools belong to a subclass, so the constructor returns an object of the subclass for the family.
+    Three families have no state (`{}` for every seed); travel_itinerary has flights and hotels drawn from the seed.
+    No call changes the state.
     """
 
     family: str
@@ -25,13 +25,13 @@ class Calculation(Environment):
         """Return an object with the tools of `family`, or with all tools.
 
         Raises:
-            ValueError: no such family; names the nearest.
+            ValueError: the family does not exist; the message suggests the most similar name.
         """
-        chosen = _class_of(family)
-        return super().__new__(chosen if issubclass(chosen, cls) else cls)
+        family_class = _class_of(family)
+        return super().__new__(family_class if issubclass(family_class, cls) else cls)
 
     def __init__(self, family: str = "") -> None:
-        """Put the state of seed 0 in place.
+        """Set the state of seed 0.
 
         Args:
             family: message_decoder, dna_sequencer, trade_calculator or travel_itinerary; "" for all tools at once.
@@ -41,7 +41,7 @@ class Calculation(Environment):
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
-        """Return one option set for each family, unless one was asked for."""
+        """Return one set of options for each family, or the given options if they name a family."""
         return [options] if "family" in options else [{**options, "family": family} for family in FAMILIES]
 
     @classmethod

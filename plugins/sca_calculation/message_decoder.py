@@ -2,8 +2,8 @@
 
 import re
 
-from sca_calculation.arguments import numbers, text, whole
 from sca_cli import Environment, ToolError, tool
+from sca_cli.toolkit.arguments import numbers, text, whole
 
 
 class MessageDecoder(Environment):

@@ -1,8 +1,8 @@
 """Tools for import prices. Stateless."""
 
-from sca_calculation.arguments import number, numbers, text
-from sca_calculation.arithmetic import MAX_EXPRESSION, calculate
 from sca_cli import Environment, tool
+from sca_cli.toolkit.arguments import number, numbers, text
+from sca_cli.toolkit.arithmetic import MAX_EXPRESSION, calculate
 
 
 class TradeCalculator(Environment):

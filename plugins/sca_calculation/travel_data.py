@@ -1,4 +1,4 @@
-"""The made-up world of travel: its fixed vocabulary, and flights and hotels drawn from a seed."""
+"""Invented travel data: a fixed vocabulary, and flights and hotels drawn from a seed."""
 
 from collections.abc import Iterator
 from itertools import permutations
@@ -20,42 +20,43 @@ _HOTEL_NAMES = (
     "Northern Star", "Orchard Suites",
 )  # fmt: skip
 
-# Texts made once: a reset takes thousands of them.
+# Built once, because each reset uses thousands of these texts.
 _FLIGHTS = [f"{line}{number}" for line in ("AQ", "BL", "CN", "DV", "EW", "FJ") for number in range(100, 1000)]
 _CLOCK = [f"{minute // 60:02}:{minute % 60:02}" for minute in range(24 * 60)]
 
 _ROUTE_SHARE = 0.6
-"""Of the ordered pairs of cities, how many have direct flights."""
+"""Share of the ordered pairs of cities that have direct flights."""
 _FLIGHTS_A_DAY = (0, 1, 1, 2, 2, 2, 3, 3)
+"""Number of flights of a route on a day; each entry is equally likely."""
 
 
 def draw(seed: int) -> dict[str, Any]:
     """Return the flights and hotels of a seed as plain data.
 
-    Flights of one route and day differ in price and in departure, and so do the prices and the ratings of one
-    city's hotels, so that "the cheapest" and "the best rated" are always one.
+    All flights of one route and day have different prices and departures, and all hotels of one city have different
+    prices and ratings. So "the cheapest" and "the best rated" are always unique.
 
     Returns:
-        `flights`: "FROM>TO DATE" → [[flight, departure, arrival, price], …] by departure, if there are any;
-        `hotels`: city → [[hotel, price per night, rating, [feature, …]], …] by price.
+        `flights`: "FROM>TO DATE" → [[flight, departure, arrival, price], …] by departure, without empty lists;
+        `hotels`: city → [[hotel, price per night, rating, [feature, …]], …] by price. Prices are in dollars.
     """
     random = Random(f"travel itinerary {seed}")
     return {"flights": dict(_flights(random)), "hotels": {city: _hotels(random) for city in CITIES}}
 
 
 def _flights(random: Random) -> Iterator[tuple[str, list[list[Any]]]]:
-    toss = random.random  # sample() and randrange() would make a reset several times as slow
+    toss = random.random  # with sample() and randrange() a reset would take several times as long
     for start, end in permutations(CITIES, 2):
         if toss() >= _ROUTE_SHARE:
             continue
         usual, minutes = 80 + int(620 * toss()), 70 + int(470 * toss())
         for date in DATES:
-            wanted = _FLIGHTS_A_DAY[int(len(_FLIGHTS_A_DAY) * toss())]
-            prices = dict.fromkeys(int(usual * (0.75 + 0.75 * toss())) for _ in range(wanted))
-            departures = sorted({300 + 5 * int(204 * toss()) for _ in range(wanted)})
+            count = _FLIGHTS_A_DAY[int(len(_FLIGHTS_A_DAY) * toss())]
+            prices = dict.fromkeys(int(usual * (0.75 + 0.75 * toss())) for _ in range(count))
+            departures = sorted({300 + 5 * int(204 * toss()) for _ in range(count)})
             flights = [
                 [_FLIGHTS[int(len(_FLIGHTS) * toss())], _CLOCK[at], _CLOCK[(at + minutes) % 1440], price]
-                for at, price in zip(departures, prices, strict=False)  # what was drawn twice is lost
+                for at, price in zip(departures, prices, strict=False)  # duplicates are dropped, so lengths may differ
             ]
             if flights:
                 yield f"{start}>{end} {date}", flights

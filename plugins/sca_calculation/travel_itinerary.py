@@ -1,15 +1,15 @@
-"""Tools that plan a trip over made-up flights and hotels, which the seed decides."""
+"""Tools that plan a trip; the flights and hotels are invented and drawn from the seed."""
 
 import builtins
 from typing import Any
 
-from sca_calculation.arguments import kind, number, numbers, one_of, text, whole
 from sca_calculation.travel_data import CITIES, DATES, PREFERENCES, draw
 from sca_cli import Environment, ToolError, tool
+from sca_cli.toolkit.arguments import kind, number, numbers, one_of, text, whole
 
 
 class TravelItinerary(Environment):
-    """The travel_itinerary family. Nothing changes by a call: `book_hotel` is a look-up, as in M3ToolEval."""
+    """The travel_itinerary family. No call changes the state: `book_hotel` is a look-up, as in M3ToolEval."""
 
     policy = (
         "You plan trips between cities in September 2025 over a fixed set of flights and hotels. All prices "

@@ -1,4 +1,4 @@
-"""Any Model Context Protocol server as an environment."""
+"""The `mcp` plugin: use any Model Context Protocol server as an environment."""
 
 from sca_cli import Register, hookimpl
 

@@ -1,4 +1,4 @@
-"""A connection to a Model Context Protocol server, for code that waits for each reply: no thread is left running."""
+"""A synchronous connection to a Model Context Protocol server: each call blocks until the reply, and no thread runs."""
 
 import asyncio
 import fcntl
@@ -12,26 +12,27 @@ from mcp import Client, StdioServerParameters, stdio_client  # noqa: TID253  imp
 from sca_cli import UsageError
 
 _STOP_S = 10.0
-_SAID_LINES = 3
-_SAID_BYTES = 1000
+_STDERR_LINES = 3  # last lines of the server's stderr that an error message quotes
+_STDERR_BYTES = 1000
 
 type Work[T] = Callable[[Client], Awaitable[T]]
 
 
 class Connection:
-    """One client, and for a command line one server process, until `close`.
+    """One client, and one server process if the server is a command line, until `close`.
 
-    The client lives in one task of a loop of its own, which runs only while somebody waits for a reply.
+    The client runs in a task of its own event loop. The loop runs only while a call waits for a reply.
 
     Args:
         server: a command line, or a URL that starts with http:// or https://.
-        environment: variables that the command gets besides those of this process.
-        timeout_s: for the start.
+        environment: environment variables for the command, in addition to those of this process.
+        timeout_s: timeout of the start, in seconds.
 
     Raises:
         OSError: the command cannot be run.
         TimeoutError: the server did not answer in time.
-        ConnectionError: it ended, or does not speak the protocol; with the last lines of the command's stderr.
+        ConnectionError: the server ended, or does not use the protocol; the message quotes the last lines of its
+            stderr.
     """
 
     def __init__(self, server: str, environment: dict[str, str], timeout_s: float) -> None:
@@ -39,9 +40,9 @@ class Connection:
         self._work: asyncio.Queue[tuple[Work[Any], asyncio.Future[Any]] | None] = asyncio.Queue()
         target = _target(server, environment)
         self._stderr = os.fdopen(os.memfd_create("mcp-stderr"), "w+")
-        fcntl.fcntl(self._stderr, fcntl.F_SETFL, os.O_APPEND)  # it is emptied while the server writes to it
+        fcntl.fcntl(self._stderr, fcntl.F_SETFL, os.O_APPEND)  # we truncate the file while the server writes to it
         transport = target if isinstance(target, str) else stdio_client(target, self._stderr)
-        self._task = self._loop.create_task(self._live(Client(transport, cache=None)))
+        self._task = self._loop.create_task(self._serve(Client(transport, cache=None)))
         try:
             self.do(_nothing, timeout_s)
         except BaseException:
@@ -49,12 +50,16 @@ class Connection:
             raise
 
     def do[T](self, work: Work[T], timeout_s: float) -> T:
-        """Do something with the client and return what comes of it.
+        """Run a coroutine function with the client and return its result.
+
+        Args:
+            work: the coroutine function; its argument is the client.
+            timeout_s: maximum time to wait for the result, in seconds.
 
         Raises:
-            TimeoutError: it took too long.
-            ConnectionError: the server is gone.
-            mcp.MCPError: the server's own error.
+            TimeoutError: the call took too long.
+            ConnectionError: the server has ended, or the connection broke.
+            mcp.MCPError: the server returned an error.
         """
         return self._loop.run_until_complete(self._do(work, timeout_s))
 
@@ -67,27 +72,27 @@ class Connection:
             os.ftruncate(self._stderr.fileno(), 0)
             return reply.result()
         if self._task.done():
-            why = self._task.exception()
-            if isinstance(why, OSError):
-                raise why
-            raise ConnectionError(f"the server is gone: {_first(why)}{self._said()}")
-        raise TimeoutError(f"the server gave no reply within {timeout_s:g} s{self._said()}")
+            cause = self._task.exception()
+            if isinstance(cause, OSError):
+                raise cause
+            raise ConnectionError(f"the server is gone: {_innermost(cause)}{self._stderr_end()}")
+        raise TimeoutError(f"the server gave no reply within {timeout_s:g} s{self._stderr_end()}")
 
-    def _said(self) -> str:
-        """Return the last lines that the command has written to its stderr since its last reply, or ""."""
-        written = self._stderr.fileno()
-        begin = max(0, os.fstat(written).st_size - _SAID_BYTES)
-        text = os.pread(written, _SAID_BYTES, begin).decode(errors="replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()][-_SAID_LINES:]
+    def _stderr_end(self) -> str:
+        """Return the last lines that the command wrote to its stderr since its last reply, or ""."""
+        descriptor = self._stderr.fileno()
+        begin = max(0, os.fstat(descriptor).st_size - _STDERR_BYTES)
+        text = os.pread(descriptor, _STDERR_BYTES, begin).decode(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()][-_STDERR_LINES:]
         return f"; stderr: {' | '.join(lines)}" if lines else ""
 
-    async def _live(self, client: Client) -> None:
+    async def _serve(self, client: Client) -> None:
         async with client:
             while (item := await self._work.get()) is not None:
                 work, reply = item
                 try:
                     reply.set_result(await work(client))
-                except Exception as error:  # noqa: BLE001  it is the caller's
+                except Exception as error:  # noqa: BLE001  the caller gets every exception
                     reply.set_exception(error)
 
     def close(self) -> None:
@@ -117,12 +122,12 @@ def _target(server: str, environment: dict[str, str]) -> str | StdioServerParame
 
 
 def is_url(server: str) -> bool:
-    """Tell whether a server is named by its address."""
+    """Return whether the server is an http(s) URL, not a command line."""
     return server.startswith(("http://", "https://"))
 
 
-def _first(error: BaseException | None) -> str:
-    """Return the innermost of a group of errors in words."""
+def _innermost(error: BaseException | None) -> str:
+    """Return the type and message of an exception, or of the innermost first exception of a group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}" if error else "it ended"

@@ -1,4 +1,4 @@
-"""A server's tools as `sca` describes tools: JSON Schema of any kind → the kind made of type, items, enum and anyOf."""
+"""Convert a server's tools to our `Tool`: reduce any JSON Schema to type, items, enum and anyOf."""
 
 import inspect
 import keyword
@@ -13,14 +13,15 @@ _PYTHON = {
     "string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None", "array": "list",
     "object": "dict",
 }  # fmt: skip
-_DEEPEST = 8
+_MAX_DEPTH = 8
+"""Nesting depth below which a schema is replaced by one that accepts everything; chosen by hand."""
 
 
 class Described:
-    """A server's tool, and how its parameters are called there and here.
+    """A server's tool under a Python name, with a mapping from our parameter names to the server's.
 
     Args:
-        tool: as the server lists it.
+        tool: the server's description of the tool.
     """
 
     def __init__(self, tool: "mcp.Tool") -> None:
@@ -28,22 +29,22 @@ class Described:
         schema = tool.input_schema
         required = schema.get("required", [])
         listed = schema.get("properties", {})
-        order = sorted(listed, key=lambda name: name not in required)  # Python wants those without a default first
+        order = sorted(listed, key=lambda name: name not in required)  # Python needs parameters with defaults last
         self._names = {_python_name(name): name for name in order}
         properties = {mine: _simple(listed[theirs], schema) for mine, theirs in self._names.items()}
         needed = [mine for mine, theirs in self._names.items() if theirs in required]
         self.signature = inspect.Signature([_parameter(name, name in needed) for name in properties])
         name = _python_name(tool.name)
         defaults = {mine: f" = {listed[theirs].get('default')!r}" for mine, theirs in self._names.items()}
-        shown = [
+        parameters = [
             f"{key}: {_python_type(value)}{'' if key in needed else defaults[key]}" for key, value in properties.items()
         ]
-        returns = _returned(tool.output_schema)
+        returns = _return_type(tool.output_schema)
         self.tool = Tool(
             name=name,
             description=_description(tool, properties),
             parameters={"type": "object", "properties": properties, "required": needed, "additionalProperties": False},
-            signature=f"{name}({', '.join(shown)}) -> {returns}",
+            signature=f"{name}({', '.join(parameters)}) -> {returns}",
             returns=returns,
             writes=not (tool.annotations and tool.annotations.read_only_hint),
         )
@@ -66,43 +67,51 @@ def _python_name(name: str) -> str:
 
 def _description(tool: "mcp.Tool", properties: dict[str, Any]) -> str:
     text = (tool.description or tool.title or tool.name).strip()
-    told = {name: schema["description"] for name, schema in properties.items() if "description" in schema}
-    if not told or re.search(r"^Args:$", text, re.MULTILINE):
+    descriptions = {name: schema["description"] for name, schema in properties.items() if "description" in schema}
+    if not descriptions or re.search(r"^Args:$", text, re.MULTILINE):
         return text
-    return "\n".join([text, "", "Args:", *(f"    {name}: {' '.join(words.split())}" for name, words in told.items())])
+    lines = [f"    {name}: {' '.join(words.split())}" for name, words in descriptions.items()]
+    return "\n".join([text, "", "Args:", *lines])
 
 
 def _simple(schema: Any, root: dict[str, Any], depth: int = 0) -> dict[str, Any]:
-    """Return a schema that judges less strictly, made of what is used here; the server judges the rest."""
-    if not isinstance(schema, dict) or depth > _DEEPEST:
+    """Return a less strict schema made only of type, items, enum, anyOf and description; the server checks the rest.
+
+    Args:
+        schema: the schema, or a part of it.
+        root: the whole schema, which `$ref` refers to.
+        depth: nesting depth of the part.
+    """
+    if not isinstance(schema, dict) or depth > _MAX_DEPTH:
         return {}
     if "$ref" in schema:
-        return _simple(_referred(schema["$ref"], root), root, depth + 1) | _described(schema)
+        return _simple(_resolve(schema["$ref"], root), root, depth + 1) | _description_of(schema)
     if "const" in schema or "enum" in schema:
-        return {"enum": schema.get("enum", [schema.get("const")])} | _described(schema)
+        return {"enum": schema.get("enum", [schema.get("const")])} | _description_of(schema)
     for word in ("anyOf", "oneOf"):
         if word in schema:
-            return {"anyOf": [_simple(part, root, depth + 1) for part in schema[word]]} | _described(schema)
+            return {"anyOf": [_simple(part, root, depth + 1) for part in schema[word]]} | _description_of(schema)
     if len(schema.get("allOf", ())) == 1:
-        return _simple(schema["allOf"][0], root, depth + 1) | _described(schema)
+        return _simple(schema["allOf"][0], root, depth + 1) | _description_of(schema)
     kind = schema.get("type")
     if isinstance(kind, list):
-        return {"anyOf": [_simple(schema | {"type": one}, root, depth + 1) for one in kind]} | _described(schema)
+        return {"anyOf": [_simple(schema | {"type": one}, root, depth + 1) for one in kind]} | _description_of(schema)
     simple = {"type": kind} if kind in _PYTHON else {}
     if kind == "array" and "items" in schema:
         simple["items"] = _simple(schema["items"], root, depth + 1)
-    return simple | _described(schema)
+    return simple | _description_of(schema)
 
 
-def _described(schema: dict[str, Any]) -> dict[str, Any]:
+def _description_of(schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": schema["description"]} if "description" in schema else {}
 
 
-def _referred(reference: str, root: dict[str, Any]) -> Any:
-    found: Any = root
+def _resolve(reference: str, root: dict[str, Any]) -> Any:
+    """Return the part of a schema that a `$ref` points to, or {} if there is none."""
+    part: Any = root
     for step in reference.removeprefix("#").strip("/").split("/"):
-        found = found.get(step.replace("~1", "/").replace("~0", "~"), {}) if isinstance(found, dict) else {}
-    return found
+        part = part.get(step.replace("~1", "/").replace("~0", "~"), {}) if isinstance(part, dict) else {}
+    return part
 
 
 def _python_type(schema: dict[str, Any]) -> str:
@@ -115,7 +124,7 @@ def _python_type(schema: dict[str, Any]) -> str:
     return _PYTHON.get(schema.get("type", ""), "Any")
 
 
-def _returned(schema: dict[str, Any] | None) -> str:
+def _return_type(schema: dict[str, Any] | None) -> str:
     if not schema:
         return "Any"
     properties = schema.get("properties", {})

@@ -1,4 +1,4 @@
-"""The `mcp` environment: the tools of any Model Context Protocol server."""
+"""The `mcp` environment: its tools are those of any Model Context Protocol server."""
 
 import json
 import shlex
@@ -13,30 +13,31 @@ from sca_mcp.connection import Connection, is_url
 from sca_mcp.described import Described
 
 _START_S = 60.0
-_CALL_S = 8.0  # less than a turn may take, so that a server that hangs is the world's fault and not the program's
+_CALL_S = 8.0
+"""Below a turn's time limit, so that a hanging server is an error of the environment, not a timeout of the program."""
 _STATE = "sca://state"
 _FAULTS = {-32000, -32001, -32603}
-"""The protocol's codes for: connection closed, request timed out, internal error."""
+"""The protocol's error codes for connection closed, request timed out and internal error."""
 
 
 class McpEnvironment(Environment):
-    """Every session talks to a server of its own, started anew, where the server is a command.
+    """Start a new server for each session if the server is a command; sessions of a URL share one server.
 
-    Tools that the server hints to be read-only may be called by a check; all others count as writing. A server sees
-    the seed as SCA_SEED among its environment variables; its state is what it shows as the resource `sca://state`.
-    The server at a URL is one for all sessions: what one of them changes there the others see.
+    A check may call the tools that the server marks as read-only; all other tools count as writing. The server gets the
+    seed in the environment variable SCA_SEED. Its state is the content of the resource `sca://state`. Sessions that
+    share the server at a URL see each other's changes.
     """
 
     outside = True
 
     def __init__(self, server: str) -> None:
-        """Start the server once, to learn its tools.
+        """Start the server once, to read its list of tools.
 
         Args:
-            server: the command line that starts it, or the http(s) URL of one that runs.
+            server: the command line that starts the server, or the http(s) URL of a running one.
 
         Raises:
-            UsageError: it does not start.
+            UsageError: the server does not start or does not answer.
         """
         self._server = server
         self._connection: Connection | None = None
@@ -62,7 +63,7 @@ class McpEnvironment(Environment):
         self._connection = Connection(self._server, {"SCA_SEED": str(seed)}, _START_S)
 
     def state(self) -> Any:
-        """Return what the server shows of its state."""
+        """Return the server's resource `sca://state`, or {} if it has none."""
         if not self._has_state or not self._connection:
             return {}
         return json.loads(self._connection.do(_state, _CALL_S))
@@ -71,8 +72,8 @@ class McpEnvironment(Environment):
         """Call a tool of this session's server.
 
         Raises:
-            ToolError: the server, or the tool, refused.
-            OSError: the server hangs or is gone.
+            ToolError: the server or the tool refused the call.
+            OSError: the server hangs, has ended, or there is no session.
             mcp.MCPError: the server failed.
         """
         if not self._connection:
@@ -89,7 +90,7 @@ class McpEnvironment(Environment):
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
-        """Return the option with absolute paths for files that the command names: records are good anywhere."""
+        """Make the paths of files in the command line absolute, so that records are valid in any directory."""
         server = options["server"]
         if is_url(server):
             return [options]
@@ -103,7 +104,7 @@ class McpEnvironment(Environment):
 
 
 class _Remote:
-    """What carries a tool out: a call to the session's server."""
+    """The callable of a tool: it calls the session's server."""
 
     def __init__(self, environment: McpEnvironment, described: Described) -> None:
         self._environment, self._described = environment, described
@@ -118,13 +119,13 @@ def _is_file(word: str) -> bool:
 
 
 async def _tools(client: mcp.Client) -> list[mcp.Tool]:
-    found: list[mcp.Tool] = []
+    tools: list[mcp.Tool] = []
     cursor = None
     while True:
         page = await client.list_tools(cursor=cursor)
-        found += page.tools
+        tools += page.tools
         if not (cursor := page.next_cursor):
-            return found
+            return tools
 
 
 async def _shows_state(client: mcp.Client) -> bool:
@@ -146,9 +147,9 @@ def _text(result: mcp.types.CallToolResult) -> str:
 
 
 def _value(result: mcp.types.CallToolResult) -> Any:
-    """Return the structured result, else its text: read as JSON where it is an object or an array."""
+    """Return the structured result, or the text if there is none; parse text that is a JSON object or array."""
     value = result.structured_content
-    if isinstance(value, dict) and value.keys() == {"result"}:  # how servers wrap what is no object
+    if isinstance(value, dict) and value.keys() == {"result"}:  # servers wrap values that are not objects like this
         return value["result"]
     if value is not None:
         return value

@@ -1,4 +1,4 @@
-"""The `openai` model plugin: any server that speaks the OpenAI chat API, `vllm serve` included."""
+"""The `openai` model plugin: use any server with the OpenAI chat API, for example `vllm serve`."""
 
 from sca_cli import Register, hookimpl
 

@@ -1,9 +1,8 @@
-"""`openai:NAME[,base_url=URL,k=v…]`: a model behind a server that speaks the OpenAI chat API.
+"""`openai:NAME[,base_url=URL,k=v…]`: a model behind a server with the OpenAI chat API.
 
-Two extensions of vLLM are asked for and used where the server has them: `return_token_ids` (what training
-reads) and `include_stop_str_in_output`. A server that refuses a field it does not know is asked again
-without it, and the field is left out from then on. Without the second extension a stop text is missing from
-the reply's end.
+Requests contain two fields that only vLLM defines: `return_token_ids`, because training needs token ids, and
+`include_stop_str_in_output`. If a server rejects a field it does not know, we retry without the field and never send
+it to that server again. Without `include_stop_str_in_output` the reply does not end with the stop text.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
-"""Newer servers of OpenAI refuse the first, older servers of others do not know the second: both are sent."""
+"""Requests contain both: newer OpenAI servers reject the first, and older servers of others ignore the second."""
 
 _OPTIONAL = (
     *_LIMITS,
@@ -29,7 +28,7 @@ _OPTIONAL = (
     "seed",
     "tools",
 )
-"""Fields that a server may refuse without the reply becoming another one than was asked for."""
+"""Fields that we drop if a server rejects them, because the reply stays usable without them."""
 
 _TOO_LONG = re.compile(
     r"context[ _](length|window|size)|max_model_len|maximum model length|prompt is too long", re.IGNORECASE
@@ -37,20 +36,21 @@ _TOO_LONG = re.compile(
 
 
 class OpenAIModel:
-    """Talk to one model of one server.
+    """Call one model of one server.
 
     Args:
-        name: the model, as the server calls it.
-        base_url: default: `OPENAI_BASE_URL`, else OpenAI's own.
-        api_key_env: environment variable that holds the key; a server of your own may need none.
-        concurrency: requests under way at once.
-        timeout_s: seconds until a request is given up.
-        max_retries: repeats after refused connections, 408, 409, 429 and 5xx, with growing pauses.
-        token_ids: `false` does not ask for token ids.
+        name: the server's name for the model.
+        base_url: the server's URL; default: `OPENAI_BASE_URL`, else OpenAI's own server.
+        api_key_env: environment variable that holds the key; your own server may need no key.
+        concurrency: maximum number of requests at the same time.
+        timeout_s: timeout of a request in seconds.
+        max_retries: retries after refused connections and the status codes 408, 409, 429 and 5xx, with growing
+            pauses.
+        token_ids: `false` does not request token ids.
 
     Raises:
-        ImportError: the openai library is absent.
-        MissingError: OpenAI's own server without a key.
+        ImportError: the openai library is not installed.
+        MissingError: the server is OpenAI's own, and there is no key.
         ValueError: an option is not a number.
     """
 
@@ -65,8 +65,8 @@ class OpenAIModel:
         max_retries: str = "4",
         token_ids: str = "true",
     ) -> None:
-        import aiohttp  # noqa: F401  the transport; absent, it would be missed at the first call only
-        import openai  # noqa: F401  the same
+        import aiohttp  # noqa: F401  the transport; a missing library fails here, not at the first call
+        import openai  # noqa: F401  as above
 
         self._name = name
         self._base_url = base_url or os.environ.get("OPENAI_BASE_URL", "")
@@ -76,7 +76,7 @@ class OpenAIModel:
         self._concurrency = int(concurrency)
         self._timeout_s = float(timeout_s)
         self._max_retries = int(max_retries)
-        self._refused = set() if token_ids.lower() == "true" else {"return_token_ids"}
+        self._rejected_fields = set() if token_ids.lower() == "true" else {"return_token_ids"}
         self._answered = False
         self._client: AsyncOpenAI | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -88,8 +88,8 @@ class OpenAIModel:
         """Reply to each conversation, see `Model.generate`.
 
         Raises:
-            MissingError: nobody answers at the first call, or the server knows neither key nor model.
-            ModelError: the server failed; in its own words.
+            MissingError: the first call cannot connect, or the server rejects the key or does not have the model.
+            ModelError: the server failed or timed out; the message quotes the server.
         """
         client = await self._open()
         calls = [
@@ -137,16 +137,17 @@ class OpenAIModel:
         limits = {key: request[key] for key in _LIMITS}
         async with self._gate:
             while True:
-                sent = {key: value for key, value in (request | limits).items() if key not in self._refused}
+                body = {key: value for key, value in (request | limits).items() if key not in self._rejected_fields}
                 try:
-                    response = await client.post("/chat/completions", body=sent, cast_to=object)
+                    response = await client.post("/chat/completions", body=body, cast_to=object)
                 except openai.APIStatusError as error:
-                    if error.status_code == 400 and _TOO_LONG.search(_words(error)):
-                        # Most servers refuse a prompt that fits when prompt and limit together do not.
+                    if error.status_code == 400 and _TOO_LONG.search(_message(error)):
+                        # Most servers reject a prompt if prompt and reply limit together exceed the context window.
+                        # So retry with a smaller limit before we report that the prompt is too long.
                         limits = {key: value // 2 for key, value in limits.items()}
                         if not all(limits.values()):
                             return Completion("", "context")
-                    elif not self._give_up(sent, error):
+                    elif not self._drop_rejected(body, error):
                         raise self._mapped(error) from error
                 except openai.APIConnectionError as error:
                     raise self._unreachable(client, error) from error
@@ -154,47 +155,47 @@ class OpenAIModel:
                     self._answered = True
                     return completion_of(response)
 
-    def _give_up(self, sent: dict[str, Any], error: "APIStatusError") -> bool:
-        """Note which optional fields the server refuses; False when it is something else that it minds."""
+    def _drop_rejected(self, body: dict[str, Any], error: "APIStatusError") -> bool:
+        """Remember the optional fields that the server rejects; return False if it rejects something else."""
         if error.status_code not in (400, 422):
             return False
-        words = _words(error)
-        optional = [field for field in _OPTIONAL if field in sent]
-        if not sent.keys() >= set(_LIMITS):  # the last limit stays
+        message = _message(error)
+        optional = [field for field in _OPTIONAL if field in body]
+        if not body.keys() >= set(_LIMITS):  # at least one limit must remain
             optional = [field for field in optional if field not in _LIMITS]
-        named = sorted((match.start(), field) for field in optional if (match := re.search(rf"\b{field}\b", words)))
+        named = sorted((match.start(), field) for field in optional if (match := re.search(rf"\b{field}\b", message)))
         if named:
-            refused = {named[0][1]}  # "max_tokens is not supported, use max_completion_tokens": the first one
-        elif "tools" in sent and "tool choice" in words:  # vLLM started without a parser for tool calls
-            refused = {"tools"}
+            rejected = {named[0][1]}  # the first one: "max_tokens is not supported, use max_completion_tokens"
+        elif "tools" in body and "tool choice" in message:  # vLLM started without a parser for tool calls
+            rejected = {"tools"}
         else:
-            refused = set() if self._answered else {"return_token_ids", "include_stop_str_in_output"} & sent.keys()
-        self._refused |= refused
-        return bool(refused)
+            rejected = set() if self._answered else {"return_token_ids", "include_stop_str_in_output"} & body.keys()
+        self._rejected_fields |= rejected
+        return bool(rejected)
 
     def _mapped(self, error: "APIStatusError") -> MissingError | ModelError:
-        words = f"the server says {error.status_code}: {_words(error)}"
+        message = f"the server says {error.status_code}: {_message(error)}"
         if error.status_code in (401, 403):
-            return MissingError(words, "set the key in the variable that api_key_env names")
+            return MissingError(message, "set the key in the variable that api_key_env names")
         if error.status_code == 404:
-            return MissingError(words, f"does the server serve '{self._name}', and does base_url end in /v1?")
-        return ModelError(words)
+            return MissingError(message, f"does the server serve '{self._name}', and does base_url end in /v1?")
+        return ModelError(message)
 
     def _unreachable(self, client: "AsyncOpenAI", error: Exception) -> MissingError | ModelError:
-        # The aiohttp transport reports a refused connection as a time-out too: the cause tells them apart.
+        # The aiohttp transport reports a refused connection as a timeout as well. Only the causes differ.
         causes: list[BaseException] = [error]
         while cause := causes[-1].__cause__:
             causes.append(cause)
         if any(isinstance(cause, TimeoutError) for cause in causes):
             return ModelError(f"no reply within {self._timeout_s:g} s from {client.base_url}")
-        words = f"no connection to {client.base_url}: {causes[-1]}"
+        message = f"no connection to {client.base_url}: {causes[-1]}"
         if self._answered:
-            return ModelError(words)
-        return MissingError(words, "start the server, or name another with base_url=URL")
+            return ModelError(message)
+        return MissingError(message, "start the server, or name another with base_url=URL")
 
 
-def _words(error: "APIStatusError") -> str:
-    """Return what the server said: the message of its error object, else the start of the body."""
+def _message(error: "APIStatusError") -> str:
+    """Return the message of the server's error object, or the start of the response body if there is none."""
     body: Any = error.body
     if isinstance(body, dict):
         body = body.get("message") or body.get("detail") or body

@@ -1,4 +1,4 @@
-"""Our conversations to the server's JSON, and its JSON to our completions."""
+"""Convert conversations to the server's JSON, and the server's JSON to completions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -45,7 +45,7 @@ class _Usage(msgspec.Struct):
 
 
 class _Response(msgspec.Struct):
-    """What is read of a response; a server may send more."""
+    """The fields of a response that we read; a server may send more."""
 
     choices: list[_Choice]
     usage: _Usage | None = None
@@ -55,7 +55,7 @@ class _Response(msgspec.Struct):
 def request_of(
     name: str, messages: Sequence[Message], sampling: Sampling, seed: int, tools: Sequence[Tool]
 ) -> dict[str, Any]:
-    """Return the body of a chat request with every field a server may know."""
+    """Return the body of a chat request, with all optional fields that a server may support."""
     request: dict[str, Any] = {
         "model": name,
         "messages": [_plain(message) for message in messages],
@@ -85,19 +85,19 @@ def request_of(
 
 
 def completion_of(response: object) -> Completion:
-    """Read a response, as decoded JSON.
+    """Convert a response, which is decoded JSON, to a completion.
 
     Raises:
-        ModelError: it is not a chat completion.
+        ModelError: the response is not a chat completion.
     """
     try:
-        read = msgspec.convert(response, _Response)
-        choice = read.choices[0]
+        parsed = msgspec.convert(response, _Response)
+        choice = parsed.choices[0]
     except (msgspec.ValidationError, IndexError) as error:
         raise ModelError(f"the server's reply is not a chat completion: {error}") from error
     text = choice.message.content or ""
     if isinstance(choice.stop_reason, str) and not text.endswith(choice.stop_reason):
-        text += choice.stop_reason  # vLLM says which stop text matched
+        text += choice.stop_reason  # vLLM reports the stop text that matched
     calls = [
         ToolCall(
             id=call.id or f"call_{index}",
@@ -105,7 +105,7 @@ def completion_of(response: object) -> Completion:
         )
         for index, call in enumerate(choice.message.tool_calls or [])
     ]
-    usage = read.usage or _Usage()
+    usage = parsed.usage or _Usage()
     logprobs = [token.logprob for token in (choice.logprobs and choice.logprobs.content) or []]
     return Completion(
         text,
@@ -113,7 +113,7 @@ def completion_of(response: object) -> Completion:
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         tool_calls=calls,
-        prompt_ids=read.prompt_token_ids,
+        prompt_ids=parsed.prompt_token_ids,
         token_ids=choice.token_ids,
         logprobs=logprobs if choice.token_ids and len(logprobs) == len(choice.token_ids) else None,
     )

@@ -1,4 +1,4 @@
-"""Any Python file or module as an environment: its typed, documented functions are the tools."""
+"""The `python` plugin: any Python file or module as an environment; its typed, documented functions are the tools."""
 
 from sca_cli import Register, hookimpl
 

@@ -1,4 +1,4 @@
-"""The `python` environment: a module's functions, or the methods of one class, as tools."""
+"""The `python` environment: the functions of a module, or the methods of one class, are the tools."""
 
 import contextlib
 import copy
@@ -18,18 +18,19 @@ from sca_cli import Environment, MissingError, PluginError, RecordError, Tool, T
 
 
 class PythonEnvironment(Environment):
-    """Every public function that the module itself defines is a tool, or every public method of the class.
+    """Make a tool of every public function that the module itself defines, or of every public method of the class.
 
-    What is marked `@tool(writes=True)` changes the state; what is not marked only reads. The state is what is plain
-    JSON among the module's variables, or the instance's attributes. These functions need not know of sca: ValueError
-    and LookupError are refusals here, as ToolError is. A class that is an `Environment` is taken as it is.
+    Functions marked `@tool(writes=True)` change the state; functions without the mark only read it. The state consists
+    of the module's variables, or the object's attributes, that are plain JSON. The functions do not have to import sca:
+    ValueError and LookupError count as refusals, like ToolError. If the class is an `Environment` itself, its object is
+    returned unchanged.
     """
 
     _owner: Any
-    """The module, or the object of the class."""
+    """The module, or the instance of the class."""
 
-    def __new__(cls, target: str) -> Environment:  # type: ignore[misc]  # the object of a class may be one itself
-        """Import the module, and make an instance of the class if one is named."""
+    def __new__(cls, target: str) -> Environment:  # type: ignore[misc]  # may return the user's own Environment
+        """Import the module, and create an instance of the class if the target names one."""
         path, _, name = _split(target)
         module = _module(path)
         owner = _instance(module, name) if name else module
@@ -42,37 +43,37 @@ class PythonEnvironment(Environment):
         return self
 
     def __init__(self, target: str) -> None:
-        """Describe the tools and keep the first state.
+        """Describe the tools and save the initial state.
 
         Args:
-            target: a file (`tools.py`) or the name of a module, and `:CLASS` to take the methods of one class.
+            target: a file (`tools.py`) or the name of a module; append `:CLASS` to use the methods of one class.
 
         Raises:
-            UsageError: there is no such file, module or class.
-            PluginError: its code fails, or a function that would be a tool has no type hints or no docstring.
-            MissingError: it needs a package that is absent.
+            UsageError: the file, module or class does not exist.
+            PluginError: its code fails, or a public function has no type hints or no docstring.
+            MissingError: the code needs a package that is not installed.
         """
-        self._tools = _described(self._owner, target)
+        self._tools = _describe(self._owner, target)
         self.policy = inspect.getdoc(self._owner if inspect.ismodule(self._owner) else type(self._owner)) or ""
         self._initial = copy.deepcopy(self.state())
 
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
-        """Return the public functions, in the order they are written."""
+        """Return the public functions, in the order of the source code."""
         return self._tools
 
     def reset(self, seed: int) -> None:
-        """Put the first state back, then call the module's or the object's own `reset(seed)`, if it has one."""
+        """Restore the initial state, then call the module's or the object's own `reset(seed)`, if it has one."""
         if self.state() != self._initial:
             self.restore(self._initial)
-        if own := getattr(self._owner, "reset", None):
-            own(seed)
+        if own_reset := getattr(self._owner, "reset", None):
+            own_reset(seed)
 
     def state(self) -> dict[str, Any]:
         """Return the variables that are plain JSON."""
         return {name: value for name, value in vars(self._owner).items() if name[:2] != "__" and _is_json(value)}
 
     def restore(self, state: Any) -> None:
-        """Set the variables to what `state()` gave; lists and dictionaries stay the same objects."""
+        """Set the variables to the result of an earlier `state()`; lists and dictionaries stay the same objects."""
         old, new = self.state(), copy.deepcopy(state)
         for name in old.keys() - new.keys():
             delattr(self._owner, name)
@@ -87,13 +88,13 @@ class PythonEnvironment(Environment):
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
-        """Return the option with an absolute path, so that records can be used in any directory."""
+        """Return the option with an absolute path, so that records are valid in any directory."""
         path, colon, name = _split(options["target"])
         return [{"target": f"{path.absolute()}{colon}{name}" if isinstance(path, Path) else options["target"]}]
 
     @classmethod
     def reads(cls, options: dict[str, str]) -> list[Path]:
-        """Return the file's directory: what it imports lies beside it."""
+        """Return the directory of the file, because the file may import its neighbours."""
         path, _, _ = _split(options["target"])
         if not isinstance(path, Path):
             return []
@@ -102,7 +103,7 @@ class PythonEnvironment(Environment):
 
 
 def _split(target: str) -> tuple[Path | str, str, str]:
-    """Return file or module, ":" and class; the last two empty where no class is named."""
+    """Split a target into file or module, ":", and class; the last two are empty if the target names no class."""
     head, colon, name = target.rpartition(":")
     if not colon or not name.isidentifier():
         head, colon, name = target, "", ""
@@ -117,17 +118,17 @@ def _module(path: Path | str) -> types.ModuleType:
                 return importlib.import_module(path)
             except ModuleNotFoundError as error:
                 if error.name and f"{path}.".startswith(f"{error.name}."):
-                    raise UsageError(f"no module '{path}'", "a file is written with its .py") from error
+                    raise UsageError(f"no module '{path}'", "write a file name with its .py") from error
                 raise
     try:
         path.open().close()
     except PermissionError as error:
-        cure = f"chmod o+rx {path.absolute().parent}; chmod o+r {path}"
-        raise UsageError(f"the jail's user may not read {path}", cure) from error
+        hint = f"chmod o+rx {path.absolute().parent}; chmod o+r {path}"
+        raise UsageError(f"the jail's user may not read {path}", hint) from error
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     sys.path.insert(0, str(path.absolute().parent))
-    name = f"sca_python_{path.stem}"  # a file called random.py must not stand in for the module of that name
+    name = f"sca_python_{path.stem}"  # a file called random.py must not replace the module `random`
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is not a Python file")
@@ -147,7 +148,7 @@ def _instance(module: types.ModuleType, name: str) -> Any:
 
 @contextlib.contextmanager
 def _located() -> Iterator[None]:
-    """Tell what the user's code raises with its file and line; errors of ours are told as they are."""
+    """Report an exception of the user's code with its file and line; pass our own errors through."""
     try:
         yield
     except (MissingError, PluginError, RecordError, UsageError):
@@ -158,34 +159,35 @@ def _located() -> Iterator[None]:
 
 def _with_line(error: BaseException) -> MissingError | PluginError:
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    theirs = [frame for frame in frames if frame[0] not in (__file__, importlib.__file__) and frame[0][0] != "<"]
-    beside = [frame for frame in theirs if Path(frame[0]).parent == Path(theirs[0][0]).parent]  # not a library's
-    place, text = beside[-1] if beside else ("", 0), str(error).partition("\n")[0]
+    foreign = [frame for frame in frames if frame[0] not in (__file__, importlib.__file__) and frame[0][0] != "<"]
+    # Keep the frames in the directory of the user's file, without those of libraries that it calls.
+    in_folder = [frame for frame in foreign if Path(frame[0]).parent == Path(foreign[0][0]).parent]
+    place, text = in_folder[-1] if in_folder else ("", 0), str(error).partition("\n")[0]
     if isinstance(error, SyntaxError):
         place, text = (error.filename or "", error.lineno), error.msg
     if isinstance(error, ModuleNotFoundError):
         return MissingError(f"{place[0]} needs the package '{error.name}'", f"pip install {error.name}")
-    where = f"{place[0]}:{place[1]}: " if place[0] else ""
-    return PluginError(f"{where}{type(error).__name__}: {text}")
+    prefix = f"{place[0]}:{place[1]}: " if place[0] else ""
+    return PluginError(f"{prefix}{type(error).__name__}: {text}")
 
 
-def _described(owner: Any, target: str) -> dict[str, tuple[Tool, Callable[..., Any]]]:
+def _describe(owner: Any, target: str) -> dict[str, tuple[Tool, Callable[..., Any]]]:
     functions = _functions(owner)
     if not functions:
         raise PluginError(
             f"{target} has no public functions",
             "define one with type hints and a docstring, or name a class: FILE:CLASS",
         )
-    if bare := [name for name, function in functions.items() if not _is_documented(function)]:
+    if undocumented := [name for name, function in functions.items() if not _is_documented(function)]:
         raise PluginError(
-            f"{target}: no type hints or no docstring: {', '.join(bare)}",
-            "the model reads both; write them, or start the names of functions that are no tools with _",
+            f"{target}: no type hints or no docstring: {', '.join(undocumented)}",
+            "add them, because the model reads both; a function whose name starts with _ is not a tool",
         )
-    return {name: (describe_tool(function), _refusing(function)) for name, function in functions.items()}
+    return {name: (describe_tool(function), _with_refusals(function)) for name, function in functions.items()}
 
 
 def _functions(owner: Any) -> dict[str, Callable[..., Any]]:
-    """Return the public functions of a module that are its own, or the public methods of an object."""
+    """Return the public functions that a module itself defines, or the public methods of an object."""
     if isinstance(owner, types.ModuleType):
         names = [name for name, value in vars(owner).items() if getattr(value, "__module__", "") == owner.__name__]
     else:
@@ -194,7 +196,9 @@ def _functions(owner: Any) -> dict[str, Callable[..., Any]]:
     return {name: value for name, value in members.items() if inspect.isroutine(value)}
 
 
-def _refusing(function: Callable[..., Any]) -> Callable[..., Any]:
+def _with_refusals(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function so that ValueError and LookupError become refusals (ToolError)."""
+
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:

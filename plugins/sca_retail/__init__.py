@@ -1,4 +1,4 @@
-"""The Retail environment: a shop's service desk under the tool names and signatures of TauBench v1 retail."""
+"""The `retail` plugin: a shop's service desk with the tool names and signatures of TauBench v1 retail."""
 
 from sca_cli import Register, hookimpl
 

@@ -1,23 +1,23 @@
-"""The shop's records: where they are read from, and what they must look like.
+"""Read the shop's records and check them.
 
-Covered by the checks: every key that a tool reads, and that records name only users and products that are there.
-Not covered: keys that the tools just pass on.
+Checked: every key that a tool reads, and that records refer only to existing users and products.
+Not checked: keys that the tools only pass on.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sca_retail.tables import NUMBER, Each, Kinds, Table, read
+from sca_cli.toolkit.tables import NUMBER, Each, Kinds, Table, read
 
 type Dialect = Literal["own", "v1", "tau2"]
-"""Whose tools are to be matched where they differ, refusals included:
+"""The implementation whose behaviour the tools copy where the implementations differ, refusals included:
 
-- v1 lets a pending order's items be "replaced" by themselves; the others refuse.
-- tau2 lets address and payment change after a pending order's items were; the others refuse.
-- tau2 26.3 gives all replaced items the price and options of the last one; the others give each its own.
-- v1 and tau2 take an empty list of items, do not round the amount of a replacement, and refund every entry of a
-  payment history when an order is cancelled, refunds too; our own refuses, rounds, and refunds what is owed.
+- v1 accepts a call that "replaces" a pending order's item by itself; the others refuse it.
+- tau2 accepts changes of address and payment after the items of a pending order were changed; the others refuse them.
+- tau2 26.3 gives all replaced items the price and options of the last one; the others give each item its own.
+- v1 and tau2 accept an empty list of items, do not round the amount of a replacement, and on a cancellation refund
+  every entry of the payment history, even refunds. Our own refuses the list, rounds, and refunds the amount owed.
 """
 
 TABLES = ("users", "orders", "products")
@@ -26,7 +26,7 @@ OWN = Path(__file__).with_name("data")
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """All records, and whose they are. A record that is in a table is never changed, only replaced."""
+    """All records and their dialect. A record in a table is never changed, only replaced."""
 
     users: Table
     orders: Table
@@ -40,9 +40,9 @@ def load(folder: str) -> Data:
     Raises:
         MissingError, RecordError, UsageError: as `tables.read`.
     """
-    found, together = read(folder, _SHAPES, _fault)
-    dialect: Dialect = "own" if folder == str(OWN) else "tau2" if together else "v1"
-    return Data(found["users"], found["orders"], found["products"], dialect)
+    tables, in_one_file = read(folder, _SHAPES, _fault)
+    dialect: Dialect = "own" if folder == str(OWN) else "tau2" if in_one_file else "v1"
+    return Data(tables["users"], tables["orders"], tables["products"], dialect)
 
 
 _ADDRESS = {"zip": str}
@@ -72,7 +72,10 @@ _SHAPES: dict[str, Any] = {
 
 
 def _fault(tables: dict[str, Table]) -> tuple[str, str] | None:
-    """Return which table has a record that names one that is not there, and which."""
+    """Check references between records; return the faulty table and the fault, or None.
+
+    A fault is a reference to a missing record, an order without a payment, or that there are no users.
+    """
     if not tables["users"]:
         return "users", "users is empty"
     for order_id, order in tables["orders"].items():
@@ -87,7 +90,7 @@ def _fault(tables: dict[str, Table]) -> tuple[str, str] | None:
 
 
 def plain(value: Any) -> Any:
-    """Return a deep copy of JSON data; several times as fast as `copy.deepcopy`."""
+    """Return a deep copy of JSON data; this is several times faster than `copy.deepcopy`."""
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list):

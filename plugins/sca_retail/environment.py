@@ -1,10 +1,10 @@
-"""The `retail` environment: the shop's records, what a seed makes of them, and the customer it introduces."""
+"""The `retail` environment: the shop's records, their variation by the seed, and the seed's customer."""
 
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from sca_retail import tables
+from sca_cli.toolkit import tables
 from sca_retail.data import OWN, load
 from sca_retail.policy import POLICY
 from sca_retail.variation import vary
@@ -12,25 +12,25 @@ from sca_retail.writing import Writing
 
 
 class Retail(Writing):
-    """A service desk with customers, orders and products, under the tool names and signatures of TauBench v1 retail.
+    """Simulate a service desk with customers, orders and products, with the tools of TauBench v1 retail.
 
-    A seed picks a customer and, on our own records, changes some of them, the customer's among them. TauBench's
-    own records are taken as they are.
+    Tool names and signatures are TauBench's. A seed chooses a customer. It also changes some of our own records, the
+    customer's included; it does not change TauBench's records.
     """
 
     policy = POLICY
     customer = True
 
     def __init__(self, data: str = "") -> None:
-        """Read the records and put the state of seed 0 in place.
+        """Read the records and set the state of seed 0.
 
         Args:
             data: directory with TauBench's users.json, orders.json and products.json, or with tau2's db.json; "" for
                 our own records.
 
         Raises:
-            MissingError: no such directory, or a file is missing.
-            RecordError: other than these layouts, or no JSON; says where.
+            MissingError: the directory or a file does not exist.
+            RecordError: a file is not JSON or has another layout; the message says where.
         """
         self._data = load(data or str(OWN))
         self.dialect = self._data.dialect
@@ -42,7 +42,7 @@ class Retail(Writing):
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Put the records and the customer of `seed` in place."""
+        """Set the records and the customer of `seed`."""
         draw = Random(f"retail {seed}")
         self.who = draw.choice(self._customers)
         self._by_email = draw.random() < 0.5
@@ -52,21 +52,21 @@ class Retail(Writing):
             vary(self.users, self.orders, self.products, self.who, draw)
 
     def state(self) -> Any:
-        """Return all records by table. They are never changed, only replaced: what was returned stays as it was."""
+        """Return all records by table; the result stays valid, because records are replaced and never changed."""
         return {"users": dict(self.users), "orders": dict(self.orders), "products": dict(self.products)}
 
     def restore(self, state: Any) -> None:
-        """Put all records in place; the customer stays the seed's."""
+        """Set all records; the customer is still the seed's."""
         self.users, self.orders = dict(state["users"]), dict(state["orders"])
         self.products = dict(state["products"])
 
     def first_observation(self) -> str:
-        """Return how the seed's customer introduces herself: who she is, and what she ordered."""
+        """Return the first message of the seed's customer: her name, email or zip code, and her orders."""
         user = self.users[self.who]
         name = " ".join((user["name"]["first_name"], user["name"]["last_name"]))
-        known = f"my email is {user['email']}" if self._by_email else f"my zip code is {user['address']['zip']}"
-        bought = [_said(self.orders[order_id]) for order_id in user["orders"] if order_id in self.orders]
-        return " ".join([f"Hello, I am {name}, and {known}.", *bought])
+        contact = f"my email is {user['email']}" if self._by_email else f"my zip code is {user['address']['zip']}"
+        orders = [_sentence(self.orders[order_id]) for order_id in user["orders"] if order_id in self.orders]
+        return " ".join([f"Hello, I am {name}, and {contact}.", *orders])
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
@@ -79,8 +79,8 @@ class Retail(Writing):
         return Path(__file__).with_name("eval.jsonl")
 
 
-def _said(order: tables.Record) -> str:
-    """Return a customer's sentence on an order."""
+def _sentence(order: tables.Record) -> str:
+    """Return a customer's sentence about an order."""
     names = list(dict.fromkeys(item["name"] for item in order["items"]))
     goods = " and the ".join([", the ".join(names[:-1]), names[-1]] if names[1:] else names)
     return f"My order {order['order_id']} with the {goods} is {order['status']}."

@@ -1,20 +1,19 @@
-"""The tools that look things up, and those that touch no record: calculate, think, transfer_to_human_agents."""
+"""The shop's tools that do not change records: look-ups, calculate, think and transfer_to_human_agents."""
 
 import re
 from typing import Any
 
-from sca_calculation import arithmetic
-
 from sca_cli import Environment, ToolError, tool
+from sca_cli.toolkit import arithmetic
+from sca_cli.toolkit.tables import Record, Table
 from sca_retail.data import Dialect, plain
-from sca_retail.tables import Record, Table
 
 _SHOWN = 60
-"""Characters of an argument that a refusal repeats."""
+"""Maximum number of characters of an argument that a refusal quotes."""
 
 
 class Reading(Environment):
-    """Half of the shop's tools. A tool returns copies: what it gave is the caller's."""
+    """The shop's tools that do not change records. Tools return copies, which the caller may change."""
 
     users: Table
     orders: Table
@@ -100,7 +99,7 @@ class Reading(Environment):
         return round(float(arithmetic.calculate(expression)), 2)
 
     @tool
-    def think(self, thought: str) -> str:  # noqa: ARG002  writing it down is all that happens
+    def think(self, thought: str) -> str:  # noqa: ARG002  the argument in the transcript is the whole effect
         """Write a thought down; nothing is looked up and nothing changes.
 
         Args:
@@ -109,7 +108,7 @@ class Reading(Environment):
         return ""
 
     @tool
-    def transfer_to_human_agents(self, summary: str) -> str:  # noqa: ARG002  nobody is there to read it
+    def transfer_to_human_agents(self, summary: str) -> str:  # noqa: ARG002  there is no human agent
         """Hand the customer to a human agent; only for what the policy and the tools cannot do.
 
         Args:
@@ -118,20 +117,20 @@ class Reading(Environment):
         return "Transfer successful"
 
     def user(self, user_id: str) -> Record:
-        """Return a record that must not be changed.
+        """Return a user's record itself, which the caller must not change.
 
         Raises:
-            ToolError: there is none of this id.
+            ToolError: no user has this id.
         """
         if user_id not in self.users:
             raise ToolError(f"no user {shown(user_id)}; the find_user_id tools give the user id")
         return self.users[user_id]
 
     def order(self, order_id: str) -> Record:
-        """Return a record that must not be changed.
+        """Return an order's record itself, which the caller must not change.
 
         Raises:
-            ToolError: there is none of this id.
+            ToolError: no order has this id.
         """
         if order_id not in self.orders:
             raise ToolError(
@@ -141,7 +140,7 @@ class Reading(Environment):
 
 
 def copied(record: Record) -> dict[str, Any]:
-    """Return a copy that a caller may change."""
+    """Return a deep copy, which the caller may change."""
     copy: dict[str, Any] = plain(record)
     return copy
 

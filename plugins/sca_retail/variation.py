@@ -1,61 +1,61 @@
-"""What a seed changes in our own records: how far orders have come, what is in stock, what gift cards hold."""
+"""Vary our own records by a seed: the status of orders, the stock, and the balances of gift cards."""
 
 from random import Random
 
-from sca_retail.tables import Record, Table
+from sca_cli.toolkit.tables import Record, Table
 
 STATUSES = {"pending": 42, "delivered": 38, "processed": 10, "cancelled": 10}
 """Status of an order → its share in per cent."""
 
 _ORDERS, _PRODUCTS, _USERS = 40, 8, 20
-"""How many are changed besides the customer's own."""
+"""Numbers of records that a seed changes, in addition to the customer's own; chosen by hand."""
 _RESTOCKED = 0.3
-"""Of the variants of a changed product, how many come into stock or go out of it."""
+"""Share of the variants of a changed product whose availability flips; chosen by hand."""
 
 
 def vary(users: Table, orders: Table, products: Table, customer: str, draw: Random) -> None:
-    """Replace records in the tables, so that the customer has an order to change and one to send back.
+    """Replace records in the tables, so that the customer has a pending and a delivered order.
 
     Args:
-        users: as the other tables, changed in place; the records in it are left as they are.
+        users: like the other tables, changed in place; its records are replaced, not changed.
         orders: see `users`.
         products: see `users`.
         customer: id of a user with two orders or more.
-        draw: decides all else.
+        draw: random generator for all other choices.
     """
     own = draw.sample(users[customer]["orders"], len(users[customer]["orders"]))
     statuses = ["pending", "delivered", *draw_statuses(draw, len(own) - 2 + _ORDERS)]
     others = [order_id for order_id in draw.sample(list(orders), _ORDERS) if order_id not in own]
     for order_id, status in zip([*own, *others], statuses, strict=False):
         orders[order_id] = in_status(orders[order_id], status, draw)
-    bought = {item["product_id"]: None for order_id in own for item in orders[order_id]["items"]}
-    for product_id in dict.fromkeys([*bought, *draw.sample(list(products), _PRODUCTS)]):
+    own_products = {item["product_id"]: None for order_id in own for item in orders[order_id]["items"]}
+    for product_id in dict.fromkeys([*own_products, *draw.sample(list(products), _PRODUCTS)]):
         products[product_id] = _restocked(products[product_id], draw)
     for user_id in dict.fromkeys([customer, *draw.sample(list(users), _USERS)]):
         users[user_id] = _recharged(users[user_id], draw)
 
 
 def draw_statuses(draw: Random, count: int) -> list[str]:
-    """Return statuses in the shares of `STATUSES`."""
+    """Return random statuses with the probabilities in `STATUSES`."""
     return draw.choices(list(STATUSES), list(STATUSES.values()), k=count)
 
 
 def in_status(order: Record, status: str, draw: Random) -> Record:
-    """Return the order as it is when it has come that far: what was sent, paid and refunded fits its status."""
+    """Return a copy of the order with a status, and with fulfillments, payments and refunds that fit the status."""
     payment = order["payment_history"][0]
     refunds = [payment | {"transaction_type": "refund"}] if status == "cancelled" else []
-    sent = [
+    shipments = [
         {"tracking_id": [f"{draw.randrange(10**12):012}"], "item_ids": [item["item_id"] for item in order["items"]]}
     ]
     return order | {
         "status": status,
-        "fulfillments": sent if status in ("processed", "delivered") else [],
+        "fulfillments": shipments if status in ("processed", "delivered") else [],
         "payment_history": [payment, *refunds],
     }
 
 
 def draw_balance(draw: Random) -> float:
-    """Return what a gift card holds, in dollars."""
+    """Return a random balance of a gift card, in dollars."""
     return draw.randrange(30_000) / 100
 
 

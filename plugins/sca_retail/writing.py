@@ -1,17 +1,17 @@
-"""The tools that change records. A call that is refused has changed nothing: records are replaced at its end."""
+"""The shop's tools that change records. A refused call changes nothing, because a tool replaces records at its end."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from sca_cli import ToolError, tool
+from sca_cli.toolkit.tables import Record
 from sca_retail.reading import Reading, copied, shown
-from sca_retail.tables import Record
 
 REASONS = ("no longer needed", "ordered by mistake")
 
 
 class Writing(Reading):
-    """The other half of the shop's tools. `Dialect` says where TauBench's own differ from ours."""
+    """The shop's tools that change records. `Dialect` lists where TauBench's own tools differ from ours."""
 
     @tool(writes=True)
     def cancel_pending_order(self, order_id: str, reason: str) -> dict[str, Any]:
@@ -82,8 +82,8 @@ class Writing(Reading):
         self._charge(order, payment_method_id, difference)
         items = [dict(item) for item in order["items"]]
         for item_id, new_item_id, variant in zip(item_ids, new_item_ids, variants, strict=True):
-            taken = variants[-1] if self.dialect == "tau2" else variant
-            _item(items, item_id).update(item_id=new_item_id, price=taken["price"], options=taken["options"])
+            source = variants[-1] if self.dialect == "tau2" else variant
+            _item(items, item_id).update(item_id=new_item_id, price=source["price"], options=source["options"])
         entry = _entry("payment" if difference > 0 else "refund", abs(difference), payment_method_id)
         history = [*order["payment_history"], entry]
         return self._put(order_id, items=items, status="pending (item modified)", payment_history=history)
@@ -189,16 +189,16 @@ class Writing(Reading):
             exchange_price_difference=difference,
         )
 
-    # ------------------------------------------------------------ what the tools ask for
+    # ------------------------------------------------------------ checks
 
-    def _order_in(self, status: str, order_id: str, done: str) -> Record:
+    def _order_in(self, status: str, order_id: str, participle: str) -> Record:
         order = self.order(order_id)
         if order["status"] != status:
-            raise ToolError(f"order {order_id} is '{order['status']}'; only a {status} order can be {done}")
+            raise ToolError(f"order {order_id} is '{order['status']}'; only a {status} order can be {participle}")
         return order
 
     def _pending(self, order_id: str) -> Record:
-        """Return an order whose address and payment may change."""
+        """Return an order if its address and payment may be changed; refuse otherwise."""
         order = self.order(order_id)
         if self.dialect == "tau2" and "pending" in order["status"]:
             return order
@@ -232,7 +232,7 @@ class Writing(Reading):
                 )
 
     def _variants(self, order: Record, item_ids: Sequence[str], new_item_ids: Sequence[str]) -> list[Record]:
-        """Return the variant that each new item is."""
+        """Return the variant of each new item; refuse an item that is not in the order or not available."""
         self._owned(order, item_ids)
         if len(item_ids) != len(new_item_ids):
             raise ToolError(f"{len(item_ids)} item_ids but {len(new_item_ids)} new_item_ids; give one for each")
@@ -249,10 +249,10 @@ class Writing(Reading):
             variants.append(variant)
         return variants
 
-    # ------------------------------------------------------------ what they do
+    # ------------------------------------------------------------ changes
 
     def _refundable(self, order: Record) -> list[tuple[str, float]]:
-        """Return payment methods and amounts that a cancellation gives back."""
+        """Return the payment methods and amounts that a cancellation refunds."""
         history = order["payment_history"]
         if self.dialect != "own":
             return [(entry["payment_method_id"], entry["amount"]) for entry in history]
@@ -263,7 +263,7 @@ class Writing(Reading):
         return [(method, round(amount, 2)) for method, amount in owed.items() if round(amount, 2) > 0]
 
     def _charge(self, order: Record, payment_method_id: str, amount: float) -> None:
-        """Take an amount from a gift card, or put a negative one back; other methods keep no balance here."""
+        """Subtract an amount from a gift card; a negative amount is added. Other payment methods have no balance."""
         user = self.users[order["user_id"]]
         method = user["payment_methods"].get(payment_method_id)
         if method and method["source"] == "gift_card":
@@ -281,8 +281,8 @@ def _item(items: list[Record], item_id: str) -> Record:
 
 
 def _difference(order: Record, item_ids: Sequence[str], variants: Sequence[Record]) -> float:
-    """Return what the variants cost more than the items they replace."""
-    # Summed in turn and from 0: a different order would give other last digits than TauBench's.
+    """Return the price of the variants minus the price of the items that they replace."""
+    # Add one difference after another, starting from 0. Another order would round differently from TauBench.
     total: float = 0
     for item_id, variant in zip(item_ids, variants, strict=True):
         total += variant["price"] - _item(order["items"], item_id)["price"]

@@ -1,4 +1,4 @@
-"""The `scripted` model plugin: replies from a file, for tests, documentation and trying a pipeline."""
+"""The `scripted` model plugin: replies come from a file, for tests, documentation and dry runs of a pipeline."""
 
 from sca_cli import Register, hookimpl
 

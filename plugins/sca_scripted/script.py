@@ -1,6 +1,6 @@
-r"""`scripted:FILE[,delay_s=S]`: a model whose replies are written down.
+r"""`scripted:FILE[,delay_s=S]`: a model that reads its replies from a file.
 
-FILE is JSONL, one rule a line; the first rule that matches a conversation answers it:
+FILE is JSONL with one rule a line. The first rule that matches a conversation gives the reply:
 
     {"when": "convert .* euro", "replies": ["```python\nfinal_answer(7)\n```", "give up"]}
     {"when": "policy", "anywhere": true, "replies": [["odd or even", "{seed}"]]}
@@ -8,14 +8,13 @@ FILE is JSONL, one rule a line; the first rule that matches a conversation answe
 
 - `when` is a Python regular expression searched (`.` matches newlines) in the last user or tool message; with
   `"anywhere": true`, in all messages joined by newlines. Without `when` the rule matches everything.
-- Reply i answers a conversation that holds i assistant messages; the last reply answers all later turns.
-- A reply is a text, an object with `text` and `tool_calls`, or a list of these: entry `seed mod length` is
-  taken.
+- Reply i answers a conversation with i assistant messages; the last reply answers all later turns.
+- A reply is a text, an object with `text` and `tool_calls`, or a list of these. From a list, the entry
+  `seed mod length` is used.
 - `{seed}` in a text or in an argument is replaced by the conversation's seed.
 
-A reply depends on the conversation and its seed only, so the order and the number of concurrent calls do
-not matter. Stop texts and `max_tokens` (counted in words) are obeyed. Token ids and log-probabilities are
-not invented.
+A reply depends only on the conversation and its seed, so the order and the number of concurrent calls do not matter.
+Stop texts and `max_tokens` (counted in words) are obeyed. Completions have no token ids and no log-probabilities.
 """
 
 import asyncio
@@ -40,7 +39,7 @@ from sca_cli import (
 
 
 class _Call(msgspec.Struct, forbid_unknown_fields=True):
-    """A tool call as it is written in the file."""
+    """A tool call in the file."""
 
     name: str
     arguments: dict[str, Any] = {}
@@ -62,15 +61,15 @@ class _Rule(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ScriptedModel:
-    """Answer from the rules of a file.
+    """Reply according to the rules of a file.
 
     Args:
         name: path of the JSONL file.
-        delay_s: seconds that each call takes, to stand in for a slow model.
+        delay_s: seconds that each call takes, to simulate a slow model.
 
     Raises:
-        MissingError: no such file.
-        UsageError: no file named, or a line is not a rule; the message starts with `FILE:LINE:`.
+        MissingError: the file cannot be read.
+        UsageError: no file is named, or a line is not a rule; then the message starts with `FILE:LINE:`.
     """
 
     def __init__(self, name: str, *, delay_s: str = "0") -> None:
@@ -92,7 +91,7 @@ class ScriptedModel:
         Raises:
             ModelError: no rule matches.
         """
-        del tools  # the file says which tools are called
+        del tools  # the file defines which tools are called
         await asyncio.sleep(self._delay_s)
         return [
             _complete(self._reply(messages, sampling.seed + index), messages, sampling, sampling.seed + index)
@@ -100,13 +99,13 @@ class ScriptedModel:
         ]
 
     async def close(self) -> None:
-        """Do nothing: nothing is held."""
+        """Do nothing, because the model holds no resources."""
 
     def _reply(self, messages: Sequence[Message], seed: int) -> _Reply:
         last = next((m.content for m in reversed(messages) if m.role in ("user", "tool")), "")
-        whole = "\n".join(message.content for message in messages)
+        conversation = "\n".join(message.content for message in messages)
         for pattern, rule in self._rules:
-            if pattern.search(whole if rule.anywhere else last):
+            if pattern.search(conversation if rule.anywhere else last):
                 turn = sum(message.role == "assistant" for message in messages)
                 reply = rule.replies[min(turn, len(rule.replies) - 1)]
                 chosen = reply[seed % len(reply)] if isinstance(reply, list) else reply
@@ -153,7 +152,7 @@ def _arguments(call: _Call, seed: int) -> str:
 
 
 def _cut(text: str, sampling: Sampling) -> tuple[str, bool]:
-    """Return the text up to its first stop text or `max_tokens` words, and whether the words ended it."""
+    """Return the text up to its first stop text or `max_tokens` words, and whether the word limit cut it."""
     ends = [text.find(stop) + len(stop) for stop in sampling.stop if stop in text]
     text = text[: min(ends)] if ends else text
     words = [match.end() for match in re.finditer(r"\S+", text)]

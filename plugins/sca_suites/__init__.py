@@ -1,4 +1,4 @@
-"""Benchmarks that the user has, as environments: loaded at run time inside the world's jail, never copied."""
+"""Benchmarks of other authors as environments; the user's own copy is loaded at run time inside the world's jail."""
 
 from sca_cli import Register, hookimpl
 

@@ -1,7 +1,7 @@
-"""What is wrong with the files of somebody's benchmark, told with the file that it is in.
+"""Report errors in a benchmark's files together with the file that causes them.
 
-Everything here runs inside the world's jail, where the foreign code is. A file that is absent is a `MissingError`, one
-that holds no JSON, no Python or other values than it should is a `RecordError`; code that fails otherwise is a
+Everything here runs inside the world's jail, where the foreign code is. A missing file is a `MissingError`. A file that
+is not valid JSON or Python, or holds wrong values, is a `RecordError`. Code that fails in another way is a
 `PluginError`.
 """
 
@@ -16,23 +16,23 @@ from sca_suites.loading import first_line
 
 
 def absent(path: Path, source: str) -> MissingError:
-    """Return the error for a file that is not there; `source` is what has it."""
+    """Return the error for a missing file; `source` says where the user can get it."""
     return MissingError(f"{path} is missing", f"{source} has it")
 
 
 @contextmanager
 def reading(package: str, folder: Path, source: str, data: Path) -> Iterator[None]:
-    """Tell what foreign code raises while it is loaded or reads its data, with the file at fault.
+    """Convert exceptions that foreign code raises while it loads or reads its data, and name the file that causes them.
 
     Args:
         package: the name that the benchmark is imported under.
-        folder: where that package is.
-        source: what has all of its files, in words.
-        data: the file that is read, which is then to blame for all that is raised; or the folder of data files.
+        folder: the directory of that package.
+        source: text that says where the user can get all files.
+        data: the file that is read, which is then reported as the cause of all exceptions; or the folder of data files.
 
     Raises:
-        MissingError: a file or a package is absent.
-        RecordError: a file is not what it should be.
+        MissingError: a file or a package is missing.
+        RecordError: a file has wrong content.
         PluginError: the code failed.
     """
     try:
@@ -50,8 +50,8 @@ def reading(package: str, folder: Path, source: str, data: Path) -> Iterator[Non
     except Exception as error:  # noqa: BLE001  foreign code may fail in any way
         if isinstance(error, ValueError | RecursionError) and (wrong := _not_json(data)):
             raise RecordError(wrong) from None
-        if data.is_file() and not isinstance(error, UnicodeDecodeError):  # which came from another file, then
-            message = " ".join(str(error).split()).partition(" For further information")[0]  # pydantic has many lines
+        if data.is_file() and not isinstance(error, UnicodeDecodeError):  # a decode error is from another file here
+            message = " ".join(str(error).split()).partition(" For further information")[0]  # shorten pydantic's text
             raise RecordError(f"{data} cannot be read: {type(error).__name__}: {message:.200}") from None
         raise PluginError(f"{_place(error, folder)}: {first_line(error)}") from None
 
@@ -71,7 +71,7 @@ def _not_imported(
 
 
 def _not_json(data: Path) -> str:
-    """Return which file of these is no JSON, and where, or ""."""
+    """Return the first of these files that is not valid JSON, with line and reason, or ""."""
     for path in [data] if data.is_file() else sorted(data.rglob("*.json")):
         content = path.read_bytes()
         try:
@@ -86,7 +86,7 @@ def _not_json(data: Path) -> str:
 
 
 def _place(error: BaseException, folder: Path) -> str:
-    """Return the last file and line of a folder that an exception came through, or the folder."""
+    """Return the innermost file and line within a folder in an exception's traceback, or the folder itself."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename}:{frame.lineno}" for frame in frames if Path(frame.filename).is_relative_to(folder)]
     return places[-1] if places else str(folder)

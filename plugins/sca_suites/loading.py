@@ -1,4 +1,4 @@
-"""What the suites share: foreign tools and schemas made into ours, and names for the version of foreign data.
+"""Helpers shared by the suites: convert foreign tools and schemas to ours, and identify the version of foreign data.
 
 Everything here runs inside the world's jail, where the foreign code is.
 """
@@ -10,12 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sca_calculation.arithmetic import calculate
-
 from sca_cli import PluginError, Tool, ToolError, UsageError
+from sca_cli.toolkit.arithmetic import calculate
 
 _DATA = (".py", ".json", ".jsonl", ".md")
-_WORDS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict", "null": "None"}
+_PYTHON = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict", "null": "None"}
 
 RECORDS: dict[str, dict[str, Any]] = {
     "retail": {
@@ -28,22 +27,27 @@ RECORDS: dict[str, dict[str, Any]] = {
         "users": {"tool": "get_user_details", "links": {"reservations": "reservations"}},
     },
 }
-"""Domain → collection of the database → the tool that reads a record of it, and its fields that name other records.
+"""Domain → collection of the database → the tool that reads a record, and the fields that name other records.
 
 Both editions of TauBench have the same collections and tools.
 """
 
 
 def first_line(error: BaseException) -> str:
-    """Return an exception in one line."""
+    """Return the type of an exception and the first line of its message."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def chosen(what: str, value: str, known: tuple[str, ...]) -> str:
-    """Return the value if it is known.
+    """Return an option's value if it is among the known ones.
+
+    Args:
+        what: the option's name, for the error message.
+        value: the user's value.
+        known: all valid values.
 
     Raises:
-        UsageError: it is not; names those that are.
+        UsageError: the value is unknown; the hint lists the valid ones.
     """
     if value not in known:
         raise UsageError(f"no {what} '{value}'", f"there are {', '.join(known)}")
@@ -51,7 +55,7 @@ def chosen(what: str, value: str, known: tuple[str, ...]) -> str:
 
 
 def fingerprint(*folders: Path) -> str:
-    """Return 12 hex digits of a hash over the code and data files in some folders: the version of a checkout."""
+    """Identify the version of a checkout: return 12 hex digits of a hash over its code and data files."""
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted(p for p in folder.rglob("*") if p.suffix in _DATA and p.is_file()):
@@ -60,7 +64,7 @@ def fingerprint(*folders: Path) -> str:
 
 
 def evaluates_code(function: Callable[..., Any]) -> bool:
-    """Whether a function calls `eval` or `exec` by name: then its argument is run as code."""
+    """Return whether a function uses the name `eval` or `exec`, and so may run its argument as code."""
     code = inspect.unwrap(getattr(function, "__func__", function)).__code__ if _has_code(function) else None
     return code is not None and bool({"eval", "exec"} & set(code.co_names))
 
@@ -70,16 +74,21 @@ def _has_code(function: Callable[..., Any]) -> bool:
 
 
 def rounded_arithmetic(expression: str) -> str:
-    """Calculate as both editions of TauBench do, without running the expression: two decimals, as text."""
+    """Return the value of an expression with two decimals, as text, like both editions of TauBench.
+
+    Unlike theirs, it does not run the expression as code.
+    """
     return str(round(float(calculate(expression)), 2))
 
 
 def carrying_out(call: Callable[[dict[str, Any]], Any], signature: inspect.Signature) -> Callable[..., Any]:
-    """Return a callable of that signature; whatever foreign code raises is a refusal the model reads, as it is there.
+    """Return a callable with a signature, which converts every exception of foreign code to a refusal (`ToolError`).
+
+    The benchmarks, too, show every exception to the model.
 
     Args:
-        call: is given the arguments by name.
-        signature: of what is returned.
+        call: the foreign function; its argument is a dictionary of arguments by name.
+        signature: signature of the returned callable.
     """
 
     def carry_out(*args: Any, **kwargs: Any) -> Any:
@@ -90,30 +99,32 @@ def carrying_out(call: Callable[[dict[str, Any]], Any], signature: inspect.Signa
         except Exception as error:  # noqa: BLE001  these benchmarks show the model every exception of a tool
             raise ToolError(str(error) or type(error).__name__) from None
 
-    carry_out.__signature__ = signature  # type: ignore[attr-defined]  # what inspect.signature looks at first
+    carry_out.__signature__ = signature  # type: ignore[attr-defined]  # inspect.signature reads this first
     return carry_out
 
 
 def tool_from_schema(function: dict[str, Any], *, writes: bool) -> tuple[Tool, inspect.Signature]:
-    """Return a tool and the signature of its calls from an OpenAI function schema.
+    """Convert an OpenAI function schema to a tool and the signature of its calls.
 
     Raises:
-        PluginError: it is no such schema.
+        PluginError: the schema has another form.
     """
     try:
         name, schema = function["name"], function["parameters"]
-        given = {key: _plain(value, schema.get("$defs", {})) for key, value in schema["properties"].items()}
+        schema_by_name = {key: _plain(value, schema.get("$defs", {})) for key, value in schema["properties"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise PluginError(f"a tool's schema cannot be read: {first_line(error)}") from None
     required = list(schema.get("required", []))
-    properties = {key: given[key] for key in sorted(given, key=lambda key: key not in required)}
+    properties = {key: schema_by_name[key] for key in sorted(schema_by_name, key=lambda key: key not in required)}
     parameters = [
         inspect.Parameter(
             key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=inspect.Parameter.empty if key in required else None
         )
         for key in properties
     ]
-    shown = [f"{key}: {_words(value)}{'' if key in required else ' = None'}" for key, value in properties.items()]
+    arguments = [
+        f"{key}: {_python_type(value)}{'' if key in required else ' = None'}" for key, value in properties.items()
+    ]
     tool = Tool(
         name=name,
         description=function.get("description") or name,
@@ -123,7 +134,7 @@ def tool_from_schema(function: dict[str, Any], *, writes: bool) -> tuple[Tool, i
             "required": required,
             "additionalProperties": False,
         },
-        signature=f"{name}({', '.join(shown)})",
+        signature=f"{name}({', '.join(arguments)})",
         returns="Any",
         writes=writes,
     )
@@ -131,7 +142,7 @@ def tool_from_schema(function: dict[str, Any], *, writes: bool) -> tuple[Tool, i
 
 
 def _plain(schema: Any, definitions: dict[str, Any]) -> Any:
-    """Return a schema with its references spelt out and lists of types as alternatives."""
+    """Return a schema with references resolved, and with lists of types written as anyOf."""
     if isinstance(schema, list):
         return [_plain(item, definitions) for item in schema]
     if not isinstance(schema, dict):
@@ -144,9 +155,9 @@ def _plain(schema: Any, definitions: dict[str, Any]) -> Any:
     return {key: _plain(value, definitions) for key, value in schema.items()}
 
 
-def _words(schema: dict[str, Any]) -> str:
+def _python_type(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
-        return " | ".join(dict.fromkeys(_words(option) for option in schema["anyOf"]))
+        return " | ".join(dict.fromkeys(_python_type(option) for option in schema["anyOf"]))
     if schema.get("type") == "array":
-        return f"list[{_words(schema.get('items', {}))}]"
-    return _WORDS.get(schema.get("type", ""), "Any")
+        return f"list[{_python_type(schema.get('items', {}))}]"
+    return _PYTHON.get(schema.get("type", ""), "Any")

@@ -1,6 +1,7 @@
-"""How answers of M3ToolEval are judged. Each function is copied as source into the checks of the tasks.
+"""Judge answers of M3ToolEval.
 
-So each stands alone: its imports and helpers are within it.
+The source text of each function is copied into the checks of the tasks. So each function contains its imports and
+helpers, and an edit of a function, even of its docstring, changes the tasks.
 """
 
 from typing import Any

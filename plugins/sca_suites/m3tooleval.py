@@ -1,7 +1,7 @@
-"""The environment `m3tooleval`: the families of a checkout of code-act, loaded inside the world's jail.
+"""The environment `m3tooleval`: the tool families of a checkout of code-act, loaded inside the world's jail.
 
-The checkout's package is called `tasks`; it is imported under a name of ours. It wants tqdm and IPython to exist, which
-nothing here uses: where they are absent, empty stand-ins take their place. What it prints goes to the jail's log.
+The checkout's package is called `tasks`; we import it under another name. It imports tqdm and IPython, but we use no
+function that needs them. If they are not installed, empty modules replace them. Its prints go to the jail's log.
 """
 
 import ast
@@ -16,9 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca_calculation.arithmetic import calculate
-
 from sca_cli import Environment, MissingError, PluginError, RecordError, Tool
+from sca_cli.toolkit.arithmetic import calculate
 from sca_suites import m3_checkers
 from sca_suites.faults import absent, reading
 from sca_suites.loading import carrying_out, chosen, evaluates_code, fingerprint, first_line
@@ -27,22 +26,22 @@ PACKAGE = "_m3tooleval_tasks"
 SOURCE = "a whole checkout of github.com/xingyaoww/code-act"
 CHECKERS = ("m3-exact", "tolerant")
 _PLACES = ("scripts/eval/m3tooleval/tasks", "tasks", ".")
-_STAND_INS = ("tqdm", "IPython", "IPython.core", "IPython.core.interactiveshell", "IPython.utils", "IPython.utils.io")
+_REPLACEABLE = ("tqdm", "IPython", "IPython.core", "IPython.core.interactiveshell", "IPython.utils", "IPython.utils.io")
 _SCHEMAS = {
     "str": {"type": "string"}, "float": {"type": "number"}, "int": {"type": "number"}, "bool": {"type": "boolean"},
 }  # fmt: skip
 
 
 class M3ToolEval(Environment):
-    """The tools of one family; a browser's pages are back at the start after each reset.
+    """Offer the tools of one family; a reset opens the browser's start page again.
 
     Args:
         path: a checkout of code-act, or its directory m3tooleval.
-        family: of the tools: the part of a task's name before the slash.
-        families: of the tasks listed, joined by `+`; all by default.
-        checker: m3-exact (the benchmark's own, faults included) or tolerant.
-        oracle: yes to have a wrong answer told and tried again, as the benchmark does.
-        listing: yes to have the tasks instead: no tools, and `state` returns them.
+        family: the family of the tools, which is the part of a task's name before the slash.
+        families: the families whose tasks are listed, joined by `+`; default: all.
+        checker: m3-exact (the benchmark's own, with its faults) or tolerant.
+        oracle: yes to report a wrong answer to the model and let it retry, as the benchmark does.
+        listing: yes to list the tasks: then there are no tools, and `state` returns the tasks.
     """
 
     def __init__(
@@ -60,10 +59,10 @@ class M3ToolEval(Environment):
         self._tasks = _loaded(folder)
         known = tuple(dict.fromkeys(_family(task) for task in self._tasks))
         self._listing: dict[str, Any] | None = None
-        self._given: Any = {}
+        self._tool_source: Any = {}  # the tools by name, or a function that returns them
         if listing == "yes":
-            wanted = [chosen("family", name, known) for name in families.split("+")] if families else known
-            specs = [_spec(task, path, checker) for task in self._tasks if _family(task) in wanted]
+            selected = [chosen("family", name, known) for name in families.split("+")] if families else known
+            specs = [_spec(task, path, checker) for task in self._tasks if _family(task) in selected]
             self._listing = {
                 "data": f"m3tooleval {fingerprint(folder)}",
                 "checker": checker,
@@ -72,17 +71,17 @@ class M3ToolEval(Environment):
             }
         else:
             chosen("family", family, known)
-            self._given = next(task.given_tools for task in self._tasks if _family(task) == family)
+            self._tool_source = next(task.given_tools for task in self._tasks if _family(task) == family)
         self._family = family
         self.reset(0)
 
     def reset(self, seed: int) -> None:  # noqa: ARG002  the benchmark has one state
-        """Make the tools afresh where they hold a state; a task's own reset would go on with the old ones."""
+        """Create the tools again if they hold a state; a task's own reset would keep the old ones."""
         with reading(PACKAGE, self._folder, SOURCE, self._folder):
-            self._theirs = self._given() if callable(self._given) else self._given
+            self._theirs = self._tool_source() if callable(self._tool_source) else self._tool_source
 
     def state(self) -> Any:
-        """Return the tasks, or nothing."""
+        """Return the tasks if they are listed, else {}."""
         return self._listing or {}
 
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
@@ -90,7 +89,7 @@ class M3ToolEval(Environment):
 
         Raises:
             PluginError: a tool's signature cannot be read.
-            RecordError: they are no tools.
+            RecordError: the tools have another form.
         """
         try:
             return {name: self._tool(name, their) for name, their in self._theirs.items()}
@@ -137,7 +136,7 @@ def _folder(path: str) -> Path:
     """Return the package's directory within a checkout.
 
     Raises:
-        MissingError: there is none.
+        MissingError: the checkout does not contain the package.
     """
     if not path.startswith("/"):
         raise MissingError("no checkout of code-act named", "path=DIR, an absolute path")
@@ -149,21 +148,21 @@ def _folder(path: str) -> Path:
 
 
 def _loaded(folder: Path) -> list[Any]:
-    """Import the package and return its tasks, each with the tools it was given as `given_tools`.
+    """Import the package and return its tasks; `given_tools` of each is the constructor's argument `tools`.
 
     Raises:
-        MissingError, PluginError, RecordError: as `reading`; or it has another layout.
+        MissingError, PluginError, RecordError: as `reading`; or the package has another layout.
     """
     for name in ("__init__.py", "base.py"):
         if not (folder / name).is_file():
             raise absent(folder / name, SOURCE)
-    lacking = {root for root in ("tqdm", "IPython") if root not in sys.modules and not importlib.util.find_spec(root)}
-    sys.modules.update({name: _StandIn(name) for name in _STAND_INS if name.partition(".")[0] in lacking})
+    missing = {root for root in ("tqdm", "IPython") if root not in sys.modules and not importlib.util.find_spec(root)}
+    sys.modules.update({name: _EmptyModule(name) for name in _REPLACEABLE if name.partition(".")[0] in missing})
     spec = importlib.util.spec_from_file_location(
         PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
     if spec is None or spec.loader is None:
-        raise PluginError(f"{folder} is no package")
+        raise PluginError(f"{folder} is not a package")
     with reading(PACKAGE, folder, SOURCE, folder):
         package = importlib.util.module_from_spec(spec)
         sys.modules[PACKAGE] = package
@@ -183,8 +182,8 @@ def _loaded(folder: Path) -> list[Any]:
     return tasks
 
 
-class _StandIn(types.ModuleType):
-    """A module in which every name is there and does nothing."""
+class _EmptyModule(types.ModuleType):
+    """A module in which every attribute is an empty class."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -197,7 +196,10 @@ class _StandIn(types.ModuleType):
 
 
 def _remember_tools(task_class: Any) -> None:
-    """Have tasks keep what they were given as tools: their constructor replaces a function by what it returns."""
+    """Make the tasks store the constructor's argument `tools` unchanged, as `given_tools`.
+
+    The original constructor calls the argument if it is a function, and stores only the result.
+    """
     original = task_class.__init__
     signature = inspect.signature(original)
 
@@ -209,12 +211,13 @@ def _remember_tools(task_class: Any) -> None:
 
 
 def _signature(their: Any) -> tuple[inspect.Signature, dict[str, str]]:
-    """Return how a tool is called, and the types of its parameters by name where they are known.
+    """Return a tool's signature, and the known types of its parameters by name.
 
-    The function's own signature, since the written one can be wrong; the written one of built-in functions.
+    The result is the signature of the function itself, because the documented one can be wrong. Built-in functions may
+    have no signature of their own; then the result is the documented one.
 
     Raises:
-        PluginError: neither can be read.
+        PluginError: neither signature can be read.
     """
     written = _written(their.fn_signature)
     types_of = {name: p.annotation for name, p in written.parameters.items() if p.annotation is not p.empty}
@@ -229,21 +232,21 @@ def _signature(their: Any) -> tuple[inspect.Signature, dict[str, str]]:
 
 
 def _written(text: str) -> inspect.Signature:
-    """Return a signature from text such as `find(place: str, *tags: str) -> list`; without parameters if it is none."""
+    """Parse a signature from text such as `find(place: str, *tags: str) -> list`; without parameters if that fails."""
     try:
         definition = ast.parse(f"def {text}: ...").body[0]
     except SyntaxError:
         return inspect.Signature()
     assert isinstance(definition, ast.FunctionDef)
-    given = definition.args
-    named: list[tuple[ast.arg, Any]] = [(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in given.args]
-    named += [(given.vararg, inspect.Parameter.VAR_POSITIONAL)] if given.vararg else []
+    parsed = definition.args
+    kinds: list[tuple[ast.arg, Any]] = [(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in parsed.args]
+    kinds += [(parsed.vararg, inspect.Parameter.VAR_POSITIONAL)] if parsed.vararg else []
     return inspect.Signature(
         [
             inspect.Parameter(
                 name.arg, kind, annotation=ast.unparse(name.annotation) if name.annotation else inspect.Parameter.empty
             )
-            for name, kind in named
+            for name, kind in kinds
         ]
     )
 
@@ -252,13 +255,13 @@ def _spec(task: Any, path: str, checker: str) -> dict[str, Any]:
     """Return a task as plain data.
 
     Raises:
-        PluginError: what it expects cannot be written as a literal.
+        PluginError: its expected output cannot be written as a literal.
     """
     expected = repr(task.expected_output)
     try:
         ast.literal_eval(expected)
     except (ValueError, SyntaxError):
-        raise PluginError(f"task '{task.name}' expects {expected[:80]}, which is no plain value") from None
+        raise PluginError(f"task '{task.name}' expects {expected[:80]}, which is not a plain value") from None
     function = m3_checkers.m3_exact if checker == "m3-exact" else m3_checkers.tolerant
     return {
         "name": task.name,

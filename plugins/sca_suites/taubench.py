@@ -1,7 +1,7 @@
 """The environment `taubench`: retail and airline of a checkout of tau-bench (v1), loaded inside the world's jail.
 
-Its packages import a client for language models on the way to the data; they are replaced by empty ones that only have
-a place, so that nothing but the data, the tools and the tasks is imported.
+The `__init__` files of its packages import a client for language models. We replace these packages with empty ones that
+have only a path, so that only the data, the tools and the tasks are imported.
 """
 
 import importlib
@@ -14,9 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca_retail.tables import Each, misfit
-
 from sca_cli import Environment, MissingError, RecordError, Tool, ToolError
+from sca_cli.toolkit.tables import Each, misfit
 from sca_suites.faults import absent, reading
 from sca_suites.loading import (
     RECORDS,
@@ -34,17 +33,17 @@ SPLITS = {"retail": ("test", "train", "dev"), "airline": ("test",)}
 _PACKAGES = ("data", "tools")
 """Modules of a domain that are directories."""
 _READING = ("get_", "find_", "list_", "search_", "calculate", "think", "transfer_")
-"""How the names of tools begin that change nothing; the benchmark does not mark them."""
+"""Prefixes of the names of tools that only read; the benchmark does not mark them."""
 
 
 class TauBench(Environment):
-    """A domain's tools over its database; every seed has the same state.
+    """Offer a domain's tools over its database; every seed has the same state.
 
     Args:
         path: a checkout of tau-bench, or its directory tau_bench.
         domain: retail or airline.
-        split: of the tasks: test, and for retail train or dev.
-        listing: yes to have the tasks instead: no tools, and `state` returns them.
+        split: the listed tasks: test; for retail also train or dev.
+        listing: yes to list the tasks: then there are no tools, and `state` returns the tasks.
     """
 
     customer = True
@@ -69,7 +68,7 @@ class TauBench(Environment):
         self.reset(0)
 
     def reset(self, seed: int) -> None:  # noqa: ARG002  the benchmark has one state
-        """Load the database, unless it is as it was loaded.
+        """Load the database, unless it is unchanged since it was loaded.
 
         Raises:
             MissingError, PluginError, RecordError: as `reading`.
@@ -87,7 +86,7 @@ class TauBench(Environment):
             self._fresh = True
 
     def state(self) -> Any:
-        """Return the database, or the tasks."""
+        """Return the database, or the tasks if they are listed."""
         return self._listing or self._data
 
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
@@ -118,27 +117,29 @@ class TauBench(Environment):
         return self._place(module, "__init__.py") if module in _PACKAGES else self._place(f"{module}.py")
 
     def _value(self, module: str, names: tuple[str, ...], kind: Any, words: str) -> Any:
-        """Import a module of the domain and return what it defines under the first of some names.
+        """Import a module of the domain and return one of its values.
 
         Args:
-            module: its name.
-            names: of which it must have one.
-            kind: what the value has to be an instance of; `words` says it.
+            module: the module's name.
+            names: possible names of the value; the first one that the module defines is used.
+            kind: the type of the value.
+            words: the type in words, for the error message.
 
         Raises:
-            MissingError, PluginError, RecordError: as `reading`; or it defines none of them, or something else.
+            MissingError, PluginError, RecordError: as `reading`; or the module defines none of the names, or the value
+                has another type.
         """
         file = self._file(module)
         if not file.is_file():
             raise absent(file, SOURCE)
         with self._reading():
-            found = vars(importlib.import_module(f"{self._name}.{module}"))
-        name = next((name for name in names if name in found), None)
+            variables = vars(importlib.import_module(f"{self._name}.{module}"))
+        name = next((name for name in names if name in variables), None)
         if name is None:
             raise RecordError(f"{file} has no {' or '.join(names)}")
-        if not isinstance(found[name], kind):
-            raise RecordError(f"{file}: {name} should be {words}, not {found[name]!r:.60}")
-        return found[name]
+        if not isinstance(variables[name], kind):
+            raise RecordError(f"{file}: {name} should be {words}, not {variables[name]!r:.60}")
+        return variables[name]
 
     def _tools_by_name(self) -> dict[str, Any]:
         classes = self._value("tools", ("ALL_TOOLS",), list | tuple, "a list of tools")
@@ -160,7 +161,7 @@ def _folder(path: str) -> Path:
     """Return the package's directory within a checkout.
 
     Raises:
-        MissingError: there is none.
+        MissingError: the checkout does not contain the package.
     """
     if not path.startswith("/"):
         raise MissingError("no checkout of tau-bench named", "path=DIR, an absolute path")
@@ -189,7 +190,7 @@ def _spec(name: str, task: Any, options: dict[str, str]) -> dict[str, Any]:
 
 
 def _decoded(text: Any) -> Any:
-    """Return what a tool returned, as data where it is the text of a JSON object or list."""
+    """Return the result of a tool; parse text that is a JSON object or list."""
     if isinstance(text, str) and text[:1] in ("{", "["):
         try:
             return json.loads(text)

@@ -1,4 +1,4 @@
-"""The `transformers` model plugin: any Hugging Face causal language model in this process, on CPU or GPU."""
+"""The `transformers` model plugin: run any Hugging Face causal language model in this process, on CPU or GPU."""
 
 from sca_cli import Register, hookimpl
 

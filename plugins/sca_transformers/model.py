@@ -1,4 +1,4 @@
-"""`transformers:DIR_OR_HUB_ID[,k=v…]`: the model object that `sca` talks to."""
+"""`transformers:DIR_OR_HUB_ID[,k=v…]`: the plugin's model class."""
 
 import asyncio
 import os
@@ -6,32 +6,32 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sca_cli import Completion, Message, Sampling, Tool, ask_for_huge_pages
-from sca_transformers.chat import ChatFormat, parse_tool_calls
+from sca_cli.toolkit.chat_format import ChatFormat, parse_tool_calls
 
 if TYPE_CHECKING:
     from sca_transformers.engine import Row
 
 
 class TransformersModel:
-    """A causal language model of transformers, in this process; concurrent calls share one running batch.
+    """Run a causal language model of transformers in this process; concurrent calls share one running batch.
 
-    Token ids and log-probabilities are those of the engine. The same conversation and seed in the same
-    batch give the same tokens; in another batch bfloat16 rounds differently and a reply may part ways at a
-    near tie.
+    Completions carry the engine's own token ids and log-probabilities. The same conversation and seed in the same
+    batch give the same tokens. In another batch bfloat16 rounds differently, so two almost equally likely tokens may
+    change places, and the reply continues differently from there.
 
     Args:
         name: a model directory, or a hub id `OWNER/NAME`.
         dtype: torch type of weights and cache; `auto` is bfloat16 where the hardware multiplies it, else float32.
         device: torch device; `auto` is the GPU if there is one, else the CPU.
-        batch: conversations that run at once; the others wait.
-        threads: torch threads; default: `OMP_NUM_THREADS`, else the cores.
-        max_context: tokens of prompt and reply; default: the model's own window.
-        prefix_mb: memory for keys and values of finished conversations, whose prefixes are reused.
+        batch: maximum number of conversations that run at once; the others wait.
+        threads: torch threads; default: `OMP_NUM_THREADS`, else the number of cores.
+        max_context: maximum tokens of prompt and reply together; default: the model's own window.
+        prefix_mb: memory in MiB for keys and values of finished conversations, whose prefixes are reused.
 
     Raises:
-        ImportError: torch or transformers is absent.
-        MissingError: there is no such model.
-        ValueError: an option is not what it should be.
+        ImportError: torch or transformers is not installed.
+        MissingError: the model does not exist or cannot be loaded.
+        ValueError: an option has an invalid value.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class TransformersModel:
         max_context: str = "0",
         prefix_mb: str = "1024",
     ) -> None:
-        # Waiting OpenMP threads would spin and starve other processes; read once, when torch is loaded.
+        # Idle OpenMP threads would spin and take CPU time from other processes. torch reads this once, when imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         ask_for_huge_pages()
         from sca_transformers.load import load
@@ -56,7 +56,7 @@ class TransformersModel:
         window = model.config.get_text_config().max_position_embeddings
         self._max_context = min(int(max_context) or window, window)
         self.chat = ChatFormat(tokenizer, model.generation_config, name)
-        """How the model writes conversations; also names the tokens that end a reply."""
+        """The model's chat format, which also lists the tokens that end a reply."""
         self._engine = Engine(
             model,
             self.chat,
@@ -72,7 +72,7 @@ class TransformersModel:
         """Reply to each conversation, see `Model.generate`.
 
         Raises:
-            ModelError: the engine failed, was closed, or the chat template refuses a conversation.
+            ModelError: the engine failed or was closed, or the chat template rejects a conversation.
         """
         prompts = [self.chat.encode(messages, tools) for messages in conversations]
         rows = [self._row(prompt, sampling, sampling.seed + index) for index, prompt in enumerate(prompts)]
@@ -82,11 +82,11 @@ class TransformersModel:
             await asyncio.gather(*(asyncio.wrap_future(row.future) for row in fitting))
         finally:
             for row in fitting:
-                row.future.cancel()  # the others need no answer when one failed or the caller is gone
+                row.future.cancel()  # if one row failed or the caller was cancelled, stop the others
         return [self._completion(row, bool(tools)) for row in rows]
 
     async def close(self) -> None:
-        """Stop the engine; replies not yet whole fail."""
+        """Stop the engine; unfinished replies fail."""
         await asyncio.to_thread(self._engine.close)
 
     def _row(self, prompt: list[int], sampling: Sampling, seed: int) -> "Row":

@@ -1,20 +1,20 @@
-"""Weights laid out as oneDNN's kernels read them, once when a model is loaded instead of in every product.
+"""Convert weights once, when a model is loaded, to the memory layout that oneDNN's kernels use.
 
-On a processor that multiplies float32 (AVX2) a product of 8 to 64 rows, which is what a decoding step has, then takes
-about half of the time.
+Otherwise every matrix product converts them again. On a processor that multiplies in float32 (AVX2), a product of 8 to
+64 rows takes about half the time with converted weights. A decoding step has that many rows.
 """
 
 import torch  # noqa: TID253  this module is imported inside the model's constructor
 
 _ROWS = 32
-"""Rows that the layout is chosen for; products of other sizes use it as well."""
+"""Number of rows that oneDNN optimises the layout for; products with other row counts use the same layout."""
 
 
 class PackedLinear(torch.nn.Module):
-    """A linear layer for inference, in float32 on the CPU.
+    """Replacement for a linear layer, for inference in float32 on the CPU.
 
     Args:
-        linear: what it computes; its own copy of the weight can be dropped afterwards.
+        linear: the layer to replace; its own copy of the weight can be freed afterwards.
     """
 
     def __init__(self, linear: torch.nn.Linear) -> None:
@@ -24,7 +24,7 @@ class PackedLinear(torch.nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The weight in the usual layout, (out, in): a copy, for models that look at it."""
+        """A copy of the weight in the usual layout, (out, in), for models that read it."""
         dense: torch.Tensor = self._packed.to_dense()
         return dense
 
@@ -35,13 +35,13 @@ class PackedLinear(torch.nn.Module):
 
 
 def pack(model: torch.nn.Module) -> None:
-    """Replace the linear layers of a model that computes in float32 on the CPU, if this torch can.
+    """Replace the float32 linear layers of a model on the CPU, if this version of torch has the operators.
 
-    Layers of a subclass stay as they are: what else they do is not known.
+    Subclasses of `Linear` are not replaced, because they may do more than a matrix product.
     """
     if not (hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")):
         return
-    # no list of the layers themselves: it would hold every weight a second time
+    # List the parents, not the layers: a list of layers would keep every replaced weight in memory.
     for parent in [module for module in model.modules() if type(module) is not torch.nn.Linear]:
         for name, child in list(parent.named_children()):
             if type(child) is torch.nn.Linear and child.weight.dtype == torch.float32:

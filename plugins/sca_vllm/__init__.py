@@ -1,4 +1,4 @@
-"""The `vllm` model plugin: vLLM's engine in this process."""
+"""The `vllm` model plugin: run a model with vLLM's engine, started by this process."""
 
 from sca_cli import Register, hookimpl
 

@@ -1,10 +1,10 @@
 """`vllm:DIR_OR_HUB_ID[,k=v…]`: vLLM's asynchronous engine behind our model interface.
 
-The engine is fed with token ids that we make by the model's chat template, so prompts are the same as the
-transformers plugin's. Its core runs in a process of its own that vLLM starts; here it is driven by an event
-loop on a thread of its own, since it ties itself to the loop it first runs on, and callers may come from
-several. A script that uses this class needs the guard `if __name__ == "__main__":`, as the engine's process
-may import it again.
+We render prompts to token ids with the model's chat template and send the ids to the engine. So prompts are the same
+as the transformers plugin's. vLLM starts a separate process for the engine's core. In this process the engine runs on
+an event loop in its own thread, because it can use only the loop it was started on, and callers may have several.
+A script that uses this class needs the guard `if __name__ == "__main__":`, because the engine's process may import the
+script again.
 """
 
 import asyncio
@@ -16,35 +16,34 @@ from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from sca_transformers.chat import ChatFormat, parse_tool_calls
-from sca_transformers.load import locate
-
 from sca_cli import Completion, Message, ModelError, Sampling, Tool
+from sca_cli.toolkit.chat_format import ChatFormat, parse_tool_calls
+from sca_cli.toolkit.model_files import locate
 
 _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; only the CPU backend reads it, and guesses far more
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; only the CPU backend reads it, and its default is much larger
     "VLLM_NO_USAGE_STATS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 
 class VLLMModel:
-    """Run a model with vLLM; takes half a minute to start.
+    """Run a model with vLLM; the start takes about half a minute.
 
     Args:
         name: a model directory, or a hub id `OWNER/NAME`.
-        dtype: torch type, or `auto`: the one the weights are stored in.
-        max_model_len: tokens of prompt and reply; 0 is the model's own window.
-        gpu_memory_utilization: share of the GPU's memory that vLLM takes; ignored on a CPU.
-        tensor_parallel_size: GPUs to spread the model over.
-        enforce_eager: `true`, `false`, or `auto`: compile on a GPU only.
+        dtype: torch type; or `auto`, the type that the weights are stored in.
+        max_model_len: maximum tokens of prompt and reply together; 0 is the model's own window.
+        gpu_memory_utilization: share of the GPU's memory that vLLM uses; ignored on a CPU.
+        tensor_parallel_size: number of GPUs to split the model over.
+        enforce_eager: `true` (do not compile), `false` (compile), or `auto` (compile on a GPU only).
 
     Raises:
-        ImportError: vLLM is absent.
-        MissingError: there is no such model.
-        ModelError: the engine does not start; its own log on stderr says why.
+        ImportError: vLLM is not installed.
+        MissingError: the model does not exist.
+        ModelError: the engine does not start; its own log on stderr has the reason.
         ValueError: an option is not a number.
     """
 
@@ -94,7 +93,7 @@ class VLLMModel:
         """Reply to each conversation, see `Model.generate`.
 
         Raises:
-            ModelError: the engine failed, was closed, or the chat template refuses a conversation.
+            ModelError: the engine failed or was closed, or the chat template rejects a conversation.
         """
         if self._closed:
             raise ModelError("the model is closed")
@@ -108,7 +107,7 @@ class VLLMModel:
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if self._closed and task and not task.cancelling():
-                raise ModelError("the model was closed before the reply was whole") from error
+                raise ModelError("the model was closed before the reply was complete") from error
             raise
         finally:
             for call in calls:
@@ -123,10 +122,10 @@ class VLLMModel:
     def _shut_down(self) -> None:
         async def shut_down() -> None:
             self._engine.shutdown()
-            left = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in left:
+            pending = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in pending:
                 task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.gather(*pending, return_exceptions=True)
 
         self._on_loop(shut_down()).result()
         self._engine = None
@@ -153,7 +152,7 @@ class VLLMModel:
         try:
             async for output in stream:
                 last = output.outputs[0]
-        except Exception as error:  # its errors share no base but this one
+        except Exception as error:  # vLLM's errors have no more specific common base class
             raise ModelError(f"vLLM failed: {type(error).__name__}: {str(error).strip()[:300]}") from error
         ids = list(last.token_ids)
         text, calls = parse_tool_calls(last.text) if tools and self._chat.has_tools else (last.text, [])
@@ -180,7 +179,7 @@ class VLLMModel:
             stop_token_ids=sorted(self._chat.end_ids),
             include_stop_str_in_output=True,
             seed=seed & (2**63 - 1),
-            logprobs=0,  # of the sampled token alone, before temperature
+            logprobs=0,  # only the sampled token's log-probability, before temperature
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
@@ -212,7 +211,10 @@ def _chat(path: str, name: str) -> ChatFormat:
 
 @contextlib.contextmanager
 def _stdout_to_stderr() -> Iterator[None]:
-    """Send descriptor 1 to stderr while the engine's process starts: it inherits it, and stdout is data."""
+    """Redirect descriptor 1 to stderr while the engine's process starts.
+
+    The process inherits the descriptor and prints to it, but our stdout must hold records only.
+    """
     sys.stdout.flush()
     saved = os.dup(1)
     os.dup2(2, 1)

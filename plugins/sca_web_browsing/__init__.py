@@ -1,4 +1,4 @@
-"""The Web Browsing environment: a made-up town's web site behind the browser tools of M3ToolEval."""
+"""The `web_browsing` plugin: an invented town's web site, with the browser tools of M3ToolEval."""
 
 from sca_cli import Register, hookimpl
 

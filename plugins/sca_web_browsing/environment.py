@@ -1,23 +1,23 @@
-"""The `web_browsing` environment: the site of a seed, and a browser with five lines of it in view."""
+"""The `web_browsing` environment: a web site drawn from the seed, and a browser that shows five lines of a page."""
 
 import re
 from pathlib import Path
 from typing import Any
 
-from sca_calculation.arithmetic import calculate
-
 from sca_cli import Environment, ToolError, tool
+from sca_cli.toolkit.arithmetic import calculate
 from sca_web_browsing.facts import draw
 from sca_web_browsing.pages import START, pages
 
 VIEW_LINES = 5
 _SHOWN_CHARS = 60
+"""Maximum number of characters of a url that a refusal quotes."""
 
 
 class WebBrowsing(Environment):
-    """The web_browsing family of M3ToolEval, under its tool names and signatures, over a site of our own.
+    """Offer the web_browsing family of M3ToolEval, with its tool names and signatures, on a site of our own.
 
-    The site is the seed's; what changes is the browser: its page, what it can go back to, how far it is scrolled.
+    The seed determines the site. Tools change only the browser: the page, the history and the scroll position.
     """
 
     policy = (
@@ -31,16 +31,16 @@ class WebBrowsing(Environment):
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Put the site of `seed` in place and open its start page."""
+        """Open the start page of the site of `seed`."""
         self.restore({"site": draw(seed), "browser": {"url": START, "line": 0, "history": []}})
 
     def state(self) -> Any:
-        """Return the facts that the site is written from, and the browser: url, first line in view, history."""
+        """Return the facts of the site, and the browser's url, first line in view and history."""
         history = [list(place) for place in self._history]
         return {"site": self._facts, "browser": {"url": self._url, "line": self._line, "history": history}}
 
     def restore(self, state: Any) -> None:
-        """Put in place a state that `state()` gave."""
+        """Set a state that `state()` returned earlier."""
         self._facts = state["site"]
         self._pages = pages(self._facts)
         browser = state["browser"]
@@ -113,4 +113,5 @@ class WebBrowsing(Environment):
         return calculate(expression)
 
     def _lines(self) -> list[str]:
+        """Render all lines of the current page."""
         return self._pages[self._url]()

@@ -1,4 +1,4 @@
-"""The facts of a site, drawn by a seed: plain data, from which `pages` writes the text."""
+"""Draw the facts of a site from a seed: plain data, which `pages` renders as text."""
 
 from collections.abc import Sequence
 from random import Random
@@ -7,7 +7,7 @@ from typing import Any
 from sca_web_browsing import words
 
 SHOPS, GOODS, STAFF, PAPERS, FLATS, EVENTS, FERRIES, ROOMS = 8, 8, 16, 14, 10, 6, 4, 4
-"""How many of each there are; prices, sizes and counts that can be compared are never equal within a list."""
+"""Numbers of shops, goods of a shop, and so on. Prices, sizes and counts within a list are all different."""
 
 MAIL_PATTERNS = ("first.last", "f.last", "last.f", "first_last")
 
@@ -15,10 +15,10 @@ Facts = dict[str, Any]
 
 
 def draw(seed: int) -> Facts:
-    """Return the facts of a seed's site: names, prices, dates and who belongs to what."""
+    """Return the facts of a seed's site: names, prices, dates and relations between people and places."""
     random = Random(f"web_browsing {seed}")
     firsts = [random.choice(words.FIRST_NAMES) for _ in words.LAST_NAMES]
-    # One family name a person: addresses made from names are never the same.
+    # All family names differ, so all e-mail addresses built from names differ too.
     people = [f"{first} {last}" for first, last in zip(firsts, _shuffled(random, words.LAST_NAMES), strict=True)]
     staff = _staff(random, people[:STAFF])
     neighbours = people[STAFF:]
@@ -43,12 +43,12 @@ def draw(seed: int) -> Facts:
 
 
 def slug(text: str) -> str:
-    """Return a name as a part of a url."""
+    """Convert a name to a part of a url."""
     return "".join(letter for letter in text.lower().replace(" ", "-") if letter.isalnum() or letter == "-")
 
 
 def mail_of(facts: Facts, name: str) -> str:
-    """Return the e-mail address that the institute's pattern gives somebody."""
+    """Return a person's e-mail address, built with the institute's pattern."""
     first, _, last = name.lower().partition(" ")
     local = {
         "first.last": f"{first}.{last}",
@@ -64,7 +64,7 @@ def _shuffled(random: Random, values: Sequence[str]) -> list[str]:
 
 
 def _euros(random: Random, low: int, high: int, count: int) -> list[float]:
-    """Return different prices in steps of five cents."""
+    """Return different prices in euros, in steps of five cents."""
     return [cents / 100 for cents in random.sample(range(low * 100, high * 100, 5), count)]
 
 
@@ -113,7 +113,7 @@ def _shops(random: Random, owners: list[str]) -> list[Facts]:
 
 
 def _hours(random: Random) -> dict[str, list[str] | None]:
-    """Return weekday → opening and closing time, or None where it is closed."""
+    """Return weekday → opening and closing time, or None if the shop is closed."""
     opening, closing = _clock(random, 7, 11), _clock(random, 16, 19)
     hours: dict[str, list[str] | None] = {day: [opening, closing] for day in words.WEEKDAYS}
     hours[random.choice(words.WEEKDAYS[1:5])] = [opening, _clock(random, 20, 22)]

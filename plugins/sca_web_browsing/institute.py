@@ -1,4 +1,7 @@
-"""The pages of the research institute: people, papers, vacancies. E-mail addresses follow a pattern told once."""
+"""The pages of the research institute: people, papers, vacancies.
+
+E-mail addresses follow a pattern, and only the contact page states it.
+"""
 
 from collections.abc import Callable
 
@@ -22,7 +25,7 @@ def institute_pages(facts: Facts) -> dict[str, Callable[[], list[str]]]:
     """Return the pages below `/institute`."""
     people = {person["slug"]: person for person in facts["staff"]}
     papers = {paper["slug"]: paper for paper in facts["papers"]}
-    made: dict[str, Callable[[], list[str]]] = {
+    pages: dict[str, Callable[[], list[str]]] = {
         "/institute": lambda: _front(facts),
         "/institute/contact": lambda: _contact(facts),
         "/institute/staff": lambda: [
@@ -42,12 +45,12 @@ def institute_pages(facts: Facts) -> dict[str, Callable[[], list[str]]]:
         ],
     }
     for person in facts["staff"]:
-        made[f"/institute/staff/{person['slug']}"] = lambda person=person: _person(person, facts["papers"])  # type: ignore[misc]
+        pages[f"/institute/staff/{person['slug']}"] = lambda person=person: _person(person, facts["papers"])  # type: ignore[misc]
     for paper in facts["papers"]:
-        made[f"/institute/papers/{paper['slug']}"] = lambda paper=paper: _paper(paper, people, papers)  # type: ignore[misc]
+        pages[f"/institute/papers/{paper['slug']}"] = lambda paper=paper: _paper(paper, people, papers)  # type: ignore[misc]
     for job in facts["jobs"]:
-        made[f"/institute/jobs/{job['slug']}"] = lambda job=job: _job(job, people[job["contact"]])  # type: ignore[misc]
-    return made
+        pages[f"/institute/jobs/{job['slug']}"] = lambda job=job: _job(job, people[job["contact"]])  # type: ignore[misc]
+    return pages
 
 
 def _front(facts: Facts) -> list[str]:

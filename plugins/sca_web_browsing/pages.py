@@ -1,4 +1,4 @@
-"""The pages of a site: url → function that writes its lines. Nothing is written before it is looked at."""
+"""The pages of a site: url → function that renders the lines of the page. A page is rendered when it is opened."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,13 +6,13 @@ from sca_web_browsing.facts import Facts
 from sca_web_browsing.institute import institute_pages
 
 type Page = Callable[[], list[str]]
-"""Writes the lines of a page."""
+"""A function that renders the lines of a page."""
 
 START = "/"
 
 
 def pages(facts: Facts) -> dict[str, Page]:
-    """Return the pages of the site with these facts; the first is the start page."""
+    """Return the pages of the site with these facts; the first one is the start page."""
     return {
         START: lambda: _home(facts),
         "/about": lambda: _about(facts),
@@ -90,7 +90,7 @@ def _faq(facts: Facts) -> list[str]:
 
 
 def entries(title: str, texts: Iterable[str], back: str = "[Start page](/)") -> list[str]:
-    """Return the lines of a page that lists others."""
+    """Return the lines of a page that lists other pages."""
     return [title, back, *(f"- {text}" for text in texts)]
 
 
@@ -98,16 +98,16 @@ def entries(title: str, texts: Iterable[str], back: str = "[Start page](/)") -> 
 
 
 def _shop_pages(facts: Facts) -> dict[str, Page]:
-    made: dict[str, Page] = {
+    by_url: dict[str, Page] = {
         "/shops": lambda: entries(
             f"Shops in {facts['town']['name']}",
             (f"[{shop['name']}](/shops/{shop['slug']}), {shop['street']}" for shop in facts["shops"]),
         )
     }
     for shop in facts["shops"]:
-        made[f"/shops/{shop['slug']}"] = lambda shop=shop: _shop(shop)  # type: ignore[misc]
-        made[f"/shops/{shop['slug']}/prices"] = lambda shop=shop: _prices(shop)  # type: ignore[misc]
-    return made
+        by_url[f"/shops/{shop['slug']}"] = lambda shop=shop: _shop(shop)  # type: ignore[misc]
+        by_url[f"/shops/{shop['slug']}/prices"] = lambda shop=shop: _prices(shop)  # type: ignore[misc]
+    return by_url
 
 
 def _shop(shop: Facts) -> list[str]:
@@ -137,7 +137,7 @@ def _prices(shop: Facts) -> list[str]:
 
 
 def _flat_pages(facts: Facts) -> dict[str, Page]:
-    made: dict[str, Page] = {
+    by_url: dict[str, Page] = {
         "/flats": lambda: entries(
             "Flats to let",
             (
@@ -147,8 +147,8 @@ def _flat_pages(facts: Facts) -> dict[str, Page]:
         )
     }
     for flat in facts["flats"]:
-        made[f"/flats/{flat['slug']}"] = lambda flat=flat: _flat(flat)  # type: ignore[misc]
-    return made
+        by_url[f"/flats/{flat['slug']}"] = lambda flat=flat: _flat(flat)  # type: ignore[misc]
+    return by_url
 
 
 def _flat(flat: Facts) -> list[str]:
@@ -171,13 +171,13 @@ def _flat(flat: Facts) -> list[str]:
 
 
 def _event_pages(facts: Facts) -> dict[str, Page]:
-    made: dict[str, Page] = {
+    by_url: dict[str, Page] = {
         "/events": lambda: entries(
             "Events", (f"[{event['title']}](/events/{event['slug']}), {event['day']}" for event in facts["events"])
         )
     }
     for event in facts["events"]:
-        made[f"/events/{event['slug']}"] = lambda event=event: [  # type: ignore[misc]
+        by_url[f"/events/{event['slug']}"] = lambda event=event: [  # type: ignore[misc]
             event["title"],
             "[All events](/events)",
             f"Day: {event['day']}",
@@ -187,14 +187,14 @@ def _event_pages(facts: Facts) -> dict[str, Page]:
             f"Adults: {event['adult']:.2f} euros",
             f"Children: {event['child']:.2f} euros",
         ]
-    return made
+    return by_url
 
 
 def _news_pages(facts: Facts) -> dict[str, Page]:
     shop, other = facts["shops"][0], facts["shops"][-1]
     paper, event, ferry = facts["papers"][-1], facts["events"][0], facts["ferries"][0]
     room, flat = facts["museum"]["rooms"][0], facts["flats"][0]
-    made: dict[str, list[str]] = {
+    items: dict[str, list[str]] = {
         f"{shop['name']} looks back": [
             f"It all began in {shop['founded']} with a barrow on the quay.",
             f"Today {shop['owner']} sells what the town needs at {shop['street']}.",
@@ -225,27 +225,27 @@ def _news_pages(facts: Facts) -> dict[str, Page]:
             f"Details: [{flat['address']}](/flats/{flat['slug']}).",
         ],
     }
-    numbered = {f"/news/{number}": item for number, item in enumerate(made.items(), 1)}
-    listed: dict[str, Page] = {
-        "/news": lambda: entries("News", (f"[{title}]({url})" for url, (title, _) in numbered.items()))
+    item_by_url = {f"/news/{number}": item for number, item in enumerate(items.items(), 1)}
+    by_url: dict[str, Page] = {
+        "/news": lambda: entries("News", (f"[{title}]({url})" for url, (title, _) in item_by_url.items()))
     }
-    for url, (title, lines) in numbered.items():
-        listed[url] = lambda title=title, lines=lines: [title, "[All news](/news)", *lines]  # type: ignore[misc]
-    return listed
+    for url, (title, lines) in item_by_url.items():
+        by_url[url] = lambda title=title, lines=lines: [title, "[All news](/news)", *lines]  # type: ignore[misc]
+    return by_url
 
 
 # ---------------------------------------------------------------- ferries and museum
 
 
 def _ferry_pages(facts: Facts) -> dict[str, Page]:
-    made: dict[str, Page] = {
+    by_url: dict[str, Page] = {
         "/ferries": lambda: entries(
             f"Ferries from {facts['town']['name']}",
             (f"[{ferry['to']}](/ferries/{ferry['slug']})" for ferry in facts["ferries"]),
         )
     }
     for ferry in facts["ferries"]:
-        made[f"/ferries/{ferry['slug']}"] = lambda ferry=ferry: [  # type: ignore[misc]
+        by_url[f"/ferries/{ferry['slug']}"] = lambda ferry=ferry: [  # type: ignore[misc]
             f"Ferry to {ferry['to']}",
             "[All ferries](/ferries)",
             f"The crossing takes {ferry['minutes']} minutes.",
@@ -254,12 +254,12 @@ def _ferry_pages(facts: Facts) -> dict[str, Page]:
             "Departures, every day",
             *(f"- {departure}" for departure in ferry["departures"]),
         ]
-    return made
+    return by_url
 
 
 def _museum_pages(facts: Facts) -> dict[str, Page]:
     museum = facts["museum"]
-    made: dict[str, Page] = {
+    by_url: dict[str, Page] = {
         "/museum": lambda: entries(
             "Town museum",
             ("[Tickets](/museum/tickets)", *(f"[{room['name']}](/museum/{room['slug']})" for room in museum["rooms"])),
@@ -274,7 +274,7 @@ def _museum_pages(facts: Facts) -> dict[str, Page]:
         ],
     }
     for room in museum["rooms"]:
-        made[f"/museum/{room['slug']}"] = lambda room=room: [  # type: ignore[misc]
+        by_url[f"/museum/{room['slug']}"] = lambda room=room: [  # type: ignore[misc]
             f"Town museum: {room['name']}",
             "[Museum](/museum)",
             f"The room holds {room['objects']} objects.",
@@ -282,4 +282,4 @@ def _museum_pages(facts: Facts) -> dict[str, Page]:
             f"The oldest object was made in {room['oldest']}.",
             f"Curator: {room['curator']}",
         ]
-    return made
+    return by_url

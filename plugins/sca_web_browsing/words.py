@@ -1,4 +1,4 @@
-"""The words that sites are made of."""
+"""The vocabulary of the sites."""
 
 TOWNS = ("Larkhaven", "Brinmoor", "Castellow", "Dunmarrow", "Eskerby", "Fallowick", "Quayle Bay", "Ostermouth")
 
@@ -60,7 +60,7 @@ SHOPS = {
         "soft brie", "pickled onions", "fondue set",
     ),
 }  # fmt: skip
-"""Kind of shop → what it may sell."""
+"""Kind of shop → goods that it may sell."""
 
 INSTITUTES = ("Tidewater", "Northlight", "Stonebridge", "Halcyon", "Merewood")
 DEPARTMENTS = {
@@ -69,7 +69,7 @@ DEPARTMENTS = {
     "Materials": ("rope fibres", "ship varnish", "sea glass", "cork panels", "salt bricks", "sailcloth"),
     "Town History": ("lighthouse logs", "guild records", "old ferries", "market tolls", "chapel bells", "mill deeds"),
 }
-"""Department → what its papers are about."""
+"""Department → topics of its papers."""
 APPROACHES = (
     "A Survey of", "Measuring", "On the Origin of", "Long-Term Trends in", "Rethinking", "A Short History of",
     "The Economics of", "Seasonal Change in",

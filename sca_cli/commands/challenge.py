@@ -1,4 +1,4 @@
-"""`sca challenge`: explorations → candidate tasks, by one of the methods (paper, section 3)."""
+"""`sca challenge`: write candidate tasks from explorations, by one of four methods (paper, section 3)."""
 
 import time
 from collections import Counter
@@ -59,18 +59,18 @@ _METHODS: dict[MethodName, Method[Any]] = {
 }
 
 type Subject = Exploration | Composed
-"""What one candidate is made from."""
+"""The input of one candidate."""
 
 CANDIDATES_PER_EXPLORATION = 5
-"""Without explorations on stdin, one exploration is made for so many candidates."""
+"""Candidates for each exploration that `challenge` makes itself, when it reads none. Chosen by hand."""
 
 
 def in_turn(explorations: Iterable[Exploration], count: int | None) -> Iterator[tuple[int, Exploration]]:
-    """Yield (place, exploration) for every candidate to be made.
+    """Yield (place, exploration) for every candidate to make.
 
     Args:
-        explorations: streamed; kept in memory only where `count` makes it necessary to go round again.
-        count: candidates to make; None for one an exploration.
+        explorations: a stream. It is kept in memory only if `count` needs some of them more than once.
+        count: candidates to make; None means one for each exploration.
     """
     if count is None:
         yield from enumerate(explorations)
@@ -96,17 +96,17 @@ def run(
     fanout: Fanout,
     meter: Meter,
 ) -> Iterator[Done]:
-    """Make one candidate task from each exploration or composed program given, and write it.
+    """Make one candidate task from each exploration or composed program, and write it.
 
     Args:
-        candidates: places and what is made into a task there.
-        method: how.
-        workshop_for: gives each candidate what it is made with.
-        keep_all: write those that came to nothing as well.
-        times: leave wall times in.
-        output: where they are written.
-        fanout: does the work.
-        meter: is told.
+        candidates: (place, input) of each candidate.
+        method: how candidates are made.
+        workshop_for: returns the model, sandbox and prompts that make a candidate.
+        keep_all: write rejected candidates too.
+        times: keep wall times in the records.
+        output: where the records are written.
+        fanout: runs the work concurrently.
+        meter: shows progress.
     """
 
     async def work(item: tuple[int, Subject]) -> Done:
@@ -120,7 +120,7 @@ def run(
         except (ModelError, WorldError) as error:
             task = rejected(exploration, method, error.message, "")
             task.error = ErrorNote(boundary=error.boundary, message=error.message)
-        task.usage = copy(workshop.usage)  # what was asked beside a call that failed may still be counted there
+        task.usage = copy(workshop.usage)  # other calls of a failed candidate may still add to it
         task.usage.seconds = time.monotonic() - started if times else None
         task.made_by = made_by(
             "challenge", model=workshop_for.model_name, seed=seed, prompt=workshop_for.prompts.fingerprint(*CHALLENGE)
@@ -128,8 +128,8 @@ def run(
         if workshop.may_name_tools:
             task.extra["may_name_tools"] = True
         task.id = content_id(task)
-        good = task.error is None
-        return Done(_identity(item), [task] if good or keep_all else [], [] if good else [task])
+        accepted = task.error is None
+        return Done(_identity(item), [task] if accepted or keep_all else [], [] if accepted else [task])
 
     return pump(candidates, work, identify=_identity, output=output, fanout=fanout, meter=meter)
 
@@ -149,7 +149,7 @@ def _identity(item: tuple[int, Subject]) -> str:
 
 
 class Workshops:
-    """A workshop for each candidate."""
+    """Makes the workshop of each candidate."""
 
     def __init__(
         self,
@@ -168,8 +168,8 @@ class Workshops:
 
     def __call__(self, exploration: Exploration) -> Workshop:
         place = self._sandbox.describe(exploration.env)
-        given = (self._model, self._sampling, self.prompts, self._sandbox)
-        return Workshop(*given, *place, may_name_tools=self._may_name_tools)
+        shared = (self._model, self._sampling, self.prompts, self._sandbox)
+        return Workshop(*shared, *place, may_name_tools=self._may_name_tools)
 
 
 def command(
@@ -180,10 +180,11 @@ def command(
     method: Annotated[
         MethodName,
         typer.Option(
-            help="cat: the model writes all four parts (the paper's). solution-first: the model writes a program, its "
-            "result fills the check, then the model writes the question; for small models. compose: programs put "
-            "together from calls that were seen to work, in equal shares by number of calls; the model writes the "
-            "question. pae: instructions only, without a check (a baseline)."
+            help="cat: the model writes all four parts, as in the paper. solution-first: the model writes a program, "
+            "the check compares with its result, then the model writes the question; for small models. compose: "
+            "programs are composed from recorded calls that worked, equally many of each length; the model writes the "
+            "question. pae: instructions only, without a check (a baseline).",
+            rich_help_panel=options.TASKS,
         ),
     ] = MethodName.CAT,
     count: Annotated[
@@ -192,27 +193,37 @@ def command(
             "--count",
             "-n",
             min=1,
-            help="Candidates to make, explorations taken in turn.",
-            show_default="one an exploration",
+            help="Candidates to make; the explorations are used in turn.",
+            show_default="one for each exploration",
+            rich_help_panel=options.TASKS,
         ),
     ] = None,
     calls: Annotated[
-        int, typer.Option("--calls", min=1, max=8, help="compose: most calls of a program; each number as often.")
+        int,
+        typer.Option(
+            "--calls",
+            min=1,
+            max=8,
+            help="compose: most tool calls in one program; lengths 1…N are equally frequent.",
+            rich_help_panel=options.TASKS,
+        ),
     ] = 3,
     cover: Annotated[
         int,
         typer.Option(
             "--cover",
             min=0,
-            help="compose: tasks in which each ordered pair of tools that fit is to occur before others are drawn.",
+            help="compose: tasks in which each ordered pair of fitting tools must occur before other pairs are drawn.",
+            rich_help_panel=options.TASKS,
         ),
     ] = 3,
     tool_names: Annotated[
         bool,
         typer.Option(
             "--tool-names",
-            help="solution-first, compose: let instructions hold the names of tools.",
+            help="solution-first, compose: allow the names of tools in instructions.",
             show_default=False,
+            rich_help_panel=options.TASKS,
         ),
     ] = False,
     seed: options.Seed = 0,
@@ -221,7 +232,13 @@ def command(
     max_tokens: options.MaxTokens = 768,
     prompt: options.Prompt = None,
     keep_all: Annotated[
-        bool, typer.Option("--all", help="Write rejected candidates too, with their error.", show_default=False)
+        bool,
+        typer.Option(
+            "--all",
+            help="Write rejected candidates too, with their error.",
+            show_default=False,
+            rich_help_panel=options.FILES,
+        ),
     ] = False,
     output: options.Output = "-",
     resume: options.Resume = False,
@@ -236,8 +253,8 @@ def command(
     Example:
       sca explore --env calculation -n 40 | sca challenge --method solution-first -n 200 > candidates.jsonl
 
-    Reads explorations; with --env given, or nothing piped in and SCA_ENV set, it explores itself. The method compose
-    reads verified tasks too. A reply that is not a task is counted, and kept with --rejected.
+    It reads explorations. With --env, or with SCA_ENV and no piped input, it explores first. The method compose also
+    reads verified tasks. Replies that are not tasks are counted; --rejected writes them to a file.
     """
     model_name = required_model(model) if model or method is not MethodName.COMPOSE else ""
     prompts = Prompts.from_option(prompt)
@@ -249,22 +266,13 @@ def command(
         raise UsageError(f"--{idle[0]} is an option of --method compose", f"leave it out with --method {method}")
     if method in (MethodName.CAT, MethodName.PAE) and tool_names:
         raise UsageError("--tool-names is an option of --method solution-first and compose", "leave it out")
-    settings = {
-        "command": "challenge",
-        "method": method,
-        "env": [str(spec) for spec in envs],
-        "model": model_name,
-        "count": count,
-        **({"calls": calls, "cover": cover} if method is MethodName.COMPOSE else {}),
-        **({"tool_names": True} if tool_names else {}),
-        "seed": seed,
-        "temperature": temperature,
-        "top_p": top_p,
-        "max_tokens": max_tokens,
-        "prompt": prompts.fingerprint(*CHALLENGE),
-        "all": keep_all,
-        "times": times,
-    }
+    settings = options.settings_of(
+        context,
+        env=[str(spec) for spec in envs],
+        method=str(method),
+        model=model_name,
+        prompt=prompts.fingerprint(*CHALLENGE),
+    )
     sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=paths)
     sampling = Sampling(temperature, top_p, max_tokens)
     with (
@@ -274,7 +282,7 @@ def command(
         opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):
         for env_spec in envs:
-            sandbox.describe(env_spec)  # one that does not start is told once, before any work
+            sandbox.describe(env_spec)  # an environment that does not start is reported once, before any work
         explorations: Iterable[Exploration | Task]
         if paths:
             explorations = streams.read(paths, Exploration, *([Task] if method is MethodName.COMPOSE else []))
@@ -305,14 +313,14 @@ def command(
             if method is MethodName.COMPOSE:
                 plan.became(written=not done.rejected)
                 machine_written += sum(_by_machine(record) for record in done.kept)
-        made = meter.inputs
+        candidates = meter.inputs
     if sink.begun_at:
         say(f"sca challenge: {sink.begun_at} candidates were made before", quiet=quiet)
-    say(_summary(made, reasons, method), quiet=quiet)
+    say(_summary(candidates, reasons, method), quiet=quiet)
     if method is MethodName.COMPOSE:
         if machine_written:
-            why = "the model's words would not do" if model_name else "no model was given"
-            say(f"  {machine_written} instructions are in the machine's own words: {why}", quiet=quiet)
+            reason = "the model's text was rejected" if model_name else "no model was given"
+            say(f"  {machine_written} instructions were written without a model: {reason}", quiet=quiet)
         say(_composition(plan, cover), quiet=quiet)
     return exit_code(sink.kept)
 
@@ -326,25 +334,26 @@ def _own_explorations(explorer: Explorer | Walker, count: int, fanout: Fanout) -
 
 
 def _unexplored(envs: list[EnvSpec], count: int, seed: int) -> Iterator[Exploration]:
-    """Yield worlds where nobody has been, for a method that does not look."""
+    """Yield empty explorations, for a method that does not use observations."""
     for index in range(count):
         yield Exploration(env=envs[index % len(envs)], seed=derived_seed(seed, "explore", index))
 
 
-def _summary(made: int, reasons: Counter[str], method: MethodName) -> str:
-    good = made - reasons.total()
-    lines = [f"sca challenge --method {method}: {good} of {made} replies are tasks ({good / max(made, 1):.1%})"]
+def _summary(candidates: int, reasons: Counter[str], method: MethodName) -> str:
+    tasks = candidates - reasons.total()
+    share = f"{tasks / max(candidates, 1):.1%}"
+    lines = [f"sca challenge --method {method}: {tasks} of {candidates} replies are tasks ({share})"]
     lines += most_frequent(reasons)
     return "\n".join(lines)
 
 
 def _composition(plan: Plan, cover: int) -> str:
-    """Return what was drawn and dropped before a model was asked, and which pairs of tools occur."""
-    lines = [f"sca challenge --method compose: {plan.dropped.total()} programs drawn came to nothing"]
+    """Report the programs that were dropped before the model was asked, and which pairs of tools occur in tasks."""
+    lines = [f"sca challenge --method compose: {plan.dropped.total()} programs were dropped"]
     lines += most_frequent(plan.dropped)
     if plan.unproven:
-        lines.append(f"  {plan.unproven} tasks were left out: sca verify did not keep them")
+        lines.append(f"  {plan.unproven} tasks were left out: sca verify rejected them")
     for env, (fitting, worked, occurring, often) in plan.coverage().items():
-        told = f"{fitting} pairs of tools fit, {worked} of them ran, {occurring} are in tasks"
-        lines.append(f"  {env}: {told}, {often} in {cover} or more")
+        pairs = f"{fitting} pairs of tools fit, {worked} of them ran, {occurring} are in tasks"
+        lines.append(f"  {env}: {pairs}, {often} in {cover} or more")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`sca distill`: a teacher rolls out, a student learns from it (paper, section 2.3: distillation)."""
+"""`sca distill`: fine-tune a student on a teacher's rollouts (paper, section 2.3: distillation)."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -20,7 +20,9 @@ from sca_cli.commands.shared.training import (
     trained_before,
     write_checkpoint,
 )
+from sca_cli.commands.shared.weights import weights_of
 from sca_cli.errors import ExitCode
+from sca_cli.prompts import ATTEMPT
 from sca_cli.records import Rollout, Task
 from sca_cli.streams import Output
 from sca_cli.training.data import Tally
@@ -39,15 +41,17 @@ class Teaching(Attempting):
 
 @grouped
 def command(
+    context: typer.Context,
     *,
     save: Save,
     student: Annotated[
         str,
         typer.Option(
             "--student",
-            metavar="DIR_OR_NAME",
-            help="Weights that learn: a Hugging Face directory or hub name.",
+            metavar="WEIGHTS",
+            help="Weights to train: a directory, a hub name, or the PLUGIN:NAME of a plugin that loads one.",
             show_default=False,
+            rich_help_panel=options.MODEL,
         ),
     ],
     inputs: options.Inputs = None,
@@ -56,14 +60,18 @@ def command(
         typer.Option(
             "--teacher",
             metavar="PLUGIN:NAME[,k=v…]",
-            help="Model that rolls out, where tasks are read.",
+            help="Model that attempts the tasks; not needed if rollouts are read.",
             show_default=False,
+            rich_help_panel=options.MODEL,
         ),
     ] = None,
     keep_failures: Annotated[
         bool,
         typer.Option(
-            "--keep-failures", help="Learn from failed rollouts too; more effective in the paper.", show_default=False
+            "--keep-failures",
+            help="Learn from failed rollouts too; this was more effective in the paper.",
+            show_default=False,
+            rich_help_panel=options.TRAINING,
         ),
     ] = False,
     recipe: Recipe,
@@ -76,8 +84,8 @@ def command(
     Example:
       sca distill tasks.jsonl --teacher openai:BIG,base_url=http://localhost:8000/v1 --student SMALL --save runs/student
 
-    Reads tasks, which the teacher rolls out, or rollouts that a teacher made. The messages are rendered with the
-    student's own chat template; loss is on what the teacher said only.
+    It reads tasks, which the teacher attempts, or the rollouts of a teacher. The messages are rendered with the
+    student's own chat template. The loss is on the teacher's messages only.
     """
     paths = required_inputs(inputs, "sca distill tasks.jsonl --teacher … --student … --save runs/student")
     if teacher:
@@ -86,7 +94,9 @@ def command(
         "distill", teacher, attempting, running.seed, quiet=running.quiet, resume=running.resume
     )
     sink = Output(running.output, rejected=None, resume=False, settings={"command": "distill"}, inputs=paths)
-    if running.resume and (trained := trained_before(save, seed=running.seed, base_model=student, algorithm="distill")):
+    student = weights_of(student, "--student")
+    settings = options.settings_of(context, student=student, prompt=roller.prompts.fingerprint(*ATTEMPT))
+    if running.resume and (trained := trained_before(save, settings)):
         return write_checkpoint("distill", trained, sink, quiet=running.quiet)
     fail_if_in_the_way(save, resume=running.resume)
     rules = Rules(
@@ -97,7 +107,7 @@ def command(
         seed=running.seed,
     )
     records = refuse_eval(streams.read(paths, Task, Rollout), allow=running.allow_eval)
-    training = Training("distill", load_tokenizer(student), rules, recipe, running, teacher or "")
+    training = Training("distill", load_tokenizer(student), rules, recipe, running, teacher or "", settings=settings)
     checkpoint = training.fine_tune(roller.of(records), student, save, "distill", Tally())
-    keep_checkpoint(checkpoint, save)
+    keep_checkpoint(checkpoint, save, settings)
     return write_checkpoint("distill", checkpoint, sink, quiet=running.quiet)

@@ -1,4 +1,4 @@
-"""`sca doctor`: whether the jail holds on this machine, and against which programs."""
+"""`sca doctor`: check whether the jail holds on this machine, also against a file of hostile programs."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from sca_cli.errors import ExitCode
 
 
 class Report(msgspec.Struct):
-    """What `--json` prints."""
+    """The output of `--json`."""
 
     ok: bool
     layers: list[Layer]
@@ -22,7 +22,7 @@ class Report(msgspec.Struct):
 
 
 def run(programs: Sequence[Hostile]) -> Iterator[Layer | tuple[Hostile, list[str]]]:
-    """Probe all layers; if they hold, run the hostile programs."""
+    """Probe all layers. If all hold, run the hostile programs."""
     sound = True
     for layer in layers.examine():
         sound = sound and layer.ok
@@ -39,28 +39,29 @@ def command(
         typer.Option(
             "--corpus",
             metavar="FILE",
-            help="Run the hostile programs of a JSONL file too; may be given several times.",
+            help="Also run the hostile programs in a JSONL file; repeat it for several files.",
             show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.", show_default=False)] = False,
 ) -> ExitCode:
-    """Prove that the jail holds on this machine, layer by layer.
+    """Prove that the jail works on this machine, layer by layer.
 
     \b
     Example:
       sca doctor && sca doctor --corpus tests/hostile.jsonl
 
-    What does not hold is named with its cure, and the exit code is 4. Hostile programs are run only where all holds.
+    For each layer that does not hold it prints a cure, and the exit code is 4. Hostile programs run only if all layers
+    hold.
     """
     programs = corpus.read(files or [])
     report = Report(True, [])
     results = []
-    for found in run(programs):
-        if isinstance(found, Layer):
-            report.layers.append(found)
+    for result in run(programs):
+        if isinstance(result, Layer):
+            report.layers.append(result)
         else:
-            results.append(found)
+            results.append(result)
             _count(len(results), len(programs))
     report.corpus = corpus.by_group(results)
     got_through = any(group.through for group in report.corpus.values())
@@ -73,7 +74,7 @@ def command(
 
 
 def _count(done: int, total: int) -> None:
-    """Tell people on a terminal how far it is."""
+    """Show the progress, on a terminal only."""
     if sys.stderr.isatty():
         print(f"\r{done} of {total} programs", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
@@ -85,13 +86,13 @@ def _print(report: Report) -> None:
             print(f"\n{layer.layer} does not hold: {layer.seen}\ncure: {layer.cure}")
     if report.corpus:
         print()
-        _table("group", [(name, not group.through, _told(group)) for name, group in report.corpus.items()])
+        _table("group", [(name, not group.through, _summary(group)) for name, group in report.corpus.items()])
         for group in report.corpus.values():
             for identity, signs in group.through.items():
                 print(f"{identity} got through: {'; '.join(signs)}")
 
 
-def _told(group: GroupReport) -> str:
+def _summary(group: GroupReport) -> str:
     return f"{group.run} run, {len(group.through)} got through: {', '.join(group.through)}".removesuffix(": ")
 
 

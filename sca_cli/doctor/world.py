@@ -1,4 +1,4 @@
-"""The world in which probes and hostile programs are run: a few users, orders, and tools over them."""
+"""The environment in which probes and hostile programs run: a few users and orders, and tools for them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from sca_cli import Environment, ToolError, tool
 
 
 class Ledger(Environment):
-    """Users with names and orders with states; no argument breaks a tool."""
+    """Users with names, and orders with states. No argument can break a tool."""
 
     policy = "You keep the ledger of a shop."
 
@@ -15,7 +15,7 @@ class Ledger(Environment):
         self._orders: dict[str, str] = {}
 
     def reset(self, seed: int) -> None:
-        """Put the state of `seed` in place."""
+        """Set the state that belongs to `seed`."""
         self._users = {f"user_{number}": {"name": f"Ann{seed}"} for number in (1, 2)}
         self._orders = {"order_1": "open", "order_2": "shipped"}
 

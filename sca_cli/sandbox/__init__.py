@@ -1,8 +1,7 @@
-"""Where code that a model wrote is run: programs and checks in a jail, tools and state in a world beside it.
+"""Run code that a model wrote: programs and checks in a jail, tools and their state in a separate world process.
 
-`Sandbox` starts both; `Session` is one conversation of a program with a world, and its judgement. Names are
-loaded on first use, because this package is also imported inside the jail, where only the standard library is
-at hand.
+`Sandbox` starts both. `Session` runs one program against one world and then judges the result. Names are loaded on
+first use, because this package is also imported inside the jail, where only the standard library is available.
 """
 
 import importlib

@@ -1,9 +1,9 @@
-"""Frames between host, jail and world: four bytes of length (little-endian), then JSON text in UTF-8.
+"""Frames that host, jail and world exchange: four bytes of length (little-endian), then JSON text in UTF-8.
 
-JSON types only, never pickle. NaN and infinities are not JSON and are refused by the sender (`dumps`) and by
-the receiver (`loads`); so are lone surrogates, which UTF-8 cannot hold. A value nested deeper than MAX_DEPTH
-is refused, so that no later reader of a record can be made to overflow its stack. Only the standard library
-is imported: this module runs inside the jail.
+Frames contain JSON types only, never pickle. The sender (`dumps`) and the receiver (`loads`) both reject NaN and
+infinities, which are not JSON, and lone surrogates, which UTF-8 cannot encode. Both also reject a value nested deeper
+than MAX_DEPTH, so that no later reader of a record overflows its stack. This module runs inside the jail and imports
+only the standard library.
 """
 
 import json
@@ -13,7 +13,7 @@ import struct
 from typing import Any
 
 MAX_DEPTH = 100
-CHUNK = 65536  # bytes read at once
+CHUNK = 65536  # bytes per read
 _HEADER = struct.Struct("<I")
 
 
@@ -21,7 +21,7 @@ class FrameError(Exception):
     """The other side sent something that is not a frame within the limits."""
 
 
-def _refuse(constant: str) -> Any:
+def _reject(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
@@ -32,18 +32,18 @@ def _finite(text: str) -> float:
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
+_decode = json.JSONDecoder(parse_constant=_reject, parse_float=_finite).decode
 
 
 def check_depth(value: Any, brackets: int) -> None:
-    """Refuse a value that is nested deeper than MAX_DEPTH.
+    """Raise an error if a value is nested deeper than MAX_DEPTH.
 
     Args:
         value: made of JSON types.
-        brackets: how many opening brackets its text has; with few there is nothing to look for.
+        brackets: the number of opening brackets in its text; if it is at most MAX_DEPTH, the value is not searched.
 
     Raises:
-        ValueError: it is.
+        ValueError: the value is nested too deeply.
     """
     if brackets <= MAX_DEPTH:
         return
@@ -65,8 +65,8 @@ def dumps(value: Any) -> bytes:
     """Return the JSON text of a value.
 
     Raises:
-        TypeError: a part of it is not of a JSON type.
-        ValueError: of JSON types, but not finite, circular, nested too deeply or with a lone surrogate.
+        TypeError: a part of the value is not of a JSON type.
+        ValueError: the value is not finite, circular, nested too deeply, or contains a lone surrogate.
     """
     try:
         text = _encode(value)
@@ -77,10 +77,10 @@ def dumps(value: Any) -> bytes:
 
 
 def loads(data: bytes | bytearray) -> Any:
-    """Read JSON text that a stranger wrote.
+    """Parse JSON text from an untrusted sender.
 
     Raises:
-        FrameError: it is not JSON, or nested too deeply.
+        FrameError: the text is not JSON, or is nested too deeply.
     """
     try:
         text = data.decode()
@@ -97,7 +97,7 @@ def frame(payload: bytes) -> bytes:
 
 
 class Channel:
-    """One end of a stream of frames over a descriptor, which the caller owns."""
+    """One end of a stream of frames over a descriptor. The caller owns the descriptor."""
 
     __slots__ = ("buffer", "fd")
 
@@ -106,7 +106,7 @@ class Channel:
         self.buffer = bytearray()
 
     def feed(self) -> bool:
-        """Read once into the buffer. False when the other side is gone."""
+        """Read once into the buffer. Return False if the other side is closed."""
         try:
             data = os.read(self.fd, CHUNK)
         except ConnectionError:
@@ -115,10 +115,10 @@ class Channel:
         return bool(data)
 
     def next(self, limit: int) -> bytes | None:
-        """Take a frame out of the buffer, None if it is not whole yet.
+        """Remove one frame from the buffer and return it, or return None if no frame is complete yet.
 
         Raises:
-            FrameError: the frame is longer than `limit` bytes; nothing was allocated for it.
+            FrameError: the frame is longer than `limit` bytes; no memory was allocated for it.
         """
         if len(self.buffer) < _HEADER.size:
             return None
@@ -133,10 +133,10 @@ class Channel:
         return payload
 
     def receive(self, limit: int) -> bytes:
-        """Wait for a frame.
+        """Wait for one frame and return it.
 
         Raises:
-            EOFError: the other side is gone.
+            EOFError: the other side is closed.
             FrameError: the frame is longer than `limit` bytes.
         """
         while (payload := self.next(limit)) is None:
@@ -145,10 +145,10 @@ class Channel:
         return payload
 
     def send(self, payload: bytes) -> None:
-        """Write one frame, waiting for room.
+        """Write one frame; wait until all of it is written.
 
         Raises:
-            OSError: the other side is gone.
+            OSError: the other side is closed.
         """
         data = frame(payload)
         sent = os.write(self.fd, data)

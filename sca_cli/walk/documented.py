@@ -66,7 +66,7 @@ def listed(text: str) -> list[JSON]:
     """Return the capitalised words or names of enumerations: three or more, separated by commas."""
     flat = re.sub(r"\s+", " ", text)
     found = [re.split(r", (?:and |or )?", match[0]) for match in _LISTED.finditer(flat)]
-    return [word for words in found for word in words if len(word) > 1]
+    return [word.rstrip(".-/") for words in found for word in words if len(word) > 1]
 
 
 def dates(text: str) -> list[JSON]:
@@ -123,5 +123,5 @@ def example_calls(tool: Tool, text: str) -> Iterator[dict[str, JSON]]:
         given = dict(zip(plain, values, strict=False)) | named
         if star:
             given[star] = values[len(plain) :]
-        if given and set(given) <= set(names):
+        if (values or named) and set(given) <= set(names):
             yield given

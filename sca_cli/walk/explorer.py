@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
+from sca_cli.errors import WorldError
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, Observation
 from sca_cli.sandbox import Session
@@ -42,7 +43,7 @@ _TRIES = 12
 """Draws of arguments that were not tried before, until another tool is taken."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Walk:
     """What an exploration did."""
 
@@ -50,6 +51,8 @@ class Walk:
     """Every call, refused ones too."""
     sources: list[dict[str, str]]
     """For each call: parameter → source of its value."""
+    problem: str = ""
+    """Why the world failed, which ended the exploration early."""
 
 
 def walk(session: Session, tools: list[Tool], observation: str, seed: int, calls: int = CALLS) -> Walk:
@@ -61,9 +64,6 @@ def walk(session: Session, tools: list[Tool], observation: str, seed: int, calls
         observation: the first observation.
         seed: of all that is drawn.
         calls: how many to make, refused ones included.
-
-    Raises:
-        WorldError: the environment failed.
     """
     return _Explorer(session, tools, observation, random.Random(f"walk {seed}")).walk(calls)
 
@@ -88,7 +88,11 @@ class _Explorer:
             if (arguments := self._new_arguments(tool)) is None:
                 self._tools = [other for other in self._tools if other is not tool]
                 continue
-            observation = self._call(tool, arguments)
+            try:
+                observation = self._call(tool, arguments)
+            except WorldError as error:
+                done.problem = error.message
+                break
             done.observations.append(observation)
             done.sources.append({name: value.source for name, value in arguments.items()})
         return done

@@ -99,7 +99,7 @@ def measure(folder: Path, classes: list[str], given: list[str], options: argpars
     _say_row("good", found["good"])
     all_written: list[Task] = []
     for kind in classes:
-        before, more = (good, []) if kind == "duplicated" else ([], ["--no-duplicate"])
+        before, more = (good, []) if kind == "duplicated" else ([], ["--skip", "duplicate"])
         defective = [task for task in planted if task["extra"]["defect"] == kind]
         written = verified([*before, *defective], [*given, *more], options)[len(before) :]
         all_written += written

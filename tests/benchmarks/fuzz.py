@@ -30,7 +30,7 @@ from sca_cli.errors import RecordError
 from sca_cli.records import decode, encode
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.host import session
-from sca_cli.sandbox.host.guest import Ended, Turn, Verdict, decode_hostile
+from sca_cli.sandbox.host.guest import CheckReply, Ended, TurnReply, decode_hostile
 from sca_cli.sandbox.inside import world
 
 LIMIT = 4096
@@ -133,12 +133,12 @@ def channel(data: bytes) -> None:
 
 def turn(data: bytes) -> None:
     """Read what a program says after a turn, and pass it on as the host does."""
-    msgspec.json.encode(decode_hostile(Turn, data).answer)
+    msgspec.json.encode(decode_hostile(TurnReply, data).answer)
 
 
 def verdict(data: bytes) -> None:
     """Read what a check says."""
-    found = decode_hostile(Verdict, data).verdict
+    found = decode_hostile(CheckReply, data).verdict
     if found is not None and type(found) is not bool:
         raise Wrong("a verdict that is neither True nor False")
 

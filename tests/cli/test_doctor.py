@@ -13,7 +13,7 @@ import pytest
 
 from sca_cli import app
 from sca_cli.doctor import host, layers, probes
-from sca_cli.doctor.probes import Failed, Patient
+from sca_cli.doctor.probes import Failed, ProbeTarget
 from sca_cli.errors import ExitCode, SandboxError
 from sca_cli.sandbox import Limits, Run, Sandbox, Session
 from sca_cli.sandbox.host import children, jail
@@ -102,13 +102,13 @@ def test_elsewhere_than_on_linux_the_cure_is_linux(
 
 
 @pytest.fixture
-def patient() -> Iterator[Callable[[Limits], Patient]]:
+def patient() -> Iterator[Callable[[Limits], ProbeTarget]]:
     """Return a function that gives the probes a sandbox of some limits to work on."""
     opened: list[Sandbox] = []
 
-    def give(limits: Limits = layers.LIMITS) -> Patient:
+    def give(limits: Limits = layers.LIMITS) -> ProbeTarget:
         opened.append(Sandbox(limits))
-        return Patient(opened[-1], layers.environment())
+        return ProbeTarget(opened[-1], layers.environment())
 
     yield give
     for sandbox in opened:
@@ -141,7 +141,7 @@ WEAK: dict[str, tuple[str, str, str, str]] = {
         "lambda: os.dup2(os.open('/', 0), 9) * 0)",
         "open",
     ),
-    "memory": ("confine", "_limit(_AS, room, room)", "_limit(_CORE, 0, 0)", "instead of the limit"),
+    "memory": ("confine", "_limit(_AS, max_bytes, max_bytes)", "_limit(_CORE, 0, 0)", "instead of the limit"),
     "cpu": ("confine", "_limit(_CPU, cpu_s, cpu_s + 1)", "_limit(_CORE, 0, 0)", "the wall time ended it before"),
     "calls": ("world", "> self._most_calls", "> 10000000", "(instead of|before) the limit 'calls'"),
     "forgery": ("program", "if type(verdict) is not bool:", "verdict = bool(verdict)\n    if False:", "counts as"),

@@ -78,7 +78,7 @@ def test_new_writes_a_package_and_overwrites_nothing(capfd, tmp_path: Path, monk
     (tmp_path / "corner_shop" / "README.md").write_text("mine")
     code, out, err = ran(capfd, "env", "new", "corner_shop")
     assert (code, out) == (ExitCode.USAGE, "")
-    assert "corner_shop is there already" in err
+    assert "corner_shop exists already" in err
     assert (tmp_path / "corner_shop" / "README.md").read_text() == "mine"
 
 
@@ -88,7 +88,7 @@ def test_new_refuses_a_name_whose_package_is_there(capfd, tmp_path: Path, monkey
     for name in ("cli", "scripted"):
         code, out, err = ran(capfd, "env", "new", name)
         assert (code, out) == (ExitCode.USAGE, "")
-        assert err.splitlines()[0] == f"sca env: '{name}' would be the package sca_{name}, which is there already"
+        assert err.splitlines()[0] == f"sca env: the package sca_{name} exists already"
     assert not list(tmp_path.iterdir())
 
 

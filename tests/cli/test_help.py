@@ -19,6 +19,9 @@ VERBS = [
     "train",
     "distill",
     "eval",
+    "suite list",
+    "suite gold",
+    "suite export",
     "report",
     "plugins",
     "env list",
@@ -29,7 +32,7 @@ VERBS = [
     "doctor",
 ]
 NEED_MODEL = [
-    "explore --env calculation",
+    "explore --env calculation --method model",
     "challenge --env calculation",
     "rollout tasks.jsonl",
     "eval --env calculation",
@@ -60,7 +63,7 @@ def test_help_leads_with_an_example(capfd, verb: str) -> None:
     assert (code, err) == (0, "")
     example = out.index("Example:\n")
     assert re.search(rf"^ +.*sca {verb}\b", out[example:], re.MULTILINE)
-    assert example < out.index("Options:")
+    assert example < re.search(r"(?m)^(Input and output|Tasks|Run|Options|Arguments):$", out).start()
     first = out.split("\n\n")[1].strip()
     assert first.endswith((".", "models see them."))
 
@@ -125,7 +128,7 @@ def test_usage_errors_are_one_line_and_a_hint(capfd, line: str, err: str) -> Non
     lines = said.splitlines()
     command = err.partition(":")[0]
     assert lines[0].startswith(err)
-    assert lines[-1] == f"hint: '{command} --help' shows how"
+    assert lines[-1] == f"hint: see '{command} --help'"
 
 
 @pytest.mark.parametrize("line", NEED_MODEL)
@@ -150,7 +153,7 @@ def test_settings_come_from_the_environment_variables(capfd, script, monkeypatch
     monkeypatch.setenv("SCA_ENV", "calculation:family=message_decoder")
     code, out, err = ran(capfd, "explore -n 2")
     assert (code, out.count("\n")) == (0, 2)
-    assert err == "sca explore: 2 explorations, 4 tool calls seen\n"
+    assert err == "sca explore: 2 explorations, 4 tool calls, 0 of them refused\n"
 
 
 @pytest.mark.parametrize(
@@ -203,10 +206,10 @@ def test_what_is_not_there_is_named(capfd, line: str, err: str) -> None:
             "--prompt nowhere: not a directory",
         ),
         ("explore --env calculation --model scripted:SCRIPT --resume", "--resume needs -o FILE"),
-        ("env serve calculation", "one of --mcp and --http PORT"),
-        ("env serve calculation --mcp --http 8000", "one of --mcp and --http PORT"),
-        ("env new Bakery", "'Bakery' is no name for an environment"),
-        ("env new calculation", "there is an environment 'calculation' already"),
+        ("env serve calculation", "give either --mcp or --http PORT"),
+        ("env serve calculation --mcp --http 8000", "give either --mcp or --http PORT"),
+        ("env new Bakery", "'Bakery' is not a valid name for an environment"),
+        ("env new calculation", "the environment 'calculation' exists already"),
         ("env show python:", "'python' needs a target"),
         ("env show mcp:'", "cannot read the command line: No closing quotation"),
         ("eval --model scripted:SCRIPT", "nothing to evaluate"),

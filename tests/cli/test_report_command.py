@@ -87,7 +87,7 @@ def test_the_page_does_not_replace_what_is_read(capfd, run_directory: Path) -> N
     """-o on a file that was named as input is a usage error."""
     code, _, err = report(capfd, run_directory / "a.jsonl", "-o", run_directory / "a.jsonl")
     assert code == ExitCode.USAGE
-    assert "writing it would destroy it" in err
+    assert "writing would overwrite it" in err
     assert (run_directory / "a.jsonl").read_bytes() == LINE
 
 

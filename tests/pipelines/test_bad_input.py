@@ -203,7 +203,7 @@ def test_output_over_the_input_is_refused_and_the_input_is_kept(sca, tmp_path: P
     else:
         ended = sca("verify", tasks, "-o", tasks)
     assert ended.returncode == 2
-    assert b"is what is read" in ended.stderr
+    assert b"is also an input" in ended.stderr
     assert tasks.read_bytes() == kept
 
 

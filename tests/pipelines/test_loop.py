@@ -346,7 +346,7 @@ def test_an_environment_from_outside_goes_through_the_whole_loop(shell, outside:
         name="outside",
     )
     settings = {"SCA_MODEL": model, "SCA_ENV": "corner-shop", "PYTHONPATH": outside}
-    ended = shell("sca env list; sca explore -n 2 | sca challenge | sca verify --no-duplicate", **settings)
+    ended = shell("sca env list; sca explore -n 2 | sca challenge | sca verify --skip duplicate", **settings)
     *listed, _, _ = lines = ended.stdout.splitlines()
     assert [line for line in listed if line.startswith("corner-shop")]
     assert [json.loads(line)["verdict"]["stage"] for line in lines[-2:]] == ["kept", "kept"], ended.stderr

@@ -116,7 +116,7 @@ def test_a_full_disk_is_told_and_gone_on_from(tmp_path: Path, command) -> None:
         assert ended.returncode == 4
         assert ended.stderr.decode().splitlines() == [
             "sca explore: cannot write out: File too large",
-            "hint: what was written before is whole; make room, then --resume",
+            "hint: the lines before are complete; free disk space, then use --resume",
         ]
         (written,) = contents(tmp_path, "out")
         assert written.endswith(b"\n")
@@ -167,10 +167,11 @@ def test_an_interrupted_run_is_gone_on_from(tmp_path: Path, command) -> None:
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
-    assert (process.returncode, err.splitlines()[0]) == (130, b"sca explore: interrupted; what was written is whole")
+    assert process.returncode == 130
+    assert err.splitlines()[0] == b"sca explore: interrupted; all lines written so far are complete"
     ended = finished(tmp_path, [*line, "-o", "out"])
     assert ended.returncode == 2
-    assert b"sca explore: out holds an unfinished run\nhint: go on with --resume" in ended.stderr
+    assert b"sca explore: out holds an unfinished run\nhint: continue with --resume" in ended.stderr
     ended = finished(tmp_path, [*line, "-o", "out", "--resume"])
     assert (ended.returncode, contents(tmp_path, "out")) == (0, expected[:1])
 
@@ -183,13 +184,13 @@ def test_a_run_is_not_gone_on_with_other_settings(tmp_path: Path, command) -> No
     ended = finished(tmp_path, [*line, "-o", "out", "--resume", "--seed", "1"])
     assert (ended.returncode, ended.stderr) == (
         2,
-        b"sca rollout: --resume: out was begun with other settings: seed\n",
+        b"sca rollout: --resume: out was started with other settings: seed\n",
     )
     lines = (tmp_path / "candidates").read_bytes().splitlines(keepends=True)
     (tmp_path / "candidates").write_bytes(b"".join(reversed(lines)))
     ended = finished(tmp_path, [*line, "-o", "out", "--resume"])
     assert ended.returncode == 2
-    assert b"--resume: the input is not that of the run begun" in ended.stderr
+    assert b"--resume: the input differs from that of the earlier run" in ended.stderr
     assert contents(tmp_path, "out") == before[:1]
 
 

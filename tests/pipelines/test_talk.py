@@ -171,7 +171,7 @@ def test_a_run_is_not_gone_on_with_another_customer(sca: Sca, script, outside: s
     again = sca(*line[:-1], script(USER, name="other"), "--resume", env=settings)
     assert (again.returncode, again.stderr.splitlines()[0]) == (
         2,
-        b"sca rollout: --resume: out was begun with other settings: user_model",
+        b"sca rollout: --resume: out was started with other settings: user-model",
     )
 
 
@@ -179,7 +179,7 @@ def test_train_and_distill_roll_out_with_customers(script, counter: EnvSpec) -> 
     """The attempts that training makes itself are those of `sca rollout`: served, and stamped with the user model."""
     user = script(USER, name="user")
     for command in ("train", "distill"):
-        given = Attempting(samples=1, user_model=user)
+        given = Attempting(attempts=1, user_model=user)
         roller = Roller.from_options(command, script(AGENT, name="agent"), given, 0, quiet=True, resume=False)
         (rollout,) = roller.rollouts([Task(env=counter, instruction=TASK.instruction, evaluate=TASK.evaluate)])
         assert (rollout.outcome, rollout.stop, rollout.user_model) == ("pass", "user", user)

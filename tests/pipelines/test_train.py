@@ -127,7 +127,7 @@ def test_a_control_arm_takes_as_many_steps(place: Path, sca: Sca) -> None:
     assert one.metrics["steps"] == other.metrics["steps"] == 4
     assert (place / "real/model.safetensors").read_bytes() != (place / "shuffled/model.safetensors").read_bytes()
     again = sca(*fit, "--threads", 1, "--save", "real", "--control", "shuffled-solutions", "--resume")
-    said = "real holds a model that was trained with control '', not 'shuffled-solutions'"
+    said = "--resume: real holds a model that was trained with other settings: control"
     assert (again.returncode, said in again.stderr.decode()) == (2, True)
 
 
@@ -210,7 +210,7 @@ def test_without_a_success_the_model_after_the_solutions_is_the_result(place: Pa
         ("--control shuffled-solutions", "--control shuffled-solutions needs --on solutions"),
         ("--on solutions --control random-rollouts", "--control random-rollouts needs --on rollouts"),
         ("--on solutions --rollouts kept", "--on solutions makes no rollouts to keep"),
-        ("--on both --save a,b", "--save a,b: the model in it could not be named"),
+        ("--on both --save a,b", "--save a,b: a comma separates options of a model"),
     ],
 )
 def test_options_that_do_not_go_together_are_told_apart(

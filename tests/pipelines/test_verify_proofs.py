@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("no_strays")]
 
 ENV = EnvSpec(name="calculation", options={"family": "message_decoder"})
 WORDS = ("drawer", "stressed", "reknits", "repaid")
-QUICK = ("--no-random", "--no-wrong", "--no-deterministic", "--no-conditions")
+QUICK = ("--skip", "random", "--skip", "wrong", "--skip", "deterministic", "--skip", "conditions")
 """Leaves out what runs many programs, where duplicates alone are looked at."""
 PHRASES = (
     "Which text do you get when you write the word {word} backwards?",

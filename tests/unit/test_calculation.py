@@ -10,13 +10,13 @@ from generators.calculation import make_eval
 from generators.calculation.drafts import check_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sca_calculation.arithmetic import MAX_MAGNITUDE
 from sca_calculation.environment import FAMILIES, Calculation
 from sca_calculation.travel_data import CITIES, DATES, PREFERENCES, draw
 
 from sca_cli import ToolError
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, decode
+from sca_cli.toolkit.arithmetic import MAX_MAGNITUDE
 
 TOOLS = {
     "message_decoder": "convert_hex_to_ascii reverse_string caesar_decode string_length minimum_value maximum_value",

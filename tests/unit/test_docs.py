@@ -209,6 +209,14 @@ def test_what_is_derived_is_up_to_date():
     assert checked.returncode == 0, checked.stdout + checked.stderr + "run: python -m cogapp -r README.md man/*.[157]"
 
 
+def test_licence_and_types_are_what_the_metadata_says():
+    """LICENSE is the Apache License 2.0 and is shipped; the package carries the marker of typed code."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (project["license"], project["license-files"]) == ("Apache-2.0", ["LICENSE"])
+    assert (ROOT / "LICENSE").read_text().split()[:4] == ["Apache", "License", "Version", "2.0,"]
+    assert "Typing :: Typed" in project["classifiers"] and (ROOT / "sca_cli" / "py.typed").is_file()
+
+
 def test_every_page_is_shipped_where_man_looks():
     """The wheel's data puts each page in share/man/manN."""
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
@@ -297,7 +305,8 @@ def test_readme_tree_is_the_tree():
     files = [path for path in known.stdout.splitlines() if (ROOT / path).exists()]
     shown = tuple(line for line in lines if line.endswith("/"))
     untold = {path for path in files if path not in lines and not path.startswith((*shown, ".ci/"))}
-    assert untold <= {".gitignore", "README.md", "sca_cli/__init__.py"}
+    front = {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"}
+    assert untold <= {".gitignore", "sca_cli/__init__.py", "sca_cli/py.typed", *front}
 
 
 def test_manual_version_is_the_version():

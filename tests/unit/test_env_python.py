@@ -124,7 +124,7 @@ def test_functions_without_hints_or_docstring_are_named(tmp_path: Path) -> None:
         pytest.raises(PluginError, match=r"bare.py: no type hints or no docstring: a, b$") as raised,
     ):
         sandbox.describe(spec(path))
-    assert "start the names of functions that are no tools with _" in raised.value.hint
+    assert "a function whose name starts with _ is not a tool" in raised.value.hint
 
 
 def test_a_function_that_evaluates_is_refused(tmp_path: Path) -> None:

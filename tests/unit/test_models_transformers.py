@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sca_transformers.chat import ChatFormat, parse_tool_calls
 from sca_transformers.model import TransformersModel
 from tiny_model import save_model
 
 from sca_cli import Completion, FunctionCall, Message, MissingError, ModelError, Sampling, Tool, ToolCall
+from sca_cli.toolkit.chat_format import ChatFormat, parse_tool_calls
 
 pytestmark = pytest.mark.torch
 

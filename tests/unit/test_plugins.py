@@ -163,7 +163,7 @@ def test_unknown_options_and_bad_values_are_usage_errors(install) -> None:
     install("outside", WORKING.format(name="outside"))
     with pytest.raises(UsageError, match="environment 'place' has no option 'colour'") as raised:
         plugins.load_environment(EnvSpec(name="place", options={"colour": "red"}))
-    assert raised.value.hint == "it has size"
+    assert raised.value.hint == "known options: size"
     with pytest.raises(UsageError, match="environment 'place' has no option 'syze'") as raised:
         plugins.load_environment(EnvSpec(name="place", options={"syze": "3"}))
     assert raised.value.hint == "did you mean 'size'?"

@@ -46,7 +46,7 @@ def open_descriptors() -> int:
 
 def zygotes(sandbox: Sandbox) -> list[int]:
     """Return the pids of the sandbox's zygotes, as the host sees them."""
-    nsjails = [zygote._process.pid for slot in sandbox._slots.values() for zygote in slot._zygotes]
+    nsjails = [zygote._process.pid for slot in sandbox._pools.values() for zygote in slot._zygotes]
     return [int(pid) for n in nsjails for pid in Path(f"/proc/{n}/task/{n}/children").read_text().split()]
 
 
@@ -481,7 +481,7 @@ def test_many_cores_get_many_zygotes(shop: EnvSpec, monkeypatch: pytest.MonkeyPa
     others = host.descendants()
     with Sandbox() as sandbox:
         for _ in range(3):
-            slot = next(iter(sandbox._slots.values()), None)
+            slot = next(iter(sandbox._pools.values()), None)
             with slot._zygotes[0]._lock if slot else contextlib.nullcontext():
                 sandbox.session(shop, 1).close()
         assert len(zygotes(sandbox)) == 2
@@ -497,6 +497,6 @@ def test_environments_that_were_not_used_for_long_are_ended(monkeypatch: pytest.
         for env in (envs[1], envs[2], envs[3], envs[1]):
             with sandbox.session(env, 1) as session:
                 assert session.evaluate("def evaluate():\n    return True").outcome == "pass"
-        started = [name for name, slot in sandbox._slots.items() if slot.name and slot.is_started()]
+        started = [name for name, slot in sandbox._pools.items() if slot.name and slot.is_started()]
         assert started == [str(envs[0]), str(envs[1])]
         assert busy.call("string_length", ["four"]).result == 4

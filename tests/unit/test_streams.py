@@ -338,11 +338,11 @@ def test_an_unfinished_run_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
-    """A run goes on with the settings it was begun with; those that differ are named, and nothing is lost."""
+    """A run goes on with the settings it was started with; those that differ are named, and nothing is lost."""
     out = tmp_path / "out"
     work(opened(out), 7)
     journal = (tmp_path / "out.journal").read_bytes()
-    with pytest.raises(UsageError, match=r"begun with other settings: seed, turns$"):
+    with pytest.raises(UsageError, match=r"started with other settings: seed, turns$"):
         opened(out, resume=True, seed=1, turns=3)
     assert (tmp_path / "out.journal").read_bytes() == journal
 
@@ -351,11 +351,11 @@ def test_rejected_comes_and_goes_with_the_run(tmp_path: Path) -> None:
     """A run begun with --rejected is resumed with it, one begun without it without."""
     out, fallen = tmp_path / "out", tmp_path / "fallen"
     work(opened(out), 3)
-    with pytest.raises(UsageError, match="was begun without --rejected"):
+    with pytest.raises(UsageError, match="was started without --rejected"):
         opened(out, rejected=fallen, resume=True)
     out.unlink()
     work(opened(out, rejected=fallen), 3)
-    with pytest.raises(UsageError, match="was begun with --rejected"):
+    with pytest.raises(UsageError, match="was started with --rejected"):
         opened(out, resume=True)
 
 
@@ -372,7 +372,7 @@ def test_rollouts_stand_beside_what_is_kept(tmp_path: Path) -> None:
     output.write("0", [task(0)], [task(1)], [task(2), task(3)])
     with tried.open("ab") as file:
         file.write(LINE + b"\n")
-    with pytest.raises(UsageError, match="was begun with --rollouts"):
+    with pytest.raises(UsageError, match="was started with --rollouts"):
         open_both(resume=True, rollouts=None)
     again = open_both(resume=True)
     again.write("1", [], [], [task(4)])
@@ -389,9 +389,9 @@ def test_another_input_is_refused(tmp_path: Path) -> None:
     """
     out = tmp_path / "out"
     work(opened(out), 4)
-    with pytest.raises(UsageError, match="the input is not that of the run begun"):
+    with pytest.raises(UsageError, match="the input differs from that of the earlier run"):
         opened(out, resume=True).remaining([9, 8, 7, 6, 5], str)
-    with pytest.raises(UsageError, match="shorter than what was already done"):
+    with pytest.raises(UsageError, match="fewer records than the earlier run finished"):
         opened(out, resume=True).remaining([0, 1], str)
     work(opened(out, resume=True), -1)
 

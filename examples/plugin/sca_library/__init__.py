@@ -1,4 +1,4 @@
-"""The environment `library`: members borrow books and bring them back."""
+"""The plugin of the environment `library`, in which members borrow and return books."""
 
 from sca_cli import Register, hookimpl
 

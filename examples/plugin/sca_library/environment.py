@@ -1,4 +1,4 @@
-"""The environment itself: a class whose marked methods are the tools and whose attributes are the state."""
+"""The environment: the methods marked `@tool` are its tools, and its attributes are its state."""
 
 import random
 from pathlib import Path
@@ -11,37 +11,37 @@ MEMBERS = ("Ada", "Ben", "Cleo")
 
 
 class LibraryEnvironment(Environment):
-    """Members borrow books and bring them back."""
+    """A lending desk: members borrow and return books."""
 
     policy = "You are the clerk of a small lending desk. Do exactly what the member asks for, nothing more."
 
     def __init__(self, limit: str = "2") -> None:
-        """Put the state of seed 0 in place.
+        """Set the state of seed 0.
 
         Args:
-            limit: how many books a member may hold.
+            limit: the number of books that a member may hold.
         """
         self.limit = int(limit)
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Put between one and three copies of each title on the shelf, and one book in a member's hands."""
+        """Set the state of a seed: one to three copies of each title are on the shelf, and Ben holds one book."""
         draw = random.Random(seed)
         self.shelf = {title: draw.randint(1, 3) for title in TITLES}
         self.loans: dict[str, list[str]] = {member: [] for member in MEMBERS}
         self.loans["Ben"].append(draw.choice(TITLES))
 
     def state(self) -> dict[str, Any]:
-        """Return shelf and loans."""
+        """Return the shelf and the loans."""
         return {"shelf": self.shelf, "loans": self.loans}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take shelf and loans over."""
+        """Set the shelf and the loans to an earlier `state()`."""
         self.shelf, self.loans = state["shelf"], state["loans"]
 
     @classmethod
     def eval_path(cls) -> Path:
-        """Return the file of held-out tasks."""
+        """Return the path of the file with the held-out tasks."""
         return Path(__file__).with_name("eval.jsonl")
 
     @tool

@@ -1,4 +1,4 @@
-"""The environment `library`: its tools, its state, and everything that `sca env test` checks."""
+"""Test the environment `library`: its tools, its state, and everything that `sca env test` checks."""
 
 import subprocess
 import sys
@@ -11,14 +11,14 @@ from sca_cli import ToolError
 
 @pytest.fixture
 def world() -> LibraryEnvironment:
-    """Return the environment with the state of seed 1."""
-    made = LibraryEnvironment(limit="1")
-    made.reset(1)
-    return made
+    """Return the environment in the state of seed 1."""
+    environment = LibraryEnvironment(limit="1")
+    environment.reset(1)
+    return environment
 
 
 def test_a_loan_and_a_return_cancel_out(world: LibraryEnvironment) -> None:
-    """What is lent and taken back leaves the state as it was."""
+    """A book that is lent and taken back leaves the state unchanged."""
     before = world.copies_left("Dune")
     assert world.lend("Ada", "Dune") == 1
     assert (world.copies_left("Dune"), world.loans_of("Ada")) == (before - 1, ["Dune"])
@@ -27,7 +27,7 @@ def test_a_loan_and_a_return_cancel_out(world: LibraryEnvironment) -> None:
 
 
 def test_rules_are_refusals(world: LibraryEnvironment) -> None:
-    """The limit, a book nobody holds and unknown names are errors that a model can read."""
+    """A call above the limit, of a book that the member does not hold, or of an unknown name raises `ToolError`."""
     with pytest.raises(ToolError, match="as many books as allowed"):
         world.lend("Ben", "Emma")
     with pytest.raises(ToolError, match="Ada does not hold 'Emma'"):
@@ -39,8 +39,8 @@ def test_rules_are_refusals(world: LibraryEnvironment) -> None:
 
 
 def test_it_keeps_what_every_environment_promises() -> None:
-    """`sca env test` finds nothing wrong: state, tools, sessions and held-out tasks."""
-    tested = subprocess.run(
+    """`sca env test` finds no error in state, tools, sessions and held-out tasks."""
+    result = subprocess.run(
         [sys.executable, "-m", "sca_cli.app", "env", "test", "library"], capture_output=True, text=True, check=False
     )
-    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -9,11 +9,11 @@ from generators.airline.drafts import (
     Case,
     Draft,
     Draw,
+    assign,
     booked,
-    called,
+    call,
     cancelled,
     check,
-    given,
     holds,
     people,
     route_of,
@@ -30,17 +30,17 @@ price = len(passengers) * (best['prices'][cabin] + (30 if insurance == 'yes' els
 
 
 def _cheapest(draw: Draw, origin: str, destination: str, date: str, cabin: str, count: int) -> Record | None:
-    """Return the direct flight with enough seats whose price is below all others', or None."""
-    found = draw.world.search_direct_flight(origin, destination, date)
-    found = [each for each in found if each["available_seats"][cabin] >= count]
-    found.sort(key=lambda each: each["prices"][cabin])
-    if not found or (len(found) > 1 and found[0]["prices"][cabin] == found[1]["prices"][cabin]):
+    """Return the direct flight with enough seats whose price is lower than all others, or None."""
+    flights = draw.world.search_direct_flight(origin, destination, date)
+    flights = [each for each in flights if each["available_seats"][cabin] >= count]
+    flights.sort(key=lambda each: each["prices"][cabin])
+    if not flights or (len(flights) > 1 and flights[0]["prices"][cabin] == flights[1]["prices"][cabin]):
         return None
-    return found[0]
+    return flights[0]
 
 
 def _trip(draw: Draw, cabin: str, count: int) -> tuple[Record, str]:
-    """Return a flight that is the cheapest direct one of its route and date, and the date."""
+    """Draw a flight that is the cheapest direct one of its route and date; return it and the date."""
     while True:
         flight, date = draw.random.choice(list(draw.store.flights.values())), f"2024-05-{draw.random.randrange(17, 29)}"
         best = _cheapest(draw, flight["origin"], flight["destination"], date, cabin, count)
@@ -49,7 +49,7 @@ def _trip(draw: Draw, cabin: str, count: int) -> tuple[Record, str]:
 
 
 def _buyer(draw: Draw, *sources: str) -> Case:
-    """Return somebody who has payment methods of such kinds, and one of their reservations."""
+    """Draw a user who has payment methods of these kinds, and one of the user's reservations."""
     return draw.case(lambda case: all(case.card(source) for source in sources))
 
 
@@ -69,7 +69,7 @@ def _paid(case: Case, payment_id: str, amount: int) -> list[dict[str, Any]]:
 
 
 def _new_cabin(draw: Draw, case: Case, cabin: str, wordings: tuple[str, str]) -> Draft:
-    """A change of cabin keeps the flights, at today's prices."""
+    """Return a draft that changes the cabin; the flights stay, at today's prices."""
     legs, difference = _recabined(draw, case, cabin)
     arguments = {"reservation_id": case.key, "payment_id": case.card()}
     update = "update_reservation_flights"
@@ -82,18 +82,18 @@ def _new_cabin(draw: Draw, case: Case, cabin: str, wordings: tuple[str, str]) ->
     return Draft(
         wordings,
         check(unchanged(case, cabin=cabin, flights=legs, payment_history=_paid(case, case.card(), difference))),
-        given(key=case.key, cabin=cabin, card=case.card()) + program,
+        assign(key=case.key, cabin=cabin, card=case.card()) + program,
         (
-            called(update, cabin=case.reservation["cabin"], flights=case.flights, **arguments),
-            f"try:\n    {called(update, cabin=other, flights=case.flights, **arguments)}except ToolError:\n    pass\n",
-            called(update, cabin=cabin, flights=case.flights, **arguments)
-            + called("cancel_reservation", reservation_id=case.key),
+            call(update, cabin=case.reservation["cabin"], flights=case.flights, **arguments),
+            f"try:\n    {call(update, cabin=other, flights=case.flights, **arguments)}except ToolError:\n    pass\n",
+            call(update, cabin=cabin, flights=case.flights, **arguments)
+            + call("cancel_reservation", reservation_id=case.key),
         ),
     )
 
 
 def upgraded(draw: Draw) -> Draft:
-    """To business, at a price."""
+    """Change a reservation to business and pay the difference."""
 
     def fits(c: Case) -> bool:
         return (
@@ -118,7 +118,7 @@ def upgraded(draw: Draw) -> Draft:
 
 
 def downgraded(draw: Draw) -> Draft:
-    """From business to economy, with a refund."""
+    """Change a reservation from business to economy and get a refund."""
 
     def fits(c: Case) -> bool:
         return (
@@ -142,7 +142,7 @@ def downgraded(draw: Draw) -> Draft:
 
 
 def moved(draw: Draw) -> Draft:
-    """A direct one-way trip goes to the cheapest direct flight of another day."""
+    """Move a direct one-way trip to the cheapest direct flight of another day."""
     date = f"2024-05-{draw.random.randrange(18, 30)}"
 
     def best(c: Case) -> Record | None:
@@ -162,7 +162,7 @@ def moved(draw: Draw) -> Draft:
     difference = case.count * (leg["price"] - before["price"])
     paid = _paid(case, case.card(), difference) if difference else case.reservation["payment_history"]
     arguments = {"reservation_id": case.key, "payment_id": case.card()}
-    route = given(origin=before["origin"], destination=before["destination"], date=date, cabin=cabin, card=case.card())
+    route = assign(origin=before["origin"], destination=before["destination"], date=date, cabin=cabin, card=case.card())
     return Draft(
         (
             f"{case.hello()} I have to travel on {date} instead: move {case.key} to the cheapest direct flight of that "
@@ -173,13 +173,13 @@ def moved(draw: Draw) -> Draft:
             f"{case.card()} pays or gets the refund.",
         ),
         check(unchanged(case, flights=[leg], payment_history=paid)),
-        given(key=case.key) + route + "passengers = get_reservation_details(key)['passengers']\ninsurance = 'no'\n"
+        assign(key=case.key) + route + "passengers = get_reservation_details(key)['passengers']\ninsurance = 'no'\n"
         + _BOOK_CHEAPEST + "update_reservation_flights(key, cabin, flights, card)\n",
         (
-            called("get_reservation_details", reservation_id=case.key),
-            called("update_reservation_flights", cabin=cabin, flights=case.flights, **arguments),
-            called("update_reservation_flights", cabin=cabin, flights=flights, **arguments)
-            + called("cancel_reservation", reservation_id=case.key),
+            call("get_reservation_details", reservation_id=case.key),
+            call("update_reservation_flights", cabin=cabin, flights=case.flights, **arguments),
+            call("update_reservation_flights", cabin=cabin, flights=flights, **arguments)
+            + call("cancel_reservation", reservation_id=case.key),
         ),
     )  # fmt: skip
 
@@ -187,7 +187,7 @@ def moved(draw: Draw) -> Draft:
 def _booking(
     case: Case, legs: list[dict[str, Any]], cabin: str, passengers: list[dict[str, str]], **more: Any
 ) -> dict[str, Any]:
-    """Return a one-way booking's arguments as a reservation has them, less the payments."""
+    """Return the values that the reservation of a one-way booking has, without the payments."""
     return {
         "user_id": case.user_id,
         "origin": legs[0]["origin"],
@@ -203,7 +203,7 @@ def _booking(
 
 
 def _arguments(values: dict[str, Any], payments: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what `book_reservation` takes to make such a reservation."""
+    """Return the arguments of `book_reservation` that create such a reservation."""
     flights = [{key: leg[key] for key in ("flight_number", "date")} for leg in values["flights"]]
     return {**values, "flights": flights, "payment_methods": payments}
 
@@ -213,7 +213,7 @@ def _booked(case: Case, values: dict[str, Any], payments: list[dict[str, Any]]) 
 
 
 def booked_one_way(draw: Draw) -> Draft:
-    """The cheapest direct flight in economy, for the customer alone."""
+    """Book the cheapest direct flight in economy, for the customer alone."""
     case = _buyer(draw, "credit_card")
     flight, date = _trip(draw, "economy", 1)
     leg = draw.priced({"flight_number": flight["flight_number"], "date": date}, "economy")
@@ -222,8 +222,8 @@ def booked_one_way(draw: Draw) -> Draft:
     dear = [{"payment_id": case.card(), "amount": leg["price"] + BAG}]
     insured = [{"payment_id": case.card(), "amount": leg["price"] + INSURANCE}]
     ends = f"from {leg['origin']} to {leg['destination']} on {date}"
-    facts = given(origin=leg["origin"], destination=leg["destination"], date=date, cabin="economy", me=case.user_id)
-    facts += given(passengers=[_self(case)], card=case.card(), insurance="no")
+    facts = assign(origin=leg["origin"], destination=leg["destination"], date=date, cabin="economy", me=case.user_id)
+    facts += assign(passengers=[_self(case)], card=case.card(), insurance="no")
     return Draft(
         (
             f"{case.hello()} Book me one way {ends}: the cheapest direct flight in economy with a free seat. No bags, "
@@ -237,15 +237,15 @@ def booked_one_way(draw: Draw) -> Draft:
         facts + _BOOK_CHEAPEST + "payments = [{'payment_id': card, 'amount': price}]\n"
         "book_reservation(me, origin, destination, 'one_way', cabin, flights, passengers, payments, 0, 0, insurance)\n",
         (
-            called("search_direct_flight", origin=leg["origin"], destination=leg["destination"], date=date),
-            called("book_reservation", **_arguments({**values, "total_baggages": 1, "nonfree_baggages": 1}, dear)),
-            called("book_reservation", **_arguments({**values, "insurance": "yes"}, insured)),
+            call("search_direct_flight", origin=leg["origin"], destination=leg["destination"], date=date),
+            call("book_reservation", **_arguments({**values, "total_baggages": 1, "nonfree_baggages": 1}, dear)),
+            call("book_reservation", **_arguments({**values, "insurance": "yes"}, insured)),
         ),
     )  # fmt: skip
 
 
 def booked_with_certificate(draw: Draw) -> Draft:
-    """Two people, insured, paid with a certificate and a credit card."""
+    """Book for two people with insurance, and pay with a certificate and a credit card."""
     case = draw.case(lambda c: bool(c.card("certificate") and c.user["saved_passengers"]))
     flight, date = _trip(draw, "business", 2)
     leg = draw.priced({"flight_number": flight["flight_number"], "date": date}, "business")
@@ -257,8 +257,8 @@ def booked_with_certificate(draw: Draw) -> Draft:
     payments = [{"payment_id": certificate, "amount": worth}, {"payment_id": card, "amount": price - worth}]
     bare = [{"payment_id": certificate, "amount": worth}, {"payment_id": card, "amount": 2 * leg["price"] - worth}]
     ends = f"from {leg['origin']} to {leg['destination']} on {date}"
-    facts = given(origin=leg["origin"], destination=leg["destination"], date=date, cabin="business", me=case.user_id)
-    facts += given(passengers=party, certificate=certificate, card=card, insurance="yes")
+    facts = assign(origin=leg["origin"], destination=leg["destination"], date=date, cabin="business", me=case.user_id)
+    facts += assign(passengers=party, certificate=certificate, card=card, insurance="yes")
     return Draft(
         (
             f"{case.hello()} Two tickets in business {ends}, one way, for {people(*party)}, with travel insurance and "
@@ -274,17 +274,17 @@ def booked_with_certificate(draw: Draw) -> Draft:
         "payments = [{'payment_id': certificate, 'amount': worth}, {'payment_id': card, 'amount': price - worth}]\n"
         "book_reservation(me, origin, destination, 'one_way', cabin, flights, passengers, payments, 0, 0, insurance)\n",
         (
-            called("book_reservation", **_arguments(values, [{"payment_id": card, "amount": price}])),
-            called("book_reservation", **_arguments({**values, "insurance": "no"}, bare)),
-            called("book_reservation", **_arguments({**values, "passengers": party[::-1]}, payments))
-            + called("send_certificate", user_id=case.user_id, amount=worth)
-            + called("cancel_reservation", reservation_id="HATHAT"),
+            call("book_reservation", **_arguments(values, [{"payment_id": card, "amount": price}])),
+            call("book_reservation", **_arguments({**values, "insurance": "no"}, bare)),
+            call("book_reservation", **_arguments({**values, "passengers": party[::-1]}, payments))
+            + call("send_certificate", user_id=case.user_id, amount=worth)
+            + call("cancel_reservation", reservation_id="HATHAT"),
         ),
     )  # fmt: skip
 
 
 def booked_one_stop(draw: Draw) -> Draft:
-    """Where no direct flight goes, the cheapest pair of flights."""
+    """Book the cheapest pair of flights on a route without direct flights."""
     case = _buyer(draw, "credit_card")
     pairs: list[list[Record]] = []
     codes = [each["iata"] for each in draw.world.list_all_airports()]
@@ -317,7 +317,7 @@ def booked_one_stop(draw: Draw) -> Draft:
             f"card {case.card()}.",
         ),
         check(_booked(case, values, payments)),
-        given(**route, me=case.user_id, card=case.card(), passengers=[_self(case)])
+        assign(**route, me=case.user_id, card=case.card(), passengers=[_self(case)])
         + "pairs = search_onestop_flight(origin, destination, date)\n"
         "pairs = [pair for pair in pairs if all(each['available_seats']['economy'] > 0 for each in pair)]\n"
         "best = min(pairs, key=lambda pair: sum(each['prices']['economy'] for each in pair))\n"
@@ -325,15 +325,15 @@ def booked_one_stop(draw: Draw) -> Draft:
         "payments = [{'payment_id': card, 'amount': sum(each['prices']['economy'] for each in best)}]\n"
         "book_reservation(me, origin, destination, 'one_way', 'economy', flights, passengers, payments, 0, 0, 'no')\n",
         (
-            called("search_onestop_flight", **route),
-            called("book_reservation", **_arguments({**values, "flights": legs[1]}, most)),
-            called("book_reservation", **_arguments({**values, "flights": legs[0][:1]}, first)),
+            call("search_onestop_flight", **route),
+            call("book_reservation", **_arguments({**values, "flights": legs[1]}, most)),
+            call("book_reservation", **_arguments({**values, "flights": legs[0][:1]}, first)),
         ),
     )
 
 
 def booked_round_trip(draw: Draw) -> Draft:
-    """Out and back in basic economy, with one bag, which is free or not."""
+    """Book a round trip in basic economy with one bag, which may be free or not."""
     case = draw.case(lambda c: c.card() != "")
     back = None
     while back is None:
@@ -363,8 +363,8 @@ def booked_round_trip(draw: Draw) -> Draft:
             f"and pay with {case.card()}.",
         ),
         check(_booked(case, values, payments)),
-        given(ends=[out["origin"], out["destination"]], dates=[date, later], me=case.user_id, card=case.card())
-        + given(passengers=[_self(case)], cabin="basic_economy")
+        assign(ends=[out["origin"], out["destination"]], dates=[date, later], me=case.user_id, card=case.card())
+        + assign(passengers=[_self(case)], cabin="basic_economy")
         + "flights, price = [], 0\n"
         "for origin, destination, date in ((*ends, dates[0]), (*ends[::-1], dates[1])):\n"
         "    found = search_direct_flight(origin, destination, date)\n"
@@ -376,15 +376,15 @@ def booked_round_trip(draw: Draw) -> Draft:
         "payments = [{'payment_id': card, 'amount': price + 50 * nonfree}]\n"
         "book_reservation(me, *ends, 'round_trip', cabin, flights, passengers, payments, 1, nonfree, 'no')\n",
         (
-            called("book_reservation", **_arguments({**values, "nonfree_baggages": 1 - nonfree}, other)),
-            called("book_reservation", **_arguments({**values, "flights": legs[:1], "flight_type": "one_way"}, one)),
-            called("get_user_details", user_id=case.user_id),
+            call("book_reservation", **_arguments({**values, "nonfree_baggages": 1 - nonfree}, other)),
+            call("book_reservation", **_arguments({**values, "flights": legs[:1], "flight_type": "one_way"}, one)),
+            call("get_user_details", user_id=case.user_id),
         ),
     )
 
 
 def only_the_allowed(draw: Draw) -> Draft:
-    """Of two reservations the rules let one be cancelled."""
+    """Cancel the one of two reservations that the rules allow to cancel."""
 
     def firm(c: Case) -> bool:
         return draw.ahead(c) and not draw.cancellable(c)
@@ -404,13 +404,13 @@ def only_the_allowed(draw: Draw) -> Draft:
             "whichever may be cancelled on these grounds, but not the one that may not.",
         ),
         check(cancelled(case), unchanged(other)),
-        "".join(called("get_reservation_details", reservation_id=key) for key in (first, second))
-        + "".join(called("search_direct_flight", **route_of(leg)) for leg in case.reservation["flights"])
-        + called("cancel_reservation", reservation_id=case.key),
+        "".join(call("get_reservation_details", reservation_id=key) for key in (first, second))
+        + "".join(call("search_direct_flight", **route_of(leg)) for leg in case.reservation["flights"])
+        + call("cancel_reservation", reservation_id=case.key),
         (
-            called("cancel_reservation", reservation_id=other.key),
-            called("cancel_reservation", reservation_id=first) + called("cancel_reservation", reservation_id=second),
-            called("get_user_details", user_id=case.user_id),
+            call("cancel_reservation", reservation_id=other.key),
+            call("cancel_reservation", reservation_id=first) + call("cancel_reservation", reservation_id=second),
+            call("get_user_details", user_id=case.user_id),
         ),
     )
 
@@ -421,7 +421,7 @@ def _others(draw: Draw, case: Case) -> list[Case]:
 
 
 def cancelled_and_rebooked(draw: Draw) -> Draft:
-    """A business trip is cancelled; another day's cheapest direct flight in economy takes its place."""
+    """Cancel a business trip, and book the cheapest direct flight of another day in economy instead."""
     date = f"2024-05-{draw.random.randrange(18, 30)}"
 
     def best(c: Case) -> Record | None:
@@ -436,8 +436,8 @@ def cancelled_and_rebooked(draw: Draw) -> Draft:
     leg = draw.priced({"flight_number": chosen["flight_number"], "date": date}, "economy")
     values = _booking(case, [leg], "economy", case.reservation["passengers"])
     payments = [{"payment_id": card, "amount": case.count * leg["price"]}]
-    book = called("book_reservation", **_arguments(values, payments))
-    facts = given(key=case.key, date=date, cabin="economy", card=card, insurance="no", me=case.user_id)
+    book = call("book_reservation", **_arguments(values, payments))
+    facts = assign(key=case.key, date=date, cabin="economy", card=card, insurance="no", me=case.user_id)
     who = "the same passenger" if case.count == 1 else "the same passengers"
     return Draft(
         (
@@ -454,12 +454,12 @@ def cancelled_and_rebooked(draw: Draw) -> Draft:
         "origin, destination, passengers = old['origin'], old['destination'], old['passengers']\n" + _BOOK_CHEAPEST
         + "payments = [{'payment_id': card, 'amount': price}]\n"
         "book_reservation(me, origin, destination, 'one_way', cabin, flights, passengers, payments, 0, 0, insurance)\n",
-        (called("cancel_reservation", reservation_id=case.key), book, book + book),
+        (call("cancel_reservation", reservation_id=case.key), book, book + book),
     )  # fmt: skip
 
 
 def all_at_once(draw: Draw) -> Draft:
-    """Cabin, bags and a name in one request; the allowance is the new cabin's."""
+    """Change cabin, bags and a name in one request; the free allowance is that of the new cabin."""
 
     def fits(c: Case) -> bool:
         r = c.reservation
@@ -478,10 +478,10 @@ def all_at_once(draw: Draw) -> Draft:
     passengers[0]["first_name"] += "-Marie"
     right = passengers[0]["first_name"]
     paid = _paid(case, card, difference)
-    cabin = called(
+    cabin = call(
         "update_reservation_flights", reservation_id=case.key, cabin="business", flights=case.flights, payment_id=card
     )
-    names = called("update_reservation_passengers", reservation_id=case.key, passengers=passengers)
+    names = call("update_reservation_passengers", reservation_id=case.key, passengers=passengers)
     bags = {"reservation_id": case.key, "total_baggages": total, "payment_id": card}
     return Draft(
         (
@@ -496,13 +496,13 @@ def all_at_once(draw: Draw) -> Draft:
                 case, cabin="business", flights=legs, passengers=passengers, total_baggages=total, payment_history=paid
             )
         ),
-        called("get_user_details", user_id=case.user_id)
-        + called("get_reservation_details", reservation_id=case.key)
-        + cabin + called("update_reservation_baggages", nonfree_baggages=0, **bags) + names,
+        call("get_user_details", user_id=case.user_id)
+        + call("get_reservation_details", reservation_id=case.key)
+        + cabin + call("update_reservation_baggages", nonfree_baggages=0, **bags) + names,
         (
-            called("update_reservation_baggages", nonfree_baggages=total - case.free_bags(), **bags) + cabin + names,
-            cabin + called("update_reservation_baggages", nonfree_baggages=0, **bags),
-            called("update_reservation_baggages", nonfree_baggages=0, **bags) + names,
+            call("update_reservation_baggages", nonfree_baggages=total - case.free_bags(), **bags) + cabin + names,
+            cabin + call("update_reservation_baggages", nonfree_baggages=0, **bags),
+            call("update_reservation_baggages", nonfree_baggages=0, **bags) + names,
         ),
     )  # fmt: skip
 

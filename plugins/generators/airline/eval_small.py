@@ -1,14 +1,14 @@
-"""Templates of the evaluation set: one request, up to four calls."""
+"""Templates of the evaluation set: one request, at most four calls."""
 
 from sca_airline.store import Record
 from sca_airline.writing import BAG
 
-from generators.airline.drafts import Case, Draft, Draw, called, cancelled, check, holds, route_of, unchanged
+from generators.airline.drafts import Case, Draft, Draw, call, cancelled, check, holds, route_of, unchanged
 from generators.calculation.drafts import check_of
 
 
 def _other(draw: Draw, case: Case) -> Case:
-    """Return another reservation of the same user."""
+    """Return another reservation id of the same user."""
     return draw.case(lambda other: other.user_id == case.user_id and other.key != case.key)
 
 
@@ -17,7 +17,7 @@ def _has_two(case: Case) -> bool:
 
 
 def business_cancelled(draw: Draw) -> Draft:
-    """A business reservation can always be cancelled."""
+    """Cancel a business reservation, which the policy always allows."""
     case = draw.case(lambda c: _has_two(c) and c.reservation["cabin"] == "business" and draw.ahead(c))
     other = _other(draw, case)
     return Draft(
@@ -26,19 +26,17 @@ def business_cancelled(draw: Draw) -> Draft:
             f"{case.hello()} My meeting was called off, so I no longer need {case.key}. Cancel it if that is allowed.",
         ),
         check(cancelled(case), unchanged(other)),
-        called("get_reservation_details", reservation_id=case.key)
-        + called("cancel_reservation", reservation_id=case.key),
+        call("get_reservation_details", reservation_id=case.key) + call("cancel_reservation", reservation_id=case.key),
         (
-            called("cancel_reservation", reservation_id=other.key),
-            called("transfer_to_human_agents", summary=f"wants {case.key} cancelled"),
-            called("cancel_reservation", reservation_id=case.key)
-            + called("cancel_reservation", reservation_id=other.key),
+            call("cancel_reservation", reservation_id=other.key),
+            call("transfer_to_human_agents", summary=f"wants {case.key} cancelled"),
+            call("cancel_reservation", reservation_id=case.key) + call("cancel_reservation", reservation_id=other.key),
         ),
     )
 
 
 def insured_cancelled(draw: Draw) -> Draft:
-    """Insurance covers a cancellation for health reasons."""
+    """Cancel an insured reservation for health reasons, which the insurance covers."""
     case = draw.case(
         lambda c: c.reservation["insurance"] == "yes" and draw.ahead(c) and not draw.cancellable(c) and _has_two(c)
     )
@@ -52,18 +50,18 @@ def insured_cancelled(draw: Draw) -> Draft:
         ),
         check(cancelled(case), holds(case.user_id, "certificate_3221322", None)),
         f"found = get_reservation_details({case.key!r})\n"
-        "if found['insurance'] == 'yes':\n    " + called("cancel_reservation", reservation_id=case.key),
+        "if found['insurance'] == 'yes':\n    " + call("cancel_reservation", reservation_id=case.key),
         (
-            called("get_reservation_details", reservation_id=case.key),
-            called("send_certificate", user_id=case.user_id, amount=100 * case.count),
-            called("cancel_reservation", reservation_id=case.key)
-            + called("send_certificate", user_id=case.user_id, amount=100 * case.count),
+            call("get_reservation_details", reservation_id=case.key),
+            call("send_certificate", user_id=case.user_id, amount=100 * case.count),
+            call("cancel_reservation", reservation_id=case.key)
+            + call("send_certificate", user_id=case.user_id, amount=100 * case.count),
         ),
     )
 
 
 def passenger_renamed(draw: Draw) -> Draft:
-    """One passenger's last name is corrected, all else stays."""
+    """Correct the last name of one passenger; everything else must be unchanged."""
     case = draw.case(lambda c: c.count > 1 and draw.ahead(c))
     passengers = case.reservation["passengers"]
     last = passengers[-1]
@@ -81,9 +79,9 @@ def passenger_renamed(draw: Draw) -> Draft:
         f"passengers[-1]['last_name'] = {name!r}\n"
         f"update_reservation_passengers({case.key!r}, passengers)\n",
         (
-            called("get_reservation_details", reservation_id=case.key),
-            called("update_reservation_passengers", reservation_id=case.key, passengers=[*right[:-1], last]),
-            called(
+            call("get_reservation_details", reservation_id=case.key),
+            call("update_reservation_passengers", reservation_id=case.key, passengers=[*right[:-1], last]),
+            call(
                 "update_reservation_passengers",
                 reservation_id=case.key,
                 passengers=[{**each, "last_name": name} for each in passengers],
@@ -93,7 +91,7 @@ def passenger_renamed(draw: Draw) -> Draft:
 
 
 def lowest_fare(draw: Draw) -> Draft:
-    """The lowest fare among several direct flights."""
+    """Find the lowest fare among several direct flights."""
     user_id, user = draw.user(lambda _key, _user: True)
     name = f"{user['name']['first_name']} {user['name']['last_name']}"
     day = draw.random.randrange(16, 31)
@@ -116,11 +114,11 @@ def lowest_fare(draw: Draw) -> Draft:
             f"{date} costs in {said}, sold out or not, as a number of dollars.",
         ),
         check_of(min(fares), "number"),
-        f"found = {called('search_direct_flight', **route)}final_answer(min(each['prices'][{cabin!r}] for each in "
+        f"found = {call('search_direct_flight', **route)}final_answer(min(each['prices'][{cabin!r}] for each in "
         "found))\n",
         (
             f"final_answer({max(fares) + 1})\n",
-            f"found = {called('search_direct_flight', **route)}"
+            f"found = {call('search_direct_flight', **route)}"
             f"final_answer(sum(each['prices'][{cabin!r}] for each in found))\n",
             f"final_answer({len(fares)})\n",
         ),
@@ -128,7 +126,7 @@ def lowest_fare(draw: Draw) -> Draft:
 
 
 def free_allowance(draw: Draw) -> Draft:
-    """How many bags are free follows from membership, cabin and number of passengers."""
+    """Compute the number of free bags from membership, cabin and number of passengers."""
     case = draw.case(lambda c: draw.ahead(c) and c.free_bags() > 0)
     free = case.free_bags()
     return Draft(
@@ -152,7 +150,7 @@ def free_allowance(draw: Draw) -> Draft:
 
 
 def free_bag_added(draw: Draw) -> Draft:
-    """A bag within the allowance costs nothing."""
+    """Add a bag within the free allowance, at no cost."""
     case = draw.case(lambda c: draw.ahead(c) and c.card() != "" and c.reservation["total_baggages"] < c.free_bags())
     total = case.reservation["total_baggages"] + 1
     arguments = {"reservation_id": case.key, "payment_id": case.card()}
@@ -169,15 +167,15 @@ def free_bag_added(draw: Draw) -> Draft:
         f"update_reservation_baggages({case.key!r}, found['total_baggages'] + 1, found['nonfree_baggages'], "
         f"{case.card()!r})\n",
         (
-            called(update, total_baggages=total, nonfree_baggages=1, **arguments),
-            called(update, total_baggages=total + 1, nonfree_baggages=0, **arguments),
-            called("get_reservation_details", reservation_id=case.key),
+            call(update, total_baggages=total, nonfree_baggages=1, **arguments),
+            call(update, total_baggages=total + 1, nonfree_baggages=0, **arguments),
+            call("get_reservation_details", reservation_id=case.key),
         ),
     )
 
 
 def paid_bags_added(draw: Draw) -> Draft:
-    """Bags beyond the allowance cost 50 dollars each, from a gift card."""
+    """Add bags that exceed the free allowance for 50 dollars each, paid with a gift card."""
 
     def fits(case: Case) -> bool:
         room = case.free_bags() - case.reservation["total_baggages"]
@@ -206,15 +204,15 @@ def paid_bags_added(draw: Draw) -> Draft:
         f"total = found['total_baggages'] + 2\n"
         f"update_reservation_baggages({case.key!r}, total, total - {case.free_bags()}, {card!r})\n",
         (
-            called(update, total_baggages=total, nonfree_baggages=before["nonfree_baggages"], **arguments),
-            called(update, total_baggages=2, nonfree_baggages=2, **arguments),
-            called(update, total_baggages=total, nonfree_baggages=nonfree, **{**arguments, "payment_id": case.card()}),
+            call(update, total_baggages=total, nonfree_baggages=before["nonfree_baggages"], **arguments),
+            call(update, total_baggages=2, nonfree_baggages=2, **arguments),
+            call(update, total_baggages=total, nonfree_baggages=nonfree, **{**arguments, "payment_id": case.card()}),
         ),
     )
 
 
 def flight_compensated(draw: Draw) -> Draft:
-    """A cancelled flight is worth 100 dollars for each passenger to those who may be compensated."""
+    """Compensate an eligible customer for a cancelled flight with 100 dollars for each passenger."""
 
     def fits(case: Case) -> bool:
         entitled = case.user["membership"] != "regular" or case.reservation["insurance"] == "yes"
@@ -236,13 +234,13 @@ def flight_compensated(draw: Draw) -> Draft:
         ),
         check(holds(case.user_id, "certificate_3221322", amount), unchanged(case)),
         f"me, found = get_user_details({case.user_id!r}), get_reservation_details({case.key!r})\n"
-        f"open_flights = {called('search_direct_flight', **route_of(gone))}"
+        f"open_flights = {call('search_direct_flight', **route_of(gone))}"
         f"assert {gone['flight_number']!r} not in [each['flight_number'] for each in open_flights]\n"
         f"send_certificate({case.user_id!r}, 100 * len(found['passengers']))\n",
         (
-            called(tool, user_id=case.user_id, amount=50 * case.count),
-            called(tool, user_id=case.user_id, amount=100 * case.count + 100),
-            called(tool, user_id=case.user_id, amount=amount) + called("cancel_reservation", reservation_id=case.key),
+            call(tool, user_id=case.user_id, amount=50 * case.count),
+            call(tool, user_id=case.user_id, amount=100 * case.count + 100),
+            call(tool, user_id=case.user_id, amount=amount) + call("cancel_reservation", reservation_id=case.key),
         ),
     )
 

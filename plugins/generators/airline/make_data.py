@@ -1,8 +1,8 @@
-"""Make the airline's data: `python -m generators.airline.make_data` writes `data.json.gz` anew, the same each time.
+"""Generate the airline's data: `python -m generators.airline.make_data` writes `data.json.gz`, always the same bytes.
 
-Everything is invented but the airports. Flights run every day of May 2024 up to the 30th; at the desk it is the
-afternoon of the 15th (`writing.NOW`). Reservations are consistent with flights and users: legs connect, payments are
-the price, payment methods are the user's.
+Only the airports are real. Flights run every day of May 2024 up to the 30th; the environment's current time is the
+afternoon of the 15th (`writing.NOW`). Reservations are consistent with flights and users: legs connect, payments equal
+the price, and payment methods belong to the user.
 """
 
 import gzip
@@ -19,13 +19,13 @@ from generators.airline.make_reservations import reservations_of
 
 _FLIGHTS = 320
 _USERS = 520
-_NOW = 15 * 60  # minutes of the 15th that have passed
+_NOW = 15 * 60  # minutes since midnight of the 15th
 _TODAY = 15
 _DAYS = range(1, 31)
 
 
 def make() -> Tables:
-    """Return the tables."""
+    """Generate the tables."""
     random = Random("sca_airline")
     flights = _flights(random)
     users = make_people.users(random, _USERS)
@@ -33,7 +33,11 @@ def make() -> Tables:
 
 
 def _flights(random: Random) -> dict[str, Record]:
-    """Two flights a day between hubs, one between a hub and each other airport, the rest anywhere; both ways."""
+    """Generate flights by number, always in both directions.
+
+    There are two a day between each pair of hubs, one between each hub and each other airport, and the rest connect
+    random airports.
+    """
     others = [code for code in PLACES if code not in HUBS]
     pairs = [(a, b) for a in HUBS for b in HUBS if a != b] * 2
     pairs += [pair for a in HUBS for b in others for pair in ((a, b), (b, a))]

@@ -1,8 +1,8 @@
-"""Make the held-out evaluation set: four tasks of each template, from one call to five.
+"""Generate the held-out evaluation set: four tasks of each template, with one to five calls.
 
-`python -m generators.airline.make_eval` writes `eval.jsonl` anew; the same code gives the same bytes. Every task is
-tried out on the way: its solution must pass its check, its failure cases and doing nothing must not. The programs run
-here are the ones written in `eval_small` and `eval_large`; what a model wrote never comes here.
+`python -m generators.airline.make_eval` writes `eval.jsonl`; the same code gives the same bytes. Every task is tested:
+its solution must pass the check, and its failure cases and the empty program must fail. These programs run without a
+jail, because they are written in `eval_small` and `eval_large`; programs of a model never run here.
 """
 
 from random import Random
@@ -11,21 +11,21 @@ from sca_airline.environment import Airline
 
 from generators.airline import eval_large, eval_small
 from generators.airline.drafts import Draw, Template
-from generators.calculation.make_eval import tried
+from generators.calculation.make_eval import run_and_check
 from sca_cli import ToolError
 from sca_cli.records import EnvSpec, Task, encode
 
 _TASKS = 4
-"""Of each template."""
+"""Number of tasks of each template."""
 _DRAWS = 50
-"""Tries to draw facts for which no failure case happens to be right."""
+"""Maximum number of attempts to draw facts for which no failure case is accidentally right."""
 
 
 def make() -> list[Task]:
-    """Return the tasks, by template.
+    """Generate the tasks, ordered by template.
 
     Raises:
-        ValueError: a template whose solution is wrong, or whose failure cases are always right.
+        ValueError: a template's solution is wrong, or in every draw one of its failure cases is right.
     """
     world = Airline()
     return [_task(world, each, lap) for each in (*eval_small.TEMPLATES, *eval_large.TEMPLATES) for lap in range(_TASKS)]
@@ -46,7 +46,7 @@ def _task(world: Airline, template: Template, lap: int) -> Task:
             solution=draft.solution,
             failure_cases=list(draft.wrong),
         )
-        passed, task.calls = tried(world, task, task.solution)
+        passed, task.calls = run_and_check(world, task, task.solution)
         if not passed:
             raise ValueError(f"{template.__name__}: the solution fails: {task.instruction}")
         if _all_fail(world, task):
@@ -55,10 +55,10 @@ def _task(world: Airline, template: Template, lap: int) -> Task:
 
 
 def _all_fail(world: Airline, task: Task) -> bool:
-    """Return whether doing nothing and every failure case run to their end and fail."""
+    """Return whether the empty program and every failure case finish and fail the check."""
     try:
-        return not any(tried(world, task, program)[0] for program in ("", *task.failure_cases))
-    except ToolError:  # no seat or no money was left for this mistake
+        return not any(run_and_check(world, task, program)[0] for program in ("", *task.failure_cases))
+    except ToolError:  # there are too few seats or too little money for this mistake
         return False
 
 

@@ -1,4 +1,4 @@
-"""Invented users: names, addresses, payment methods and saved passengers."""
+"""Generate invented users: names, addresses, payment methods and saved passengers."""
 
 from random import Random
 from typing import Any
@@ -34,18 +34,18 @@ _CITIES = (
 
 
 def users(random: Random, count: int) -> dict[str, Record]:
-    """Return users by user id, without reservations."""
+    """Generate users by user id, without reservations."""
     numbers = random.sample(range(4_000_000, 10_000_000), 8 * count)
-    made: dict[str, Record] = {}
-    while len(made) < count:
+    user_by_id: dict[str, Record] = {}
+    while len(user_by_id) < count:
         first, last = _one(random, _FIRST), _one(random, _LAST)
         user_id = f"{first}_{last}_{random.randrange(1000, 10000)}".lower()
-        made[user_id] = _user(random, first, last, numbers)
-    return made
+        user_by_id[user_id] = _user(random, first, last, numbers)
+    return user_by_id
 
 
 def passenger(random: Random) -> dict[str, str]:
-    """Return somebody."""
+    """Generate a passenger who is not a user."""
     return {"first_name": _one(random, _FIRST), "last_name": _one(random, _LAST), "dob": _birth(random)}
 
 

@@ -1,4 +1,4 @@
-"""Invented reservations, over given flights and users."""
+"""Generate invented reservations for existing flights and users."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,44 +13,44 @@ from generators.airline.make_people import passenger
 _RESERVATIONS = 2_100
 _SYMBOLS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _TODAY = 15
-_CHANGE_MIN = 40  # between two flights of a day
+_CHANGE_MIN = 40  # shortest time between two connecting flights, in minutes
 
 FREE_BAGS = {
     "regular": {"basic_economy": 0, "economy": 1, "business": 2},
     "silver": {"basic_economy": 1, "economy": 2, "business": 3},
     "gold": {"basic_economy": 2, "economy": 3, "business": 4},
 }
-"""Of each passenger, as `policy.md` says."""
+"""Membership → cabin → free bags of each passenger, as in `policy.md`."""
 
-Ways = dict[tuple[str, str], list[list[Record]]]
-"""From origin and destination to the direct flights and the pairs of flights."""
+Connections = dict[tuple[str, str], list[list[Record]]]
+"""Origin and destination → connections, each one direct flight or two connecting flights."""
 
 
 def reservations_of(random: Random, flights: dict[str, Record], users: dict[str, Record]) -> dict[str, Record]:
-    """Return reservations by id, and enter them in the users' lists."""
-    ways, ids = _ways(flights), _ids(random)
+    """Generate reservations by id, and add their ids to the users' records."""
+    connections, ids = _connections(flights), _ids(random)
     owners = [user_id for user_id in users if random.random() > 0.06]
-    made: dict[str, Record] = {}
-    while len(made) < _RESERVATIONS:
+    reservations: dict[str, Record] = {}
+    while len(reservations) < _RESERVATIONS:
         user_id = random.choice(owners)
-        new = _reservation(random, next(ids), user_id, users[user_id], ways)
-        made[new["reservation_id"]] = new
+        new = _reservation(random, next(ids), user_id, users[user_id], connections)
+        reservations[new["reservation_id"]] = new
         users[user_id]["reservations"].append(new["reservation_id"])
-    return made
+    return reservations
 
 
-def _ways(flights: dict[str, Record]) -> Ways:
-    ways: Ways = defaultdict(list)
-    leaving = defaultdict(list)
+def _connections(flights: dict[str, Record]) -> Connections:
+    connections: Connections = defaultdict(list)
+    departures = defaultdict(list)
     for flight in flights.values():
-        leaving[flight["origin"]].append(flight)
-        ways[flight["origin"], flight["destination"]].append([flight])
+        departures[flight["origin"]].append(flight)
+        connections[flight["origin"], flight["destination"]].append([flight])
     for first in flights.values():
-        for second in leaving[first["destination"]]:
+        for second in departures[first["destination"]]:
             wait = _minutes(second["scheduled_departure_time_est"]) - _minutes(first["scheduled_arrival_time_est"])
             if second["destination"] != first["origin"] and _CHANGE_MIN <= wait <= 6 * 60:
-                ways[first["origin"], second["destination"]].append([first, second])
-    return ways
+                connections[first["origin"], second["destination"]].append([first, second])
+    return connections
 
 
 def _minutes(time: str) -> int:
@@ -58,22 +58,22 @@ def _minutes(time: str) -> int:
 
 
 def _ids(random: Random) -> Iterator[str]:
-    seen = set()
+    used = set()
     while True:
         new = "".join(random.choices(_SYMBOLS, k=6))
-        if new not in seen:
-            seen.add(new)
+        if new not in used:
+            used.add(new)
             yield new
 
 
-def _reservation(random: Random, new: str, user_id: str, user: Record, ways: Ways) -> Record:
-    origin, destination = random.choice([*ways])
+def _reservation(random: Random, new: str, user_id: str, user: Record, connections: Connections) -> Record:
+    origin, destination = random.choice([*connections])
     out = random.choice((random.randrange(4, 16), *[random.randrange(16, 29)] * 3))
     cabin = random.choice(("basic_economy", "economy", "business"))
     passengers = [_self(user), *user["saved_passengers"], *(passenger(random) for _ in range(3))]
     passengers = passengers[: random.choices((1, 2, 3, 4), (46, 33, 16, 5))[0]]
-    legs = _legs(random, ways[origin, destination], out, cabin)
-    back = ways.get((destination, origin)) if random.random() < 0.48 else None
+    legs = _legs(random, connections[origin, destination], out, cabin)
+    back = connections.get((destination, origin)) if random.random() < 0.48 else None
     if back:
         legs += _legs(random, back, min(30, out + random.randrange(1, 8)), cabin)
     total, nonfree = _bags(random, FREE_BAGS[user["membership"]][cabin] * len(passengers))
@@ -101,11 +101,11 @@ def _self(user: Record) -> dict[str, str]:
     return {**user["name"], "dob": user["dob"]}
 
 
-def _legs(random: Random, ways: list[list[Record]], day: int, cabin: str) -> list[dict[str, Any]]:
+def _legs(random: Random, connections: list[list[Record]], day: int, cabin: str) -> list[dict[str, Any]]:
     date = f"2024-05-{day:02d}"
-    way = (
-        random.choice([way for way in ways if len(way) == 1] or ways) if random.random() < 0.4 else random.choice(ways)
-    )
+    only_direct = random.random() < 0.4
+    direct = [flights for flights in connections if len(flights) == 1]
+    connection = random.choice(direct or connections) if only_direct else random.choice(connections)
     factor = {"basic_economy": 90, "economy": 140, "business": 320}[cabin]
     return [
         {
@@ -115,7 +115,7 @@ def _legs(random: Random, ways: list[list[Record]], day: int, cabin: str) -> lis
             "date": date,
             "price": round(factor * random.uniform(0.7, 1.9)),
         }
-        for flight in way
+        for flight in connection
     ]
 
 
@@ -125,7 +125,7 @@ def _bags(random: Random, free: int) -> tuple[int, int]:
 
 
 def _created(random: Random, out: int) -> str:
-    if out > _TODAY and random.random() < 0.12:  # within the last day: such bookings can be cancelled
+    if out > _TODAY and random.random() < 0.12:  # booked within the last 24 hours, so it can be cancelled
         hour = random.randrange(15, 39)
         day, hour = divmod((_TODAY - 1) * 24 + hour, 24)
     else:

@@ -1,4 +1,4 @@
-"""What a hand-written template of the evaluation set makes: a draft, and the check of its answer."""
+"""Types and helpers for the templates of the evaluation set: a template gets a `Draw` and returns a `Draft`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,36 +6,42 @@ from random import Random
 from typing import Any, Literal
 
 Answer = Literal["number", "cents", "text", "word", "exact"]
-"""How an answer is judged: a number within 1e-6 (absolute or relative) or within half a cent, a text apart
-from outer spaces, a word apart from case too, a list exactly."""
+"""How an answer is compared.
+
+- number: within 1e-6, relative or absolute
+- cents: a number within half a cent
+- text: equal after removing outer spaces
+- word: like text, and ignoring case
+- exact: same type and equal
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A task before its facts are put into its texts; every text is a `str.format` string over `facts`."""
+    """A task before its facts are inserted into its texts; every text is a `str.format` string over `facts`."""
 
     facts: dict[str, Any]
     wordings: tuple[str, ...]
-    """Instructions that say the same; one of them is used."""
+    """Instructions with the same meaning; one of them is used."""
     solution: str
     """Program that ends with `final_answer(…)`."""
     wrong: tuple[str, str, str]
-    """Programs of plausible mistakes."""
+    """Failure cases: programs with plausible mistakes."""
     answer: Any
-    """What is right, worked out without the tools."""
+    """The right answer, computed without the tools."""
     judged: Answer
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Where a template takes its facts from."""
+    """The random generator and the state from which a template draws its facts."""
 
     random: Random
     state: dict[str, Any] = field(default_factory=dict)
     """State of the task's world."""
 
     def cents(self, low: int, high: int) -> float:
-        """Return an amount of whole cents in `low..high`."""
+        """Return a random amount of whole cents, at least `low` and below `high` euros or dollars."""
         return self.random.randrange(low * 100, high * 100) / 100
 
 
@@ -44,7 +50,7 @@ Template = Callable[[Draw], Draft]
 
 @dataclass(frozen=True, slots=True)
 class Templates:
-    """The templates of a family by the number of tool calls a solution makes."""
+    """The templates of a family by the number of tool calls of their solutions."""
 
     one: tuple[Template, ...]
     two: tuple[Template, ...]
@@ -52,9 +58,9 @@ class Templates:
 
 
 def check_of(answer: Any, judged: Answer) -> str:
-    """Return the source of `evaluate(answer)`, which gives a boolean for every JSON value."""
+    """Return the source of `evaluate(answer)`, which returns a boolean for every JSON value."""
     if judged in ("number", "cents"):
-        # Bounds and not a difference: an int beyond the floats can be compared, not subtracted.
+        # Compare with bounds: an int that exceeds the range of floats can be compared but not subtracted.
         slack = 0.005 + 1e-9 if judged == "cents" else 1e-6 * max(1, abs(answer))
         return _NUMBER.format(answer=answer, low=answer - slack, high=answer + slack)
     condition = {

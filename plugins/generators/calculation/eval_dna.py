@@ -1,4 +1,4 @@
-"""Templates of the evaluation set: dna_sequencer."""
+"""Templates of the evaluation set for dna_sequencer."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from generators.calculation.drafts import Draft, Draw, Templates
 
 _NAMES = {"A": "adenine", "C": "cytosine", "G": "guanine", "T": "thymine"}
 
-# A second copy of the genetic code, by amino acid: the answers must not lean on the tool's own table.
+# A second copy of the genetic code, by amino acid, so that the answers do not depend on the tool's own table.
 _CODONS_OF = {
     "M": ("AUG",), "W": ("UGG",), "F": ("UUU", "UUC"), "L": ("CUG", "UUA"), "I": ("AUU", "AUC"),
     "V": ("GUC", "GUG"),
@@ -23,7 +23,7 @@ def _dna(draw: Draw, least: int = 18, most: int = 34) -> str:
 
 
 def _gene(draw: Draw, least: int = 4, most: int = 9) -> tuple[str, str]:
-    """Return mRNA with a stop codon and something behind it, and the protein before the stop."""
+    """Draw mRNA with a stop codon and sometimes bases after it; return the mRNA and the protein before the stop."""
     protein = "M" + "".join(draw.random.choices(sorted(_CODONS_OF), k=draw.random.randrange(least, most)))
     codons = [draw.random.choice(_CODONS_OF[acid]) for acid in protein]
     tail = draw.random.choice(_STOPS) + draw.random.choice(("", "GC", "CCU", "GGCA"))

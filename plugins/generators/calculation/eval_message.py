@@ -1,4 +1,4 @@
-"""Templates of the evaluation set: message_decoder."""
+"""Templates of the evaluation set for message_decoder."""
 
 from generators.calculation.drafts import Draft, Draw, Templates
 

@@ -1,4 +1,4 @@
-"""Templates of the evaluation set: trade_calculator."""
+"""Templates of the evaluation set for trade_calculator."""
 
 from generators.calculation.drafts import Draft, Draw, Templates
 

@@ -1,5 +1,4 @@
-"""Templates of the evaluation set: travel_itinerary. Facts are picked from the state of the task's own "
-"world."""
+"""Templates of the evaluation set for travel_itinerary; facts are drawn from the state of the task's world."""
 
 from typing import Any
 
@@ -12,12 +11,12 @@ _HOTEL, _NIGHT, _RATING, _FEATURES = range(4)
 
 
 def _day(date: str) -> str:
-    """Return a date as people write it: 2025-09-04 → 4 September 2025."""
+    """Write out a date: 2025-09-04 → 4 September 2025."""
     return f"{int(date[-2:])} September 2025"
 
 
 def _leg(draw: Draw) -> tuple[str, str, str, list[Any]]:
-    """Return start, end, date and flights of a leg with at least two flights."""
+    """Draw a leg with at least two flights; return its start, end, date and flights."""
     legs = [
         (*key.partition(" ")[0].split(">"), key.partition(" ")[2], flights)
         for key, flights in draw.state["flights"].items()
@@ -27,12 +26,15 @@ def _leg(draw: Draw) -> tuple[str, str, str, list[Any]]:
 
 
 def _lodging(draw: Draw, city: str) -> tuple[str, list[Any]]:
-    """Return a feature that at least two, but not all, hotels of a city have, and these hotels."""
+    """Draw a feature that at least two, but not all, hotels of a city have; return it and these hotels.
+
+    If there is no such feature, draw one that any hotel has.
+    """
     hotels = draw.state["hotels"][city]
-    counts = {each: [hotel for hotel in hotels if each in hotel[_FEATURES]] for each in PREFERENCES}
-    wanted = [feature for feature, found in counts.items() if 2 <= len(found) < len(hotels)]
-    feature = draw.random.choice(wanted or [each for each, found in counts.items() if found])
-    return feature, counts[feature]
+    hotels_by_feature = {each: [hotel for hotel in hotels if each in hotel[_FEATURES]] for each in PREFERENCES}
+    selective = [feature for feature, matches in hotels_by_feature.items() if 2 <= len(matches) < len(hotels)]
+    feature = draw.random.choice(selective or [each for each, matches in hotels_by_feature.items() if matches])
+    return feature, hotels_by_feature[feature]
 
 
 def _how_many(draw: Draw) -> Draft:

@@ -1,8 +1,8 @@
-"""Make the held-out evaluation set: 120 tasks, 30 a family, of which 10 take one call, 10 two, 10 more.
+"""Generate the held-out evaluation set: 120 tasks, for each of 4 families 10 with one call, 10 with two, 10 with more.
 
-`python -m generators.calculation.make_eval` writes `eval.jsonl` anew; the same code gives the same bytes. Every
-task is tried out on the way: its solution must pass its check, its failure cases and no answer must not. The
-programs run here are the ones written in the `eval_*` modules; what a model wrote never comes here.
+`python -m generators.calculation.make_eval` writes `eval.jsonl`; the same code gives the same bytes. Every task is
+tested: its solution must pass the check, and its failure cases and the empty program must fail. These programs run
+without a jail, because they are written in the `eval_*` modules; programs of a model never run here.
 """
 
 from collections.abc import Callable
@@ -24,31 +24,32 @@ _TEMPLATES = {
     "travel_itinerary": eval_travel.TEMPLATES,
 }
 _TASKS = 10
-"""Of each family and number of calls."""
+"""Number of tasks for each family and number of calls."""
 _DRAWS = 50
-"""Tries to draw facts for which no failure case happens to be right."""
+"""Maximum number of attempts to draw facts for which no failure case is accidentally right."""
 
 
 def make() -> list[Task]:
-    """Return the tasks, by family and number of calls.
+    """Generate the tasks, ordered by family and number of calls.
 
     Raises:
-        ValueError: a template whose solution is wrong, or whose failure cases are always right.
+        ValueError: a template's solution is wrong or has an unexpected number of calls, the empty program passes, or
+            in every draw one of the template's failure cases is right.
     """
     tasks = []
     for family, templates in _TEMPLATES.items():
-        for wanted, group in (
+        for call_counts, group in (
             ({1}, templates.one),
             ({2}, templates.two),
             (set(range(3, 20)), templates.more),
         ):
             for place in range(_TASKS):
                 lap, which = divmod(place, len(group))
-                tasks.append(_task(family, group[which], lap, wanted))
+                tasks.append(_task(family, group[which], lap, call_counts))
     return tasks
 
 
-def _task(family: str, template: Template, lap: int, wanted: set[int]) -> Task:
+def _task(family: str, template: Template, lap: int, call_counts: set[int]) -> Task:
     for attempt in range(_DRAWS):
         random = Random(f"{family} {template.__name__} {lap} {attempt}")
         seed = random.randrange(1_000_000)
@@ -65,10 +66,13 @@ def _task(family: str, template: Template, lap: int, wanted: set[int]) -> Task:
             solution=_program(draft.solution, draft),
             failure_cases=[_program(text, draft) for text in draft.wrong],
         )
-        passed, task.calls = tried(world, task, task.solution)
-        if not passed or tried(world, task, "")[0] or task.calls not in wanted:
-            raise ValueError(f"{template.__name__}: {task.calls} calls do not give {draft.answer!r}, or nothing does")
-        if not any(tried(world, task, program)[0] for program in task.failure_cases):
+        passed, task.calls = run_and_check(world, task, task.solution)
+        if not passed or run_and_check(world, task, "")[0] or task.calls not in call_counts:
+            raise ValueError(
+                f"{template.__name__}: the solution does not give {draft.answer!r}, its {task.calls} calls are too "
+                "many or too few, or the empty program passes"
+            )
+        if not any(run_and_check(world, task, program)[0] for program in task.failure_cases):
             return task
     raise ValueError(f"{template.__name__}: a failure case is right")
 
@@ -77,22 +81,22 @@ def _program(text: str, draft: Draft) -> str:
     return text.format(**draft.facts) + "\n"
 
 
-def tried(world: Environment, task: Task, program: str) -> tuple[bool, int]:
-    """Run a program in the task's world; return what the check says, and the number of calls.
+def run_and_check(world: Environment, task: Task, program: str) -> tuple[bool, int]:
+    """Run a program from the state of the task's seed; return the result of the check and the number of calls.
 
     Args:
-        world: put into the state of the task's seed first.
-        task: whose check judges, with the tools that do not write.
-        program: "" for doing nothing.
+        world: the task's environment; it is reset first.
+        task: provides the seed and the check, which can call only tools that do not write.
+        program: source of the program; "" does nothing.
 
     Raises:
-        ToolError: a call was refused, and the program does not expect it.
+        ToolError: a call was refused, and the program does not catch the error.
     """
     world.reset(task.seed)
     answers: list[Any] = []
     calls = 0
 
-    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
+    def counting(method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal calls
             calls += 1
@@ -101,11 +105,11 @@ def tried(world: Environment, task: Task, program: str) -> tuple[bool, int]:
         return call
 
     tools = tools_of(world)
-    names: dict[str, Any] = {name: counted(method) for name, (_, method) in tools.items()}
-    exec(program, names | {"final_answer": answers.append, "ToolError": ToolError})
-    judge: dict[str, Any] = {name: method for name, (tool, method) in tools.items() if not tool.writes}
-    exec(task.evaluate, judge)
-    evaluate = judge["evaluate"]
+    program_names: dict[str, Any] = {name: counting(method) for name, (_, method) in tools.items()}
+    exec(program, program_names | {"final_answer": answers.append, "ToolError": ToolError})
+    check_names: dict[str, Any] = {name: method for name, (tool, method) in tools.items() if not tool.writes}
+    exec(task.evaluate, check_names)
+    evaluate = check_names["evaluate"]
     return evaluate(*(answers or [None])[: evaluate.__code__.co_argcount]), calls
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary that the shop's records are made of: products, names and places, all invented."""
+"""The vocabulary of the shop's records: products, names and streets are invented."""
 
 _COLORS = ("black", "white", "red", "navy", "olive", "sand")
 _SIZES = ("XS", "S", "M", "L", "XL")

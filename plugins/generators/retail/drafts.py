@@ -1,4 +1,4 @@
-"""What a hand-written template of the evaluation set is given, and what it makes: a scene, and a draft of a task."""
+"""Types and helpers for the templates of the evaluation set: a template gets a `Scene` and returns a `Draft`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,16 +6,17 @@ from random import Random
 from typing import Any
 
 from sca_retail.environment import Retail
-from sca_retail.tables import Record
+
+from sca_cli.toolkit.tables import Record
 
 
 class Unfit(Exception):
-    """This scene has not what the template is about."""
+    """The scene lacks something that the template needs; another one must be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A customer of a seed's world."""
+    """A customer in the world of a seed."""
 
     random: Random
     world: Retail
@@ -32,13 +33,13 @@ class Scene:
         return f"{self.user['name']['first_name']} {self.user['name']['last_name']}"
 
     def hello(self) -> str:
-        """Return how the customer says who she is."""
+        """Return the sentence in which the customer gives her name, and her email or zip code."""
         if self._by_email:
             return f"I am {self.name}, my email is {self.user['email']}."
         return f"This is {self.name}; I live in zip code {self.user['address']['zip']} and forgot my email."
 
     def login(self) -> str:
-        """Return the line of a program that finds the customer."""
+        """Return the line of a program that finds the customer's user id."""
         if self._by_email:
             return f"user_id = find_user_id_by_email({self.user['email']!r})\n"
         name = self.user["name"]
@@ -51,82 +52,86 @@ class Scene:
 
     def orders(self, status: str = "") -> list[Record]:
         """Return the customer's orders in one status, or all of them."""
-        mine = [self.world.orders[order_id] for order_id in self.user["orders"]]
-        return [order for order in mine if status in ("", order["status"])]
+        orders = [self.world.orders[order_id] for order_id in self.user["orders"]]
+        return [order for order in orders if status in ("", order["status"])]
 
     def order(self, status: str) -> Record:
-        """Draw one of the customer's orders.
+        """Draw one of the customer's orders in a status.
 
         Raises:
-            Unfit: none is in that status.
+            Unfit: no order has this status.
         """
-        return self.random.choice(some(self.orders(status)))
+        return self.random.choice(require(self.orders(status)))
 
     def method(self, source: str = "", *, but: str = "") -> str:
-        """Draw a payment method of the customer, of one source if it is named, and not `but`.
+        """Draw a payment method of the customer.
+
+        Args:
+            source: the method's source; "" for any.
+            but: id of a method that must not be drawn.
 
         Raises:
-            Unfit: there is none.
+            Unfit: no method fits.
         """
         methods = self.user["payment_methods"].values()
         return str(
-            self.random.choice(some([m["id"] for m in methods if source in ("", m["source"]) and m["id"] != but]))
+            self.random.choice(require([m["id"] for m in methods if source in ("", m["source"]) and m["id"] != but]))
         )
 
     def variants(self, item: Record) -> list[Record]:
-        """Return the available variants of an item's product, itself left out.
+        """Return the available variants of an item's product, without the item itself.
 
         Raises:
-            Unfit: there is none.
+            Unfit: no variant is available.
         """
         variants = self.world.products[item["product_id"]]["variants"].values()
-        return some([v for v in variants if v["available"] and v["item_id"] != item["item_id"]])
+        return require([v for v in variants if v["available"] and v["item_id"] != item["item_id"]])
 
     def can_pay(self, method_id: str, amount: float) -> None:
         """Make sure that a payment method covers an amount.
 
         Raises:
-            Unfit: a gift card that does not.
+            Unfit: the method is a gift card that holds less.
         """
         if self.user["payment_methods"][method_id].get("balance", amount) < amount:
             raise Unfit
 
 
-def some[T](found: list[T]) -> list[T]:
-    """Return what was found.
+def require[T](items: list[T]) -> list[T]:
+    """Return the items if there are any.
 
     Raises:
-        Unfit: nothing was.
+        Unfit: the list is empty.
     """
-    if not found:
+    if not items:
         raise Unfit
-    return found
+    return items
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A task, but for its customer's part."""
+    """A task without the customer's introduction."""
 
     request: str
-    """What the customer wants, after she said who she is."""
+    """The customer's request, which follows the introduction."""
     solution: str
     """Program that ends with `final_answer(…)`, without the line that finds the customer."""
     wrong: tuple[str, str, str]
-    """Programs of plausible mistakes, also without that line."""
+    """Failure cases: programs with plausible mistakes, also without that line."""
     orders: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Order id → what must be found in the end, by the keys of `check_of`; the customer's other orders stay as they
-    were."""
+    """Order id → expected values at the end, by the keys of `check_of`; the customer's other orders must be unchanged.
+    """
     user: dict[str, Any] = field(default_factory=dict)
-    """What must be found in the customer's record in the end; the address stays as it was unless it is named."""
+    """Expected values in the customer's record at the end; the address must be unchanged unless it is listed here."""
     answer: Any = None
-    """The right answer, a number or a text; None where none is asked for."""
+    """The right answer, a number or a text; None if the answer is not checked."""
 
 
 type Template = Callable[[Scene], Draft]
 
 
 def check_of(draft: Draft, scene: Scene) -> str:
-    """Return the source of `evaluate`, which gives a boolean for every end state and every JSON answer."""
+    """Return the source of `evaluate`, which returns a boolean for every final state and every JSON answer."""
     wanted = {order["order_id"]: draft.orders.get(order["order_id"], _untouched(order)) for order in scene.orders()}
     user = {"address": scene.user["address"]} | draft.user
     condition, parameter = "True", ""
@@ -139,7 +144,7 @@ def check_of(draft: Draft, scene: Scene) -> str:
 
 
 def ids(items: Sequence[Record]) -> list[str]:
-    """Return the item ids, as `check_of` compares them."""
+    """Return the sorted item ids, the form that `check_of` compares."""
     return sorted(item["item_id"] for item in items)
 
 

@@ -1,16 +1,16 @@
-"""Templates of the evaluation set: requests that one change fulfils."""
+"""Templates of the evaluation set: requests that need one change."""
 
-from sca_retail.tables import Record
 from sca_retail.writing import REASONS
 
 from generators.retail.catalogue import CITIES, STREETS
-from generators.retail.drafts import Draft, Scene, Template, Unfit, ids, some
+from generators.retail.drafts import Draft, Scene, Template, Unfit, ids, require
+from sca_cli.toolkit.tables import Record
 
 DONE = "final_answer('done')\n"
 
 
 def cancel(order: Record, reason: str) -> str:
-    """Return the line that cancels an order."""
+    """Return a source line that cancels an order."""
     return f"cancel_pending_order({order['order_id']!r}, {reason!r})\n"
 
 
@@ -20,7 +20,7 @@ def other_than(scene: Scene, order: Record, status: str) -> Record:
     Raises:
         Unfit: there is none.
     """
-    return scene.random.choice(some([each for each in scene.orders(status) if each is not order]))
+    return scene.random.choice(require([each for each in scene.orders(status) if each is not order]))
 
 
 def new_address(scene: Scene) -> Record:
@@ -37,38 +37,38 @@ def new_address(scene: Scene) -> Record:
 
 
 def written(address: Record) -> str:
-    """Return an address as a customer writes it."""
+    """Return an address in the form that a customer writes."""
     return "{address1}, {address2}, {city}, {state} {zip}, {country}".format(**address)
 
 
 def arguments(address: Record) -> str:
-    """Return an address as the arguments of a tool."""
+    """Return an address as the source of tool arguments."""
     return ", ".join(f"{key}={value!r}" for key, value in address.items())
 
 
 def options(variant: Record) -> str:
-    """Return a variant's options as a customer names them."""
+    """Return a variant's options in a customer's words."""
     return ", ".join(f"{key} {value}" for key, value in variant["options"].items())
 
 
 def describe(method_id: str) -> str:
-    """Return a payment method as a customer calls it."""
+    """Return a payment method in a customer's words."""
     return {"credit": "my credit card", "paypal": "my PayPal account", "gift": "my gift card"}[method_id.split("_")[0]]
 
 
 def single(order: Record) -> Record:
-    """Return an item that the order holds once.
+    """Draw an item that the order contains exactly once.
 
     Raises:
         Unfit: there is none.
     """
     held = ids(order["items"])
     found: list[Record] = [item for item in order["items"] if held.count(item["item_id"]) == 1]
-    return some(found)[0]
+    return require(found)[0]
 
 
 def finds_item(order: Record, item: Record) -> str:
-    """Return the lines that find an item by the name of its product, as `item`."""
+    """Return source lines that find an item by the name of its product and assign it to `item`."""
     return (
         f"order = get_order_details({order['order_id']!r})\n"
         f"item = next(item for item in order['items'] if item['name'] == {item['name']!r})\n"
@@ -76,7 +76,7 @@ def finds_item(order: Record, item: Record) -> str:
 
 
 def finds_variant(variant: Record) -> str:
-    """Return the lines that find the variant of `item` that has certain options, as `new`."""
+    """Return source lines that find the variant of `item` with certain options and assign it to `new`."""
     return (
         "variants = get_product_details(item['product_id'])['variants'].values()\n"
         f"new = next(variant for variant in variants if variant['options'] == {variant['options']!r})\n"
@@ -84,7 +84,7 @@ def finds_variant(variant: Record) -> str:
 
 
 def finds_method(method_id: str) -> str:
-    """Return the lines that find a payment method of the customer by its kind, as `paid_by`."""
+    """Return source lines that find a payment method of the customer by its kind and assign it to `paid_by`."""
     source = method_id.rpartition("_")[0]
     return (
         "methods = get_user_details(user_id)['payment_methods'].values()\n"
@@ -170,7 +170,7 @@ def _send_back(scene: Scene) -> Draft:
 
 
 def _send_all_back(scene: Scene) -> Draft:
-    order = scene.random.choice(some([order for order in scene.orders("delivered") if len(order["items"]) > 1]))
+    order = scene.random.choice(require([order for order in scene.orders("delivered") if len(order["items"]) > 1]))
     original = order["payment_history"][0]["payment_method_id"]
     card = scene.method("gift_card", but=original)
     call = f"return_delivered_order_items({order['order_id']!r}, {{}}, {{}})\n"

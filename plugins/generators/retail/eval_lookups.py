@@ -1,6 +1,6 @@
-"""Templates of the evaluation set: questions that change nothing."""
+"""Templates of the evaluation set: questions that need no change."""
 
-from generators.retail.drafts import Draft, Scene, Template, Unfit, some
+from generators.retail.drafts import Draft, Scene, Template, Unfit, require
 
 
 def _status(scene: Scene) -> Draft:
@@ -19,7 +19,7 @@ def _status(scene: Scene) -> Draft:
 
 
 def _total(scene: Scene) -> Draft:
-    order = scene.random.choice(some([order for order in scene.orders() if len(order["items"]) > 1]))
+    order = scene.random.choice(require([order for order in scene.orders() if len(order["items"]) > 1]))
     looked = f"order = get_order_details({order['order_id']!r})\n"
     return Draft(
         f"How much did I pay for order {order['order_id']} in all? Just the number, in dollars.",
@@ -34,7 +34,7 @@ def _total(scene: Scene) -> Draft:
 
 
 def _price(scene: Scene) -> Draft:
-    order = scene.random.choice(some([order for order in scene.orders() if len(order["items"]) > 1]))
+    order = scene.random.choice(require([order for order in scene.orders() if len(order["items"]) > 1]))
     item = scene.random.choice(order["items"])
     looked = f"order = get_order_details({order['order_id']!r})\n"
     named = f"next(item for item in order['items'] if item['name'] == {item['name']!r})"
@@ -93,7 +93,7 @@ def _cheapest(scene: Scene) -> Draft:
     variants = product["variants"].values()
     prices = sorted(variant["price"] for variant in variants if variant["available"])
     if not prices or prices[0] == min(variant["price"] for variant in variants):
-        raise Unfit  # an agent that does not look at the stock is to be wrong
+        raise Unfit  # otherwise an agent that ignores the stock would be right
     looked = (
         f"product_id = list_all_product_types()[{product['name']!r}]\n"
         "variants = get_product_details(product_id)['variants'].values()\n"

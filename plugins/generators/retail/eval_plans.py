@@ -1,8 +1,8 @@
-"""Templates of the evaluation set: requests that take several changes, a search or a condition."""
+"""Templates of the evaluation set: requests that need several changes, a search or a condition."""
 
 from sca_retail.writing import REASONS
 
-from generators.retail.drafts import Draft, Scene, Template, Unfit, ids, some
+from generators.retail.drafts import Draft, Scene, Template, Unfit, ids, require
 from generators.retail.eval_changes import (
     DONE,
     arguments,
@@ -119,7 +119,7 @@ def _if_in_stock(scene: Scene) -> Draft:
     order = scene.order("pending")
     item, method = single(order), order["payment_history"][0]["payment_method_id"]
     everything = scene.world.products[item["product_id"]]["variants"].values()
-    new = scene.random.choice(some([variant for variant in everything if variant["item_id"] != item["item_id"]]))
+    new = scene.random.choice(require([variant for variant in everything if variant["item_id"] != item["item_id"]]))
     scene.can_pay(method, new["price"] - item["price"])
     replaced = (
         "modify_pending_order_items(order['order_id'], [item['item_id']], [new['item_id']], "

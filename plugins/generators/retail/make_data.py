@@ -1,6 +1,6 @@
-"""Make the shop's records: `python -m generators.retail.make_data` writes data/*.json anew; same code, same bytes.
+"""Generate the shop's records: `python -m generators.retail.make_data` writes data/*.json; same code, same bytes.
 
-No order holds two variants of one product, so that replacing items has one meaning whatever their order.
+No order contains two variants of one product, so the result of replacing items does not depend on their order.
 """
 
 import itertools
@@ -9,21 +9,22 @@ from collections.abc import Iterator
 from random import Random
 
 from sca_retail.data import OWN, TABLES
-from sca_retail.tables import Record, Table
 from sca_retail.variation import draw_balance, draw_statuses, in_status
 
 from generators.retail.catalogue import CARDS, CITIES, FIRST_NAMES, LAST_NAMES, PRODUCTS, STREETS
+from sca_cli.toolkit.tables import Record, Table
 
 _USERS, _ORDERS = 520, 1040
 _VARIANTS = (6, 14)
-"""At least and at most; fewer where there are fewer combinations of options."""
+"""Smallest and largest number of variants of a product; fewer if there are fewer combinations of options."""
 _AVAILABLE = 0.65
+"""Share of the variants that are in stock."""
 _TWICE = 0.04
-"""Of the items ordered, how many are ordered twice."""
+"""Share of the ordered items that are ordered twice."""
 
 
 def make() -> dict[str, Table]:
-    """Return the tables in the layout of TauBench v1."""
+    """Generate the tables in the layout of TauBench v1."""
     draw = Random("the shop")
     numbers = _numbers(draw)
     products = dict(_product(name, draw, numbers) for name in PRODUCTS)
@@ -39,12 +40,12 @@ def make() -> dict[str, Table]:
 
 
 def _numbers(draw: Random) -> Iterator[int]:
-    """Yield numbers of ten digits; neither they nor their last seven digits come twice."""
-    seen: set[int] = set()
+    """Yield random numbers of ten digits whose last seven digits are all different."""
+    endings: set[int] = set()
     while True:
         number = draw.randrange(10**9, 10**10)
-        if number % 10**7 not in seen:
-            seen.add(number % 10**7)
+        if number % 10**7 not in endings:
+            endings.add(number % 10**7)
             yield number
 
 
@@ -66,13 +67,13 @@ def _product(name: str, draw: Random, numbers: Iterator[int]) -> tuple[str, Reco
 
 
 def _users(draw: Random, numbers: Iterator[int]) -> Iterator[tuple[str, Record]]:
-    """Yield users, no two of one name and zip code."""
-    seen = set()
+    """Yield users; no two have the same name and zip code."""
+    used = set()
     while True:
         first, last, address = draw.choice(FIRST_NAMES), draw.choice(LAST_NAMES), _address(draw)
-        if (first, last, address["zip"]) in seen:
+        if (first, last, address["zip"]) in used:
             continue
-        seen.add((first, last, address["zip"]))
+        used.add((first, last, address["zip"]))
         handle = f"{first}_{last}_{next(numbers) % 10**4:04}".lower()
         yield (
             handle,

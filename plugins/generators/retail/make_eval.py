@@ -1,16 +1,16 @@
-"""Make the held-out evaluation set.
+"""Generate the held-out evaluation set.
 
-`python -m generators.retail.make_eval` writes `eval.jsonl` anew; same code, same bytes. Look-ups come first, then
-requests of one change, then those of several. Every task is tried out on the way: its solution must pass its check; its
-failure cases must run to their end and fail it, and doing nothing must fail it. The programs run here are the ones
-written in the `eval_*` modules; what a model wrote never comes here.
+`python -m generators.retail.make_eval` writes `eval.jsonl`; the same code gives the same bytes. Look-ups are first,
+then requests with one change, then requests with several. Every task is tested: its solution must pass the check; its
+failure cases must finish and fail, and a program that only answers None must fail. These programs run without a jail,
+because they are written in the `eval_*` modules; programs of a model never run here.
 """
 
 from random import Random
 
 from sca_retail.environment import Retail
 
-from generators.calculation.make_eval import tried
+from generators.calculation.make_eval import run_and_check
 from generators.retail import eval_changes, eval_lookups, eval_plans
 from generators.retail.drafts import Scene, Template, Unfit, check_of
 from sca_cli import ToolError
@@ -18,16 +18,16 @@ from sca_cli.records import EnvSpec, Task, encode
 
 _TEMPLATES = (*eval_lookups.TEMPLATES, *eval_changes.TEMPLATES, *eval_plans.TEMPLATES)
 _LAPS = 3
-"""Tasks of each template."""
+"""Number of tasks of each template."""
 _DRAWS = 200
-"""Tries to draw a customer and facts that a template can use."""
+"""Maximum number of attempts to draw a customer and facts that a template can use."""
 
 
 def make() -> list[Task]:
-    """Return the tasks.
+    """Generate the tasks.
 
     Raises:
-        ValueError: a template whose solution fails, or which no customer suits.
+        ValueError: a template's solution fails, or no drawn customer fits the template.
     """
     world = Retail()
     return [_task(world, template, lap) for template in _TEMPLATES for lap in range(_LAPS)]
@@ -52,15 +52,16 @@ def _task(world: Retail, template: Template, lap: int) -> Task:
             solution=scene.login() + draft.solution,
             failure_cases=[scene.login() + program for program in draft.wrong],
         )
-        passed, task.calls = tried(world, task, task.solution)
+        passed, task.calls = run_and_check(world, task, task.solution)
         if not passed:
             raise ValueError(f"{template.__name__}: the solution of seed {seed} fails")
         try:
-            if not any(tried(world, task, program)[0] for program in ("final_answer(None)", *task.failure_cases)):
+            programs = ("final_answer(None)", *task.failure_cases)
+            if not any(run_and_check(world, task, program)[0] for program in programs):
                 return task
         except ToolError:
-            continue  # what is to be a wrong way cannot be gone with this customer
-    raise ValueError(f"{template.__name__}: no customer suits it")
+            continue  # a failure case cannot run to its end with this customer
+    raise ValueError(f"{template.__name__}: no drawn customer fits the template")
 
 
 def main() -> None:

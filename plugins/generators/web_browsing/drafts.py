@@ -1,4 +1,4 @@
-"""What a template of the evaluation set makes: a draft, and the program texts that templates share."""
+"""Types and helpers for the templates of the evaluation set: a template returns a `Draft`; programs share some text."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from generators.calculation.drafts import Answer, check_of
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A task before it is tried out."""
+    """A task before it is tested."""
 
     wordings: tuple[str, ...]
-    """Instructions that say the same; one of them is used."""
+    """Instructions with the same meaning; one of them is used."""
     solution: str
     wrong: tuple[str, str, str]
-    """Programs of plausible mistakes."""
+    """Failure cases: programs with plausible mistakes."""
     answer: Any
-    """What is right, taken from the facts without the tools; where a page is judged, its url."""
+    """The right answer, computed from the facts without the tools; if the check looks at the page, the page's url."""
     judged: Answer | None = None
-    """How the answer is compared; None: the page that the browser is left on counts, not the answer."""
+    """How the answer is compared; None: the check looks at the browser's last page instead of the answer."""
 
     @property
     def evaluate(self) -> str:
@@ -39,7 +39,7 @@ def after(text, mark):
     return text.split(mark)[1].split("\\n")[0]
 
 """
-"""For programs: what stands behind a mark on its line."""
+"""Source of a function for programs: return the rest of the line after a mark."""
 
 READ = """\
 def read(url):
@@ -50,4 +50,4 @@ def read(url):
     return text
 
 """
-"""For programs: a whole page."""
+"""Source of a function for programs: open a page and return all of its lines."""

@@ -1,4 +1,4 @@
-"""Templates of the evaluation set: six calls or more; pages to be compared, or chains of pages."""
+"""Templates of the evaluation set with six calls or more: the program compares pages or follows chains of pages."""
 
 from random import Random
 from typing import Literal
@@ -16,23 +16,26 @@ def _extreme(
     places: list[Facts],
     score: str,
     scores: list[int],
-    told: str,
+    answer: str,
     answers: list[str],
     choose: Choice,
 ) -> Draft:
     """Return a draft that compares all pages of a section.
 
     Args:
-        score: what is compared, as Python over `text`, a whole page.
-        scores: the same of each place, from the facts.
-        told: the answer, as Python over `text`.
-        answers: the same of each place, from the facts.
-        choose: which score wins.
+        wordings: instructions with the same meaning.
+        section: the section's name in urls.
+        places: facts of the section's pages.
+        score: Python expression that computes a page's score from `text`, the whole page.
+        scores: the score of each page, computed from the facts.
+        answer: Python expression that computes the answer from the `text` of the best page.
+        answers: the answer for each page, computed from the facts.
+        choose: whether the largest or the smallest score is the best.
     """
     urls = [f"/{section}/{place['slug']}" for place in places]
     program = (
         f"{AFTER}{READ}click_url('/{section}')\nfound = {{}}\nfor url in {urls!r}:\n    text = read(url)\n"
-        f"    found[{score}] = {told}\nfinal_answer(found[{choose}(found)])"
+        f"    found[{score}] = {answer}\nfinal_answer(found[{choose}(found)])"
     )
     order = sorted(range(len(places)), key=scores.__getitem__, reverse=choose == "max")
     best, second = answers[order[0]], answers[order[1]]

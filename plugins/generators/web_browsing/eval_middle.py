@@ -1,4 +1,4 @@
-"""Templates of the evaluation set: four or five calls; several steps, or figures to be combined."""
+"""Templates of the evaluation set with four or five calls: the program takes several steps or combines numbers."""
 
 from random import Random
 

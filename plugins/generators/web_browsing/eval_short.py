@@ -1,4 +1,4 @@
-"""Templates of the evaluation set: one fact, at most three calls away."""
+"""Templates of the evaluation set with at most three calls: the program looks up one fact."""
 
 from random import Random
 

@@ -1,15 +1,15 @@
-"""Make the held-out evaluation set: 66 tasks, 22 of at most three calls, 22 of four or five, 22 of more.
+"""Generate the held-out evaluation set: 66 tasks, 22 with at most three calls, 22 with four or five, 22 with more.
 
-`python -m generators.web_browsing.make_eval` writes `eval.jsonl` anew; the same code gives the same bytes. Every task
-is tried out on the way: its solution must pass its check, its failure cases and doing nothing must not. The programs
-run here are the ones written in the `eval_*` modules; what a model wrote never comes here.
+`python -m generators.web_browsing.make_eval` writes `eval.jsonl`; the same code gives the same bytes. Every task is
+tested: its solution must pass the check, and its failure cases and the empty program must fail. These programs run
+without a jail, because they are written in the `eval_*` modules; programs of a model never run here.
 """
 
 from random import Random
 
 from sca_web_browsing.environment import WebBrowsing
 
-from generators.calculation.make_eval import tried
+from generators.calculation.make_eval import run_and_check
 from generators.web_browsing import eval_long, eval_middle, eval_short
 from generators.web_browsing.drafts import Template
 from sca_cli.records import EnvSpec, Task, encode
@@ -19,28 +19,29 @@ _GROUPS = (
     (eval_middle.TEMPLATES, range(4, 6)),
     (eval_long.TEMPLATES, range(6, 60)),
 )
-"""Templates, and how many calls their solutions may make."""
+"""Templates, and the allowed numbers of calls of their solutions."""
 _TASKS = 22
-"""Of each group."""
+"""Number of tasks of each group."""
 _DRAWS = 50
-"""Tries to draw a site on which no failure case happens to be right."""
+"""Maximum number of attempts to draw a site on which no failure case is accidentally right."""
 
 
 def make() -> list[Task]:
-    """Return the tasks, by number of calls.
+    """Generate the tasks, ordered by number of calls.
 
     Raises:
-        ValueError: a template whose solution is wrong, or whose failure cases are always right.
+        ValueError: a template's solution is wrong, the empty program passes, or in every draw one of the template's
+            failure cases is right or the number of calls is not allowed.
     """
     world = WebBrowsing()
     return [
-        _task(world, templates[place % len(templates)], place // len(templates), wanted)
-        for templates, wanted in _GROUPS
+        _task(world, templates[place % len(templates)], place // len(templates), call_counts)
+        for templates, call_counts in _GROUPS
         for place in range(_TASKS)
     ]
 
 
-def _task(world: WebBrowsing, template: Template, lap: int, wanted: range) -> Task:
+def _task(world: WebBrowsing, template: Template, lap: int, call_counts: range) -> Task:
     for attempt in range(_DRAWS):
         random = Random(f"{template.__name__} {lap} {attempt}")
         seed = random.randrange(1_000_000)
@@ -56,12 +57,12 @@ def _task(world: WebBrowsing, template: Template, lap: int, wanted: range) -> Ta
             solution=solution,
             failure_cases=wrong,
         )
-        passed, task.calls = tried(world, task, solution)
-        if not passed or tried(world, task, "")[0]:
-            raise ValueError(f"{template.__name__}: the solution or doing nothing is misjudged at seed {seed}")
-        if task.calls in wanted and not any(tried(world, task, program)[0] for program in wrong):
+        passed, task.calls = run_and_check(world, task, solution)
+        if not passed or run_and_check(world, task, "")[0]:
+            raise ValueError(f"{template.__name__}: the solution fails or the empty program passes at seed {seed}")
+        if task.calls in call_counts and not any(run_and_check(world, task, program)[0] for program in wrong):
             return task
-    raise ValueError(f"{template.__name__}: a failure case is right, or the calls are not in {wanted}")
+    raise ValueError(f"{template.__name__}: a failure case is right, or the number of calls is not in {call_counts}")
 
 
 def main() -> None:

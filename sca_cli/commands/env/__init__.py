@@ -1,4 +1,4 @@
-"""`sca env`: environments listed, shown, tested, begun and served; each verb has a file of its own."""
+"""`sca env`: list, show, test, create and serve environments; each has its own file."""
 
 import typer
 
@@ -8,7 +8,7 @@ from sca_cli.commands.env import serve as env_serve
 from sca_cli.commands.env import show as env_show
 from sca_cli.commands.env import test as env_test
 
-app = typer.Typer(help="List, show, test, begin and serve environments.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, show, test, create and serve environments.", no_args_is_help=True, rich_markup_mode=None)
 app.command("list")(env_list.command)
 app.command("show")(env_show.command)
 app.command("test")(env_test.command)

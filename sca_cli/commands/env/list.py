@@ -1,4 +1,4 @@
-"""`sca env list`: the environments that plugins offer."""
+"""`sca env list`: list the environments of all plugins."""
 
 from sca_cli import plugins
 

@@ -1,4 +1,4 @@
-"""`sca env new`: a plugin package to begin with, complete and tested."""
+"""`sca env new`: create a plugin package, complete and tested."""
 
 import importlib.util
 import re
@@ -21,11 +21,11 @@ _FILES = (
     "sca_library/eval.jsonl",
     "tests/test_library.py",
 )
-"""Of the example plugin, which is the template: its name is replaced wherever it stands."""
+"""Files of the example plugin, which is the template. Its name is replaced everywhere in them."""
 
 
 def template() -> Path:
-    """Return the example's directory: in the package where it was installed, else in the source tree."""
+    """Return the directory of the example: inside the installed package, else in the source tree."""
     installed = _PACKAGE / "template"
     return installed if installed.is_dir() else _PACKAGE.parent / "examples" / "plugin"
 
@@ -35,19 +35,21 @@ def run(name: str, folder: Path) -> list[Path]:
 
     Args:
         name: of the environment.
-        folder: to be made; nothing is overwritten.
+        folder: directory to create; nothing is overwritten.
 
     Raises:
-        UsageError: the name cannot be one, is taken, or the folder is there.
+        UsageError: the name is not allowed or is taken, or the folder exists.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
-        raise UsageError(f"'{name}' is no name for an environment", "lower-case letters and digits, joined by _")
+        raise UsageError(
+            f"'{name}' is not a valid name for an environment", "lower-case letters and digits, joined by _"
+        )
     if name in plugins.registry().environments:
-        raise UsageError(f"there is an environment '{name}' already", "'sca env list' shows all")
+        raise UsageError(f"the environment '{name}' exists already", "'sca env list' shows all")
     if importlib.util.find_spec(f"sca_{name}"):
-        raise UsageError(f"'{name}' would be the package sca_{name}, which is there already", "choose another name")
+        raise UsageError(f"the package sca_{name} exists already", "choose another name")
     if folder.exists():
-        raise UsageError(f"{folder} is there already", "name another, or move it away")
+        raise UsageError(f"{folder} exists already", "choose another name, or move it away")
     written = []
     for file in _FILES:
         path = folder / _renamed(file, name)
@@ -62,9 +64,7 @@ def _renamed(text: str, name: str) -> str:
 
 
 def command(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="What the environment is to be called.", show_default=False)
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new environment.", show_default=False)],
 ) -> None:
     """Write a plugin package into ./NAME, complete and tested.
 
@@ -72,8 +72,8 @@ def command(
     Example:
       sca env new bakery
 
-    It is the same example under any name, a library's lending desk with tools, state, held-out tasks and tests, and
-    works as it is: install it with pip, try 'sca env test NAME', then put your own tools in place of its own.
+    The package holds a working example under the new name: a library's lending desk with tools, state, held-out tasks
+    and tests. Install it with pip, run 'sca env test NAME', then replace its tools by your own.
     """
     for path in run(name, Path(name)):
         print(path)

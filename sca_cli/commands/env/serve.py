@@ -1,4 +1,4 @@
-"""`sca env serve`: an environment for any client of the Model Context Protocol, in the jail as always."""
+"""`sca env serve`: serve an environment to clients of the Model Context Protocol; it runs in the jail."""
 
 import asyncio
 import json
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from mcp.server import Server
 
 STATE = "sca://state"
-"""The resource under which the state is shown."""
+"""URI of the resource that holds the state."""
 
 _CALLS = 1_000_000
 
 
 def run(env: EnvSpec, seed: int, *, port: int | None) -> None:
-    """Serve one session of an environment until the client leaves, or over HTTP until Ctrl-C.
+    """Serve one session of an environment until the client disconnects, or over HTTP until Ctrl-C.
 
     Raises:
         MissingError: the `mcp` package is absent.
@@ -57,7 +57,7 @@ def _serve_http(server: "Server[Any]", port: int) -> None:
 
 
 def _server(name: str, tools: list[Tool], policy: str, session: Session) -> "Server[Any]":
-    """Return a server whose tools are calls of the session; they are made one after another, on its one thread."""
+    """Return a server whose tools call the session. The calls run one after another, on one thread."""
     import mcp
     import mcp.types as types
     from mcp.server import Server
@@ -78,13 +78,19 @@ def _server(name: str, tools: list[Tool], policy: str, session: Session) -> "Ser
 
     async def call_tool(_context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
-            seen = session.call(params.name, (), params.arguments or {})
+            observation = session.call(params.name, (), params.arguments or {})
         except WorldError as error:
             raise mcp.MCPError(types.INTERNAL_ERROR, f"the environment failed: {error.message}") from error
-        if seen.error:
-            return types.CallToolResult(content=[types.TextContent(text=seen.error)], is_error=True)
-        text = seen.result if isinstance(seen.result, str) else json.dumps(seen.result, ensure_ascii=False)
-        return types.CallToolResult(content=[types.TextContent(text=text)], structured_content={"result": seen.result})
+        if observation.error:
+            return types.CallToolResult(content=[types.TextContent(text=observation.error)], is_error=True)
+        text = (
+            observation.result
+            if isinstance(observation.result, str)
+            else json.dumps(observation.result, ensure_ascii=False)
+        )
+        return types.CallToolResult(
+            content=[types.TextContent(text=text)], structured_content={"result": observation.result}
+        )
 
     async def list_resources(_context: Any, _params: Any) -> types.ListResourcesResult:
         return types.ListResourcesResult(resources=[state])
@@ -112,9 +118,7 @@ def command(
     name: options.EnvArgument,
     stdio: Annotated[
         bool,
-        typer.Option(
-            "--mcp", help="Speak the Model Context Protocol on standard input and output.", show_default=False
-        ),
+        typer.Option("--mcp", help="Serve over standard input and output.", show_default=False),
     ] = False,
     http: Annotated[
         int | None,
@@ -123,13 +127,11 @@ def command(
             metavar="PORT",
             min=1,
             max=65535,
-            help="Speak it over HTTP on this machine only.",
+            help="Serve over HTTP, on this machine only.",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, envvar="SCA_SEED", help="Seed of the state that is served.")
-    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, envvar="SCA_SEED", help="Seed of the served state.")] = 0,
 ) -> None:
     """Serve an environment to any client of the Model Context Protocol.
 
@@ -137,10 +139,11 @@ def command(
     Example:
       sca env serve calculation:family=trade_calculator --mcp
 
-    One state of one seed, as long as the server runs. An environment that stands for several is served as the first.
+    The state is that of one seed, and it lasts as long as the server. Of an environment with several variants, the
+    first is served.
     """
     if stdio == (http is not None):
-        raise UsageError("one of --mcp and --http PORT", "for example sca env serve calculation --mcp")
+        raise UsageError("give either --mcp or --http PORT", "for example sca env serve calculation --mcp")
     spec = plugins.parse_env(name)
     plugins.fail_if_unknown([spec], [])
     run(plugins.expand_env(spec)[0], seed, port=http)

@@ -1,4 +1,4 @@
-"""`sca env show`: what an environment shows a model."""
+"""`sca env show`: print the policy and the tools of an environment, as a model sees them."""
 
 from sca_cli import plugins
 from sca_cli.commands.shared import options

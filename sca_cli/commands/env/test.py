@@ -1,4 +1,4 @@
-"""`sca env test`: does an environment keep what every environment promises?"""
+"""`sca env test`: test an environment against the contract of all environments."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from sca_cli.sandbox import Sandbox
 
 
 def run(env: EnvSpec) -> Iterator[checks.CheckResult]:
-    """Yield what each check finds on one variant of an environment."""
+    """Yield the result of each check on one variant of an environment."""
     with Sandbox(checks.LIMITS) as sandbox:
         yield from checks.examine(checks.Subject(sandbox, env, list(_tasks(env))))
 
@@ -32,13 +32,13 @@ def command(
         bool, typer.Option("--json", help="Write a JSON object for each check.", show_default=False)
     ] = False,
 ) -> ExitCode:
-    """Test an environment against what every environment promises.
+    """Test an environment against the contract of all environments.
 
     \b
     Example:
       sca env test calculation:family=travel_itinerary
 
-    One line a check: ok, fail or skipped, and why. Ends with 1 if any fails.
+    Each line holds one check: ok, fail or skipped, and the reason. The exit code is 1 if a check fails.
     """
     failed = False
     spec = plugins.parse_env(name)
@@ -46,10 +46,10 @@ def command(
     for variant in plugins.expand_env(spec):
         if not as_json:
             print(f"# {variant}")
-        for found in run(variant):
-            failed |= found.outcome == "fail"
+        for result in run(variant):
+            failed |= result.outcome == "fail"
             if as_json:
-                print(msgspec.json.encode({"env": str(variant), **asdict(found)}).decode(), flush=True)
+                print(msgspec.json.encode({"env": str(variant), **asdict(result)}).decode(), flush=True)
             else:
-                print(f"{found.outcome:<8} {found.check:<27} {found.reason}", flush=True)
+                print(f"{result.outcome:<8} {result.check:<27} {result.reason}", flush=True)
     return ExitCode.NOTHING if failed else ExitCode.OK

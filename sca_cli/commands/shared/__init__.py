@@ -1,1 +1,1 @@
-"""What several verbs share: options, opening models, attempting tasks and training."""
+"""Code that several verbs share: options and help, models, limits, attempts and training. It imports no verb."""

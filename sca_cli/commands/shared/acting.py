@@ -1,9 +1,9 @@
-"""Opening the agent that attempts tasks, and who plays its customers: the same for every verb that rolls out."""
+"""Opening the agent that attempts tasks and the model that plays its customers: the same for every verb."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from sca_cli import plugins
 from sca_cli.commands.shared.shell import opened_model
@@ -17,31 +17,27 @@ from sca_cli.prompts import Prompts
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """Who plays the customer, where an environment has one."""
+    """The model that plays the customer, in environments that have one."""
 
     user_model: str | None
-    """None: the agent's model."""
+    """None means the agent's model."""
     user_turns: int
     direct: bool
-    """Nobody: the instruction goes to the agent."""
+    """There is no customer: the instruction goes to the agent."""
 
     @classmethod
     def from_options(cls, user_model: str | None, user_turns: int, *, direct: bool) -> "Talk":
         """Check the options before any work is done.
 
         Raises:
-            UsageError: a user model, but nobody to talk to.
-            MissingError: unknown plugin.
+            UsageError: a user model is named, but there is no customer to play.
+            MissingError: the plugin is unknown.
         """
         if user_model and direct:
             raise UsageError("--user-model and --direct exclude each other", "--direct leaves the customer out")
         if user_model:
             plugins.fail_if_unknown([], [user_model])
         return cls(user_model, user_turns, direct)
-
-    def settings(self) -> dict[str, Any]:
-        """Return what decides the records, for `--resume`."""
-        return {"user_model": self.user_model, "user_turns": self.user_turns, "direct": self.direct}
 
 
 @contextmanager
@@ -54,7 +50,7 @@ def opened_actor(
     prompts: Prompts,
     talk: Talk,
 ) -> Iterator[Actor]:
-    """Load the agent's model, and the user's unless it is the same one, for a block.
+    """Load the agent's model for a block, and the user's model unless it is the same.
 
     Raises:
         MissingError: a plugin, an extra or the weights are absent.

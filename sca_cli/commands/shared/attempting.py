@@ -1,16 +1,17 @@
-"""Attempting the tasks that `train` and `distill` read, with the same loop as `sca rollout`."""
+"""Attempts that `train` and `distill` make when they read tasks; the loop is that of `sca rollout`."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Annotated
 
 import typer
 
-from sca_cli.commands.rollout import Attempts, attempt_name, summary, worth_attempting
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.acting import Talk, opened_actor
+from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_name, summary, worth_attempting
+from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, required_model, say, written_before
 from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import RecordError
@@ -18,23 +19,26 @@ from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Record, Rollout, Task
-from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.streams import Output
 
 
 @dataclass(frozen=True, slots=True)
 class Attempting:
-    """The options of attempts, where tasks are read."""
+    """The options of attempts; they count only if tasks are read."""
 
-    samples: Annotated[
-        int, typer.Option("--samples", "-k", min=1, help="Attempts at each task, where tasks are read.")
-    ] = 4
+    attempts: options.Attempts = 4
     rollouts: Annotated[
         str | None,
-        typer.Option("--rollouts", metavar="FILE", help="Keep the rollouts made of tasks in FILE.", show_default=False),
+        typer.Option(
+            "--rollouts",
+            metavar="FILE",
+            help="Write the attempts to FILE.",
+            show_default=False,
+            rich_help_panel=options.FILES,
+        ),
     ] = None
     actions: options.Actions = "code"
-    turns: options.Turns = 4
+    turns: options.Turns = None
     user_model: options.UserModel = None
     user_turns: options.UserTurns = 30
     direct: options.Direct = False
@@ -51,7 +55,7 @@ class Roller:
 
     command: str
     model: str | None
-    given: Attempting
+    options: Attempting
     prompts: Prompts
     talk: Talk
     seed: int
@@ -60,23 +64,23 @@ class Roller:
 
     @classmethod
     def from_options(
-        cls, command: str, model: str | None, given: Attempting, seed: int, *, quiet: bool, resume: bool
+        cls, command: str, model: str | None, attempting: Attempting, seed: int, *, quiet: bool, resume: bool
     ) -> "Roller":
         """Check the options before any work is done.
 
         Raises:
-            UsageError: options that exclude each other, or a prompt directory that is none.
-            MissingError: unknown plugin of the user model.
+            UsageError: options that exclude each other, or `--prompt` is not a directory of prompts.
+            MissingError: the plugin of the user model is unknown.
         """
-        prompts = Prompts.from_option(given.prompt)
-        talk = Talk.from_options(given.user_model, given.user_turns, direct=given.direct)
-        return cls(command, model, given, prompts, talk, seed, quiet, resume)
+        prompts = Prompts.from_option(attempting.prompt)
+        talk = Talk.from_options(attempting.user_model, attempting.user_turns, direct=attempting.direct)
+        return cls(command, model, attempting, prompts, talk, seed, quiet, resume)
 
     def of(self, records: Iterator[Task | Rollout]) -> Iterator[Rollout]:
-        """Return the rollouts that come in, or roll out the tasks that come in.
+        """Return the rollouts that are read, or attempt the tasks that are read.
 
         Raises:
-            UsageError: tasks, but no model to attempt them with.
+            UsageError: tasks are read, but no model is named.
             RecordError: tasks and rollouts are mixed.
         """
         first = next(records, None)
@@ -88,35 +92,43 @@ class Roller:
         return self.rollouts(_only(Task, everything))
 
     def rollouts(self, tasks: Iterable[Task]) -> Iterator[Rollout]:
-        """Attempt each task, yield every rollout, and say how many passed.
+        """Attempt each task, yield every rollout, and report how many passed.
 
         Raises:
-            UsageError: no model to attempt them with.
+            UsageError: no model is named.
         """
         model = required_model(self.model, "--teacher" if self.command == "distill" else "--model")
-        sampling = Sampling(self.given.temperature, self.given.top_p, self.given.max_tokens)
+        sampling = Sampling(self.options.temperature, self.options.top_p, self.options.max_tokens)
         outcomes: Counter[str] = Counter()
-        keep = self.given.rollouts
+        keep = self.options.rollouts
         sink = Output(keep, rejected=None, resume=self.resume, settings=self._settings(model)) if keep else None
         if sink is not None:
             for rollout in written_before(sink, [keep], Rollout):
                 outcomes[rollout.outcome] += 1
                 yield rollout
         with (
-            Fanout(self.given.concurrency or MODEL_WIDTH) as fanout,
-            Sandbox(Limits()) as sandbox,
+            Fanout(self.options.concurrency or MODEL_WIDTH) as fanout,
+            Sandboxes() as sandboxes,
             opened_actor(
                 model,
                 fanout,
                 sampling,
-                EpisodeLimits(turns=self.given.turns),
-                self.given.actions,
+                EpisodeLimits(turns=self.options.turns or TURNS),
+                self.options.actions,
                 self.prompts,
                 self.talk,
             ) as actor,
             Meter(self.command, None, quiet=self.quiet) as meter,
         ):
-            attempts = Attempts(actor, sandbox, model, self.given.samples, self.seed, command=self.command)
+            attempts = Attempts(
+                actor,
+                sandboxes,
+                model,
+                self.options.attempts,
+                self.seed,
+                command=self.command,
+                turns=self.options.turns,
+            )
             items = attempts.of(worth_attempting(tasks))
 
             async def work(item: tuple[Task, int]) -> tuple[str, Rollout]:
@@ -134,24 +146,17 @@ class Roller:
         say(summary(self.command, outcomes), quiet=self.quiet)
 
     def _settings(self, model: str) -> dict[str, object]:
-        """Return what decides the rollouts, for `--resume`."""
-        return {
-            "command": self.command,
-            "model": model,
-            "samples": self.given.samples,
-            "actions": self.given.actions,
-            "turns": self.given.turns,
-            "seed": self.seed,
-            "temperature": self.given.temperature,
-            "top_p": self.given.top_p,
-            "max_tokens": self.given.max_tokens,
-            "prompt": self.prompts.fingerprint(*ATTEMPT),
-            **self.talk.settings(),
+        """Return the settings that decide the rollouts, for `--resume`."""
+        values = {option.name: getattr(self.options, option.name) for option in fields(self.options)}
+        decisive = {
+            name.replace("_", "-"): value for name, value in values.items() if name not in options.WITHOUT_EFFECT
         }
+        prompt = self.prompts.fingerprint(*ATTEMPT)
+        return {"command": self.command, "model": model, "seed": self.seed, **decisive, "prompt": prompt}
 
 
 def _only[R: Record](kind: type[R], records: Iterable[Record]) -> Iterator[R]:
     for record in records:
         if not isinstance(record, kind):
-            raise RecordError(f"record {record.id}: tasks and rollouts are mixed", "give one kind")
+            raise RecordError(f"record {record.id}: tasks and rollouts are mixed", "give one kind of record")
         yield record

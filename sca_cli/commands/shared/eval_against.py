@@ -1,4 +1,4 @@
-"""What `--against` adds to `sca eval`: reading what was trained on, and warning where held-out tasks are in it."""
+"""Overlap with training data under `--against`: reading the data, and warning about held-out tasks in it."""
 
 from collections.abc import Collection, Sequence
 
@@ -14,15 +14,15 @@ def read(paths: Sequence[str], *, stdin_taken: bool) -> TrainedOn:
 
     Args:
         paths: files; `-` is standard input.
-        stdin_taken: standard input is where the evaluated tasks come from.
+        stdin_taken: the evaluated tasks are read from standard input.
 
     Raises:
-        RecordError: a line is neither, or a file holds nothing: it would share nothing with anything.
+        RecordError: a line is neither, or a file is empty, which would hide every overlap.
         MissingError: a file cannot be read.
         UsageError: standard input cannot be read twice.
     """
     if "-" in paths and stdin_taken:
-        raise UsageError("standard input is read for the tasks already", "give --against the name of a file")
+        raise UsageError("standard input already holds the tasks", "give --against the name of a file")
     trained = TrainedOn()
     for path in paths:
         empty = True
@@ -31,21 +31,21 @@ def read(paths: Sequence[str], *, stdin_taken: bool) -> TrainedOn:
             empty = False
         if empty:
             name = "stdin" if path == "-" else path
-            raise RecordError(f"{name}: no tasks and no rollouts", "--against takes what was trained on")
+            raise RecordError(f"{name}: no tasks and no rollouts", "--against takes the training data")
     return trained
 
 
-def shared_by(trained: TrainedOn | None, tasks: Collection[Task]) -> Shared | None:
-    """Compare the evaluated tasks with those trained on; where held-out ones are among them, warn even if quiet."""
+def shared_by(trained: TrainedOn | None, tasks: Collection[Task], verb: str = "eval") -> Shared | None:
+    """Compare the evaluated tasks with the training data; warn about held-out tasks in it, even with `--quiet`."""
     if trained is None:
         return None
     shared = trained.shared_by(tasks)
     if shared.same:
-        _warn(f"{len(shared.same)} of these {len(tasks)} tasks were trained on as they are")
+        _warn(verb, f"{len(shared.same)} of these {len(tasks)} tasks are in the training data unchanged")
     if shared.held_out:
-        _warn(f"{shared.held_out} of {shared.trained} tasks trained on are marked as held out for evaluation")
+        _warn(verb, f"{shared.held_out} of {shared.trained} training tasks are marked as held out for evaluation")
     return shared
 
 
-def _warn(text: str) -> None:
-    say(f"sca eval: WARNING: {text}", quiet=False)
+def _warn(verb: str, text: str) -> None:
+    say(f"sca {verb}: WARNING: {text}", quiet=False)

@@ -1,4 +1,4 @@
-"""Options in groups: a command takes a dataclass where several commands share its options."""
+"""Groups of options: several commands share a dataclass, each field of which is an option."""
 
 import inspect
 from collections.abc import Callable
@@ -8,10 +8,10 @@ from typing import Any, get_type_hints
 
 
 def grouped[R](command: Callable[..., R]) -> Callable[..., R]:
-    """Spread each parameter that is a dataclass into one option a field; the command gets the dataclass made.
+    """Replace each parameter that is a dataclass by one option for each field; the command receives the dataclass.
 
     Args:
-        command: a Typer command; fields of its dataclasses are annotated as its options are.
+        command: a Typer command; the fields of its dataclasses are annotated like its other options.
     """
     parameters: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
@@ -23,10 +23,10 @@ def grouped[R](command: Callable[..., R]) -> Callable[..., R]:
             parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
 
     @wraps(command)
-    def spread(**given: Any) -> R:
+    def spread(**values: Any) -> R:
         for name, kind in groups.items():
-            given[name] = kind(**{option.name: given.pop(option.name) for option in fields(kind)})
-        return command(**given)
+            values[name] = kind(**{option.name: values.pop(option.name) for option in fields(kind)})
+        return command(**values)
 
     spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # Typer reads it
     spread.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

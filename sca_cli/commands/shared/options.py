@@ -1,13 +1,63 @@
-"""Options that mean the same under every verb, described once: help and man pages are derived from here."""
+"""Options that several verbs have, each described once, and which options decide the records of a run.
 
-from typing import Annotated, Literal
+Help and manual pages are derived from here. Two rules hold for all verbs:
+
+- An option that runs a model (`--model`, `--teacher`, `--user-model`, `--judge`, `--agree`) takes PLUGIN:NAME[,k=v…].
+- An option that names weights to train (`--base`, `--student`) takes a directory, a hub name, or the PLUGIN:NAME of a
+  plugin that loads one.
+"""
+
+from typing import Annotated, Any, Literal
 
 import typer
+
+from sca_cli.records import JSON
+
+FILES = "Input and output"
+TASKS = "Tasks"
+MODEL = "Model and sampling"
+ATTEMPTS = "Attempts"
+PROOFS = "Proofs"
+TRAINING = "Training"
+LIMITS = "Limits"
+RUN = "Run"
+PANELS = (FILES, TASKS, MODEL, PROOFS, ATTEMPTS, TRAINING, LIMITS, RUN)
+"""Headings of the option tables, in the order of help and manual."""
+
+WITHOUT_EFFECT = frozenset(
+    {"inputs", "output", "rejected", "rollouts", "save", "resume", "concurrency", "threads", "quiet"}
+)
+"""Parameters that cannot change a byte of a record. All others are settings: `--resume` refuses other values."""
+
+
+def option_name(parameter: Any) -> str:
+    """Return the long name of an option without its dashes."""
+    return str(max(parameter.opts, key=len)).lstrip("-")
+
+
+def settings_of(context: typer.Context, *leave_out: str, **resolved: JSON) -> dict[str, JSON]:
+    """Return the settings that decide the records of a run: all options, except those in `WITHOUT_EFFECT`.
+
+    Args:
+        context: of the verb.
+        leave_out: further parameters that do not count under this verb.
+        resolved: parameter → value to record in place of what was typed, such as the hash of prompt files.
+    """
+    settings: dict[str, JSON] = {"command": context.info_name}
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if name in context.params and name not in WITHOUT_EFFECT and name not in leave_out:
+            settings[option_name(parameter)] = resolved.get(name, context.params[name])
+    return settings
+
 
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[FILE]...", help="JSONL files to read; '-' or nothing is standard input.", show_default=False
+        metavar="[FILE]...",
+        help="JSONL files to read; standard input if there is no FILE, or for '-'.",
+        show_default=False,
+        rich_help_panel=FILES,
     ),
 ]
 Env = Annotated[
@@ -17,8 +67,9 @@ Env = Annotated[
         "-e",
         metavar="NAME[:k=v,…]",
         envvar="SCA_ENV",
-        help="Environment and its options; give it several times to take several in turn.",
+        help="Environment and its options; repeat it to use several in turn.",
         show_default=False,
+        rich_help_panel=TASKS,
     ),
 ]
 EnvArgument = Annotated[
@@ -31,44 +82,98 @@ Model = Annotated[
         "-m",
         metavar="PLUGIN:NAME[,k=v…]",
         envvar="SCA_MODEL",
-        help="Model plugin, model name and options, as in transformers:./weights,threads=2.",
+        help="Model to run: plugin, name and options, as in transformers:./weights,threads=2.",
         show_default=False,
+        rich_help_panel=MODEL,
     ),
 ]
 Output = Annotated[
-    str, typer.Option("--output", "-o", metavar="FILE", help="Where to write records; '-' is standard output.")
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="File to write records to; '-' is standard output.",
+        rich_help_panel=FILES,
+    ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on where a killed run that wrote to -o FILE stopped.", show_default=False)
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue a stopped run from its -o FILE, with the same bytes as an undisturbed run.",
+        show_default=False,
+        rich_help_panel=FILES,
+    ),
 ]
 Rejected = Annotated[
     str | None,
     typer.Option(
-        "--rejected", metavar="FILE", help="Keep what was turned down, with the reason, in FILE.", show_default=False
+        "--rejected",
+        metavar="FILE",
+        help="Write rejected records to FILE, with the reason.",
+        show_default=False,
+        rich_help_panel=FILES,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Everything drawn at random depends on it.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.", show_default=False)]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all random choices.", rich_help_panel=RUN)]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Show no progress and no summary.", show_default=False, rich_help_panel=RUN),
+]
 Times = Annotated[
     bool,
     typer.Option(
-        "--times", help="Record wall times; without it the same seed gives the same bytes.", show_default=False
+        "--times",
+        help="Record wall times. Without it, the same seed gives the same bytes.",
+        show_default=False,
+        rich_help_panel=RUN,
     ),
 ]
 Prompt = Annotated[
     str | None,
     typer.Option(
-        "--prompt", metavar="DIR", help="Replace prompt files by those of the same name in DIR.", show_default=False
+        "--prompt",
+        metavar="DIR",
+        help="Use the prompt files in DIR instead of the built-in files of the same names.",
+        show_default=False,
+        rich_help_panel=MODEL,
     ),
 ]
-Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")]
-TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Nucleus sampling: share of probability kept.")]
-MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens a reply may have.")]
+Temperature = Annotated[
+    float,
+    typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.", rich_help_panel=MODEL),
+]
+TopP = Annotated[
+    float,
+    typer.Option(
+        "--top-p", min=0.0, max=1.0, help="Nucleus sampling: the probability mass that is kept.", rich_help_panel=MODEL
+    ),
+]
+MaxTokens = Annotated[
+    int, typer.Option("--max-tokens", min=1, help="Limit of tokens in one reply.", rich_help_panel=MODEL)
+]
+Attempts = Annotated[
+    int, typer.Option("--attempts", "-k", min=1, help="Attempts at each task.", rich_help_panel=ATTEMPTS)
+]
 Actions = Annotated[
     Literal["code", "json", "text"],
-    typer.Option("--actions", help="How the model acts: Python code blocks, JSON tool calls, or `Action:` lines."),
+    typer.Option(
+        "--actions",
+        help="Form of the model's actions: Python code blocks, JSON tool calls, or `Action:` lines.",
+        rich_help_panel=ATTEMPTS,
+    ),
 ]
-Turns = Annotated[int, typer.Option("--turns", min=1, help="Turns an episode may have.")]
+Turns = Annotated[
+    int | None,
+    typer.Option(
+        "--turns",
+        min=1,
+        help="Limit of turns in one attempt.",
+        show_default="the task's, else 4",
+        rich_help_panel=ATTEMPTS,
+    ),
+]
 UserModel = Annotated[
     str | None,
     typer.Option(
@@ -76,26 +181,100 @@ UserModel = Annotated[
         metavar="PLUGIN:NAME[,k=v…]",
         help="Model that plays the customer, in environments that have one.",
         show_default="the agent's model",
+        rich_help_panel=ATTEMPTS,
     ),
 ]
 UserTurns = Annotated[
-    int, typer.Option("--user-turns", min=1, help="Turns an episode with a customer may have, in place of --turns.")
+    int,
+    typer.Option(
+        "--user-turns",
+        min=1,
+        help="Limit of turns in an episode with a customer, instead of --turns.",
+        rich_help_panel=ATTEMPTS,
+    ),
 ]
 Direct = Annotated[
     bool,
-    typer.Option("--direct", help="Give the instruction to the agent itself, customer or not.", show_default=False),
+    typer.Option(
+        "--direct",
+        help="Give the instruction directly to the agent, even in environments that have a customer.",
+        show_default=False,
+        rich_help_panel=ATTEMPTS,
+    ),
 ]
 Concurrency = Annotated[
     int | None,
     typer.Option(
-        "--concurrency", min=1, help="Records at work at once; more fill a model's batch.", show_default=False
+        "--concurrency",
+        min=1,
+        help="Records processed at the same time; a higher number fills the model's batch.",
+        show_default="64 with a model, else two for each core",
+        rich_help_panel=RUN,
     ),
 ]
 CheckSeconds = Annotated[
-    float, typer.Option("--check-seconds", min=0.1, help="Wall time a program, and then its check, may take.")
+    float | None,
+    typer.Option(
+        "--check-seconds",
+        min=0.1,
+        max=3600.0,
+        help="Wall time of a program, and of the check after it. The kept task records it for later verbs.",
+        show_default="the task's, else 10",
+        rich_help_panel=LIMITS,
+    ),
 ]
-CpuSeconds = Annotated[int, typer.Option("--cpu-seconds", min=1, help="CPU time a program, or a check, may take.")]
-MemoryMb = Annotated[int, typer.Option("--memory-mb", min=64, help="Memory a program may take, MiB.")]
-OutputBytes = Annotated[int, typer.Option("--output-bytes", min=1, help="What a program may print.")]
-ReplyBytes = Annotated[int, typer.Option("--reply-bytes", min=256, help="Size of an answer or of a tool call.")]
-ToolCalls = Annotated[int, typer.Option("--tool-calls", min=1, help="Tool calls a program, or a check, may make.")]
+CpuSeconds = Annotated[
+    int | None,
+    typer.Option(
+        "--cpu-seconds",
+        min=1,
+        max=3600,
+        help="CPU time of a program, and of a check.",
+        show_default="the task's, else 5",
+        rich_help_panel=LIMITS,
+    ),
+]
+MemoryMb = Annotated[
+    int | None,
+    typer.Option(
+        "--memory-mb",
+        min=64,
+        max=65536,
+        help="Memory of a program in MiB.",
+        show_default="the task's, else 512",
+        rich_help_panel=LIMITS,
+    ),
+]
+OutputBytes = Annotated[
+    int | None,
+    typer.Option(
+        "--output-bytes",
+        min=1,
+        max=1 << 26,
+        help="Bytes that a program may print.",
+        show_default="the task's, else 65536",
+        rich_help_panel=LIMITS,
+    ),
+]
+ReplyBytes = Annotated[
+    int | None,
+    typer.Option(
+        "--reply-bytes",
+        min=256,
+        max=1 << 26,
+        help="Bytes of an answer or of a tool call.",
+        show_default="the task's, else 1048576",
+        rich_help_panel=LIMITS,
+    ),
+]
+ToolCalls = Annotated[
+    int | None,
+    typer.Option(
+        "--tool-calls",
+        min=1,
+        max=1_000_000,
+        help="Tool calls of a program, and of a check.",
+        show_default="the task's, else 200",
+        rich_help_panel=LIMITS,
+    ),
+]

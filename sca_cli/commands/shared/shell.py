@@ -1,4 +1,4 @@
-"""What the verbs' shells share: opening what a run needs, driving records through it, telling people how it went."""
+"""Helpers of all verbs: required options, opening models, driving records through a verb, progress and reports."""
 
 import os
 import sys
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 MODEL_WIDTH = 64
-"""Default episodes at work at once: what fills a small model's batch."""
+"""Default number of concurrent episodes; it fills the batch of a small model. Chosen by hand."""
 
 
 @dataclass(slots=True)
 class Done:
-    """What came of one input."""
+    """The result of one input."""
 
     identity: str
-    """Names the input, so that `--resume` can tell that it is the same."""
+    """Identifies the input, so that `--resume` can check that it is the same."""
     kept: list[Record] = field(default_factory=list)
     rejected: list[Record] = field(default_factory=list)
     rollouts: list[Record] = field(default_factory=list)
-    """Attempts that were made on the way."""
+    """Attempts that were made for the verdict."""
 
 
 def sandbox_width() -> int:
-    """Return how many checks to have at work at once: two a core, since each waits on its children."""
+    """Return the number of concurrent checks: two for each core, because each waits for its children."""
     return 2 * len(os.sched_getaffinity(0))
 
 
@@ -47,8 +47,8 @@ def required_model(text: str | None, option: str = "--model") -> str:
     """Return a model specification whose plugin is known.
 
     Raises:
-        UsageError: not given.
-        MissingError: unknown plugin.
+        UsageError: the option is missing.
+        MissingError: the plugin is unknown.
     """
     if not text:
         variable = ", or set SCA_MODEL" if option == "--model" else ""
@@ -60,11 +60,11 @@ def required_model(text: str | None, option: str = "--model") -> str:
 
 
 def required_envs(texts: list[str] | None) -> list[EnvSpec]:
-    """Return environment specifications, variants spelt out.
+    """Return environment specifications, one for each variant.
 
     Raises:
-        UsageError: not given, or unreadable.
-        MissingError: unknown name.
+        UsageError: the option is missing, or not of the form NAME[:k=v,…].
+        MissingError: the name is unknown.
     """
     if not texts:
         raise UsageError("--env is missing", "for example --env calculation, or set SCA_ENV; 'sca env list' shows all")
@@ -74,10 +74,10 @@ def required_envs(texts: list[str] | None) -> list[EnvSpec]:
 
 
 def required_inputs(paths: list[str] | None, usage: str) -> list[str]:
-    """Return what to read: the named files, else piped standard input.
+    """Return the inputs: the named files, else standard input if it is piped.
 
     Raises:
-        UsageError: nothing is piped in and no file is named.
+        UsageError: no file is named, and nothing is piped in.
     """
     if paths:
         return paths
@@ -87,13 +87,13 @@ def required_inputs(paths: list[str] | None, usage: str) -> list[str]:
 
 
 def on_command_line(context: typer.Context, parameter: str) -> bool:
-    """Whether a parameter was typed, and does not come from a variable or a default."""
+    """Return whether a parameter was typed, and not set by a variable, a configuration file or a default."""
     source = context.get_parameter_source(parameter)
     return source is not None and source.name == "COMMANDLINE"
 
 
 def written_before[R: Record](output: streams.Output, paths: Iterable[str | None], kind: type[R]) -> Iterator[R]:
-    """Yield what an earlier run, that is being resumed, wrote to its files."""
+    """Yield the records of the run that is being resumed."""
     return streams.read([path for path in paths if path], kind) if output.finished else iter(())
 
 
@@ -104,7 +104,7 @@ def made_by(command: str, *, model: str = "", seed: int | None = None, prompt: s
 
 @contextmanager
 def opened_model(text: str, fanout: Fanout) -> Iterator[Model]:
-    """Load a model for a block, and give back what it holds.
+    """Load a model for a block, and release its resources afterwards.
 
     Raises:
         MissingError: the plugin, an extra or the weights are absent.
@@ -126,10 +126,10 @@ def pump[T](
     meter: "Meter",
     settle: Callable[[Done], None] = lambda _: None,
 ) -> Iterator[Done]:
-    """Drive items through `work`, write what comes out in order, and yield it for whoever counts.
+    """Run `work` on each item, write the results in order, and yield them, so that the caller can count.
 
-    `settle` has the last word on what came of an item, knowing all that came before it in the stream.
-    The output is closed at the end; it is marked complete only if all items were finished.
+    `settle` may change a result before it is written; it sees the results in the order of the stream. The output is
+    closed at the end, and marked as complete only if all items were finished.
     """
     complete = False
     meter.begin_at(output.finished)
@@ -145,39 +145,39 @@ def pump[T](
 
 
 def exit_code(kept: int) -> ExitCode:
-    """Return the code of a run that came to its end: nothing kept is worth telling a shell."""
+    """Return the exit code of a finished run: 1 if no record was kept."""
     return ExitCode.OK if kept else ExitCode.NOTHING
 
 
 def most_frequent(reasons: Counter[str], count: int = 12) -> list[str]:
-    """Return a line for each of the reasons that occur most, with how often."""
+    """Return one line for each of the most frequent reasons, with its count."""
     return [f"  {number:5d}  {reason[:100]}" for reason, number in reasons.most_common(count)]
 
 
 def say(text: str, *, quiet: bool) -> None:
-    """Tell people something, on standard error."""
+    """Print a message on standard error."""
     if not quiet:
         print(text, file=sys.stderr, flush=True)
 
 
-_TOLD_EVERY_S = 60.0
-"""Time between two lines of progress in a log."""
+_REPORT_EVERY_S = 60.0
+"""Seconds between two lines of progress in a log."""
 
 
 class Meter:
-    """Progress on standard error, but not with `--quiet`: rate, time left, yield so far.
+    """Progress on standard error: rate, time left and share of kept records; nothing with `--quiet`.
 
-    Where standard error is no terminal, it is a line a minute.
+    If standard error is not a terminal, one line a minute is printed.
 
     Args:
-        verb: what is shown at the left.
-        total: inputs expected, or None.
+        verb: name shown at the left.
+        total: number of expected inputs, or None.
     """
 
     def __init__(self, verb: str, total: int | None, *, quiet: bool) -> None:
         self._verb, self._total = verb, total
         self._quiet, self._shown = quiet, not quiet and sys.stderr.isatty()
-        self._told = time.monotonic()
+        self._last_report_s = time.monotonic()
         self._progress: Progress | None = None
         self._task: Any = None
         self.inputs = self.kept = self._before = 0
@@ -216,18 +216,18 @@ class Meter:
             self._progress.stop()
 
     def begin_at(self, finished: int) -> None:
-        """Count inputs that an earlier run finished."""
+        """Count the inputs that the run before finished."""
         self._before = finished
         if self._progress is not None and finished:
             self._progress.update(self._task, completed=finished)
 
     def advance(self, kept: int) -> None:
-        """Count one input and what it gave."""
+        """Count one input and its kept records."""
         self.inputs += 1
         self.kept += kept
         if self._progress is None:
             of = "" if self._total is None else f" of {self._total}"
-            self._tell(f"{self._before + self.inputs}{of}, kept {self.kept} ({self.kept / self.inputs:.0%})")
+            self._report(f"{self._before + self.inputs}{of}, kept {self.kept} ({self.kept / self.inputs:.0%})")
         else:
             speed = self._progress.tasks[0].speed
             self._progress.update(
@@ -238,13 +238,13 @@ class Meter:
             )
 
     def status(self, text: str) -> None:
-        """Show what is being done now, where there is no count."""
+        """Show the current activity, for work without a count."""
         if self._progress is None:
-            self._tell(text)
+            self._report(text)
         else:
             self._progress.update(self._task, description=f"sca {self._verb}: {text}")
 
-    def _tell(self, text: str) -> None:
-        if time.monotonic() - self._told >= _TOLD_EVERY_S:
+    def _report(self, text: str) -> None:
+        if time.monotonic() - self._last_report_s >= _REPORT_EVERY_S:
             say(f"sca {self._verb}: {text}", quiet=self._quiet)
-            self._told = time.monotonic()
+            self._last_report_s = time.monotonic()

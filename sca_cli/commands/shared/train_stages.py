@@ -1,7 +1,7 @@
-"""The stages of `sca train --on solutions` and `--on both`: solutions first, then the rollouts of what came of them.
+"""The stages of `sca train --on solutions` and `--on both`: train on solutions, then on rollouts of the new model.
 
-With `both`, SAVE/solutions is the model after the first stage, SAVE/rollouts.jsonl holds the attempts of the second
-unless `--rollouts` names a file, and SAVE/rft.* is at work in the third. Each is taken up again by `--resume`.
+With `both`, SAVE/solutions is the model after the first stage. SAVE/rollouts.jsonl holds the attempts of the second
+stage, unless `--rollouts` names a file. The third stage trains in SAVE/rft.*. `--resume` continues in each stage.
 """
 
 import shutil
@@ -30,35 +30,35 @@ def on_solutions(
 
     Raises:
         MissingError, NothingToTrain, UsageError: as `Training.fine_tune`.
-        SandboxError, PluginError: an environment cannot be had, and so not described.
+        SandboxError, PluginError: an environment does not start.
     """
     with Sandbox(Limits()) as sandbox:
-        made = list(demonstrations(tasks, sandbox.describe, roller.prompts, tally))
-    checkpoint = training.fine_tune(made, base, save, "solutions", tally)
-    keep_checkpoint(checkpoint, save)
+        attempts = list(demonstrations(tasks, sandbox.describe, roller.prompts, tally))
+    checkpoint = training.fine_tune(attempts, base, save, "solutions", tally)
+    keep_checkpoint(checkpoint, save, training.settings)
     return checkpoint
 
 
 def updated(model: str | None, directory: Path) -> str:
-    """Return the model specification of new weights: the plugin and the options of the old where they fit.
+    """Return the model specification of new weights, with the plugin and the options of the old model if they fit.
 
     Raises:
-        UsageError: the directory's name cannot be told from options.
+        UsageError: the directory's name holds a comma, which separates options.
     """
     if "," in str(directory):
-        raise UsageError(f"--save {directory.parent}: the model in it could not be named", "a name without a comma")
-    plugin, _, given = plugins.parse_model(model) if model else ("transformers", "", {})
+        raise UsageError(f"--save {directory.parent}: a comma separates options of a model", "a name without a comma")
+    plugin, _, model_options = plugins.parse_model(model) if model else ("transformers", "", {})
     if plugin not in ("transformers", "vllm", "embedded"):
-        given = {}
+        model_options = {}
     kind = "vllm" if plugin == "vllm" else "transformers"
-    return ",".join([f"{kind}:{directory}", *(f"{key}={value}" for key, value in given.items())])
+    return ",".join([f"{kind}:{directory}", *(f"{key}={value}" for key, value in model_options.items())])
 
 
 def fail_if_not_free(save: Path, *, resume: bool) -> None:
     """Check, before any work, that both stages can be written to `save`.
 
     Raises:
-        UsageError: it holds something else than an unfinished run that is to be resumed.
+        UsageError: it holds something other than an unfinished run to resume.
     """
     if not (resume and any(save.glob("solutions*"))):
         fail_if_in_the_way(save, resume=resume)
@@ -71,31 +71,31 @@ def on_both(training: Training, tasks: list[Task], base: str, save: Path, roller
         MissingError, NothingToTrain, UsageError: as `on_solutions`.
     """
     first = save / "solutions"
-    solutions = trained_before(first) if roller.resume else None
+    solutions = trained_before(first, training.settings) if roller.resume else None
     if solutions is None:
         solutions = on_solutions(training, tasks, base, first, roller, tally)
     second = save / "rft"
-    if trained := trained_before(second):
+    if trained := trained_before(second, training.settings):
         return _lifted(trained, second, save)
     spec = updated(roller.model, first)
-    keep = roller.given.rollouts or str(save / "rollouts.jsonl")
-    roller = replace(roller, model=spec, given=replace(roller.given, rollouts=keep))
+    keep = roller.options.rollouts or str(save / "rollouts.jsonl")
+    roller = replace(roller, model=spec, options=replace(roller.options, rollouts=keep))
     try:
         checkpoint = replace(training, model=spec, prompt="").fine_tune(
             roller.rollouts(tasks), str(first), second, "solutions+rft", Tally()
         )
     except NothingToTrain:
-        say("sca train: no attempt to learn from; the model after the solutions is the result", quiet=roller.quiet)
+        say("sca train: no attempt to train on; the model after the solutions is the result", quiet=roller.quiet)
         checkpoint = msgspec.structs.replace(solutions, id="")
         shutil.copytree(first, second.with_name("rft.partial"), dirs_exist_ok=True)
         second.with_name("rft.partial").rename(second)
     checkpoint.path, checkpoint.parents = str(save), [solutions.id, *checkpoint.data]
-    keep_checkpoint(checkpoint, second)
+    keep_checkpoint(checkpoint, second, training.settings)
     return _lifted(checkpoint, second, save)
 
 
 def _lifted(checkpoint: Checkpoint, directory: Path, save: Path) -> Checkpoint:
-    """Move a finished model up into `save`; what makes it loadable, and then the record, come last."""
+    """Move a finished model up into `save`: first weights, then `config.json`, last the record."""
     last = ["config.json", RECORD]
     for path in sorted(directory.iterdir(), key=lambda path: last.index(path.name) if path.name in last else -1):
         path.rename(save / path.name)

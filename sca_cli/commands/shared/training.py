@@ -1,11 +1,12 @@
-"""What `train` and `distill` share: their options, the refusal of held-out tasks, fine-tuning, and the record of it."""
+"""What `train` and `distill` share: options, rejection of held-out tasks, fine-tuning, the checkpoint record."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 import typer
 
 from sca_cli.commands.shared import options
@@ -18,7 +19,14 @@ from sca_cli.training.selection import Rules, Selection, select
 from sca_cli.training.sft import SftOptions, train_sft
 
 Save = Annotated[
-    Path, typer.Option("--save", metavar="DIR", help="Directory of the trained model; made.", show_default=False)
+    Path,
+    typer.Option(
+        "--save",
+        metavar="DIR",
+        help="Output directory of the trained model (created).",
+        show_default=False,
+        rich_help_panel=options.FILES,
+    ),
 ]
 
 
@@ -27,32 +35,71 @@ class Recipe:
     """The options of fine-tuning."""
 
     lora_rank: Annotated[
-        int, typer.Option("--lora-rank", min=0, help="Rank of the LoRA update; 0 trains all weights.")
+        int,
+        typer.Option(
+            "--lora-rank",
+            min=0,
+            help="Rank of the LoRA update; 0 trains all weights.",
+            rich_help_panel=options.TRAINING,
+        ),
     ] = 16
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            "--learning-rate", min=0.0, help="Peak learning rate.", show_default="2e-4 with LoRA, 1e-5 without"
+            "--learning-rate",
+            min=0.0,
+            help="Peak learning rate.",
+            show_default="2e-4 with LoRA, 1e-5 without",
+            rich_help_panel=options.TRAINING,
         ),
     ] = None
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the examples.")] = 2
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples in one optimiser step.")] = 8
+    epochs: Annotated[
+        int, typer.Option("--epochs", min=1, help="Passes over the examples.", rich_help_panel=options.TRAINING)
+    ] = 2
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", min=1, help="Examples in one optimiser step.", rich_help_panel=options.TRAINING),
+    ] = 8
     max_length: Annotated[
         int,
-        typer.Option("--max-length", min=1, help="Longest example, tokens; longer ones are left out and counted."),
+        typer.Option(
+            "--max-length",
+            min=1,
+            help="Longest example in tokens; longer examples are left out and counted.",
+            rich_help_panel=options.TRAINING,
+        ),
     ] = 4096
     max_per_task: Annotated[
-        int | None, typer.Option("--max-per-task", min=1, help="Most examples of one task.", show_default="no limit")
+        int | None,
+        typer.Option(
+            "--max-per-task",
+            min=1,
+            help="Most examples of one task.",
+            show_default="no limit",
+            rich_help_panel=options.TRAINING,
+        ),
     ] = None
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
-        typer.Option("--device", help="Where to train; auto: on a GPU if there is one."),
+        typer.Option(
+            "--device",
+            help="Device to train on; auto is the GPU if there is one.",
+            rich_help_panel=options.TRAINING,
+        ),
     ] = "auto"
     dtype: Annotated[
-        Literal["auto", "bfloat16", "float32"], typer.Option("--dtype", help="Precision of the matrix products.")
+        Literal["auto", "bfloat16", "float32"],
+        typer.Option("--dtype", help="Precision of the matrix products.", rich_help_panel=options.TRAINING),
     ] = "auto"
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="CPU threads.", show_default="as torch chooses")
+        int | None,
+        typer.Option(
+            "--threads",
+            min=1,
+            help="CPU threads of the training.",
+            show_default="chosen by torch",
+            rich_help_panel=options.TRAINING,
+        ),
     ] = None
 
 
@@ -63,16 +110,29 @@ class Running:
     seed: options.Seed = 0
     allow_eval: Annotated[
         bool,
-        typer.Option("--allow-eval", help="Train on tasks marked as held out all the same.", show_default=False),
+        typer.Option(
+            "--allow-eval",
+            help="Also train on tasks that are marked as held out.",
+            show_default=False,
+            rich_help_panel=options.TRAINING,
+        ),
     ] = False
     output: options.Output = "-"
-    resume: options.Resume = False
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue a stopped run: the training from DIR.work, the attempts from --rollouts FILE.",
+            show_default=False,
+            rich_help_panel=options.FILES,
+        ),
+    ] = False
     times: options.Times = False
     quiet: options.Quiet = False
 
 
 def refuse_eval(records: Iterable[Task | Rollout], *, allow: bool) -> Iterator[Task | Rollout]:
-    """Pass records through, but not those of held-out tasks; the first is looked at now, before weights are loaded.
+    """Yield the records, and reject records of held-out tasks. The first is read at once, before weights are loaded.
 
     Raises:
         RecordError: a record's task is marked `eval`, and that is not allowed.
@@ -95,7 +155,7 @@ def _trainable(record: Task | Rollout, *, allow: bool) -> Task | Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How examples are selected and trained on, and who is told."""
+    """How examples are selected and trained on."""
 
     verb: str
     tokenizer: Any
@@ -103,24 +163,26 @@ class Training:
     recipe: Recipe
     running: Running
     model: str = ""
-    """The model specification, for the record."""
+    """The model specification, recorded in the checkpoint."""
     prompt: str = ""
-    """Hash of the prompt files in the examples, for the record; empty where rollouts were read."""
+    """Hash of the prompt files in the examples, recorded in the checkpoint; empty if rollouts were read."""
+    settings: dict[str, JSON] = field(default_factory=dict)
+    """Settings of the run; `--resume` accepts a finished model only if it was trained with the same."""
 
     def fine_tune(self, rollouts: Iterable[Rollout], base: str, save: Path, algorithm: str, tally: Tally) -> Checkpoint:
-        """Fine-tune on rollouts, and tell people what was trained on.
+        """Fine-tune on rollouts, and report the examples on standard error.
 
         Args:
-            rollouts: attempts, or solutions put as attempts.
+            rollouts: attempts, or solutions in the form of attempts.
             base: weights to start from.
-            save: directory to make.
-            algorithm: for the record.
-            tally: goes on counting what is left out.
+            save: directory to create.
+            algorithm: recorded in the checkpoint.
+            tally: counts what is left out.
 
         Raises:
             MissingError: the train extra or the base weights are absent.
-            NothingToTrain: nothing is fit to be trained on.
-            UsageError: `save` is in the way.
+            NothingToTrain: no example is left.
+            UsageError: `save` exists.
         """
         selection = select(rollouts, self.tokenizer, self.rules, tally)
         self._report(tally, selection, "solutions" if algorithm == "solutions" else "rollouts")
@@ -168,12 +230,12 @@ class Training:
             "nothing to learn": tally.blank,
             "of tasks that every attempt solved": tally.solved,
         }
-        told = ", ".join(f"{number} {what}" for what, number in left_out.items() if number)
+        reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items() if number)
         text = f"sca {self.verb}: {tally.examples} examples of {tally.read} {noun}"
         quiet = self.running.quiet
-        say(text + (f" (left out: {told})" if told else ""), quiet=quiet)
+        say(text + (f" (left out: {reasons})" if reasons else ""), quiet=quiet)
         if selection.balance:
-            groups = ", ".join(f"{name}: {had} → {has}" for name, (had, has) in selection.balance.items())
+            groups = ", ".join(f"{name}: {before} → {after}" for name, (before, after) in selection.balance.items())
             say(f"sca {self.verb}: balanced by {self.rules.balance}: {groups}", quiet=quiet)
         if selection.drawn_from is not None:
             count = f"{len(selection.examples)} examples drawn from {selection.drawn_from}"
@@ -181,7 +243,7 @@ class Training:
 
 
 def _notes(tally: Tally, selection: Selection) -> dict[str, Any]:
-    """Return what the metrics say of the selection, where there is something to say."""
+    """Return the metrics of the selection that are not empty."""
     notes = {"solved": tally.solved, "balance": selection.balance, "drawn_from": selection.drawn_from}
     return {name: value for name, value in notes.items() if value}
 
@@ -189,39 +251,40 @@ def _notes(tally: Tally, selection: Selection) -> dict[str, Any]:
 # ---------------------------------------------------------------- the record
 
 RECORD = "sca-checkpoint.json"
-"""The checkpoint record, kept in the model's directory too, so that `--resume` can give it again."""
+"""The checkpoint record, also kept in the model's directory, so that `--resume` can print it again."""
+
+SETTINGS = "sca-settings.json"
+"""The settings of the training, in the same directory."""
 
 
-def keep_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
-    """Keep the record beside the weights."""
+def keep_checkpoint(checkpoint: Checkpoint, directory: Path, settings: dict[str, JSON]) -> None:
+    """Write the settings and then the record into the directory of the weights."""
+    (directory / SETTINGS).write_bytes(msgspec.json.encode(settings))
     (directory / RECORD).write_bytes(encode(checkpoint))
 
 
-def trained_before(save: Path, **asked: JSON) -> Checkpoint | None:
-    """Return the record of a training that was finished in this directory, or None.
-
-    Args:
-        save: the directory.
-        asked: what the record must say, by field; `seed` of who made it.
+def trained_before(save: Path, settings: dict[str, JSON]) -> Checkpoint | None:
+    """Return the record of a training that finished in this directory, or None.
 
     Raises:
-        UsageError: it says something else: another model would pass for the one that is asked for.
+        UsageError: it was trained with other settings.
     """
     if not (save / RECORD).exists():
         return None
     record = decode((save / RECORD).read_bytes())
     if not isinstance(record, Checkpoint):
         return None
-    for name, value in asked.items():
-        was = (record.made_by and record.made_by.seed) if name == "seed" else getattr(record, name)
-        if was != value:
-            was_with = f"{save} holds a model that was trained with {name} {was!r}, not {value!r}"
-            raise UsageError(was_with, "give another --save, or remove it")
+    if (save / SETTINGS).exists():
+        before = msgspec.json.decode((save / SETTINGS).read_bytes())
+        now = msgspec.to_builtins(settings)
+        if changed := sorted(name for name in {**before, **now} if before.get(name) != now.get(name)):
+            message = f"--resume: {save} holds a model that was trained with other settings: {', '.join(changed)}"
+            raise UsageError(message, "give another --save, or remove it")
     return record
 
 
 def write_checkpoint(verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: bool) -> ExitCode:
-    """Write the record and tell people where the model is."""
+    """Write the record, and print the loss and the directory on standard error."""
     sink.write(checkpoint.path, [checkpoint])
     sink.close(complete=True)
     metrics = checkpoint.metrics

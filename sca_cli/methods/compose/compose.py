@@ -97,7 +97,8 @@ async def _instruction(
             return *await _put_together(workshop, composed, seed, replies, "model"), "model", notes
         except Dropped as problem:
             notes = {"model_wording": str(problem), "reply": "\n\n".join(replies)}
-    return *await _put_together(workshop, composed, seed, replies, "machine"), "machine", notes
+    instruction, form = await _put_together(workshop, composed, seed, replies, "machine")
+    return machine_words.in_context(instruction, len(composed.calls), seed), form, "machine", notes
 
 
 async def _put_together(

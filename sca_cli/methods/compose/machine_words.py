@@ -36,6 +36,11 @@ _ASK = {
         "I need to know {}. Can you help?", "Can you tell me {}?", "Please give me {}.", "Could you find {}?",
         "Do you know {}?",
     ),
+    "how much": (
+        "How much is {}?", "Calculate {}.", "Compute {}.", "How high is {}?", "Please work out {}.", "What is {}?",
+        "Can you calculate {}?",
+    ),
+    "how many": ("How many {}?", "How many {}?", "Tell me how many {}.", "Find out how many {}."),
     "indirect": ("Tell me {}.", "Find out {}.", "Can you tell me {}?", "Please find out {}.", "Do you know {}?"),
     "to": (
         "{}.", "{}.", "Please {}.", "Can you {}?", "Could you {}?", "{} and tell me the result.", "{}, please.",
@@ -43,14 +48,52 @@ _ASK = {
     ),
 }  # fmt: skip
 """Kind of request → ways to ask for it."""
-_ASK_AFTER_FACTS = {"noun": ("What is {}?",), "indirect": ("Can you tell me {}?",), "to": ("Can you {}?",)}
-_BEFORE = (
-    "I am filling in a form.", "This is for a colleague.", "I have a question.", "Here is something from my notes.",
-    "We want to check an old record.", "My teacher wants to know this.", "A friend asked me for help.",
-    "I am not good at this.", "It is for my work.", "We are preparing a report.", "I need this today.",
+_ASK_AFTER_FACTS = {
+    "noun": ("What is {}?", "Can you tell me {}?"),
+    "how much": ("How much is {}?", "What is {}?", "Can you calculate {}?"),
+    "how many": ("How many {}?",),
+    "indirect": ("Can you tell me {}?",),
+    "to": ("Can you {}?", "I want to {}. What comes out?"),
+}
+_CONTEXT = (
+    "I am filling in a form.", "This is for a colleague.", "I have a question.", "We want to check an old record.",
+    "My teacher wants to know this.", "A friend asked me for help.", "I am not good at this.", "It is for my work.",
+    "We are preparing a report.", "I need this today.", "My sister sent me this by mail.", "It came up at lunch.",
+    "Our shop has been closed for a while.", "The customer called this morning.", "I found this in a drawer.",
+    "My neighbour and I do not agree about it.", "The old notebook of my uncle has a page about it.",
+    "We are planning something for next month.", "I promised my boss an answer.", "There was a note on my desk.",
+    "Someone at the office left a message.", "I am writing a story and want it to be right.",
+    "The label on the box is hard to read.", "My daughter is learning this at school.", "We had a long meeting.",
+    "The person before me did not finish the work.", "I am in a hurry, sorry.", "It is raining and I am bored.",
+    "Nobody in the team could tell me.", "I tried it by hand and got lost.", "Last time I made a mistake.",
+    "The computer at home is broken.", "I will print the answer on a card.", "It goes into the yearly summary.",
+    "We keep such things in a blue folder.", "My grandmother used to do this for me.", "I only have my phone here.",
+    "The museum asked us about it.", "This is part of a puzzle.", "Our new partner wants to see it in writing.",
 )  # fmt: skip
-_BEFORE_SHARE = 0.2
-_FACTS_FIRST_SHARE = 0.25
+"""Sentences that say nothing about the task: people write them, and a model must learn to pass over them."""
+_CONTEXT_SENTENCES = {1: (0, 1, 1, 2, 2, 3), 2: (0, 0, 1, 1, 2), 3: (0, 0, 0, 1)}
+"""Calls of a program → numbers of such sentences. With more for short programs, the length of an instruction does not
+tell the number of calls: without them a 135M model made two calls for any long question of one."""
+_SYNONYMS = {
+    "smallest": ("lowest", "least", "minimum"), "largest": ("highest", "biggest", "greatest", "maximum"),
+    "cost": ("price", "cost"), "convert": ("change", "turn", "exchange"), "decode": ("decipher", "read"),
+    "translate": ("turn", "translate"), "count": ("count up", "count"), "calculate": ("compute", "work out"),
+    "compute": ("calculate", "work out"), "estimate": ("compute", "estimate"), "list": ("show", "list"),
+    "string": ("text", "string", "line"), "strings": ("texts", "strings"), "message": ("text", "message", "note"),
+    "characters": ("letters", "characters"), "sequence": ("strand", "sequence"), "numbers": ("values", "numbers"),
+    "reverse": ("backward", "reverse"), "sum": ("total", "sum"), "tariff": ("duty", "tariff", "charge"),
+    "trip": ("journey", "trip"), "flights": ("connections", "flights"), "hotels": ("places to stay", "hotels"),
+    "goods": ("products", "goods"), "user": ("customer", "user"), "item": ("article", "item"), "delete": ("remove",),
+    "update": ("change",), "create": ("make", "add"), "amount": ("sum", "amount"), "details": ("data", "details"),
+}  # fmt: skip
+"""Common words of documentation → words that people use instead."""
+_SYNONYM_SHARE = 0.3
+_FACT = (
+    "The {noun} is {value}.", "The {noun} is {value}.", "I have {value} as the {noun}.", "Take {value} as the {noun}.",
+    "My {noun} is {value}.", "They gave me {value} as the {noun}.", "The {noun} that I have is {value}.",
+)  # fmt: skip
+_DESCRIBED_SHARE = 0.4
+_FACTS_FIRST_SHARE = 0.35
 _HEAD = re.compile(
     r"(?:the |a |an |one or more |none or more )?([a-zA-Z][\w -]*?)(?: (?:to|of|in|for|that|as|is|on)\b|[,.;:(]|$)"
 )
@@ -64,7 +107,8 @@ class _Request:
 
     text: str
     kind: str
-    """noun: names the result; indirect: begins with what, how or whether; to: begins with a verb."""
+    """noun: names the result; how much: names a number; how many: what is counted; indirect: begins with what, how or
+    whether; to: begins with a verb."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +124,37 @@ class _Left:
 
 def question(steps: Sequence[Step], place: int, draw: random.Random) -> str:
     """Return a text that asks for a call, as a user would ask it."""
-    request = draw.choice(_requests(steps[place].tool))
+    request = _as_question(draw.choice(_requests(steps[place].tool)), steps[place].tool, draw)
     facts_first = draw.random() < _FACTS_FIRST_SHARE
     text, rest = _filled(request.text, steps, place, draw, leave=facts_first)
     before = []
     if facts_first and rest:
-        before = [f"The {left.noun} is {left.value}." for left in rest]
+        before = [_fact(steps[place].tool, left, draw) for left in rest]
     else:
         text += _appended(rest, draw)
     frames = (_ASK_AFTER_FACTS if before else _ASK)[request.kind]
     asked = _capital(draw.choice(frames).format(text))
     if re.match(r"What is the \w*[^s\W]s\b", asked):
         asked = asked.replace("What is", "What are", 1)
-    if "?" in asked and draw.random() < _BEFORE_SHARE:
-        before.insert(0, draw.choice(_BEFORE))
     return " ".join([*before, asked])
+
+
+def _fact(tool: Tool, left: _Left, draw: random.Random) -> str:
+    """Return a sentence that gives the value of one parameter, in the words of its description or by its noun."""
+    described = str(tool.parameters["properties"][left.name].get("description", "")).split(";")[0].rstrip(".")
+    if draw.random() < _DESCRIBED_SHARE and 10 < len(described) < 70 and re.match(r"[a-z][\w ]+$", described):
+        return _capital(draw.choice(("{value} is {text}.", "I have {value}, {text}.")).format(
+            value=left.value, text=re.sub(r"^(?=number|units|city|price)", "the ", described)
+        ))  # fmt: skip
+    return _capital(draw.choice(_FACT).format(noun=left.noun, value=left.value))
+
+
+def in_context(instruction: str, calls: int, seed: int) -> str:
+    """Return an instruction with sentences around it that say nothing about the task."""
+    draw = random.Random(f"context {seed}")
+    sentences = draw.sample(_CONTEXT, draw.choice(_CONTEXT_SENTENCES[min(calls, max(_CONTEXT_SENTENCES))]))
+    place = draw.choice((0, len(sentences), len(sentences)))
+    return " ".join([*sentences[:place], instruction, *sentences[place:]])
 
 
 def sentence(steps: Sequence[Step], place: int, draw: random.Random) -> str:
@@ -135,6 +195,20 @@ def _requests(tool: Tool) -> list[_Request]:
     if others and verb in _NAME_VERBS:
         found.append(_Request(f"the {' '.join(_SHORT.get(word, word) for word in others)}", "noun"))
     return found or [_Request(f"the {' '.join([verb, *others])}", "noun")]
+
+
+def _as_question(request: _Request, tool: Tool, draw: random.Random) -> _Request:
+    """Return a request in words that people use in a question; numbers are asked for as numbers."""
+    text, kind = request.text, request.kind
+    if counted := re.fullmatch(r"the number of (\w+) (?:of|in) (.+)", text):
+        text, kind = f"{counted[1]} are in {counted[2]}", "how many"
+    elif kind == "noun" and tool.returns in ("int", "float"):
+        kind = "how much"
+    words = re.split(r"(\W+)", text)
+    changed = [
+        draw.choice(_SYNONYMS[word]) if word in _SYNONYMS and draw.random() < _SYNONYM_SHARE else word for word in words
+    ]
+    return _Request("".join(changed), kind)
 
 
 # ---------------------------------------------------------------- values

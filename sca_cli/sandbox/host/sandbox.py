@@ -1,7 +1,8 @@
-"""`Sandbox`: the zygotes of one host process, and the sessions they fork. Thread-safe.
+"""`Sandbox`: the zygotes of one host process, and the sessions that they fork. Thread-safe.
 
-One zygote forks all programs and checks; one more for each environment forks its worlds. They are started on
-first use, replaced when they die, and ended by `close`.
+One zygote forks all programs and checks. Each environment has its own zygote, which forks its worlds. A zygote starts
+on first use, is replaced if it ends, and is stopped by `close`. If many cores wait for it, more zygotes of its kind are
+started.
 """
 
 import contextlib
@@ -22,33 +23,35 @@ from sca_cli.sandbox.host.outcomes import Limits
 from sca_cli.sandbox.host.session import Session
 
 _PROGRAM_START_S = 30.0
-_WORLD_START_S = 120.0  # an environment may load its data when it is constructed
-_ZYGOTES = max(1, len(os.sched_getaffinity(0)) // 4)  # of one kind; one forks for about four cores
-_ENVIRONMENTS = 16  # that have zygotes; beyond, those that were not used for longest are ended, unless in use
-_TRIES = 8  # at a zygote that dies while it starts, or as soon as it is up: the machine may be killing at random
-_CHILDREN = 50_000  # then a zygote is replaced: what has grown in it, and fragments, goes
+_WORLD_START_S = 120.0  # an environment's constructor may load data; chosen by hand
+_ZYGOTES = max(1, len(os.sched_getaffinity(0)) // 4)  # zygotes per pool; one can fork for about four cores
+_ENVIRONMENTS = 16  # environments with live zygotes; above this, the least recently used idle ones are stopped
+_TRIES = 8  # attempts to start a zygote that ends at once: the machine may kill at random
+_CHILDREN = (
+    50_000  # children per zygote; it is then replaced, which frees its grown and fragmented memory; chosen by hand
+)
 
 
 class Description(NamedTuple):
-    """What an environment says of itself."""
+    """An environment's description."""
 
     tools: list[Tool]
     policy: str
     customer: bool
-    """Instructions go to a simulated user."""
+    """The agent serves a customer: a simulated user receives the instruction."""
 
 
 class Sandbox:
-    """Runs programs against worlds. Starts nothing until it is used.
+    """Run programs against worlds. Nothing is started before the first use.
 
     Args:
-        limits: for every session.
+        limits: the limits of every session.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._lock = threading.Lock()
-        self._slots: dict[str, _Slot] = {}  # the last used last
+        self._pools: dict[str, _ZygotePool] = {}  # least recently used first
 
     def __enter__(self) -> "Sandbox":
         return self
@@ -57,29 +60,29 @@ class Sandbox:
         self.close()
 
     def describe(self, env: EnvSpec) -> Description:
-        """Return the tools of an environment, its policy text, and whether an agent serves a customer there.
+        """Return an environment's tools, its policy text, and whether the agent serves a customer.
 
         Raises:
-            PluginError: it cannot be constructed.
-            MissingError: nobody registered it, or a package is absent.
-            UsageError: an option it does not take.
-            RecordError: what an option names is not the data it should be.
+            PluginError: the environment cannot be constructed.
+            MissingError: no plugin registered it, or a package is absent.
+            UsageError: the environment has no such option.
+            RecordError: a data file named by an option is not valid.
             SandboxError: the jail does not start.
         """
         ready = self._world(env).zygote().ready
         return Description([Tool(**tool) for tool in ready["tools"]], ready["policy"], ready["customer"])
 
     def session(self, env: EnvSpec, seed: int, *, twin: int = 0) -> Session:
-        """Fork a world and put the state of `seed` in place.
+        """Fork a world and set the state that belongs to `seed`.
 
         Args:
             env: the environment.
-            seed: of its state.
-            twin: programs and checks with another number have another hash seed, other random numbers and another
-                date, so that what depends on these comes out differently.
+            seed: the seed of its state.
+            twin: number of the twin, 0 for none. Programs and checks of another number get another hash seed, another
+                random seed and another date, so results that depend on these differ.
 
         Raises:
-            PluginError, MissingError, UsageError, RecordError, SandboxError: as `describe`.
+            PluginError, MissingError, UsageError, RecordError, SandboxError: as for `describe`.
         """
         world = self._world(env)
         return Session(
@@ -91,70 +94,72 @@ class Sandbox:
         )
 
     def spares(self) -> list[int]:
-        """Return the process ids of children that were forked ahead and wait; all others belong to a session."""
+        """Return the process ids of spare children. All other children belong to a session."""
         with self._lock:
-            slots = list(self._slots.values())
-        return [pid for slot in slots for pid in slot.spares()]
+            pools = list(self._pools.values())
+        return [pid for pool in pools for pid in pool.spares()]
 
     def nsjails(self) -> list[int]:
-        """Return the process ids of all nsjails; each has one child, the zygote, whose children are the sessions'."""
+        """Return the process ids of all nsjails. Each has one child, the zygote, which forks the sessions' children."""
         with self._lock:
-            slots = list(self._slots.values())
-        return [pid for slot in slots if not slot.outside for pid in slot.pids()]
+            pools = list(self._pools.values())
+        return [pid for pool in pools if not pool.outside for pid in pool.pids()]
 
     def close(self) -> None:
-        """End everything that was started. Sessions that are still open become invalid."""
+        """Stop all zygotes and their children. Sessions that are still open become invalid."""
         with self._lock:
-            slots, self._slots = list(self._slots.values()), {}
-        for slot in slots:
-            slot.close()
+            pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
+            pool.close()
 
-    def _world(self, env: EnvSpec) -> "_Slot":
+    def _world(self, env: EnvSpec) -> "_ZygotePool":
         entry = plugins.environment_entry(env)
         key = str(env)
         with self._lock:
-            if key not in self._slots:
-                self._slots[key] = _Slot(
-                    f"env{len(self._slots)}", lambda: self._start_world(env, entry), outside=entry.outside
+            if key not in self._pools:
+                self._pools[key] = _ZygotePool(
+                    f"env{len(self._pools)}", lambda: self._start_world(env, entry), outside=entry.outside
                 )
-            slot = self._slots[key] = self._slots.pop(key)
-            return slot
+            pool = self._pools[key] = self._pools.pop(key)
+            return pool
 
-    def _make_room(self) -> None:
-        """End the zygotes of environments that were not used for long; they start again when they are needed."""
+    def _stop_unused(self) -> None:
+        """Stop the zygotes of the least recently used environments. They start again when needed."""
         with self._lock:
-            started = [slot for slot in self._slots.values() if slot.name and slot.is_started()]
+            started = [pool for pool in self._pools.values() if pool.name and pool.is_started()]
         surplus = len(started) + 1 - _ENVIRONMENTS
-        for slot in started:
+        for pool in started:
             if surplus > 0:
-                surplus -= slot.rest()
+                surplus -= pool.stop_if_idle()
 
     def _start_world(self, env: EnvSpec, entry: plugins.Entry) -> children.Zygote:
-        self._make_room()
+        self._stop_unused()
         path = _import_path(entry.target)
         order: dict[str, Any] = {"role": "world", "target": entry.target, "options": env.options, "path": path}
         order["outside"] = entry.outside
         mounts = [*path, *_named_paths(env), *map(str, plugins.files_read(env))]
         try:
-            return children.Zygote(order | self._figures(), mounts, _WORLD_START_S, outside=entry.outside)
-        except children.ZygoteRefused as refusal:
-            raise _plain_error(env, entry, refusal) from None
+            return children.Zygote(order | self._limits_order(), mounts, _WORLD_START_S, outside=entry.outside)
+        except children.ZygoteFailed as failure:
+            raise _error_of_failure(env, entry, failure) from None
         except children.ZygoteLate:
             message = f"environment '{env.name}' was not there after {_WORLD_START_S:g} s"
             raise PluginError(message, f"importing or constructing it takes too long, or never ends: {env}") from None
 
-    def _spawn_program(self, twin: int, kind: str, world: "_Slot", fds: Sequence[int], order: bytes) -> children.Child:
-        """Fork `program` or `check` with the tools of a world."""
+    def _spawn_program(
+        self, twin: int, kind: str, world: "_ZygotePool", fds: Sequence[int], order: bytes
+    ) -> children.Child:
+        """Fork a `program` or a `check` that has the tools of a world."""
         with self._lock:
-            slot = self._slots.setdefault(f"programs@{twin}", _Slot("", lambda: self._start_programs(twin)))
+            pool = self._pools.setdefault(f"programs@{twin}", _ZygotePool("", lambda: self._start_programs(twin)))
         words = f"{kind} {world.name}"
-        return slot.spawn(words, fds, order, key=world.name, learn=lambda: world.zygote().ready["tools"])
+        return pool.spawn(words, fds, order, key=world.name, learn=lambda: world.zygote().ready["tools"])
 
     def _start_programs(self, twin: int) -> children.Zygote:
         order = {"role": "program", "path": [jail.PACKAGE_ROOT], "twin": twin}
-        return children.Zygote(order | self._figures(), jail.guest_files(), _PROGRAM_START_S, hash_seed=twin)
+        return children.Zygote(order | self._limits_order(), jail.guest_files(), _PROGRAM_START_S, hash_seed=twin)
 
-    def _figures(self) -> dict[str, Any]:
+    def _limits_order(self) -> dict[str, Any]:
         limits = self.limits
         return {
             "memory_mb": limits.memory_mb,
@@ -164,10 +169,11 @@ class Sandbox:
         }
 
 
-class _Slot:
-    """A place for zygotes that do the same: one on demand, more where many cores wait for it, replaced when they die.
+class _ZygotePool:
+    """A pool of interchangeable zygotes. It starts one on demand, and more if many cores wait.
 
-    A zygote that has had many children is replaced too, and ended when the last of its sessions is.
+    A zygote that has ended is replaced. A zygote that had many children is also replaced; it is stopped when its last
+    session has ended.
     """
 
     def __init__(self, name: str, start: Callable[[], children.Zygote], *, outside: bool = False) -> None:
@@ -179,34 +185,36 @@ class _Slot:
         self._retired: list[children.Zygote] = []
 
     def zygote(self) -> children.Zygote:
-        """Return a living zygote, one that nobody is asking if possible, started if need be."""
+        """Return a live zygote, preferably an idle one; start one if needed."""
         with self._lock:
-            self._look_after()
+            self._retire_old()
             idle = [zygote for zygote in self._zygotes if not zygote.busy()]
             if not idle and len(self._zygotes) < _ZYGOTES:
-                self._zygotes.append(self._started())
+                self._zygotes.append(self._start_one())
                 idle = self._zygotes[-1:]
             return (idle or self._zygotes)[0]
 
-    def _started(self) -> children.Zygote:
+    def _start_one(self) -> children.Zygote:
         for _ in range(_TRIES - 1):
             with contextlib.suppress(children.ZygoteSilent):
                 return self._start()
         return self._start()
 
-    def _look_after(self) -> None:
-        self._retired += [zygote for zygote in self._zygotes if zygote.born >= _CHILDREN or not zygote.alive()]
+    def _retire_old(self) -> None:
+        self._retired += [
+            zygote for zygote in self._zygotes if zygote.children_taken >= _CHILDREN or not zygote.alive()
+        ]
         self._zygotes = [zygote for zygote in self._zygotes if zygote not in self._retired]
         for zygote in [zygote for zygote in self._retired if not (zygote.alive() and zygote.in_use())]:
             zygote.close()
             self._retired.remove(zygote)
 
     def is_started(self) -> bool:
-        """Tell whether it has a zygote."""
+        """Return whether the pool has a zygote."""
         return bool(self._zygotes)
 
-    def rest(self) -> bool:
-        """End its zygotes, unless one has a session or somebody is asking for one. Tell whether that was done."""
+    def stop_if_idle(self) -> bool:
+        """Stop the pool's zygotes if no session uses them and no thread waits for them. Return whether it did."""
         if not self._lock.acquire(blocking=False):
             return False
         try:
@@ -227,17 +235,17 @@ class _Slot:
         key: str = "",
         learn: Callable[[], Any] = lambda: None,
     ) -> children.Child:
-        """Start a child, in another zygote if this one turns out to be dead: nothing has run yet.
+        """Start a child. If a zygote has ended, use another one: the child has not run anything yet.
 
         Args:
-            words: what it should be.
-            fds: its descriptors; the caller closes its own copies.
-            order: its first, as a frame.
-            key: of what the zygote must have learnt.
-            learn: returns what that is.
+            words: the child's work, in the format of the zygote's role.
+            fds: descriptors for the child; the caller closes its own copies.
+            order: the child's first frame.
+            key: the key of a value that the zygote must have learnt, or "".
+            learn: returns that value.
 
         Raises:
-            SandboxError: they all died.
+            SandboxError: every zygote ended.
         """
         for _ in range(_TRIES):
             zygote = self.zygote()
@@ -253,10 +261,10 @@ class _Slot:
                 zygote.lost = True
                 continue
             return child
-        raise SandboxError("the jail dies as soon as it is up", "'sca doctor' looks for the cause")
+        raise SandboxError("the jail ends right after it starts", "run 'sca doctor' to find the cause")
 
     def pids(self) -> list[int]:
-        """Return the process ids of its nsjails."""
+        """Return the process ids of the pool's nsjails."""
         with self._lock:
             return [zygote.pid() for zygote in [*self._zygotes, *self._retired]]
 
@@ -272,9 +280,9 @@ class _Slot:
 
 
 def _import_path(target: str) -> list[str]:
-    """Return the directories from which a world imports: ours, and where the plugin's package is found.
+    """Return the directories from which a world imports: those of `sys.path`, ours, and that of the plugin's package.
 
-    Some editable installs are found by a hook and not through `sys.path`; their place is added.
+    Some editable installs are found by an import hook and not through `sys.path`; this adds their directory.
     """
     path = [str(Path(entry).absolute()) for entry in sys.path if Path(entry).exists()]
     path.append(jail.PACKAGE_ROOT)
@@ -285,19 +293,19 @@ def _import_path(target: str) -> list[str]:
 
 
 def _named_paths(env: EnvSpec) -> list[str]:
-    """Return the absolute paths among the options: a world may read what its user names."""
+    """Return the absolute paths among the options. A world may read the paths that its user names."""
     return [value for value in env.options.values() if Path(value).is_absolute()]
 
 
-def _plain_error(env: EnvSpec, entry: plugins.Entry, refusal: children.ZygoteRefused) -> ScaError:
-    """Return the error that a plugin's failure in the jail stands for."""
-    if refusal.module:
+def _error_of_failure(env: EnvSpec, entry: plugins.Entry, failure: children.ZygoteFailed) -> ScaError:
+    """Return the error to raise when a plugin fails in the jail."""
+    if failure.module:
         package = f"'sca-cli[{entry.extra}]'" if entry.extra else entry.plugin
-        return MissingError(f"'{env.name}' needs the package '{refusal.module}'", f"pip install {package}")
-    if unknown := plugins.unknown_option(entry, "environment", refusal.message):
+        return MissingError(f"'{env.name}' needs the package '{failure.module}'", f"pip install {package}")
+    if unknown := plugins.unknown_option(entry, "environment", failure.message):
         return unknown
-    message = f"environment '{env.name}': {refusal.message}"
+    message = f"environment '{env.name}': {failure.message}"
     for cls in (MissingError, RecordError, UsageError, PluginError):
-        if refusal.type == cls.__name__:
-            return cls(message, refusal.hint)
-    return PluginError(f"environment '{env.name}': {refusal.type}: {refusal.message}", refusal.hint)
+        if failure.type == cls.__name__:
+            return cls(message, failure.hint)
+    return PluginError(f"environment '{env.name}': {failure.type}: {failure.message}", failure.hint)

@@ -1,1 +1,1 @@
-"""What runs inside the jail: the zygote, programs, worlds and their confinement."""
+"""Code that runs inside the jail: the zygote, programs, worlds and their confinement."""

@@ -1,8 +1,8 @@
-"""Finding tools that run their arguments as code, by reading their source. Standard library only.
+"""Find tools that run their arguments as code, by reading their source. Standard library only.
 
-Hostile arguments reach a tool as data; one that evaluates them would hand a stranger the world's process. Covered: a
-tool and what it refers to in its own top-level package, by `ast`. Not covered: other packages that a tool hands its
-arguments to, and what has no Python source.
+Hostile arguments reach a tool as data. A tool that evaluates them would give hostile code control of the world's
+process. Covered: a tool and everything it refers to in its own top-level package, by `ast`. Not covered: other packages
+that receive the arguments from a tool, and code without Python source.
 """
 
 import ast
@@ -39,54 +39,54 @@ _BY_NAME = {
     **{f"operator.{name}": 0 for name in ("attrgetter", "methodcaller")},
     "inspect.getattr_static": 1,
 }
-"""Functions that reach an attribute by its name → which argument the name is."""
+"""Functions that access an attribute by name → index of the argument with the name."""
 _NAMESPACES = {"vars", "globals", "locals"}
-"""Functions that give a table of names."""
+"""Functions that return a table of names."""
 _BY_NAME_METHODS = {"__getattribute__", "__getattr__", "__setattr__", "__delattr__"}
-"""Methods that are given the name of an attribute."""
+"""Methods that take the name of an attribute."""
 
-_CURE = "look the argument up in a table of what is allowed, or set `isolated = True` and write `restore(state)`"
+_CURE = "look the argument up in a table of allowed values, or set `isolated = True` and write `restore(state)`"
 
 type _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 def evaluators(function: Callable[..., Any]) -> list[str]:
-    """Return where a tool, or a function of its own package that it refers to, may run a value as code.
+    """Return the places where a tool, or a function of its package that it refers to, may run a value as code.
 
-    A call whose arguments are all literals runs nothing that came from outside, and is no finding.
+    A call whose arguments are all literals runs no value from outside and is not reported.
 
     Args:
         function: a function, a bound method, or a `functools.partial` of one.
 
     Returns:
-        `file.py:12: eval(expression)` for each place, in the order found; functions without source give none.
+        `file.py:12: eval(expression)` for each place, in search order; empty for functions without source.
     """
-    found: dict[str, None] = {}
-    todo, seen = [function], set[Any]()
+    locations: dict[str, None] = {}
+    todo, visited = [function], set[Any]()
     while todo:
         current, owner = _plain(todo.pop())
-        if current in seen or (node := _definition(current)) is None:
+        if current in visited or (node := _definition(current)) is None:
             continue
-        seen.add(current)
+        visited.add(current)
         reader = _Reader(current, owner, node)
-        found |= dict.fromkeys(reader.findings())
+        locations |= dict.fromkeys(reader.findings())
         todo += reader.functions()
-    return list(found)
+    return list(locations)
 
 
 def refuse_evaluators(environment: Environment) -> None:
-    """Refuse an environment whose tools run their arguments as code, unless it is `isolated` and can be restored.
+    """Reject an environment whose tools run their arguments as code, unless it is `isolated` and implements `restore`.
 
     Raises:
-        PluginError: names the tool, the line and the cure.
+        PluginError: it names the tool, the line and the solution.
     """
     if environment.isolated:
         if type(environment).restore is Environment.restore:
             raise PluginError("an isolated environment needs restore(state)", "sca-plugins(7) shows one")
         return
     for name, (_, method) in environment.tools().items():
-        if places := evaluators(method):
-            raise PluginError(f"tool '{name}' may run its arguments as code: {places[0]}", _CURE)
+        if locations := evaluators(method):
+            raise PluginError(f"tool '{name}' may run its arguments as code: {locations[0]}", _CURE)
     _functions.cache_clear()
     linecache.clearcache()
 
@@ -116,22 +116,22 @@ def _definition(function: Any) -> _Function | None:
 
 @functools.lru_cache(maxsize=8)
 def _functions(source: str) -> dict[tuple[int, str], _Function]:
-    """Return (first line, name) → definition of all functions of a module."""
-    found: dict[tuple[int, str], _Function] = {}
+    """Return (first line, name) → definition for all functions of a module."""
+    definitions: dict[tuple[int, str], _Function] = {}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Lambda):
-            found[node.lineno, "<lambda>"] = node
+            definitions[node.lineno, "<lambda>"] = node
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            found[min([node.lineno, *(part.lineno for part in node.decorator_list)]), node.name] = node
-    return found
+            definitions[min([node.lineno, *(part.lineno for part in node.decorator_list)]), node.name] = node
+    return definitions
 
 
 class _Reader:
-    """One function's source, with what its names stand for.
+    """One function's source, and the objects that its names refer to.
 
     Args:
         function: the plain function.
-        owner: what it is bound to: an instance, a class or None.
+        owner: the object it is bound to: an instance, a class or None.
         node: its definition.
     """
 
@@ -157,7 +157,7 @@ class _Reader:
     def findings(self) -> Iterator[str]:
         """Yield the places where a value may be run as code."""
         for part in self._named:
-            yield self._told(part)
+            yield self._location(part)
         for part in self._loads:
             name = self._dotted(part)
             by_name = _BY_NAME.get(name)
@@ -166,12 +166,12 @@ class _Reader:
             call = self._calls.get(part)
             if call and _is_harmless(call, by_name):
                 continue
-            yield self._told(call or part)
+            yield self._location(call or part)
 
-    def _told(self, part: ast.expr) -> str:
-        shown = " ".join(ast.unparse(part).split())
+    def _location(self, part: ast.expr) -> str:
+        code = " ".join(ast.unparse(part).split())
         file = Path(self._function.__code__.co_filename).name
-        return f"{file}:{part.lineno}: {shown if len(shown) <= 80 else shown[:80] + '…'}"
+        return f"{file}:{part.lineno}: {code if len(code) <= 80 else code[:80] + '…'}"
 
     def functions(self) -> Iterator[Any]:
         """Yield the functions of its own package that it refers to, called or not."""
@@ -195,7 +195,7 @@ class _Reader:
         return package == self._package or (_folder(package) == _folder(self._package) != "")
 
     def _value(self, node: ast.expr) -> Any:
-        """Return what a name or a chain of attributes stands for, without running anything; None if unknown."""
+        """Return the object that a name or a chain of attributes refers to, without running code; None if unknown."""
         if isinstance(node, ast.Name):
             return self._names.get(node.id)
         if not isinstance(node, ast.Attribute):
@@ -208,7 +208,7 @@ class _Reader:
         return types.MethodType(value, base) if bound and callable(value) else value
 
     def _dotted(self, node: ast.expr) -> str:
-        """Return the full name of what an expression stands for, "" if unknown."""
+        """Return the full name of the object that an expression refers to, or "" if unknown."""
         text = ast.unparse(node)
         root, dot, rest = text.partition(".")
         if root in self._imports:
@@ -221,7 +221,7 @@ class _Reader:
         return f"{getattr(value, '__module__', None) or 'builtins'}.{getattr(value, '__qualname__', '')}"
 
     def _imported(self) -> Iterator[tuple[str, str]]:
-        """Yield name → full dotted name for imports inside the function; what is its own goes among its names."""
+        """Yield name → full dotted name for imports inside the function. Add imports of its package to its names."""
         for part in ast.walk(self._node):
             if isinstance(part, ast.Import):
                 for alias in part.names:
@@ -238,20 +238,20 @@ class _Reader:
 
 
 def _folder(module: str) -> str:
-    """Return the directory of a module that is no package: what lies beside it is taken for its own."""
+    """Return the directory of a module that is not in a package. Modules in this directory count as its package."""
     file = getattr(sys.modules.get(module), "__file__", None) or ""
     return "" if file.endswith("__init__.py") else str(Path(file).parent) if file else ""
 
 
 def _is_harmless(call: ast.Call, by_name: int | None) -> bool:
-    """Tell whether everything a call is given, or the name it asks for, stands in the source."""
+    """Return whether a call's arguments, or the attribute name that it accesses, are literals in the source."""
     if by_name is not None:
         return len(call.args) > by_name and _is_literal(call.args[by_name])
     return all(map(_is_literal, [*call.args, *(keyword.value for keyword in call.keywords)]))
 
 
 def _reaches_by_name(node: ast.expr) -> bool:
-    """Tell whether an expression reaches a name that does not stand in the source, through a namespace or a method."""
+    """Return whether an expression accesses a name that is not a literal, through a namespace or a method."""
     match node:
         case ast.Subscript(value=namespace, slice=key) if _is_namespace(namespace):
             return not _is_literal(key) or f"builtins.{ast.literal_eval(key)}" in _EVALUATORS
@@ -259,8 +259,8 @@ def _reaches_by_name(node: ast.expr) -> bool:
             namespace
         ):
             return not _is_literal(key)
-        case ast.Call(func=ast.Attribute(attr=name), args=given) if name in _BY_NAME_METHODS:
-            return not any(map(_is_literal, given[:2]))
+        case ast.Call(func=ast.Attribute(attr=name), args=arguments) if name in _BY_NAME_METHODS:
+            return not any(map(_is_literal, arguments[:2]))
     return False
 
 

@@ -1,6 +1,7 @@
-"""Another date for the programs of a twin jail. Runs inside it; the kernel gives user namespaces no clock of their own.
+"""Change the date for the programs of a twin, inside its jail.
 
-Covered: what `time` and `datetime` say. Not covered: a program that asks the kernel in another way.
+The kernel's user namespaces have no clock of their own, so this replaces Python's clocks. Covered: `time` and
+`datetime`. Not covered: a program that asks the kernel in another way.
 """
 
 import datetime
@@ -8,11 +9,14 @@ import time
 from typing import Any
 
 STEP_S = 34_567_891
-"""400 days and some hours, minutes and seconds: no part of a date stays what it was."""
+"""400 days and some hours, minutes and seconds, so that every part of a date changes. Chosen by hand."""
 
 
-class _AsReal(type):
-    """What is of the real class is of its stand-in; classes derived from the stand-in are as any other."""
+class _LikeReal(type):
+    """The metaclass of a replacement: instances and subclasses of the real class count as those of its replacement.
+
+    Classes derived from a replacement behave as usual.
+    """
 
     def __instancecheck__(cls, instance: Any) -> bool:
         return type.__instancecheck__(_real(cls), instance)
@@ -26,14 +30,18 @@ def _real(cls: type) -> type:
 
 
 def put_ahead(seconds: int) -> None:
-    """Have this process's clocks show a later time, for good."""
+    """Move this process's clocks forward for the rest of its life.
+
+    Args:
+        seconds: the shift.
+    """
     real, real_ns = time.time, time.time_ns
     setattr(time, "time", lambda: real() + seconds)  # noqa: B010  an assignment would not pass the type checker
     setattr(time, "time_ns", lambda: real_ns() + seconds * 10**9)  # noqa: B010
     for name in ("localtime", "gmtime", "ctime"):
         setattr(time, name, _of_now(getattr(time, name)))
     strftime = time.strftime
-    setattr(time, "strftime", lambda shape, when=None: strftime(shape, when or time.localtime()))  # noqa: B010
+    setattr(time, "strftime", lambda format_text, when=None: strftime(format_text, when or time.localtime()))  # noqa: B010
     _replace_classes()
 
 
@@ -42,12 +50,12 @@ def _of_now(function: Any) -> Any:
 
 
 def _replace_classes() -> None:
-    class date(datetime.date, metaclass=_AsReal):
+    class date(datetime.date, metaclass=_LikeReal):
         @classmethod
         def today(cls) -> Any:
             return cls.fromtimestamp(time.time())
 
-    class later(datetime.datetime, metaclass=_AsReal):
+    class later(datetime.datetime, metaclass=_LikeReal):
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> Any:
             return cls.fromtimestamp(time.time(), tz)
@@ -61,6 +69,6 @@ def _replace_classes() -> None:
             return cls.now(datetime.UTC).replace(tzinfo=None)
 
     later.__name__ = later.__qualname__ = "datetime"
-    for stand_in in (date, later):
-        stand_in.__module__ = "datetime"
-        setattr(datetime, stand_in.__name__, stand_in)
+    for replacement in (date, later):
+        replacement.__module__ = "datetime"
+        setattr(datetime, replacement.__name__, replacement)

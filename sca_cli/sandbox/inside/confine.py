@@ -1,13 +1,13 @@
-"""What a forked child does to itself before the first hostile byte. Standard library only.
+"""Confine a forked child before it runs the first hostile byte. Standard library only.
 
-Covered: every descriptor but the ones it needs is closed; it dies with its zygote; it is not dumpable; its
-address space, CPU time, file size and descriptors are limited; a seccomp allow-list leaves reading, memory,
-clocks and its own exit. No process can be made, no program run, no socket opened, no signal sent (`fcntl` and
-`ioctl` are narrowed because F_SETOWN and FIOASYNC would send one), no descriptor received. Everything else
-fails with EPERM; a foreign architecture and x32 calls kill. Process ids read as 0.
+Covered: the child closes all descriptors except those it needs; it ends with its zygote; it is not dumpable. Its
+address space, CPU time, file size and number of descriptors are limited. A seccomp allow-list permits only reading,
+memory, clocks and its own exit. It cannot create a process, run a program, open a socket, send a signal or receive a
+descriptor. (`fcntl` and `ioctl` are restricted because F_SETOWN and FIOASYNC would send signals.) All other system
+calls fail with EPERM; calls of a foreign architecture and x32 calls kill the process. Process ids read as 0.
 
-Not covered: clocks and /dev/urandom can be read, so a program can be made to depend on them; bugs of the
-kernel in the calls that are left.
+Not covered: clocks and /dev/urandom can be read, so a program's result can depend on them; kernel bugs in the permitted
+calls.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ _NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data, low w
 _X32 = 0x40000000
 _NOFILE = 24
 
-# Numbers of the calls that CPython needs once it is up; from the kernel's syscall tables.
+# System call numbers that CPython needs after its start, from the kernel's syscall tables.
 _X86_64 = {
     "read": 0, "write": 1, "open": 2, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "poll": 7, "lseek": 8,
     "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14,
@@ -56,7 +56,7 @@ _AARCH64 = {
     "mmap": 222, "mprotect": 226, "madvise": 233, "getrandom": 278, "membarrier": 283, "statx": 291,
     "faccessat2": 439,
 }  # fmt: skip
-# What the zygote needs besides: to fork, to reap, to hand over descriptors, and what a child does to itself.
+# System calls that only the zygote needs: to fork, reap, send descriptors, and confine a child.
 _X86_64_ZYGOTE = {
     "dup": 32, "dup2": 33, "sendto": 44, "recvfrom": 45, "sendmsg": 46, "recvmsg": 47, "socketpair": 53, "clone": 56,
     "wait4": 61, "prctl": 157, "setrlimit": 160, "set_robust_list": 273, "pidfd_open": 434, "close_range": 436,
@@ -70,8 +70,8 @@ _TABLES = {
     "x86_64": (0xC000003E, _X86_64, _X86_64_ZYGOTE, 72, 16, 302, 39, 110, 186),
     "aarch64": (0xC00000B7, _AARCH64, _AARCH64_ZYGOTE, 25, 29, 261, 172, 173, 178),
 }
-_CLONE3 = 435  # the same everywhere; ENOSYS makes libc fall back to clone, which is refused
-_FCNTL_ALLOWED = (1, 2, 3)  # F_GETFD, F_SETFD, F_GETFL; F_SETFL would show through every copy of a descriptor
+_CLONE3 = 435  # the same on all machines; after ENOSYS, libc uses clone, which is denied
+_FCNTL_ALLOWED = (1, 2, 3)  # F_GETFD, F_SETFD, F_GETFL; F_SETFL would affect every copy of a descriptor
 _FUTEX_PRIVATE = 0x80
 _FIOCLEX = 0x5451
 
@@ -81,13 +81,12 @@ def _op(code: int, k: int, jump_true: int = 0, jump_false: int = 0) -> bytes:
 
 
 def _search(flips: list[int], allowed: bool) -> list[bytes]:
-    """Return instructions that find by bisection whether the loaded number is allowed.
+    """Return instructions that search by bisection whether the loaded number is allowed.
 
-    The kernel runs the whole filter for every call number each time one is installed, so a short path
-    matters.
+    The kernel runs the filter for every call number each time a filter is installed, so a short path matters.
 
     Args:
-        flips: numbers at which allowed becomes denied or denied allowed, ascending.
+        flips: numbers at which allowed changes to denied or back, ascending.
         allowed: whether numbers below the first flip are allowed.
     """
     if not flips:
@@ -99,20 +98,21 @@ def _search(flips: list[int], allowed: bool) -> list[bytes]:
 
 
 def _flips(numbers: set[int]) -> list[int]:
-    """Return where membership changes as numbers ascend."""
+    """Return the numbers at which membership in the set changes, ascending."""
     return sorted(n for n in numbers | {n + 1 for n in numbers} if (n in numbers) != (n - 1 in numbers))
 
 
 def build_filters(machine: str) -> tuple[bytes, bytes]:
-    """Return two seccomp programs of a machine (`x86_64` or `aarch64`), of which the stricter decides.
+    """Return two seccomp programs for a machine (`x86_64` or `aarch64`). A call must pass both.
 
-    The zygote installs the first once and its children inherit it; each child adds the second, which only takes
-    away what the zygote alone needs: it is short, since the kernel translates it anew for every child.
+    The zygote installs the first one, and its children inherit it. Each child adds the second one, which only denies
+    the calls that the zygote alone needs. The second one is short, because the kernel translates it again for every
+    child.
 
     Raises:
-        KeyError: no table for this machine.
+        KeyError: there is no table for this machine.
     """
-    arch, table, zygote, fcntl, ioctl, prlimit64, *who = _TABLES[machine]
+    arch, table, zygote, fcntl, ioctl, prlimit64, *pid_calls = _TABLES[machine]
     numbers = {*table.values(), *zygote.values()}
     flips = _flips(numbers)
     program = [_op(_LOAD, _ARCH), _op(_JEQ, arch, 1), _op(_RETURN, _KILL), _op(_LOAD, _NR)]
@@ -123,7 +123,7 @@ def build_filters(machine: str) -> tuple[bytes, bytes]:
             *(part for n in _FCNTL_ALLOWED for part in (_op(_JEQ, n, 0, 1), _op(_RETURN, _ALLOW))),
             _op(_RETURN, _ERRNO | _EPERM),
         ],
-        # isatty() asks TCGETS: "not a terminal" is the true answer to every ioctl here.
+        # isatty() uses the ioctl TCGETS. "Not a terminal" is the correct answer to every ioctl here.
         ioctl: [
             _op(_LOAD, _ARG1), _op(_JEQ, _FIOCLEX, 0, 1), _op(_RETURN, _ALLOW),
             _op(_RETURN, _ERRNO | _ENOTTY),
@@ -131,7 +131,7 @@ def build_filters(machine: str) -> tuple[bytes, bytes]:
         prlimit64: [
             _op(_LOAD, _ARG0), _op(_JEQ, 0, 0, 1), _op(_RETURN, _ALLOW), _op(_RETURN, _ERRNO | _EPERM),
         ],
-        # A futex on a shared mapping, and the clocks and cores of another process, would reach a neighbour.
+        # A futex on a shared mapping, or the clocks and cores of another process, would affect other processes.
         table["futex"]: [
             _op(_LOAD, _ARG1), _op(_JSET, _FUTEX_PRIVATE, 0, 1), _op(_RETURN, _ALLOW), _op(_RETURN, _ERRNO | _EPERM),
         ],
@@ -144,14 +144,14 @@ def build_filters(machine: str) -> tuple[bytes, bytes]:
             ]
             for name in ("clock_gettime", "clock_getres", "clock_nanosleep")
         },
-        # Everybody is 0: who knew his number could tell which of several runs he is in.
-        **{number: [_op(_RETURN, _ERRNO | 0)] for number in who},
+        # getpid() and the like return 0, so that a program cannot distinguish its runs.
+        **{number: [_op(_RETURN, _ERRNO | 0)] for number in pid_calls},
         _CLONE3: [_op(_RETURN, _ERRNO | _ENOSYS)],
     }  # fmt: skip
     for number, block in special.items():
         program += [_op(_JEQ, number, 0, len(block)), *block]
-    narrower = [_op(_LOAD, _NR), *_search(_flips(set(zygote.values())), allowed=True)]
-    return b"".join(program + _search(flips, allowed=False)), b"".join(narrower)
+    child_filter = [_op(_LOAD, _NR), *_search(_flips(set(zygote.values())), allowed=True)]
+    return b"".join(program + _search(flips, allowed=False)), b"".join(child_filter)
 
 
 class _FilterProgram(ctypes.Structure):
@@ -162,7 +162,7 @@ class _Limit(ctypes.Structure):
     _fields_ = (("soft", ctypes.c_uint64), ("hard", ctypes.c_uint64))
 
 
-# Not `resource` and `mmap`: each module that is a library makes every fork dearer.
+# `resource` and `mmap` are not used: each module that is a shared library makes every fork slower.
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
@@ -171,7 +171,7 @@ _MAP_FAILED = ctypes.c_void_p(-1).value
 _MAP_PRIVATE_ANONYMOUS = 0x22
 
 type _Step = Callable[[], int | None]
-"""Something a process does to itself; what it returns is 0 or None if it succeeded."""
+"""A step that a process applies to itself; it returns 0 or None on success."""
 
 
 def _limit(kind: int, soft: int, hard: int) -> _Step:
@@ -179,16 +179,16 @@ def _limit(kind: int, soft: int, hard: int) -> _Step:
 
 
 def _hard_limit(kind: int) -> int:
-    found = _Limit()
-    _libc.getrlimit(kind, ctypes.byref(found))
-    return int(found.hard)
+    limit = _Limit()
+    _libc.getrlimit(kind, ctypes.byref(limit))
+    return int(limit.hard)
 
 
 def _address_space() -> int:
-    """Return how many bytes this process has mapped; there is no /proc to ask.
+    """Return the number of bytes that this process has mapped, without /proc.
 
-    The kernel refuses a mapping that would pass RLIMIT_AS, so the limit at which it begins to refuse is the
-    answer.
+    The kernel rejects a mapping that would exceed RLIMIT_AS. So the smallest limit at which it accepts a new mapping
+    gives the size.
     """
     hard = _hard_limit(_AS)
     low, high = 0, 1 << 40
@@ -206,10 +206,10 @@ def _address_space() -> int:
 
 
 class Confinement:
-    """The parts of the confinement that one zygote computes once for all its children."""
+    """The confinement of a zygote's children; the zygote computes most of it once for all of them."""
 
     tick_s: float | None = None
-    """How often the zygote looks for children that have ended, if not only when it is asked."""
+    """Seconds between two searches for ended children; None: the zygote searches only on request."""
 
     def __init__(self) -> None:
         self._filters = [_FilterProgram(len(text) // 8, text) for text in build_filters(os.uname().machine)]
@@ -217,35 +217,36 @@ class Confinement:
             partial(_libc.prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(each)) for each in self._filters
         )
         self._base = _address_space()
-        most = _hard_limit(_OPEN_FILES)
-        self.last_fd = most if most != _INFINITY else 1 << 20
-        """No descriptor is above."""
+        max_fds = _hard_limit(_OPEN_FILES)
+        self.last_fd = max_fds if max_fds != _INFINITY else 1 << 20
+        """The highest possible descriptor number."""
 
     def seal(self) -> None:
-        """Set in the zygote what its children inherit: no core, no file content, not dumpable, no new
-        privileges, the wider filter.
+        """Apply to the zygote the restrictions that its children inherit.
+
+        They are: no core dump, no file content, not dumpable, no new privileges, the first filter.
 
         Raises:
-            OSError: the kernel refused.
+            OSError: the kernel rejected one of them.
         """
         no_core, no_new_privileges = ((_PR_SET_DUMPABLE, 0, 0, 0, 0), (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        self._take((
+        self._apply_steps((
             _limit(_CORE, 0, 0), _limit(_FSIZE, 0, 0), partial(_libc.prctl, *no_core),
             partial(_libc.prctl, *no_new_privileges), self._of_zygote,
         ))  # fmt: skip
 
     def prepare(self, first_closed: int, memory_mb: int, cpu_s: int) -> None:
-        """Work out in the zygote what `apply` will do.
+        """Compute in the zygote the steps that `apply` will take.
 
         Args:
             first_closed: descriptors from this number on are closed.
-            memory_mb: MiB of address space on top of what the zygote has mapped.
-            cpu_s: CPU seconds until SIGXCPU; SIGKILL follows a second later.
+            memory_mb: MiB of address space in addition to what the zygote has mapped.
+            cpu_s: CPU seconds until SIGXCPU; SIGKILL follows one second later.
         """
-        room = self._base + (memory_mb << 20)
+        max_bytes = self._base + (memory_mb << 20)
         self._steps: tuple[_Step, ...] = (
             partial(os.closerange, first_closed, self.last_fd),
-            _limit(_AS, room, room),
+            _limit(_AS, max_bytes, max_bytes),
             _limit(_CPU, cpu_s, cpu_s + 1),
             _limit(_OPEN_FILES, _NOFILE, _NOFILE),
             partial(_libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0),
@@ -253,24 +254,24 @@ class Confinement:
         )
 
     def apply(self) -> None:
-        """Confine this process for good.
+        """Confine this process permanently.
 
         Raises:
-            OSError: the kernel refused; nothing hostile may run.
+            OSError: the kernel rejected a step; nothing hostile may run.
         """
-        self._take(self._steps)
+        self._apply_steps(self._steps)
 
-    def _take(self, steps: Iterable[_Step]) -> None:
+    def _apply_steps(self, steps: Iterable[_Step]) -> None:
         for step in steps:
             if step():
                 raise OSError(ctypes.get_errno(), "cannot confine")
 
     def ended(self, living: Iterable[int]) -> None:
-        """Clean up after a child that has been reaped; here it can have left nothing."""
+        """Clean up after a child that has been reaped. In a jail it can leave nothing behind."""
 
 
 class Rehearsal(Confinement):
-    """A confinement that does nothing in the same way, for a zygote that goes through a child's life."""
+    """A confinement with the same interface that does nothing, for a zygote that rehearses a child's work."""
 
     def __init__(self) -> None:
         ask = partial(_libc.getrlimit, _CPU, ctypes.byref(_Limit()))

@@ -1,8 +1,8 @@
-"""What the children of the program zygote do: run the turns of a program, or one check. Runs inside the jail.
+"""Run the turns of a program, or one check, in the children of the program zygote. Runs inside the jail.
 
-Nothing here is trusted once the first hostile byte has run: the code can rewrite every function of this
-module in its own process. It holds its job socket and one tool link, and can only say over them what it could
-have said anyway.
+After the first hostile byte has run, nothing here is trusted: hostile code can rewrite every function of this module in
+its own process. But the process holds only its job socket and one tool-call link, so it can send only what its code
+could send anyway.
 """
 
 import _ast
@@ -33,11 +33,11 @@ _VARARGS = 0x04  # inspect.CO_VARARGS
 
 
 class ToolError(Exception):
-    """A tool refused the call; the message says why."""
+    """A tool refused the call; the message gives the reason."""
 
 
 class _Answered(BaseException):
-    """Ends a program that has given its final answer; `except Exception` does not stop it."""
+    """Raised to end a program that gave its final answer. `except Exception` does not catch it."""
 
 
 _link = wire.Channel(LINK)
@@ -52,8 +52,8 @@ def _call(tool: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         _link.send(payload)
         tag, value = json.loads(_link.receive(_ORDER_BYTES))
     except (EOFError, OSError):
-        # The world has hung up: a limit was passed or it failed. The host knows and is about to end this
-        # process.
+        # The world has closed the link, because a limit was exceeded or the world failed. The host knows this and will
+        # soon kill this process.
         while True:
             time.sleep(60)
     if tag == "result":
@@ -73,8 +73,8 @@ def _stub(description: dict[str, Any]) -> Any:
     return tool
 
 
-class Programs:
-    """The role "program": one namespace of tool functions for each environment, built before the forks."""
+class ProgramRole:
+    """The role "program": for each environment, a namespace with its tool functions, built before the forks."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self._memory_mb: int = order["memory_mb"]
@@ -86,22 +86,22 @@ class Programs:
         self._rehearse()
 
     def learn(self, key: str, value: Any) -> None:
-        """Build the main module of an environment's programs.
+        """Build the main module for an environment's programs.
 
         Args:
-            key: the name by which requests call it.
-            value: descriptions of its tools.
+            key: the name that requests use for it.
+            value: the descriptions of its tools.
         """
         main = types.ModuleType("__main__")
         main.__dict__.update({tool["name"]: _stub(tool) for tool in value}, ToolError=ToolError)
         self._mains[key] = main
 
     def needs(self) -> tuple[int, int, int]:
-        """Return what its children are left with."""
+        """Return the limits of its children, as the arguments of `Confinement.prepare`."""
         return LINK + 1, self._memory_mb, self._cpu_s
 
     def live(self, job: _socket.socket, confinement: Confinement) -> None:
-        """Serve `program KEY` (with link and output) or `check KEY` (with link)."""
+        """Serve `program KEY` (with descriptors for link and output) or `check KEY` (with a link)."""
         with contextlib.suppress(EOFError):
             (kind, key), channel = await_start(job, (LINK, 1))
             if kind == "program":
@@ -118,18 +118,18 @@ class Programs:
 
     def _take_turn(self, job: wire.Channel, turn: int, namespace: dict[str, Any], answer: "_Answer") -> None:
         order = json.loads(job.receive(_ORDER_BYTES))
-        answer.given = False
+        answer.is_set = False
         reason, message = _run_turn(order["code"], turn, namespace)
-        with contextlib.suppress(OSError, ValueError):  # it may have closed its own output
+        with contextlib.suppress(OSError, ValueError):  # the program may have closed its own output
             self._out.flush()
-        head = json.dumps({"reason": reason, "message": message, "answered": answer.given})
+        head = json.dumps({"reason": reason, "message": message, "answered": answer.is_set})
         job.send(head[:-1].encode() + b',"answer":' + answer.text + b"}")
 
     def _rehearse(self) -> None:
-        """Go through the lives of programs and checks before the first fork.
+        """Rehearse programs and checks before the first fork.
 
-        The interpreter fills caches and adapts its bytecode as code runs: done here that is shared, done in a
-        child each write copies a page.
+        Running code fills the interpreter's caches and adapts its bytecode. Before the fork, this fills pages that all
+        children share. In a child, each write would copy a page.
         """
         main = sys.modules["__main__"]
         for _ in range(_REHEARSALS):
@@ -153,10 +153,10 @@ class Programs:
 
 
 class _Answer:
-    """What the program gave to `final_answer`, as JSON text."""
+    """The value that the program passed to `final_answer`, as JSON text."""
 
     def __init__(self) -> None:
-        self.given = False
+        self.is_set = False
         self.text = b"null"
 
     def final_answer(self, answer: Any) -> None:
@@ -165,12 +165,12 @@ class _Answer:
             self.text = wire.dumps(answer)
         except (TypeError, ValueError) as error:
             raise TypeError(f"final_answer(): {error}") from None
-        self.given = True
+        self.is_set = True
         raise _Answered
 
 
 def _run_turn(code: str, turn: int, namespace: dict[str, Any]) -> tuple[str, str]:
-    """Run one turn as a notebook would: a last expression is echoed. Return reason and message."""
+    """Run one turn and, as in a notebook, print the value of a last expression. Return reason and message."""
     filename = "<program>" if turn == 1 else f"<program {turn}>"
     try:
         body, last = _compile(code, filename)
@@ -197,8 +197,9 @@ def _run_turn(code: str, turn: int, namespace: dict[str, Any]) -> tuple[str, str
 
 
 def _compile(code: str, filename: str) -> tuple[types.CodeType, types.CodeType | None]:
-    """Return the code, and apart from it the expression at its end if there is one."""
-    # The tree costs three times the compilation, and a line that ends the program has no value to echo.
+    """Return the compiled code, and separately the last expression if the code ends with one."""
+    # Parsing to a tree costs three times as much as compiling. Code whose last line calls `final_answer` needs no tree,
+    # because that line has no value to print.
     if code.rstrip().rpartition("\n")[2].startswith("final_answer("):
         return compile(code, filename, "exec", dont_inherit=True), None
     tree: Any = compile(code, filename, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
@@ -216,7 +217,7 @@ def _syntax_message(error: Exception) -> str:
 
 
 def _message(error: BaseException, filename: str, code: str) -> str:
-    """Return the exception and its traceback within the model's code; the exception itself may be hostile."""
+    """Return the exception with its traceback within the model's code. The exception object itself may be hostile."""
     try:
         lines = code.splitlines()
         trace: list[str] = []
@@ -243,7 +244,7 @@ def _check(job: wire.Channel, namespace: dict[str, Any]) -> None:
 
 
 def _judge(source: str, answer: Any, namespace: dict[str, Any]) -> dict[str, Any]:
-    """Run a check. Return {"verdict": True or False}, or {"reason", "message"} when it gave neither."""
+    """Run a check. Return {"verdict": True or False}, or {"reason", "message"} if it returned neither."""
     try:
         code = compile(source, "<program>", "exec", dont_inherit=True)
     except MemoryError:

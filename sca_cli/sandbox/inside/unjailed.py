@@ -1,8 +1,8 @@
-"""What a world zygote without a jail does in place of confinement: nothing a session started outlives it. Linux only.
+"""Clean up after the sessions of a world zygote that runs without a jail, in place of confinement. Linux only.
 
-Covered: a session's process and all that it started, whatever session or group they made their own, are killed when
-the session ends, and when the zygote or its host does. Not covered: what the environment does to the world outside; it
-is trusted.
+Covered: a session's process and all processes that it started, in any session or process group, are killed when the
+session, the zygote or the host ends. Not covered: effects of the environment on systems outside its process; the
+environment is trusted.
 """
 
 import ctypes
@@ -16,8 +16,8 @@ from sca_cli.sandbox.inside.confine import Confinement
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-class Free(Confinement):
-    """A confinement that limits nothing, and cleans up after each session."""
+class Unjailed(Confinement):
+    """A confinement that limits nothing, but kills leftover processes after each session."""
 
     tick_s = 0.1
 
@@ -28,32 +28,32 @@ class Free(Confinement):
         signal.signal(signal.SIGTERM, self._leave)
 
     def _leave(self, *_: object) -> None:
-        """End with all that the environment has started, though it may not be constructed yet: the host is gone."""
+        """End this process and all that the environment started, even during its construction: the host has ended."""
         self.ended(())
         os._exit(1)
 
     def seal(self) -> None:
-        """Have orphans fall to this process, and not to init, so that `ended` finds them."""
+        """Make orphans children of this process instead of init, so that `ended` finds them."""
         self._prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-    def prepare(self, first_closed: int, memory_mb: int, cpu_s: int) -> None:  # noqa: ARG002  limits are the jail's
-        """Note from which number on descriptors are closed."""
+    def prepare(self, first_closed: int, memory_mb: int, cpu_s: int) -> None:  # noqa: ARG002  limits exist only in a jail
+        """Store the number from which descriptors are closed."""
         self._first_closed = first_closed
 
     def apply(self) -> None:
-        """Die with the zygote, keep the session's orphans in its family, close descriptors."""
+        """End with the zygote, become the parent of the session's orphans, and close descriptors."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         self.seal()
         os.closerange(self._first_closed, self.last_fd)
 
     def ended(self, living: Iterable[int]) -> None:
-        """Kill and reap all descendants of this process but its living sessions and what is theirs.
+        """Kill and reap all descendants of this process except live sessions and their processes.
 
-        Killing a process hands its children to us: so until none is left.
+        When a process is killed, its children become ours. So this repeats until none is left.
         """
-        kept = set(living)
-        while strays := _children(os.getpid()) - kept:
+        session_pids = set(living)
+        while strays := _children(os.getpid()) - session_pids:
             for pid in strays:
                 os.kill(pid, signal.SIGKILL)
             for pid in strays:
@@ -61,12 +61,12 @@ class Free(Confinement):
 
 
 def _children(parent: int) -> set[int]:
-    found = set()
+    pids = set()
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
             head, _, tail = entry.read_text().rpartition(")")
         except (FileNotFoundError, ProcessLookupError):
             continue
         if int(tail.split()[1]) == parent:
-            found.add(int(head.partition(" ")[0]))
-    return found
+            pids.add(int(head.partition(" ")[0]))
+    return pids

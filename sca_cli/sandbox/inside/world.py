@@ -1,9 +1,8 @@
-"""What the children of a world zygote do: hold one session's state and answer tool calls. In the jail.
+"""Hold one session's state and answer its tool calls, in the children of a world zygote. Runs inside the jail.
 
-The code here and the environment are trusted, the arguments are not. A call is bound to the tool's signature
-and its values compared with the tool's types before the tool sees them; a misfit is a TypeError for the
-caller. After that only `ToolError` is a refusal: any other exception is a fault of the environment and ends
-the session's validity.
+The code here and the environment are trusted; the arguments are not. Before a tool gets its arguments, they are bound
+to its signature and compared with its types. Arguments that do not match cause a TypeError for the caller. After that,
+only `ToolError` is a refusal. Any other exception is a fault of the environment and makes the session invalid.
 """
 
 import _socket
@@ -23,10 +22,10 @@ from sca_cli.sandbox.inside.audit import refuse_evaluators
 from sca_cli.sandbox.inside.confine import Confinement
 from sca_cli.sandbox.inside.zygote import CHECK_LINK, LINK, await_start
 
-_LOG_REPLIES = 16  # a session's record of calls may hold this many times `reply_bytes`
-_FLUSH_BYTES = 1 << 20  # a longer record is sent before anybody asks for it
+_LOG_REPLIES = 16  # the record of a caller's calls may have this many times `reply_bytes`
+_FLUSH_BYTES = 1 << 20  # a longer record is sent before the host requests it
 _ORDER_BYTES = 1 << 26
-_WORLD_CPU = 10  # a world serves every turn of a session: this many times a program's CPU seconds
+_WORLD_CPU = 10  # a world's limit, in units of a program's CPU seconds: it serves all turns of a session
 _FLOAT_MAX = 1 << 1023
 _MESSAGE_CHARS = 2000
 _REHEARSALS = 20
@@ -41,14 +40,14 @@ _PYTHON = {
 
 
 def build(target: str, options: dict[str, str]) -> Environment:
-    """Construct the environment that a registry entry names.
+    """Construct the environment of a registry entry.
 
     Args:
         target: `package.module:factory`.
         options: keyword arguments of the factory.
 
     Raises:
-        Exception: whatever the plugin raises.
+        Exception: any exception of the plugin.
     """
     module, _, attribute = target.partition(":")
     factory = importlib.import_module(module)
@@ -74,7 +73,7 @@ def build(target: str, options: dict[str, str]) -> Environment:
 
 
 def _checker(schema: dict[str, Any]) -> Callable[[Any], bool]:
-    """Return whether a decoded JSON value fits a schema made by `describe_tool`."""
+    """Return a function that decides whether a decoded JSON value matches a schema made by `describe_tool`."""
     if "enum" in schema:
         allowed = [(type(value), value) for value in schema["enum"]]
         return lambda value: (type(value), value) in allowed
@@ -85,7 +84,7 @@ def _checker(schema: dict[str, Any]) -> Callable[[Any], bool]:
         return lambda value: True  # noqa: ARG005
     types = _TYPES[schema["type"]]
     if schema["type"] == "number":
-        # An integer beyond the range of a float would make the tool's arithmetic overflow.
+        # An integer outside the range of a float would overflow in the tool's arithmetic.
         return lambda value: type(value) in types and -_FLOAT_MAX < value < _FLOAT_MAX
     if "items" in schema:
         fits = _checker(schema["items"])
@@ -103,8 +102,8 @@ def _type_words(schema: dict[str, Any]) -> str:
     return _PYTHON.get(schema.get("type", ""), "Any")
 
 
-class _Callable:
-    """A tool with what is needed to bind and judge its arguments."""
+class _CheckedTool:
+    """A tool, its method, and the data needed to bind and check its arguments."""
 
     def __init__(self, tool: Tool, method: Callable[..., Any]) -> None:
         self.tool = tool
@@ -115,10 +114,10 @@ class _Callable:
         self.checks = {name: (_checker(schema), _type_words(schema)) for name, schema in properties.items()}
         plain = [p for p in self.signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
         self._names = [p.name for p in plain] if len(plain) == len(self.parameters) else []
-        self._needed = sum(p.default is p.empty for p in plain)
+        self._required_count = sum(p.default is p.empty for p in plain)
 
     def spread(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Turn a named array given for `*args`, as JSON tool calls have it, into positional arguments."""
+        """Convert an array that was passed by name for `*args`, as JSON tool calls do, into positional arguments."""
         star = next((name for name, is_star in self.parameters if is_star), "")
         if star not in kwargs or type(kwargs[star]) is not list:
             return args, kwargs
@@ -128,7 +127,7 @@ class _Callable:
         return [*args, *(rest.pop(name) for name in before), *values], rest
 
     def misfit(self, args: list[Any], kwargs: dict[str, Any]) -> str:
-        """Return what is wrong with the arguments, in the words of Python, or ""."""
+        """Return Python's error message for arguments that do not match, or ""."""
         try:
             bound = self._bound(args, kwargs)
         except TypeError as error:
@@ -136,23 +135,23 @@ class _Callable:
         for name, value in bound.items():
             fits, words = self.checks[name]
             if not fits(list(value) if isinstance(value, tuple) else value):
-                return f"{self.tool.name}() argument '{name}' must be {words}, not {_shown(value)}"
+                return f"{self.tool.name}() argument '{name}' must be {words}, not {_value_text(value)}"
         return ""
 
     def _bound(self, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-        # Binding by the signature costs as much as the rest of a call; most calls do not need it.
-        if not kwargs and self._needed <= len(args) <= len(self._names):
+        # Binding with the signature costs as much as the rest of a call. Most calls do not need it.
+        if not kwargs and self._required_count <= len(args) <= len(self._names):
             return dict(zip(self._names, args, strict=False))
         return self.signature.bind(*args, **kwargs).arguments
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 80 else text[:80] + '…'}"
 
 
-class Worlds:
-    """The role "world": one environment, constructed once, forked and reset for each session."""
+class WorldRole:
+    """The role "world": one environment that is constructed once, then forked and reset for each session."""
 
     def __init__(self, order: dict[str, Any], environment: Environment) -> None:
         if environment.outside != order["outside"]:
@@ -161,11 +160,11 @@ class Worlds:
             )
         self._environment = environment
         self._order = order
-        self._tools = _callables(environment)
+        self._tools = _checked_tools(environment)
         self._rehearse()
 
     def ready(self) -> dict[str, Any]:
-        """Return what the host wants to know of the environment."""
+        """Return the environment's description for the host."""
         return {
             "tools": [asdict(tool.tool) for tool in self._tools.values()],
             "policy": str(self._environment.policy),
@@ -174,26 +173,26 @@ class Worlds:
         }
 
     def learn(self, key: str, value: Any) -> None:
-        """Take nothing in: a world knows all it needs."""
+        """Do nothing: a world has nothing to learn."""
 
     def needs(self) -> tuple[int, int, int]:
-        """Return what its children are left with."""
+        """Return the limits of its children, as the arguments of `Confinement.prepare`."""
         return CHECK_LINK + 1, self._order["memory_mb"], self._order["cpu_s"] * _WORLD_CPU
 
     def live(self, job: _socket.socket, confinement: Confinement) -> None:
-        """Serve `world SEED` (with the program's link and the check's) until the host closes the job."""
+        """Serve `world SEED` (with the program's and the check's link) until the host closes the job."""
         try:
             (_, seed), channel = await_start(job, (LINK, CHECK_LINK))
         except EOFError:
             return
         confinement.apply()
-        if "random" in sys.modules:  # the environment's doing; its forks shall see the same numbers everywhere
+        if "random" in sys.modules:  # the environment imported it; all forks must get the same numbers
             sys.modules["random"].seed(0)
         _Service(self._environment, self._tools, self._order, channel, (LINK, CHECK_LINK)).serve(int(seed))
 
     def _rehearse(self) -> None:
-        """Serve a world of our own before the first fork, so that caches and adapted bytecode are shared."""
-        environment = _Rehearsal()
+        """Serve a small world before the first fork, so that caches and adapted bytecode are shared."""
+        environment = _RehearsalEnvironment()
         request = wire.frame(wire.dumps(["echo", [{"x": ["y", 1]}], {"key": "z"}]))
         for _ in range(_REHEARSALS):
             (job, theirs), (program, link), (check, check_link) = (_socket.socketpair() for _ in range(3))
@@ -204,37 +203,37 @@ class Worlds:
                 ours.shutdown(_socket.SHUT_WR)
             _, channel = await_start(theirs, ())
             links = link.detach(), check_link.detach()
-            _Service(environment, _callables(environment), self._order, channel, links).serve(0)
+            _Service(environment, _checked_tools(environment), self._order, channel, links).serve(0)
             for ours in (job, theirs, program, check):
                 ours.close()
 
 
-class _Rehearsal(Environment):
+class _RehearsalEnvironment(Environment):
     @tool
     def echo(self, value: dict[str, Any], *, key: str = "") -> Any:  # noqa: ARG002
         """Return the value."""
         return value
 
 
-def _callables(environment: Environment) -> dict[str, _Callable]:
-    return {name: _Callable(tool, method) for name, (tool, method) in environment.tools().items()}
+def _checked_tools(environment: Environment) -> dict[str, _CheckedTool]:
+    return {name: _CheckedTool(tool, method) for name, (tool, method) in environment.tools().items()}
 
 
 class _Service:
-    """One session's world: answers tool calls and keeps the record of them.
+    """One session's world: it answers tool calls and records them.
 
     Args:
-        environment: this process's own.
+        environment: this process's environment.
         tools: its tools.
-        order: limits.
-        job: the host's requests.
+        order: the limits.
+        job: the channel of the host's requests.
         links: descriptors of the program's link and the check's.
     """
 
     def __init__(
         self,
         environment: Environment,
-        tools: dict[str, _Callable],
+        tools: dict[str, _CheckedTool],
         order: dict[str, Any],
         job: wire.Channel,
         links: tuple[int, int],
@@ -245,17 +244,17 @@ class _Service:
         self._most_calls: int = order["calls"]
         self._job = job
         self._links = {fd: wire.Channel(fd) for fd in links}
-        self._checking = links[1]
+        self._check_fd = links[1]
         self._where = dict(zip((job.fd, *links), ("host", "program", "check"), strict=True))
         self._calls = dict.fromkeys(self._where, 0)
         self._log: list[bytes] = []
-        self._checked = 0  # how many in the log are the check's
+        self._checked = 0  # number of calls in the log that the check made
         self._pending = 0  # bytes in the log
-        self._logged = dict.fromkeys(self._where, 0)  # bytes of the record, by who called
+        self._logged = dict.fromkeys(self._where, 0)  # caller → bytes of its calls' record
         self._failed = ""
 
     def serve(self, seed: int) -> None:
-        """Put the state of `seed` in place and answer until the host closes the job."""
+        """Set the state that belongs to `seed` and answer requests until the host closes the job."""
         try:
             self._environment.reset(seed)
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way
@@ -265,7 +264,7 @@ class _Service:
             self._poller.register(fd, select.POLLIN)
         while True:
             ready = [fd for fd, _ in self._poller.poll()]
-            # Links first: what a program sent before its turn ended counts into that turn.
+            # Read the links first: calls that a program sent before its turn ended belong to that turn.
             for fd in ready:
                 if fd in self._links:
                     self._serve_link(self._links[fd])
@@ -273,16 +272,16 @@ class _Service:
                 return
 
     def _serve_link(self, link: wire.Channel) -> None:
-        """Carry out what has come over a link; close it when no more is to be had from it."""
-        if link.fd == self._checking and len(self._links) > 1:
-            self._finish(next(iter(self._links)))  # the program is dead, and what it asked for comes first
+        """Execute the calls that arrived on a link. Close the link if it can bring no more."""
+        if link.fd == self._check_fd and len(self._links) > 1:
+            self._finish(next(iter(self._links)))  # the program is dead; its pending calls are executed first
         if not self._serve_frames(link):
             self._poller.unregister(link.fd)
             os.close(link.fd)
             del self._links[link.fd]
 
     def _finish(self, fd: int) -> None:
-        """Carry out all that the dead had asked for."""
+        """Execute all pending calls of a dead program or check."""
         while link := self._links.get(fd):
             self._serve_link(link)
 
@@ -311,11 +310,11 @@ class _Service:
                 self._finish(fd)
             if "tool" in order and not self._failed:
                 self._answer(wire.dumps(order["tool"]), self._job.fd)
-            elif (asked := order.get("ask")) and not self._failed:
+            elif (method_name := order.get("ask")) and not self._failed:
                 try:
-                    state = wire.dumps(getattr(self._environment, asked)())
+                    state = wire.dumps(getattr(self._environment, method_name)())
                 except Exception as error:  # noqa: BLE001  a plugin may fail in any way
-                    self._fail(f"{asked}()", error)
+                    self._fail(f"{method_name}()", error)
             elif "restore" in order and not self._failed:
                 try:
                     self._environment.restore(order["restore"])
@@ -325,10 +324,10 @@ class _Service:
         return True
 
     def _report(self, number: int, alarm: str = "", message: str = "", where: str = "", state: bytes = b"null") -> None:
-        """Send the calls since the last report.
+        """Send a report with the calls since the last report.
 
-        Number 0 is a report that nobody asked for: an alarm, because the host waits for a program that waits for
-        us, or a part of a long record.
+        Number 0 is a report that was not requested: an alarm (the host may be waiting for a program that waits for this
+        world) or a part of a long record.
         """
         if self._failed:
             alarm, message = "world", self._failed
@@ -348,7 +347,7 @@ class _Service:
         self._report(0)
 
     def _answer(self, frame: bytes, source: int) -> bytes | None:
-        """Carry out one call and record it. None when the caller is to be cut off."""
+        """Execute one call and record it. Return the reply, or None if the caller must be disconnected."""
         name, args, kwargs = self._request(frame)
         self._calls[source] += 1
         if self._calls[source] > self._most_calls:
@@ -358,7 +357,7 @@ class _Service:
         if entry and source == self._job.fd:
             args, kwargs = entry.spread(args, kwargs)
         try:
-            record = wire.dumps({"tool": name, "args": args, "kwargs": kwargs})  # before the tool can touch them
+            record = wire.dumps({"tool": name, "args": args, "kwargs": kwargs})  # before the tool can change them
         except ValueError as error:
             raise wire.FrameError(str(error)) from None
         if not entry:
@@ -367,30 +366,30 @@ class _Service:
             record = record[:-1] + b',"writes":true}'
         if text := entry.misfit(args, kwargs):
             return self._record(source, record, "misfit", text)
-        if entry.tool.writes and source == self._checking:
+        if entry.tool.writes and source == self._check_fd:
             record = record[:-1] + b',"refused":true}'
             return self._record(source, record, "refused", f"{name}() changes the state, which a check may not")
-        outcome = self._carry_out(entry, args, kwargs)
+        outcome = self._execute(entry, args, kwargs)
         return None if outcome is None else self._record(source, record, *outcome)
 
     def _request(self, frame: bytes) -> tuple[str, list[Any], dict[str, Any]]:
-        """Return the name and arguments of a call that a stranger wrote.
+        """Return the tool name and the arguments of a call from an untrusted sender.
 
         Raises:
-            wire.FrameError: it is no such thing.
+            wire.FrameError: the frame is not a tool call.
         """
         match wire.loads(frame):
             case [str() as name, list() as args, dict() as kwargs]:
                 return name, args, kwargs
         raise wire.FrameError("not a tool call")
 
-    def _carry_out(self, entry: _Callable, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str, bytes] | None:
+    def _execute(self, entry: _CheckedTool, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str, bytes] | None:
         name = entry.tool.name
         try:
             value = entry.method(*args, **kwargs)
             try:
                 result = wire.dumps(value)
-            except ValueError as error:  # not finite, too deep: what was asked for, rather than who was asked
+            except ValueError as error:  # not finite or too deep: a refusal, not a fault of the environment
                 return "refused", f"{name}(): the result cannot be given: {error}", b"null"
         except ToolError as error:
             return "refused", str(error) or f"{name}() refused the call", b"null"
@@ -402,10 +401,10 @@ class _Service:
         return "result", "", result
 
     def _record(self, source: int, record: bytes, tag: str, text: str, result: bytes = b"null") -> bytes | None:
-        shown = f"TypeError: {text}" if tag == "misfit" else text
-        entry = b'%s,"error":%s,"result":%s}' % (record[:-1], wire.dumps(shown), result)
+        error_text = f"TypeError: {text}" if tag == "misfit" else text
+        entry = b'%s,"error":%s,"result":%s}' % (record[:-1], wire.dumps(error_text), result)
         self._log.append(entry)
-        self._checked += source == self._checking
+        self._checked += source == self._check_fd
         self._logged[source] += len(entry)
         if self._logged[source] > _LOG_REPLIES * self._reply_bytes:
             self._alarm(source, "reply", f"tool calls of more than {self._logged[source]} bytes in all")

@@ -1,16 +1,16 @@
-"""The process inside nsjail that forks confined children, each for one program, check or session. Stdlib only.
+"""The process inside nsjail that forks confined children, one per program, check or session. Standard library only.
 
-nsjail starts it as the first process of its PID namespace: when it ends, the kernel kills every child. Its
-control socket (SOCK_SEQPACKET) says what to be: "program" preloads what hostile code imports, "world" builds
-one environment. After that it answers requests, one at a time:
+nsjail starts it as the first process of its PID namespace, so the kernel kills every child when it ends. The first
+message on its control socket (SOCK_SEQPACKET) gives its role: "program" preloads the modules that hostile code imports,
+"world" constructs one environment. After that it answers one request at a time:
 
-    fork N      N spare children; the reply carries, for each, the host's end of its job socket and its pidfd
-    learn KEY   something that all later children need
-    end SERIAL  how a child ended that is dead; children have serial numbers, 0 for the first
+    fork N      fork N spare children; the reply has, per child, the host's end of its job socket and its pidfd
+    learn KEY   learn a value that all later children need
+    end SERIAL  report how a dead child ended; children have serial numbers, from 0
 
-A spare waits on its job socket for the frame that says what to be and brings the descriptors for it. The host
-kills a child through its pidfd, so no two sessions share a reader, and a host that vanishes leaves no
-survivors. Forking some ahead costs less than one at a time: between two forks the zygote writes to little.
+A spare child waits on its job socket. One frame gives it its work and the descriptors for it. The host kills a child
+through its pidfd. So sessions share no socket, and no child survives the host. Forking several children at once is
+cheaper than one at a time, because the zygote writes to few memory pages between two forks.
 """
 
 import _socket
@@ -30,51 +30,53 @@ from sca_cli.sandbox import wire
 from sca_cli.sandbox.inside.confine import Confinement
 
 JOB, LINK, CHECK_LINK = 3, 4, 5
-"""Descriptors of a child: orders from the host; tool calls; in a world, the tool calls of the check."""
+"""Descriptors of a child: the host's orders; its tool calls; in a world, the tool calls of the check."""
 
 _PRELOADED = (
     "bisect", "collections", "copy", "datetime", "functools", "heapq", "itertools", "json", "math",
     "operator", "random", "re", "string", "time", "typing",
 )  # fmt: skip
-"""What most programs import. Each page a module fills makes every fork dearer: the rest is read on demand."""
+"""Modules that most programs import. Each page that a module fills slows down every fork, so others load on demand."""
 _libc = ctypes.CDLL(None)
 _libc.malloc.restype = _libc.sbrk.restype = ctypes.c_size_t
 _libc.malloc.argtypes = (ctypes.c_size_t,)
 _libc.sbrk.argtypes = (ctypes.c_ssize_t,)
 _libc.madvise.argtypes = (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
-_SIZES = (*(1 << bits for bits in range(16, 10, -1)), *range(1032, 0, -16))  # of places in a heap
+_SIZES = (*(1 << bits for bits in range(16, 10, -1)), *range(1032, 0, -16))  # sizes of heap blocks in bytes
 _HUGE_PAGE = 1 << 21
 _MADV_NORMAL, _MADV_COLLAPSE = 0, 25
-_GATHERED = 128  # children between one gathering and the next: a stray write of ours breaks up a huge page
-_ENDS = 1000  # kept of children whose host never asked
+_GATHERED = (
+    128  # children between two calls of `_gather`: each write of the zygote breaks up a huge page; chosen by hand
+)
+_ENDS = 1000  # reports to keep of children whose host has not asked; chosen by hand
 
 
 class Role(Protocol):
-    """What a zygote's children do."""
+    """The work of a zygote's children."""
 
     def learn(self, key: str, value: Any) -> None:
-        """Take in something that all later children need."""
+        """Learn a value that all later children need."""
 
     def needs(self) -> tuple[int, int, int]:
-        """Return what its children are left with, as the arguments of `Confinement.prepare`."""
+        """Return the limits of its children, as the arguments of `Confinement.prepare`."""
 
     def live(self, job: _socket.socket, confinement: Confinement) -> None:
-        """Run in a fresh fork, which ends when this returns.
+        """Run in a fresh fork. The fork ends when this returns.
 
         Args:
-            job: descriptor JOB; the host's first frame comes with descriptors, see `await_start`.
-            confinement: to be applied before the first hostile byte.
+            job: descriptor JOB; the host's first frame brings further descriptors, see `await_start`.
+            confinement: to apply before the first hostile byte.
         """
 
 
 def main() -> None:
-    """Become what the control socket says, then fork until the host is gone."""
+    """Take the role that the control socket names, then fork until the host closes the socket."""
     control = _control(int(sys.argv[1]))
     order = json.loads(control.recv(1 << 20))
     confinement = _without_jail() if order.get("outside") else None
     try:
         role, ready = _role(order)
-    except BaseException as error:  # noqa: BLE001  a plugin may fail in any way; the host must be told in words
+    except BaseException as error:  # noqa: BLE001  a plugin may raise anything; the host needs the message
         send_blob(control, b"failed", _failure(error))
         return
     confinement = confinement or Confinement()
@@ -83,18 +85,18 @@ def main() -> None:
     send_blob(control, b"ready", ready)
     confinement.prepare(*role.needs())
     confinement.seal()
-    _Nursery(control, role, confinement).serve()
+    _Forker(control, role, confinement).serve()
     confinement.ended(())
 
 
 def _without_jail() -> Confinement:
-    from sca_cli.sandbox.inside.unjailed import Free
+    from sca_cli.sandbox.inside.unjailed import Unjailed
 
-    return Free()
+    return Unjailed()
 
 
 def _control(fd: int) -> _socket.socket:
-    """Move the control socket away from the numbers that children use, and occupy those."""
+    """Move the control socket away from the descriptor numbers of children, and occupy those numbers."""
     moved = fd
     while moved <= CHECK_LINK:
         moved = os.dup(moved)
@@ -104,45 +106,47 @@ def _control(fd: int) -> _socket.socket:
 
 
 def _share() -> None:
-    """Keep children from copying the pages they only read: most of what a fork costs is copied pages.
+    """Prevent children from copying pages that they only read. Copied pages are most of a fork's cost.
 
-    A collection would write to every object's header, so what exists now is frozen. Each use of an object
-    would write to its reference count, so what exists now is made immortal, as None is (PEP 683): nothing
-    here is ever freed.
+    A garbage collection writes to every object's header, so all current objects are frozen. Each use of an object
+    writes to its reference count, so all current objects are made immortal, as None is (PEP 683). They are never freed.
     """
     gc.collect()
-    todo: list[Any] = gc.get_objects()  # before `seen` and the like exist, which are to be freed
+    todo: list[Any] = gc.get_objects()  # before the containers below exist, which must be freed
     gc.freeze()
     count = ctypes.c_uint32.from_address
     immortal, fresh = count(id(None)).value, object()
     if immortal < 1 << 30 or count(id(fresh)).value > 2:
-        return  # an interpreter that keeps its counts elsewhere; children copy more, and that is all
-    seen: set[int] = set()
+        return  # this interpreter stores reference counts elsewhere: children only copy more pages
+    visited_ids: set[int] = set()
     while todo:
-        found = [item for item in todo if id(item) not in seen]
-        seen.update(map(id, found))
-        codes = [item for item in found if isinstance(item, types.CodeType)]  # the collector does not look into these
-        todo = gc.get_referents(*found)
-        for table in found:
+        fresh_items = [item for item in todo if id(item) not in visited_ids]
+        visited_ids.update(map(id, fresh_items))
+        codes = [
+            item for item in fresh_items if isinstance(item, types.CodeType)
+        ]  # the collector does not traverse these
+        todo = gc.get_referents(*fresh_items)
+        for table in fresh_items:
             if isinstance(table, dict):
-                todo += dict.keys(table)  # nor into a table's keys, if all are texts
+                todo += dict.keys(table)  # nor the keys of a dict, if all are strings
         for code in codes:
             todo += (code.co_consts, code.co_names, code.co_name, code.co_qualname, code.co_filename)
             todo += (*code.co_consts, *code.co_names, code.co_linetable, code.co_exceptiontable)
-        for item in found:
+        for item in fresh_items:
             if count(id(item)).value < 1 << 30:
                 count(id(item)).value = immortal
 
 
 def _start_afresh() -> int:
-    """Use up the free places of the heap, so that what is allocated next lies side by side on few pages.
+    """Fill the free blocks of the heap, so that later allocations are contiguous and use few pages.
 
-    A child copies each page on which it is given a place, and places that were freed here are scattered.
+    A child copies each page on which it allocates a block, and blocks that were freed earlier are scattered over many
+    pages.
 
     Returns:
-        Where what is allocated next begins, which is where a huge page may.
+        The address at which later allocations start; it is a multiple of the huge-page size.
     """
-    gc.collect()  # the lists of free objects are cleared
+    gc.collect()  # this clears the interpreter's free lists
     _libc.malloc_trim(0)
     _libc.sbrk(-_libc.sbrk(0) % _HUGE_PAGE)
     end: int = _libc.sbrk(0)
@@ -153,24 +157,24 @@ def _start_afresh() -> int:
 
 
 def _take_places() -> list[Any]:
-    """Return objects in the places that the interpreter keeps, of those that have ended, for others of their kind."""
+    """Return objects of the types that have free lists, so that their blocks are reused when they are freed."""
     return [([], {}, 0.5 * size, *map(tuple, map(range, range(1, 21)))) for size in range(16)]
 
 
 def _gather(end: int) -> None:
-    """Put the heap below `end` on huge pages, where the kernel can: to copy an entry for each is much of a fork's cost.
+    """Put the heap below `end` on huge pages, if the kernel can. A fork then copies fewer page-table entries.
 
-    A huge page that somebody writes to becomes small ones again, for him.
+    If a process writes to a huge page, the kernel splits it into small pages for that process.
     """
     start = end
-    while not _libc.madvise(start - _HUGE_PAGE, _HUGE_PAGE, _MADV_NORMAL):  # it is there
+    while not _libc.madvise(start - _HUGE_PAGE, _HUGE_PAGE, _MADV_NORMAL):  # the address is mapped
         start -= _HUGE_PAGE
     _libc.madvise(start, end - start, _MADV_COLLAPSE)
 
 
 def _role(order: dict[str, Any]) -> tuple[Role, Any]:
     if order["role"] == "program":
-        # `random` would have every child seed itself from the system; all shall see the same numbers.
+        # `random` would seed itself anew in each child. All children must get the same numbers.
         register, os.register_at_fork = os.register_at_fork, lambda **_: None
         importlib.import_module("random").seed(order["twin"])
         os.register_at_fork = register
@@ -180,15 +184,15 @@ def _role(order: dict[str, Any]) -> tuple[Role, Any]:
             from sca_cli.sandbox.inside import clock
 
             clock.put_ahead(order["twin"] * clock.STEP_S)
-        from sca_cli.sandbox.inside.program import Programs
+        from sca_cli.sandbox.inside.program import ProgramRole
 
         sys.path[:] = [entry for entry in sys.path if entry not in order["path"]]
-        return Programs(order), {}
+        return ProgramRole(order), {}
     sys.path[:0] = [entry for entry in order["path"] if entry not in sys.path]
-    from sca_cli.sandbox.inside.world import Worlds, build
+    from sca_cli.sandbox.inside.world import WorldRole, build
 
-    worlds = Worlds(order, build(order["target"], order["options"]))
-    return worlds, worlds.ready()
+    role = WorldRole(order, build(order["target"], order["options"]))
+    return role, role.ready()
 
 
 def _failure(error: BaseException) -> dict[str, str]:
@@ -201,13 +205,19 @@ def _failure(error: BaseException) -> dict[str, str]:
 
 
 def send_fds(sock: _socket.socket, data: bytes, fds: Sequence[int]) -> int:
-    """Send bytes and descriptors as one message. Return how many bytes went."""
+    """Send bytes and descriptors as one message. Return the number of bytes sent."""
     rights = struct.pack(f"{len(fds)}i", *fds)
     return sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
 
 
 def receive_fds(sock: _socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
-    """Receive a message of at most `size` bytes with at most `most` descriptors; empty when the other side is gone."""
+    """Receive one message. It is empty if the other side is closed.
+
+    Args:
+        sock: the socket.
+        size: the most bytes to receive.
+        most: the most descriptors to receive.
+    """
     data, ancillary, _, _ = sock.recvmsg(size, _socket.CMSG_SPACE(4 * most))
     fds: list[int] = []
     for _, _, rights in ancillary:
@@ -216,7 +226,7 @@ def receive_fds(sock: _socket.socket, size: int, most: int) -> tuple[bytes, list
 
 
 def send_blob(sock: _socket.socket, word: bytes, value: Any) -> None:
-    """Send a value of any size: the text travels in a memfd, since a packet holds only about 200 kB."""
+    """Send a value of any size. Its text is in a memfd, because a packet can hold only about 200 kB."""
     blob = os.memfd_create("blob", os.MFD_CLOEXEC)
     try:
         with open(blob, "wb", closefd=False) as file:
@@ -227,24 +237,24 @@ def send_blob(sock: _socket.socket, word: bytes, value: Any) -> None:
 
 
 def read_blob(fd: int) -> Any:
-    """Read what `send_blob` sent and close its descriptor."""
+    """Read a value that `send_blob` sent, and close its descriptor."""
     with open(fd, "rb") as file:
         file.seek(0)
         return json.loads(file.read())
 
 
 def await_start(job: _socket.socket, numbers: Sequence[int]) -> tuple[list[str], wire.Channel]:
-    """Wait until a spare is told what to be.
+    """Wait until the host gives this spare child its work.
 
     Args:
-        job: its job socket.
-        numbers: where the descriptors that come along are put, in their order.
+        job: the child's job socket.
+        numbers: descriptor numbers for the descriptors that arrive, in the same order.
 
     Returns:
-        The words of the first frame, and the channel that later frames come through.
+        The words of the first frame, and the channel of later frames.
 
     Raises:
-        EOFError: it is not needed any more.
+        EOFError: the child is no longer needed.
     """
     channel = wire.Channel(job.fileno())
     data, fds = receive_fds(job, wire.CHUNK, len(numbers))
@@ -255,19 +265,19 @@ def await_start(job: _socket.socket, numbers: Sequence[int]) -> tuple[list[str],
     return words, channel
 
 
-class _Nursery:
-    """Forks the children and keeps what became of the dead until the host asks or loses interest."""
+class _Forker:
+    """Fork the children, and store how dead ones ended until the host asks or too many are stored."""
 
     def __init__(self, control: _socket.socket, role: Role, confinement: Confinement) -> None:
         self._control, self._role, self._confinement = control, role, confinement
         self._serials: dict[int, int] = {}  # pid → serial number
-        self._ends: dict[int, bytes] = {}  # serial number → how it ended
-        self._births = itertools.count()
-        self._settled = False
+        self._ends: dict[int, bytes] = {}  # serial number → how the child ended
+        self._serial_numbers = itertools.count()
+        self._memory_prepared = False
 
     def serve(self) -> None:
-        """Answer requests until the host is gone."""
-        while self._answer():  # a function that ends can get new code
+        """Answer requests until the host closes the control socket."""
+        while self._answer():  # new code of a function takes effect at its next call
             pass
 
     def _answer(self) -> bool:
@@ -280,26 +290,26 @@ class _Nursery:
             self._fork(int(value))
         elif word == "learn":
             self._role.learn(value, read_blob(fds[0]))
-            self._settled = False
+            self._memory_prepared = False
         else:
             self._reap()
             self._control.send(self._ends.pop(int(value), b"null"))
         return True
 
     def _reap_while_idle(self) -> None:
-        """Where children may leave something behind, look after them until there is a request."""
+        """If children may leave processes behind, kill and reap these until a request arrives."""
         if self._confinement.tick_s:
-            import select  # not loaded in a jail: each module makes every fork dearer
+            import select  # not loaded in a jail: each module makes every fork slower
 
             while not select.select([self._control], [], [], self._confinement.tick_s)[0]:
                 self._reap()
 
     def _fork(self, count: int) -> None:
         self._reap()
-        if not self._settled:
-            self._settle()
+        if not self._memory_prepared:
+            self._prepare_memory()
         fds: list[int] = []
-        serials = list(itertools.islice(self._births, count))
+        serials = list(itertools.islice(self._serial_numbers, count))
         if not serials[0] % _GATHERED:
             _gather(self._end)
         for serial in serials:
@@ -313,19 +323,19 @@ class _Nursery:
         for fd in fds:
             os.close(fd)
 
-    def _settle(self) -> None:
-        """Make the forks that follow cheap."""
-        self._settled = True
+    def _prepare_memory(self) -> None:
+        """Prepare the memory so that the following forks are cheap."""
+        self._memory_prepared = True
         _share()
         self._end = _start_afresh()
-        first = _take_places()
-        # What this process writes to it makes anew, apart from all that it only reads.
+        first_allocated = _take_places()
+        # Copy the objects that this process writes to, so that they are on other pages than those it only reads.
         self._serials, self._ends = dict(self._serials), dict(self._ends)
-        self._births = itertools.count(next(self._births))
-        for function in (*vars(_Nursery).values(), receive_fds, send_fds):
+        self._serial_numbers = itertools.count(next(self._serial_numbers))
+        for function in (*vars(_Forker).values(), receive_fds, send_fds):
             if isinstance(function, types.FunctionType):
-                function.__code__ = function.__code__.replace()  # in which the interpreter counts how often it runs
-        self._taken = first, _take_places()
+                function.__code__ = function.__code__.replace()  # the interpreter counts the runs in the code object
+        self._allocated = first_allocated, _take_places()
 
     def _live(self, job: _socket.socket) -> None:
         try:
@@ -336,13 +346,13 @@ class _Nursery:
             os._exit(1)
 
     def _reap(self) -> None:
-        """Reap the dead."""
+        """Reap the dead children and store how they ended."""
         while self._serials:
             pid, wait, usage = os.wait4(-1, os.WNOHANG)
             if not pid:
                 break
             end = b'{"wait":%d,"cpu_s":%f}' % (wait, usage.ru_utime + usage.ru_stime)
-            if (serial := self._serials.pop(pid, None)) is not None:  # else an orphan that a child has left us
+            if (serial := self._serials.pop(pid, None)) is not None:  # otherwise it is an orphan of a child
                 self._ends[serial] = end
                 self._confinement.ended(self._serials)
         while len(self._ends) > _ENDS:

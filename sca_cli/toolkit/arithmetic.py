@@ -1,6 +1,6 @@
-"""Arithmetic on a written expression: its syntax tree is walked and nothing is ever evaluated as code.
+"""Compute an arithmetic expression from its syntax tree, without running it as code.
 
-Covered: numbers, + - * / // % **, unary signs, parentheses. Not covered: anything else, names and calls too.
+Covered: numbers, + - * / // % **, unary signs, parentheses. Not covered: everything else, such as names and calls.
 """
 
 import ast
@@ -9,12 +9,12 @@ import operator
 import re
 from collections.abc import Callable
 
-from sca_cli import ToolError
+from sca_cli.errors import ToolError
 
 MAX_EXPRESSION = 300
-"""Characters; also what bounds the depth of the walk."""
+"""Maximum number of characters; this also limits the depth of the syntax tree. Chosen by hand."""
 MAX_MAGNITUDE = 1e100
-"""Of every intermediate result: whole numbers stay short enough to print, floats finite."""
+"""Largest magnitude of every intermediate result. So whole numbers can be printed, and floats stay finite."""
 
 _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -24,7 +24,7 @@ _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-# Only these characters reach the parser: no names to resolve, no strings, no literals that make it warn.
+# Only these characters reach the parser. So there are no names, no strings, and no literals that cause warnings.
 _CHARACTERS = re.compile(r"[0-9eE.+\-*/%() ]+")
 
 
@@ -32,7 +32,7 @@ def calculate(expression: str) -> float:
     """Return the value of an arithmetic expression of at most `MAX_EXPRESSION` characters.
 
     Raises:
-        ToolError: not such an expression, a division by zero, or a result beyond `MAX_MAGNITUDE`.
+        ToolError: the text is not such an expression, it divides by zero, or a result exceeds `MAX_MAGNITUDE`.
     """
     expression = expression.strip()
     if not expression:
@@ -65,7 +65,7 @@ def _value(node: ast.expr) -> float:
 
 
 def _power(base: float, exponent: float) -> float:
-    # The size is judged before the power is taken: 9**9**9 would not end.
+    # Estimate the size before computing the power, because 9**9**9 would take forever.
     if base and exponent * math.log10(abs(base)) > math.log10(MAX_MAGNITUDE):
         raise ToolError("a power in the expression is too large")
     if base < 0 and exponent != int(exponent):

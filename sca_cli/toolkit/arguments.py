@@ -1,21 +1,21 @@
-"""Checks of tool arguments: what a model sent becomes a value of the right type, or a `ToolError` to act on.
+"""Check the arguments that a model sends to a tool: return a value of the right type, or raise a helpful `ToolError`.
 
-Bounds keep every call fast and every result finite. Messages never print a refused number: an integer of
-thousands of digits has no decimal form in Python.
+Bounds keep every call fast and every result finite. Messages do not contain a number that is out of bounds, because
+Python does not convert an integer of thousands of digits to text.
 """
 
 import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sca_cli import ToolError
+from sca_cli.errors import ToolError
 
 MAX_TEXT = 10_000
-"""Characters in a text argument."""
+"""Maximum number of characters in a text argument; chosen by hand."""
 MAX_NUMBER = 1e15
-"""Largest magnitude of a number argument; whole numbers up to it are exact as floats."""
+"""Largest magnitude of a number argument; floats represent all whole numbers up to it exactly."""
 MAX_VALUES = 1_000
-"""Arguments of a tool that takes any number of them."""
+"""Maximum number of arguments of a tool with `*args`; chosen by hand."""
 
 _KINDS: dict[type, str] = {
     bool: "a boolean",
@@ -37,7 +37,7 @@ def text(name: str, value: Any, most: int = MAX_TEXT) -> str:
     """Return a string argument of at most `most` characters.
 
     Raises:
-        ToolError: no string, too long, or half a surrogate pair, which JSON readers refuse.
+        ToolError: not a string, too long, or it contains half a surrogate pair, which JSON readers reject.
     """
     if not isinstance(value, str):
         raise ToolError(f"{name} must be a string, not {kind(value)}")
@@ -49,10 +49,10 @@ def text(name: str, value: Any, most: int = MAX_TEXT) -> str:
 
 
 def number(name: str, value: Any, least: float | None = None) -> float:
-    """Return a finite number argument, a whole one as an int.
+    """Return a finite number argument unchanged.
 
     Raises:
-        ToolError: no number (a boolean is none), below `least`, or larger than `MAX_NUMBER`.
+        ToolError: not a number (a boolean does not count), below `least`, or its magnitude exceeds `MAX_NUMBER`.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ToolError(f"{name} must be a number, not {kind(value)}")
@@ -67,7 +67,7 @@ def whole(name: str, value: Any, least: int, most: int) -> int:
     """Return a whole-number argument in `least..most`.
 
     Raises:
-        ToolError: no whole number, or out of range.
+        ToolError: not a whole number, or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise ToolError(f"{name} must be a whole number, not {kind(value)}")
@@ -77,10 +77,10 @@ def whole(name: str, value: Any, least: int, most: int) -> int:
 
 
 def numbers(values: Sequence[Any]) -> list[float]:
-    """Return at least one and at most `MAX_VALUES` numbers.
+    """Return a list of 1 to `MAX_VALUES` numbers.
 
     Raises:
-        ToolError: none, too many, or one of them is no number.
+        ToolError: no value, too many values, or one of them is not a number.
     """
     if not values:
         raise ToolError("give at least one number")
@@ -92,15 +92,15 @@ def numbers(values: Sequence[Any]) -> list[float]:
 
 
 def one_of(name: str, value: Any, known: Iterable[str]) -> str:
-    """Return the known word that a string argument means; case and outer spaces do not matter.
+    """Return the known word that equals a string argument; case and outer spaces do not matter.
 
     Raises:
-        ToolError: no string, or unknown; the message names the nearest and all that are known.
+        ToolError: not a string, or unknown; the message lists the most similar word and all known words.
     """
     words = {word.casefold(): word for word in known}
-    asked = text(name, value, most=100).strip()
-    if asked.casefold() in words:
-        return words[asked.casefold()]
-    near = difflib.get_close_matches(asked.casefold(), words, n=1)
+    word = text(name, value, most=100).strip()
+    if word.casefold() in words:
+        return words[word.casefold()]
+    near = difflib.get_close_matches(word.casefold(), words, n=1)
     guess = f"did you mean '{words[near[0]]}'? " if near else ""
-    raise ToolError(f"unknown {name} '{asked}'; {guess}known: {', '.join(words.values())}")
+    raise ToolError(f"unknown {name} '{word}'; {guess}known: {', '.join(words.values())}")

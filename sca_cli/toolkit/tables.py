@@ -1,6 +1,6 @@
-"""Tables of records in a directory of JSON files, and what they must look like; the airline's are read here too.
+"""Read tables of records from a directory of JSON files and check their shapes.
 
-Two layouts are read: TauBench v1's, a file a table, and tau2's, one db.json with all of them.
+There are two layouts: TauBench v1 has one file for each table, and tau2 has one db.json with all tables.
 """
 
 import json
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sca_cli import MissingError, RecordError, UsageError
+from sca_cli.errors import MissingError, RecordError, UsageError
 
 type Record = dict[str, Any]
 type Table = dict[str, Record]
@@ -19,22 +19,25 @@ _WORDS = {str: "a text", bool: "true or false", dict: "an object", NUMBER: "a nu
 
 
 class Each(NamedTuple):
-    """The shape of every value of an object."""
+    """The shape of an object whose keys are arbitrary and whose values all have the same shape."""
 
     shape: Any
 
 
 class Kinds(NamedTuple):
-    """The shape of an object, which has more to it where one of its values says so."""
+    """The shape of an object that has further keys, which depend on one of its values."""
 
     shape: dict[str, Any]
     key: str
     more: dict[str, dict[str, Any]]
-    """Value at the key → what else there must be."""
+    """Value at `key` → shape of the further keys."""
 
 
 def variants(options: dict[str, str]) -> list[dict[str, str]]:
-    """Return options whose `data` is an absolute path: records are good in any directory, and a world has none."""
+    """Make the option `data` an absolute path, so that records are valid in any directory.
+
+    The world's process does not run in the user's directory, so it cannot resolve a relative path.
+    """
     return [options | {"data": str(Path(options["data"]).expanduser().absolute())} if options.get("data") else options]
 
 
@@ -44,46 +47,53 @@ def read(
     """Read the tables in a directory.
 
     Args:
-        data: its absolute path.
-        shapes: table → its shape.
-        faults: is given tables of these shapes, and returns which one is at fault and how, or None.
+        data: absolute path of the directory.
+        shapes: table → its shape, see `misfit`.
+        faults: a further check; it gets tables of these shapes, and returns the faulty table and the fault, or None.
 
     Returns:
-        The tables, and whether one db.json held them all.
+        The tables, and whether one db.json holds them all.
 
     Raises:
-        MissingError: the directory or a file is not there.
-        RecordError: a file is no JSON, or its records are of another shape; names the file and the place.
+        MissingError: the directory or a file does not exist.
+        RecordError: a file is not JSON, or a record has another shape; the message names the file and the place.
         UsageError: the path is relative.
     """
     folder = Path(data)
     if not folder.is_absolute():
-        raise UsageError(f"data={data}: the path must be absolute, from / on")
+        raise UsageError(f"data={data}: the path must be absolute")
     if not folder.is_dir():
         raise MissingError(f"data={data}: no such directory")
-    together = (folder / "db.json").exists()
-    files = {table: folder / ("db.json" if together else f"{table}.json") for table in shapes}
-    if absent := list(dict.fromkeys(path.name for path in files.values() if not path.exists())):
-        raise MissingError(f"data={data} has neither db.json nor {', '.join(absent)}")
-    whole = _json(folder / "db.json") if together else {table: _json(path) for table, path in files.items()}
+    in_one_file = (folder / "db.json").exists()
+    files = {table: folder / ("db.json" if in_one_file else f"{table}.json") for table in shapes}
+    if missing := list(dict.fromkeys(path.name for path in files.values() if not path.exists())):
+        raise MissingError(f"data={data} has neither db.json nor {', '.join(missing)}")
+    content = _json(folder / "db.json") if in_one_file else {table: _json(path) for table, path in files.items()}
     for table, shape in shapes.items():
-        if wrong := misfit(whole, {table: shape}, ""):
+        if wrong := misfit(content, {table: shape}, ""):
             raise RecordError(f"{files[table]}: {wrong}")
-    tables = {table: whole[table] for table in shapes}
+    tables = {table: content[table] for table in shapes}
     if fault := faults(tables):
         raise RecordError(f"{files[fault[0]]}: {fault[1]}")
-    return tables, together
+    return tables, in_one_file
 
 
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:  # broken JSON, or not UTF-8
+    except (ValueError, RecursionError) as error:  # invalid JSON, not UTF-8, or nested too deeply
         raise RecordError(f"{path} is not JSON: {error}") from None
 
 
 def misfit(value: Any, shape: Any, where: str) -> str:
-    """Return where a value has not the shape, in words, or ""."""
+    """Describe the first place where a value does not have a shape; return "" if it has.
+
+    Args:
+        value: the value.
+        shape: a type, a tuple of types, `Each`, `Kinds`, a dictionary of required keys, or a list with the shape of
+            its items.
+        where: path of the value, for the description.
+    """
     if isinstance(shape, Kinds):
         return misfit(value, shape.shape, where) or misfit(value, shape.more.get(value[shape.key], {}), where)
     if isinstance(shape, Each):

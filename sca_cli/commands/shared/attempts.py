@@ -1,0 +1,159 @@
+"""Attempts at tasks, each judged by the task's own check: the same for every verb that attempts."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from sca_cli.analysis import source
+from sca_cli.commands.shared.limits import Sandboxes
+from sca_cli.commands.shared.shell import Done, Meter, made_by, pump
+from sca_cli.episode.agent import Actor, Episode
+from sca_cli.episode.judge import Judge
+from sca_cli.errors import WorldError
+from sca_cli.fanout import Fanout, derived_seed
+from sca_cli.prompts import ATTEMPT
+from sca_cli.records import ErrorNote, Rollout, Task
+from sca_cli.sandbox import Description, Judgement, Session
+from sca_cli.streams import Output
+from sca_cli.verification import paper_filter
+
+TURNS = 4
+"""Limit of turns in one attempt, if neither the command line nor the task sets another."""
+
+UNVERIFIED = "the task is unverified: it has no check, and no --judge was given"
+
+_FAILED_CHECK = ("exception", "not-bool")
+"""A check that breaks on the agent's answer means that the attempt failed. After a limit or a crash it is invalid."""
+
+
+def by_check(session: Session, task: Task, _: Episode) -> Judgement:
+    """Judge by the task's own check."""
+    return session.evaluate(task.evaluate)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Attempts a fixed number of times at each task."""
+
+    actor: Actor
+    sandboxes: Sandboxes
+    model_name: str
+    per_task: int
+    seed: int
+    command: str = "rollout"
+    times: bool = False
+    judge: Judge | None = None
+    """Judges attempts at tasks that have no check. The check alone judges the others."""
+    check: Callable[[Session, Task, Episode], Judgement] = by_check
+    """Judges the session that an episode leaves."""
+    turns: int | None = None
+    """Limit of turns from the command line; None: the task's limit, if it records one, else the actor's."""
+
+    def of(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, int]]:
+        """Yield (task, sample) for each attempt at each task."""
+        return ((task, sample) for task in tasks for sample in range(self.per_task))
+
+    async def attempt(self, task: Task, sample: int) -> Rollout:
+        """Let the model attempt a task once, and judge the attempt.
+
+        Raises:
+            SandboxError, MissingError, PluginError: the environment does not start.
+            RecordError: the tasks of this run have too many different limits.
+        """
+        seed = derived_seed(self.seed, "rollout", task.id, sample)
+        prompt = self.actor.prompts.fingerprint(*ATTEMPT)
+        origin = made_by(self.command, model=self.model_name, seed=seed, prompt=prompt)
+        rollout = Rollout(task=task, sample=sample, made_by=origin, parents=[task.id])
+        if task.unverified and self.judge is None:
+            rollout.error = ErrorNote(boundary="task", message=UNVERIFIED)
+            return rollout
+        sandbox = self.sandboxes.sandbox_of(task)
+        place = sandbox.describe(task.env)
+        if place.customer and self.actor.user is not None:
+            rollout.user_model = self.actor.user.name
+        try:
+            with sandbox.session(task.env, task.seed) as session:
+                episode = await self.act(task, session, place, seed)
+                rollout.calls = [paper_filter.bare(call) for call in session.calls]
+                if episode.stop not in ("error", "time") and not task.unverified:
+                    _judge(rollout, await asyncio.to_thread(self.check, session, task, episode))
+        except WorldError as error:
+            rollout.error = ErrorNote(boundary="world", message=error.message)
+            return rollout
+        self._record(rollout, episode)
+        if self.judge is not None and task.unverified and episode.stop not in ("error", "time"):
+            judgement = await self.judge(task, episode.messages[episode.opening :], episode.answer, seed)
+            rollout.judged_by = self.judge.name
+            _judge(rollout, judgement)
+            if judgement.outcome == "invalid":
+                rollout.error = ErrorNote(boundary="model", message=f"judge: {judgement.message}")
+        return rollout
+
+    async def act(self, task: Task, session: Session, place: Description, seed: int) -> Episode:
+        """Let the model act in a session of the task."""
+        wants_value = self.check is by_check and _takes_answer(task)
+        return await self._actor_for(task).attempt(session, place, task.instruction, seed, wants_value=wants_value)
+
+    def _actor_for(self, task: Task) -> Actor:
+        turns = self.sandboxes.limits_of(task).turns
+        if self.turns or not turns or turns == self.actor.limits.turns:
+            return self.actor
+        return replace(self.actor, limits=replace(self.actor.limits, turns=turns))
+
+    def _record(self, rollout: Rollout, episode: Episode) -> None:
+        rollout.messages, rollout.segments, rollout.answer = episode.messages, episode.segments, episode.answer
+        rollout.stop, rollout.usage = episode.stop, episode.usage
+        if episode.stop == "error":
+            rollout.error = ErrorNote(boundary="model", message=episode.problem)
+        if episode.stop == "time":
+            rollout.reason = "timeout"
+        if not self.times:
+            rollout.usage.seconds = None
+
+
+def _takes_answer(task: Task) -> bool:
+    try:
+        return source.takes_argument(task.evaluate, "evaluate")
+    except source.NotPython:
+        return False
+
+
+def _judge(rollout: Rollout, judgement: Judgement) -> None:
+    rollout.outcome, rollout.reason = judgement.outcome, judgement.reason
+    if judgement.outcome == "invalid" and judgement.reason in _FAILED_CHECK:
+        rollout.outcome = "fail"
+    if rollout.outcome != "invalid":
+        rollout.reward = 1.0 if rollout.outcome == "pass" else 0.0
+
+
+def attempt_all(
+    tasks: Iterable[Task], attempts: Attempts, *, output: Output, fanout: Fanout, meter: Meter
+) -> Iterator[Done]:
+    """Attempt each task several times, and write every rollout, whatever its outcome."""
+
+    async def work(item: tuple[Task, int]) -> Done:
+        return Done(attempt_name(item), [await attempts.attempt(*item)])
+
+    return pump(attempts.of(tasks), work, identify=attempt_name, output=output, fanout=fanout, meter=meter)
+
+
+def attempt_name(item: tuple[Task, int]) -> str:
+    """Return the name of one attempt at one task, by which `--resume` identifies it."""
+    task, sample = item
+    return f"{task.id}#{sample}"
+
+
+def worth_attempting(tasks: Iterable[Task]) -> Iterator[Task]:
+    """Leave out tasks that `verify` rejected, or that have an error."""
+    return (task for task in tasks if task.kept is not False)
+
+
+def summary(verb: str, outcomes: Counter[str]) -> str:
+    """Return one line: the number of attempts, and how many passed, failed and are invalid."""
+    judged = outcomes["pass"] + outcomes["fail"]
+    share = f" ({outcomes['pass'] / judged:.1%} of those judged)" if judged else ""
+    return (
+        f"sca {verb}: {outcomes.total()} attempts: {outcomes['pass']} pass{share}, "
+        f"{outcomes['fail']} fail, {outcomes['invalid']} invalid"
+    )

@@ -1,0 +1,66 @@
+"""The limits of each task: `verify` records them, and every verb that judges or attempts the task uses them.
+
+A task that passed with 60 s for its check would fail with 10 s elsewhere, through no fault of the agent.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from sca_cli.errors import RecordError
+from sca_cli.records import Task, TaskLimits
+from sca_cli.sandbox import Limits, Sandbox
+
+_MOST_SANDBOXES = 8
+"""Different limits in one run; each needs processes of its own. Chosen by hand."""
+
+
+class Sandboxes:
+    """One sandbox for each set of limits; a sandbox starts nothing until it is used. Thread-safe.
+
+    Args:
+        default: limits of tasks that record none.
+        typed: fields of `TaskLimits` → values from the command line, which replace those of the task.
+    """
+
+    def __init__(self, default: TaskLimits | None = None, typed: Mapping[str, Any] | None = None) -> None:
+        self._default, self._typed = default or TaskLimits(), dict(typed or {})
+        self._lock = threading.Lock()
+        self._sandboxes: dict[Limits, Sandbox] = {}
+
+    def __enter__(self) -> "Sandboxes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sandbox in self._sandboxes.values():
+            sandbox.close()
+
+    def limits_of(self, task: Task | None) -> TaskLimits:
+        """Return the limits of a task; None is a task that records none."""
+        recorded = task.verdict.limits if task and task.verdict else None
+        return msgspec.structs.replace(recorded or self._default, **self._typed)
+
+    def sandbox_of(self, task: Task | None = None) -> Sandbox:
+        """Return the sandbox with the limits of a task; None is a task that records none.
+
+        Raises:
+            RecordError: the tasks of this run have too many different limits.
+        """
+        chosen = self.limits_of(task)
+        limits = Limits(
+            wall_s=chosen.check_seconds,
+            cpu_s=chosen.cpu_seconds,
+            memory_mb=chosen.memory_mb,
+            output_bytes=chosen.output_bytes,
+            reply_bytes=chosen.reply_bytes,
+            calls=chosen.tool_calls,
+        )
+        with self._lock:
+            if limits not in self._sandboxes:
+                if task and len(self._sandboxes) >= _MOST_SANDBOXES:
+                    message = f"task {task.id}: more than {_MOST_SANDBOXES} different limits in one run"
+                    raise RecordError(message, "give tasks of the same limits to one run")
+                self._sandboxes[limits] = Sandbox(limits)
+            return self._sandboxes[limits]

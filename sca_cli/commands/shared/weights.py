@@ -1,0 +1,37 @@
+"""Which weights `--base` and `--student` name: a directory, a hub name, or the PLUGIN:NAME that runs them."""
+
+from pathlib import Path
+
+from sca_cli import plugins
+from sca_cli.commands.shared.shell import required_model
+from sca_cli.errors import UsageError
+
+
+def weights_of(text: str, option: str = "--base") -> str:
+    """Return the directory or the hub name that an option means.
+
+    Args:
+        text: a directory, a hub name, or PLUGIN:NAME[,k=v…] of a plugin that loads weights.
+        option: that holds the text, for the error message.
+
+    Raises:
+        UsageError: the plugin does not load weights.
+    """
+    if Path(text).exists() or text.partition(":")[0] not in plugins.registry().models or ":" not in text:
+        return text
+    plugin, name, _ = plugins.parse_model(text)
+    if plugin in ("transformers", "vllm") and name:
+        return name
+    if plugin == "embedded":
+        module = plugins.import_target(plugins.registry().models[plugin]).__module__
+        return str(__import__(module, fromlist=["embedded_path"]).embedded_path())
+    raise UsageError(f"{option} is missing: '{plugin}' has no weights on this machine", f"{option} DIR_OR_HUB_NAME")
+
+
+def base_of(model: str | None, base: str | None) -> str:
+    """Return the weights to start from: `--base`, else those that `--model` runs.
+
+    Raises:
+        UsageError: neither names weights.
+    """
+    return weights_of(base or required_model(model))

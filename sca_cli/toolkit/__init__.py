@@ -1,0 +1,10 @@
+"""Helpers for plugins: tool arguments, arithmetic, data tables, chat formats, model files.
+
+Plugins import the modules of this folder directly; everything without a leading underscore is public:
+
+- `arguments`: check the arguments of a tool call.
+- `arithmetic`: compute an expression without running code.
+- `tables`: read JSON tables and check their shapes.
+- `chat_format`: render messages with a model's chat template, and parse tool calls.
+- `model_files`: find a model's directory, or download it from the hub.
+"""

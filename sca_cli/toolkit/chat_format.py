@@ -1,0 +1,128 @@
+"""Render messages to token ids with the model's own chat template, and parse tool calls from its replies."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from sca_cli.errors import MissingError, ModelError
+from sca_cli.interfaces import Tool
+from sca_cli.records import FunctionCall, Message, ToolCall
+
+_TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+
+
+class ChatFormat:
+    """Encode and decode conversations in one model's chat format.
+
+    Args:
+        tokenizer: a transformers tokenizer with a chat template.
+        generation_config: the model's `GenerationConfig`, which lists its end tokens; or None.
+        name: the model's name, for error messages.
+
+    Raises:
+        MissingError: the tokenizer has no chat template.
+    """
+
+    def __init__(self, tokenizer: Any, generation_config: Any, name: str) -> None:
+        if not tokenizer.chat_template:
+            raise MissingError(f"'{name}' has no chat template", "name an instruction-tuned model")
+        self._tokenizer = tokenizer
+        self.has_tools = "tools" in str(tokenizer.chat_template)
+        """Whether the template renders tool definitions."""
+        self.end_ids = self._end_ids(generation_config)
+        """Tokens that end a reply."""
+
+    def encode(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
+        """Return the token ids of the prompt, which ends where the assistant's reply begins.
+
+        Raises:
+            ModelError: the template rejects the conversation.
+        """
+        from jinja2 import TemplateError
+
+        schemas = [_schema(tool) for tool in tools] if self.has_tools else []
+        try:
+            text = self._tokenizer.apply_chat_template(
+                [_plain(message) for message in messages],
+                tools=schemas or None,
+                add_generation_prompt=True,
+                tokenize=False,
+            )
+        except TemplateError as error:
+            raise ModelError(f"the chat template rejects the conversation: {error}") from error
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of sampled tokens, without special tokens."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def _end_ids(self, generation_config: Any) -> frozenset[int]:
+        """Return the end tokens of the configuration and the tokenizer, and the one that follows a reply.
+
+        The last one is read from the chat template. A checkpoint trained from a base model may configure only
+        `<|endoftext|>`, and chat replies do not end with that token.
+        """
+        configured = generation_config.eos_token_id if generation_config is not None else None
+        ends = {configured} if isinstance(configured, int) else set(configured or ())
+        ends.add(self._tokenizer.eos_token_id)
+        probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "reply"}]
+        after = self._tokenizer.apply_chat_template(probe, tokenize=False).rpartition("reply")[2]
+        first = self._tokenizer(after, add_special_tokens=False)["input_ids"][:1]
+        # all_special_ids would miss control tokens that have no role in the configuration.
+        added = self._tokenizer.added_tokens_decoder
+        ends.update(token for token in first if token in added and added[token].special)
+        return frozenset(ends - {None})
+
+
+def parse_tool_calls(text: str) -> tuple[str, list[ToolCall]]:
+    """Split a reply into its text and its `<tool_call>{"name": …, "arguments": {…}}</tool_call>` blocks.
+
+    A malformed block stays in the text. The agent loop then reports the mistake to the model.
+    """
+    calls: list[ToolCall] = []
+
+    def parse(match: re.Match[str]) -> str:
+        try:
+            call = json.loads(match.group(1))
+            name, arguments = call["name"], call.get("arguments", {})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return match.group(0)
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            return match.group(0)
+        function = FunctionCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False))
+        calls.append(ToolCall(id=f"call_{len(calls)}", function=function))
+        return ""
+
+    rest = _TOOL_CALL.sub(parse, text)
+    return (rest.strip(), calls) if calls else (text, [])
+
+
+def _schema(tool: Tool) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    """Return the message as a dictionary for the template, which expects arguments as an object, not as JSON text."""
+    plain: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        plain["tool_calls"] = [
+            {
+                "id": c.id,
+                "type": c.type,
+                "function": {"name": c.function.name, "arguments": _object(c.function.arguments)},
+            }
+            for c in message.tool_calls
+        ]
+    plain |= {key: value for key in ("tool_call_id", "name") if (value := getattr(message, key))}
+    return plain
+
+
+def _object(arguments: str) -> Any:
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments  # invalid JSON from an earlier turn is shown to the model unchanged
