@@ -93,14 +93,18 @@ def test_instructions_name_tools_only_where_they_may(sca, explored: Path, script
     line = [explored, "-n", 8, "--calls", 1]
     refused = compose(sca, *line, env=model)
     assert refused.returncode == 0, refused.stderr
-    for task in map(json.loads, refused.stdout.splitlines()):
-        assert task["extra"]["model_wording"] == "instruction: names a tool"
+    tasks = [json.loads(line) for line in refused.stdout.splitlines()]
+    assert "instruction: names a tool" in [task["extra"]["model_wording"] for task in tasks]
+    for task in tasks:
         assert task["extra"]["written_by"]["instruction"].startswith("machine")
         assert "reverse_string" not in task["instruction"]
     allowed = compose(sca, *line, "--tool-names", env=model)
     assert allowed.returncode == 0, allowed.stderr
     assert b"names a tool" not in allowed.stderr
-    for task in map(json.loads, allowed.stdout.splitlines()):
+    tasks = [json.loads(line) for line in allowed.stdout.splitlines()]
+    by_model = [task for task in tasks if "model_wording" not in task["extra"]]
+    assert by_model
+    for task in by_model:
         assert "Call reverse_string" in task["instruction"]
         assert task["extra"]["may_name_tools"]
     ended = sca("challenge", explored, "--tool-names", env=model)

@@ -40,7 +40,6 @@ def run(program: str | Path, line: str, place: Path, **variables: str) -> "subpr
         '"$SCA" verify -o nowhere/t; echo $?',
         '"$SCA" verify <&-; echo $?; echo \'{}\' | "$SCA" verify; echo $?',
         '"$SCA" plugins | head -1',
-        '"$SCA" env list >&-; echo $?',
     ],
 )
 def test_output_and_exit_code_are_those_of_a_new_interpreter(
