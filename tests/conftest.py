@@ -113,7 +113,7 @@ def sca(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
         return subprocess.run(
             command,
             capture_output=True,
-            timeout=60,
+            timeout=300,  # the first call that trains waits for imports
             cwd=tmp_path,
             env=environment(env),
             check=False,
