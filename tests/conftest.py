@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: a registered shop, a sandbox, scripted models, and `sca` as a process."""
 
+import atexit
 import contextlib
 import ctypes
 import json
@@ -8,9 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +24,46 @@ from sca_cli import plugins
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Limits, Sandbox
 
-settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=200)
-settings.load_profile("repeatable")
+settings.register_profile("all", derandomize=True, deadline=None, max_examples=200)
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=40)
 
 BIN = Path(sys.prefix) / "bin"
 _PR_SET_CHILD_SUBREAPER = 36
 
 SHOP = EnvSpec(name="shop")
 collect_ignore = ["fixtures"]  # benchmarks in small, with files named tasks_test.py
+
+
+LEFT_OUT = ("slow", "weights", "vllm")
+"""Marks of the tests that run with `--all` only, or where `-m` asks for them."""
+_WARM = Path(__file__).with_name("warm")
+_everything = False
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--all`."""
+    parser.addoption(
+        "--all",
+        action="store_true",
+        help="run the slow tests too, start every sca as a new interpreter, and try 200 examples of each property",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose what `--all` chooses."""
+    global _everything
+    _everything = config.getoption("--all")
+    settings.load_profile("all" if _everything else "default")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that run with `--all` only."""
+    if _everything or config.getoption("-m"):
+        return
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in LEFT_OUT)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 # A shell without job control starts background jobs with Ctrl-C ignored, and their children inherit that.
@@ -70,15 +105,15 @@ def script(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def sca(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
-    """Return a function that runs the installed `sca` in a process of its own."""
+    """Return a function that runs `sca` in a process of its own."""
 
     def run(*arguments: object, stdin: bytes | None = None, env: dict[str, str] | None = None, **options: Any) -> Any:
-        command = [str(BIN / "sca"), *map(str, arguments)]
+        command = [sca_program(), *map(str, arguments)]
         given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
         return subprocess.run(
             command,
             capture_output=True,
-            timeout=60,
+            timeout=300,  # the first call that trains waits for imports
             cwd=tmp_path,
             env=environment(env),
             check=False,
@@ -92,7 +127,40 @@ def sca(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """Return the environment variables of a test's process: nothing of the user's settings for `sca`."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("SCA_") or key == "SCA_NSJAIL"}
-    return kept | {"PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1"} | (more or {})
+    return kept | {"PATH": f"{path_of_sca()}:{os.environ['PATH']}", "NO_COLOR": "1"} | (more or {})
+
+
+def path_of_sca() -> str:
+    """Return the part of $PATH where processes find `sca` and `python`."""
+    return str(BIN) if _everything else f"{_warm_server()}:{BIN}"
+
+
+def sca_program() -> str:
+    """Return the path of `sca`: the installed one with `--all`, else a client of the warm server."""
+    return str((BIN if _everything else _warm_server()) / "sca")
+
+
+@cache
+def _warm_server() -> Path:
+    """Start `tests/warm/server.py`, which ends with this process, and return the directory of its client `sca`.
+
+    The server removes the directory when it ends.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="sca-warm-"))
+    client = directory / "sca"
+    client.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {_WARM / "client.py"} {directory} "$@"\n')
+    client.chmod(0o755)
+    server = subprocess.Popen(
+        [sys.executable, "-P", str(_WARM / "server.py"), str(directory), str(BIN)],
+        stdin=subprocess.PIPE,  # it reads the end of this process from it
+        stdout=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    )
+    assert server.stdin and server.stdout
+    assert server.stdout.readline() == b"ready\n"
+    atexit.register(server.wait)
+    atexit.register(server.stdin.close)
+    return directory
 
 
 @pytest.fixture
@@ -120,7 +188,9 @@ def no_strays() -> Iterator[None]:
     before = set(descendants(os.getpid()))
     yield
     deadline = time.monotonic() + 10
-    while left := {pid: name for pid, name in descendants(os.getpid()).items() if pid not in before}:
+    while left := {
+        pid: name for pid, name in descendants(os.getpid()).items() if pid not in before and name != "sca-warm"
+    }:
         assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.02)
 

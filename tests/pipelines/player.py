@@ -26,7 +26,7 @@ class Player:
 
     Args:
         name: directory of a model.
-        manner: `mute` writes no question that will do; `stubborn` answers every task alike.
+        manner: `mute` calls no tool and writes nothing of use; `stubborn` answers every task alike.
 
     Raises:
         MissingError: there is none.
@@ -50,7 +50,7 @@ class Player:
     def _completion(self, messages: Sequence[Message], seed: int) -> Completion:
         asked = next(message.content for message in reversed(messages) if message.role == "user")
         seed = 0 if self._manner == "stubborn" else seed
-        text = "Well." if self._manner == "mute" and "Must be named:" in asked else _reply(asked, seed)
+        text = "Well." if self._manner == "mute" else _reply(asked, seed)
         return Completion(text=text, finish_reason="stop", prompt_tokens=len(asked), completion_tokens=len(text))
 
 

@@ -65,7 +65,7 @@ def test_from_explorations_to_tasks_and_on_from_tasks(sca, tmp_path: Path, setti
     assert {task["calls"] for task in candidates} == {1, 2}
     for task in candidates:
         by = task["extra"]["written_by"]["instruction"]
-        assert by.startswith("model")
+        assert by.startswith("machine" if "model_wording" in task["extra"] else "model")
         assert by.endswith(", put together in fixed words") == (" + " in task["solution"] or " - " in task["solution"])
     assert any(task["extra"]["pairs"] for task in candidates)
     said = ended.stderr.decode()
@@ -86,16 +86,25 @@ def test_from_explorations_to_tasks_and_on_from_tasks(sca, tmp_path: Path, setti
 
 
 def test_instructions_name_tools_only_where_they_may(sca, explored: Path, script) -> None:
-    """The same replies are no instructions, and with --tool-names they are; cat, whose replies are whole, refuses."""
+    """The machine writes instead of the model where the model names a tool; with --tool-names the model's text is the
+    instruction. Method cat, whose replies are whole tasks, rejects the option.
+    """
     model = {"SCA_MODEL": script({"replies": [f"{WITH_VALUES} Call reverse_string, or get_string_length."]})}
     line = [explored, "-n", 8, "--calls", 1]
     refused = compose(sca, *line, env=model)
-    assert (refused.returncode, refused.stdout) == (1, b""), refused.stderr
-    assert b"instruction: names a tool" in refused.stderr
+    assert refused.returncode == 0, refused.stderr
+    tasks = [json.loads(line) for line in refused.stdout.splitlines()]
+    assert "instruction: names a tool" in [task["extra"]["model_wording"] for task in tasks]
+    for task in tasks:
+        assert task["extra"]["written_by"]["instruction"].startswith("machine")
+        assert "reverse_string" not in task["instruction"]
     allowed = compose(sca, *line, "--tool-names", env=model)
     assert allowed.returncode == 0, allowed.stderr
     assert b"names a tool" not in allowed.stderr
-    for task in map(json.loads, allowed.stdout.splitlines()):
+    tasks = [json.loads(line) for line in allowed.stdout.splitlines()]
+    by_model = [task for task in tasks if "model_wording" not in task["extra"]]
+    assert by_model
+    for task in by_model:
         assert "Call reverse_string" in task["instruction"]
         assert task["extra"]["may_name_tools"]
     ended = sca("challenge", explored, "--tool-names", env=model)

@@ -43,8 +43,10 @@ def loop(tmp_path: Path, sca, script: Callable[..., str]) -> Callable[..., dict[
     return run
 
 
-def test_tokens_are_on_the_records_and_travel_with_the_task(loop, tmp_path: Path) -> None:
-    """Each word read and sampled is counted, of what came to nothing too; later stages hand it on."""
+def test_tokens_and_times_are_on_the_records_and_travel_with_the_task(loop, tmp_path: Path) -> None:
+    """Each word read and sampled is counted, of what came to nothing too; later stages hand it on. With --times there
+    are seconds on what was explored and written; the rest of the records is the same.
+    """
     made = loop("run")
     for walk in made["explorations"]:
         said = [len(message.content.split()) for message in walk.messages]
@@ -62,13 +64,9 @@ def test_tokens_are_on_the_records_and_travel_with_the_task(loop, tmp_path: Path
     shown = (tmp_path / "run.html").read_text()
     row = re.search(r"<tr><th[^>]*>main: challenge --method cat</th>(.*?)</tr>", shown)
     assert row and re.findall(r">([0-9,]+)</td>", row[1]) == ["10", "40", str(sampled), "10"]
-
-
-def test_times_are_recorded_when_asked_for_and_change_nothing_else(loop) -> None:
-    """With --times there are seconds on what was explored and written; the rest of the records is the same."""
-    plain, timed = loop("plain"), loop("timed", "--times")
+    timed = loop("timed", "--times")
     for name in ("explorations", "candidates", "unreadable"):
         assert timed[name] and all(record.usage.seconds > 0 for record in timed[name])
         for record in timed[name]:
             record.usage.seconds = None
-        assert timed[name] == plain[name]
+        assert timed[name] == made[name]

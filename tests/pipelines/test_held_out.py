@@ -123,7 +123,13 @@ def run(tmp_path: Path, library: Path, script: Callable[..., str]) -> Run:
     return run
 
 
-@pytest.mark.parametrize("method", list(MethodName))
+ALWAYS = ("cat", "compose")
+"""Methods that run by default: one whose model writes all of a task, and one whose model writes the question only."""
+
+
+@pytest.mark.parametrize(
+    "method", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.slow) for name in MethodName]
+)
 def test_no_stage_that_makes_training_data_opens_it(run: Run, held_out: Watch, tmp_path: Path, method: str) -> None:
     """Explore, challenge by each method, verify and rollout leave the file shut, and know nothing of what it says."""
     for made, line in (

@@ -123,6 +123,7 @@ def test_run_again_nothing_is_done_again(recipe, run: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")} == times
 
 
+@pytest.mark.slow
 def test_a_second_round_goes_on_from_the_first(recipe, run: Path, tmp_path: Path) -> None:
     """The trained model writes new tasks and attempts them; what it agreed on and its attempts are trained on again."""
     place = tmp_path / "run"
@@ -146,7 +147,9 @@ def test_a_second_round_goes_on_from_the_first(recipe, run: Path, tmp_path: Path
     ("manner", "rounds", "said"),
     [
         ("mute", "1", "round 1: no new task proved itself"),
-        ("stubborn", "2", "round 2: the updated model reads every task differently"),
+        pytest.param(
+            "stubborn", "2", "round 2: the updated model reads every task differently", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_round_without_tasks_says_so(recipe, tmp_path: Path, manner: str, rounds: str, said: str) -> None:
@@ -155,7 +158,13 @@ def test_a_round_without_tasks_says_so(recipe, tmp_path: Path, manner: str, roun
     assert told.splitlines()[-1] == f"{SELF_IMPROVE}: {said}; a larger model or more candidates may do"
 
 
-@pytest.mark.parametrize("script", ["filter-stages.sh", "tasks-vs-rollouts.sh", "distill-1.5b.sh"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "distill-1.5b.sh",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("filter-stages.sh", "tasks-vs-rollouts.sh")),
+    ],
+)
 def test_an_experiment_runs_to_its_report_and_once_more(
     recipe, settings: dict[str, str], tmp_path: Path, script: str
 ) -> None:

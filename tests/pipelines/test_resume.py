@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import BIN, environment
+from conftest import BIN, environment, sca_program
 from loop_script import rules
 
 from sca_cli.records import decode
@@ -43,9 +43,9 @@ def command(tmp_path: Path, script: Callable[..., str]) -> Callable[[str], list[
 
 
 def finished(tmp_path: Path, line: list[str]) -> "subprocess.CompletedProcess[bytes]":
-    """Run a command line to its end."""
+    """Run a command line to its end: a process that nothing disturbs may be a fork of the warm server."""
     return subprocess.run(
-        line,
+        [sca_program() if line[0] == str(BIN / "sca") else line[0], *line[1:]],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         cwd=tmp_path,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN, environment
+from conftest import BIN, environment, sca_program
 from tiny_model import save_model
 
 from sca_cli import app
@@ -138,7 +138,7 @@ def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "base").symlink_to(base)
     (place / "tasks.jsonl").write_bytes(b"".join(encode(task(word)) + b"\n" for word in WORDS))
     subprocess.run(
-        [BIN / "sca", *BOTH.split()], cwd=place, env=environment(), check=True, capture_output=True, timeout=120
+        [sca_program(), *BOTH.split()], cwd=place, env=environment(), check=True, capture_output=True, timeout=120
     )
     return place / "made"
 

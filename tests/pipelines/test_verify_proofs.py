@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import BIN, environment
+from conftest import BIN, environment, sca_program
 from loop_script import code
 
 from sca_cli import streams
@@ -87,18 +87,18 @@ def test_duplicates_fall_whatever_finishes_first(sca, write, tmp_path: Path) -> 
 def test_duplicates_are_the_same_after_a_kill(write, tmp_path: Path) -> None:
     """kill -9 in the middle, then --resume: what was kept before counts as earlier, and the bytes are the same."""
     write("candidates", stream())
-    line = [str(BIN / "sca"), "verify", "candidates", "--concurrency", "8", "-q", *QUICK]
+    rest = ["verify", "candidates", "--concurrency", "8", "-q", *QUICK]
 
     def finish(*more: str) -> list[bytes]:
         ended = subprocess.run(
-            [*line, *more], capture_output=True, cwd=tmp_path, env=environment(), check=False, timeout=60
+            [sca_program(), *rest, *more], capture_output=True, cwd=tmp_path, env=environment(), check=False, timeout=60
         )
         assert ended.returncode == 0, ended.stderr
         return [(tmp_path / name).read_bytes() for name in (more[1], more[3])]
 
     expected = finish("-o", "reference", "--rejected", "reference.fell")
     with subprocess.Popen(
-        [*line, "-o", "out", "--rejected", "fell"], stderr=subprocess.PIPE, cwd=tmp_path, env=environment()
+        [BIN / "sca", *rest, "-o", "out", "--rejected", "fell"], stderr=subprocess.PIPE, cwd=tmp_path, env=environment()
     ) as process:
         out = tmp_path / "out"
         while not out.exists() or out.read_bytes().count(b"\n") < 2:
