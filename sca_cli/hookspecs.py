@@ -57,7 +57,7 @@ def sca_register_commands(app: "typer.Typer") -> None:
 
 
 @hookspec(firstresult=True)
-def sca_model_weights(plugin: str, name: str) -> str | None:  # type: ignore[empty-body]  # pluggy calls no specification
+def sca_model_weights(plugin: str, name: str) -> str | None:
     """Return the directory or hub name of a model's weights, or None if they are not on this machine.
 
     `sca train` and `sca distill` start from these weights. The hook is called only for models of the same plugin.
