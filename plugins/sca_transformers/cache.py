@@ -1,7 +1,7 @@
-"""Keys and values: `SlotCache` holds the running batch, `PrefixStore` what finished rows left behind.
+"""Keys and values: `SlotCache` holds those of the running batch, `PrefixStore` those of finished rows.
 
-A row of the batch owns a slot; column c of a slot belongs to the token at position c. Rows of different
-lengths stand side by side without padding, because each query sees only the columns up to its own position.
+Each row of the batch has a slot; column c of a slot belongs to the token at position c. Rows of different lengths need
+no padding, because each query sees only the columns up to its own position.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 @dataclass(slots=True)
 class _Aim:
-    """Where the next forward pass writes and what it reads."""
+    """The columns that the next forward pass writes and reads."""
 
     slots: slice
     rows: torch.Tensor  # (rows, 1)
@@ -25,10 +25,10 @@ class _Aim:
 
 
 class SlotCache:
-    """The cache object handed to a transformers model; grows as needed, never shrinks.
+    """The cache object that a transformers model receives; it grows as needed and never shrinks.
 
     Raises:
-        RuntimeError: memory is out (from torch).
+        RuntimeError: out of memory (from torch).
     """
 
     def __init__(self) -> None:
@@ -39,16 +39,16 @@ class SlotCache:
 
     @property
     def scratch(self) -> int:
-        """Column that padding is written to and nobody reads."""
+        """Column that padding is written to; it is never read."""
         return self._columns
 
     def reserve(self, slots: int, columns: int) -> None:
-        """Make room for at least so many slots and columns; what is there is kept."""
+        """Grow to at least this number of slots and columns; the contents stay."""
         if slots <= self._slots and columns <= self._columns:
             return
         self._slots = max(slots, self._slots)
         if columns > self._columns:
-            self._columns = -(-columns // 256) * 256  # in steps: growing copies everything
+            self._columns = -(-columns // 256) * 256  # in steps of 256, because growing copies everything
         for pair in self._layers:
             for index, old in enumerate(pair):
                 # Zeros, not garbage: a masked column's weight is 0, and 0 * NaN would be NaN.
@@ -56,12 +56,12 @@ class SlotCache:
                 pair[index][: old.shape[0], :, : old.shape[2] - 1] = old[:, :, :-1]
 
     def aim(self, first: int, columns: torch.Tensor, width: int) -> None:
-        """Say what the next forward pass works on.
+        """Set the columns that the next forward pass writes and reads.
 
         Args:
-            first: slot of the first row; the rows stand in consecutive slots.
+            first: slot of the first row; the rows have consecutive slots.
             columns: (rows, tokens) column that each token is written to.
-            width: columns read.
+            width: number of columns that are read.
         """
         rows = torch.arange(first, first + len(columns), device=columns.device)[:, None]
         self._aim = _Aim(slice(first, first + len(columns)), rows, columns, width)
@@ -69,12 +69,12 @@ class SlotCache:
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write one layer's new keys and values and return all that the rows hold; called by the model.
+        """Write one layer's new keys and values and return all of these rows; the model calls this.
 
         Args:
             keys: (rows, heads, tokens, head width)
             values: like `keys`
-            layer_idx: layers come in order on the first pass.
+            layer_idx: index of the layer; on the first pass the layers come in order.
         """
         if layer_idx == len(self._layers):
             shapes = [(self._slots, new.shape[1], self._columns + 1, new.shape[3]) for new in (keys, values)]
@@ -86,7 +86,7 @@ class SlotCache:
         return keys, values
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Return the columns read in this pass; some models ask."""
+        """Return the number of columns read in this pass; some models need it."""
         del layer_idx
         return self._aim.width
 
@@ -100,9 +100,9 @@ class SlotCache:
         """Return copies of a slot's first columns, keys and values of each layer in turn."""
         return [held[slot, :, :length].clone() for pair in self._layers for held in pair]
 
-    def put(self, slot: int, taken: list[torch.Tensor], length: int) -> None:
-        """Write the first columns of what `take` returned into a slot."""
-        for held, saved in zip((held for pair in self._layers for held in pair), taken, strict=True):
+    def put(self, slot: int, tensors: list[torch.Tensor], length: int) -> None:
+        """Write the first columns of the tensors from `take` into a slot."""
+        for held, saved in zip((held for pair in self._layers for held in pair), tensors, strict=True):
             held[slot, :, :length] = saved[:, :length]
 
 
@@ -114,23 +114,22 @@ def common_prefix(left: Ids, right: Ids) -> int:
 
 
 class PrefixStore:
-    """Keys and values of finished conversations, the least recently used dropped first.
+    """Keys and values of finished conversations; the least recently used are deleted first.
 
-    The next turn of a conversation begins with the last one's tokens, and every conversation of an
-    environment begins with the same system prompt: both are found here by their longest common token
-    prefix.
+    The next turn of a conversation begins with the tokens of the last turn, and every conversation of an environment
+    begins with the same system prompt. Both are found by their longest common token prefix.
 
     Args:
-        capacity: bytes held at most.
+        capacity: most bytes that are stored.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._held = 0
+        self._bytes = 0
         self._entries: OrderedDict[bytes, tuple[Ids, list[torch.Tensor], int]] = OrderedDict()
 
     def find(self, ids: Ids) -> tuple[int, list[torch.Tensor]]:
-        """Return the longest prefix of `ids` held, as its length and its tensors (0 and none)."""
+        """Return the longest stored prefix of `ids`: its length and its tensors, or 0 and an empty list."""
         best, key = max(
             ((common_prefix(ids, held), key) for key, (held, *_) in self._entries.items()), default=(0, b"")
         )
@@ -139,18 +138,18 @@ class PrefixStore:
         self._entries.move_to_end(key)
         return best, self._entries[key][1]
 
-    def add(self, ids: Ids, taken: list[torch.Tensor]) -> None:
-        """Keep a sequence; entries that it begins with are dropped, as it serves for them too."""
-        size = sum(tensor.nbytes for tensor in taken)
+    def add(self, ids: Ids, tensors: list[torch.Tensor]) -> None:
+        """Store a sequence and delete the stored prefixes of it, which it replaces."""
+        size = sum(tensor.nbytes for tensor in tensors)
         if size > self._capacity:
             return
         for key, (held, *_) in list(self._entries.items()):
             if common_prefix(ids, held) == len(held):
                 self._drop(key)
-        while self._held + size > self._capacity:
+        while self._bytes + size > self._capacity:
             self._drop(next(iter(self._entries)))
-        self._entries[ids.tobytes()] = (ids, taken, size)
-        self._held += size
+        self._entries[ids.tobytes()] = (ids, tensors, size)
+        self._bytes += size
 
     def _drop(self, key: bytes) -> None:
-        self._held -= self._entries.pop(key)[2]
+        self._bytes -= self._entries.pop(key)[2]

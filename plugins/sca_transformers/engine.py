@@ -1,14 +1,14 @@
-"""Continuous batching: one worker thread decodes all running replies together, a token each per step.
+"""Continuous batching: one worker thread decodes all running replies together, one token per step.
 
-A step drops cancelled rows, admits waiting ones into free slots, and runs the model once over all rows. A
-newcomer's prompt is computed only beyond the longest prefix that a running or a finished row already holds;
-among newcomers that share a prefix nobody holds yet, one goes first and the others copy from it. The last token
-of a prompt runs with everybody's next token: the vocabulary's matrix, which costs as much for one row as for
-eight, is multiplied once a step.
+A step removes cancelled rows, admits waiting rows into free slots, and runs the model once over all rows. Of a new
+row's prompt, only the part after the longest prefix that a running or finished row holds is computed. If several new
+rows share a prefix that no row holds yet, one is admitted first and the others copy the prefix from it. The last token
+of a prompt runs together with the next tokens of the running rows: the multiplication with the vocabulary's matrix
+costs the same for one row as for eight, so it is done once a step.
 
-The same rows in the same order give the same tokens. Which rows run beside each other depends on when
-requests arrive, and matrix products of another batch size round differently: in bfloat16 a near tie may
-then fall the other way.
+The same rows in the same order give the same tokens. Which rows run in one batch depends on the arrival times of the
+requests. Matrix products with another batch size round differently, so in bfloat16 a near tie may be decided
+differently.
 """
 
 import queue
@@ -29,38 +29,38 @@ from sca_transformers.chat import ChatFormat
 from sca_transformers.sampling import Dice, choose
 
 _WORTH_WAITING = 32
-"""Shared tokens that make it worth letting another newcomer go first."""
+"""A new row waits if another new row shares at least this many more tokens than the cache holds. Chosen by hand."""
 
 _PATIENCE = 8
-"""Steps that newcomers wait on a GPU at most until an eighth as many as are running can go in together: there a pass
-takes as long for one row as for many."""
+"""On a GPU, new rows wait at most this many steps until an eighth of the number of running rows can be admitted
+together, because a pass takes as long for one row as for many. Chosen by hand."""
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One reply in the making. While it runs, its slot is its place in the batch."""
+    """One reply that is being generated. While it runs, its slot is its index in the batch."""
 
     prompt: Ids
     dice: Dice
     max_tokens: int
     stop: tuple[str, ...]
     future: "Future[Row]" = field(default_factory=Future)
-    """Resolves to the row itself when the reply is whole."""
+    """Resolves to the row itself when the reply is complete."""
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: Literal["", "stop", "length"] = ""
     length: int = 0
-    """Columns of its slot that are filled."""
+    """Number of filled columns of its slot."""
 
 
 class Engine:
     """Run a model for rows that arrive at any time.
 
     Args:
-        model: a transformers causal language model that attends through `attention.NAME`.
+        model: a transformers causal language model with the attention `attention.NAME`.
         chat: decodes for stop texts and names the end tokens.
-        batch: rows that run at once at most.
-        max_context: tokens of prompt and reply together.
+        batch: largest number of rows that run at once.
+        max_context: largest number of tokens of prompt and reply together.
         prefix_bytes: memory for keys and values of finished conversations.
         threads: torch threads of the worker, or 0 for torch's own choice.
     """
@@ -75,9 +75,9 @@ class Engine:
         self._threads = threads
         on_cpu = model.device.type == "cpu"
         self._prefill_tokens = 2048 if on_cpu else 8192
-        self._step_of_width = 1 if on_cpu else 8  # the GPU's kernels want masks aligned so, or copy them
+        self._step_of_width = 1 if on_cpu else 8  # the GPU's kernels copy masks that are not aligned to 8
         self._patience = 0 if on_cpu else _PATIENCE
-        self._waited = 0
+        self._steps_waited = 0
         self._cache = SlotCache()
         self._prefixes = PrefixStore(prefix_bytes)
         self._prefix_bytes = prefix_bytes
@@ -85,26 +85,26 @@ class Engine:
         self._waiting: deque[Row] = deque()
         self._running: list[Row] = []
         self._closed = False
-        self._door = threading.Lock()  # nothing may be queued behind the None that stops the worker
-        # For a strided input the head's weight would be copied once per row: gigabytes of vocabulary.
+        self._submit_lock = threading.Lock()  # no rows may be queued after the None that stops the worker
+        # With a strided input, the head's weight would be copied once per row, which takes gigabytes.
         model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
         self._thread = threading.Thread(target=self._work, name="sca-transformers", daemon=True)
         self._thread.start()
 
     def submit(self, rows: list[Row]) -> None:
-        """Queue rows; from any thread.
+        """Queue rows; may be called from any thread.
 
         Raises:
             ModelError: the engine is closed.
         """
-        with self._door:
+        with self._submit_lock:
             if self._closed:
                 raise ModelError("the model is closed")
             self._inbox.put(rows)
 
     def close(self) -> None:
-        """Stop the worker and wait for it; replies not yet whole fail."""
-        with self._door:
+        """Stop the worker and wait for it; incomplete replies fail."""
+        with self._submit_lock:
             self._closed = True
             self._inbox.put(None)
         self._thread.join()
@@ -113,19 +113,19 @@ class Engine:
 
     def _work(self) -> None:
         if self._threads:
-            torch.set_num_threads(self._threads)  # per thread: it must be said here
+            torch.set_num_threads(self._threads)  # the setting is per thread, so it is made here
         with torch.inference_mode():
             while self._receive():
                 try:
                     self._step()
-                except Exception as error:  # noqa: BLE001  whatever the engine dies of is the callers' to know
+                except Exception as error:  # noqa: BLE001  every error of the engine is passed to the callers
                     self._fail(error)
         self._waiting.extend(self._running)
         for row in self._waiting:
-            _reject(row, ModelError("the model was closed before the reply was whole"))
+            _reject(row, ModelError("the model was closed before the reply was complete"))
 
     def _receive(self) -> bool:
-        """Take in what has arrived, waiting only when there is nothing to do; False means stop."""
+        """Move queued rows to the waiting rows; block only if no row runs or waits. Return False to stop."""
         while True:
             try:
                 rows = self._inbox.get(block=not (self._running or self._waiting))
@@ -139,9 +139,9 @@ class Engine:
         for slot in reversed(range(len(self._running))):
             if self._running[slot].future.cancelled():
                 self._remove(slot)
-        self._waited += 1
-        if 8 * len(self._waiting) >= len(self._running) or self._waited > self._patience:
-            self._waited = 0
+        self._steps_waited += 1
+        if 8 * len(self._waiting) >= len(self._running) or self._steps_waited > self._patience:
+            self._steps_waited = 0
             self._admit()
         if self._running:
             self._decode()
@@ -173,10 +173,10 @@ class Engine:
                 self._prefill(start, end)
 
     def _next_wave(self) -> list[Row]:
-        """Take the rows to be computed together: none that could copy from another one of them instead."""
+        """Return waiting rows to compute together. Rows that could copy a prefix from one of them stay waiting."""
         wave: list[Row] = []
         deferred: list[Row] = []
-        new: dict[int, int] = {}  # row → tokens that nobody holds
+        new: dict[int, int] = {}  # id of the row → tokens that must be computed
         room = self._batch - len(self._running)
         while self._waiting and len(wave) < room:
             row = self._waiting.popleft()
@@ -193,20 +193,20 @@ class Engine:
         return sorted(wave, key=lambda row: new[id(row)])
 
     def _reuse(self, slot: int, row: Row) -> None:
-        """Copy the longest prefix that anybody holds into the row's slot."""
-        held, taken = self._prefixes.find(row.prompt)
-        beside, source = max(
+        """Copy the longest prefix that the store or a running row holds into the row's slot."""
+        stored, tensors = self._prefixes.find(row.prompt)
+        shared, source = max(
             ((common_prefix(row.prompt, other.prompt[: other.length]), n) for n, other in enumerate(self._running)),
             default=(0, 0),
         )
-        row.length = min(max(held, beside), len(row.prompt) - 1)  # the last token runs in the next step
-        if held > beside:
-            self._cache.put(slot, taken, row.length)
+        row.length = min(max(stored, shared), len(row.prompt) - 1)  # the last token runs in the next step
+        if stored > shared:
+            self._cache.put(slot, tensors, row.length)
         elif row.length:
             self._cache.copy(source, slot, row.length)
 
     def _groups(self, first: int) -> list[tuple[int, int]]:
-        """Return ranges of new slots whose padded size fits in one forward pass, and is half padding at most."""
+        """Return ranges of new slots; each fits in one forward pass, padded, and at most half of it is padding."""
         groups: list[tuple[int, int]] = []
         start = first
         while start < len(self._running):
@@ -225,7 +225,7 @@ class Engine:
     def _prefill(self, start: int, end: int) -> None:
         """Compute the prompts of consecutive slots up to their last tokens.
 
-        Rows end together: padding stands on the left and writes to the scratch column.
+        Rows are aligned at their ends: padding is on the left and is written to the scratch column.
         """
         rows = self._running[start:end]
         longest = max(len(row.prompt) - 1 - row.length for row in rows)
@@ -255,23 +255,23 @@ class Engine:
         for slot in reversed(range(len(rows))):
             self._settle(slot)
 
-    def _forward(self, model: Any, first: int, tokens: Any, positions: Any, **given: int) -> Any:
+    def _forward(self, model: Any, first: int, tokens: Any, positions: Any, **arguments: int) -> Any:
         """Run the model, or its body without the vocabulary's matrix, over rows in consecutive slots.
 
         Args:
-            model: which.
+            model: the model or its body.
             first: slot of the first row.
             tokens: (rows, n) token ids.
             positions: (rows, n); -1 is padding.
-            given: further arguments of the model.
+            arguments: further arguments of the model.
 
         Returns:
-            What the model returns.
+            The model's output.
         """
         device = self._model.device
         width = -(-(int(positions.max()) + 1) // self._step_of_width) * self._step_of_width
         columns = np.where(positions < 0, self._cache.scratch, positions)
-        # one copy for all three: each stops the queue of a GPU
+        # one copy for all three, because each copy makes the GPU wait
         ids, columns, at = torch.from_numpy(np.stack([tokens, columns, np.maximum(positions, 0)])).to(device)
         self._cache.aim(first, columns, width)
         return model(
@@ -280,7 +280,7 @@ class Engine:
             position_ids=at,
             past_key_values=self._cache,
             use_cache=True,
-            **given,
+            **arguments,
         )
 
     def _extend(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
@@ -296,7 +296,7 @@ class Engine:
     def _stops(self, row: Row) -> bool:
         if not row.stop:
             return False
-        # A token is at least a byte, so this tail holds any stop text that the newest token completes.
+        # A token has at least one byte, so this tail contains any stop text that the newest token completes.
         tail = self._chat.decode(row.tokens[-max(len(stop.encode()) for stop in row.stop) - 4 :])
         return any(stop in tail for stop in row.stop) and find_stop(self._chat.decode(row.tokens), row.stop) >= 0
 
@@ -320,7 +320,7 @@ class Engine:
 
 
 def find_stop(text: str, stops: Sequence[str]) -> int:
-    """Return where the text ends by its earliest stop text (which is kept), or -1."""
+    """Return the index after the earliest stop text, or -1 if there is none."""
     return min((text.find(stop) + len(stop) for stop in stops if stop in text), default=-1)
 
 
