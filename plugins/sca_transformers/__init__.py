@@ -12,3 +12,9 @@ def sca_register_models(register: Register) -> None:
         help="a model directory or hub id, run here: transformers:DIR_OR_HUB_ID",
         extra="transformers",
     )
+
+
+@hookimpl
+def sca_model_weights(name: str) -> str | None:
+    """Return the name itself: it is a model directory or a hub id."""
+    return name or None

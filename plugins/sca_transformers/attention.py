@@ -1,8 +1,8 @@
-"""Attention of a ragged batch over slots: one mask rule for all passes, and no expansion of shared heads.
+"""Attention of a batch of rows with different lengths: one mask rule for all passes, and no copies of shared heads.
 
-Registered with transformers under `NAME`. The stock `sdpa` path copies every key and value once per query
-head when a mask is given (seven times for Qwen2.5-0.5B); here the query heads that share a key head are
-folded into the query length instead, which computes the same thing.
+`register` adds it to transformers as `NAME`. With a mask, the `sdpa` attention of transformers copies every key and
+value once per query head (seven times for Qwen2.5-0.5B). Here the query heads that share a key head are folded into
+the query length instead; the result is the same.
 """
 
 from contextvars import ContextVar
@@ -31,11 +31,11 @@ SHARED: ContextVar[Shared | None] = ContextVar("sca_shared", default=None)
 
 
 def causal_mask(positions: torch.Tensor, width: int) -> torch.Tensor:
-    """Return which columns each query sees: those up to its own position.
+    """Return the mask of the columns that each query sees: the columns up to its own position.
 
     Args:
         positions: (rows, queries) column that each query token is written to.
-        width: columns read, W.
+        width: number of columns that are read, W.
 
     Returns:
         bool, (rows, 1, queries, W); True is visible.
@@ -56,16 +56,16 @@ def attend(
     s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend, in the form transformers calls it.
+    """Compute attention; transformers calls this function.
 
     Args:
         module: the attention layer, which knows its number.
         query: (rows, query heads, queries, head width)
         key: (rows, key heads, columns, head width)
         value: like `key`
-        attention_mask: what `causal_mask` returned.
+        attention_mask: the result of `causal_mask`.
         scaling: factor on the scores.
-        sliding_window: columns a query sees at most, its own included.
+        sliding_window: most columns that a query sees, its own included.
         softcap: must be None.
         s_aux: must be None.
 
@@ -138,9 +138,9 @@ def _attend_with_shared(
 
 
 def register() -> None:
-    """Make `attend` known to transformers; may be called again."""
+    """Register `attend` with transformers; may be called again."""
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)  # never runs: a mask of four dimensions is taken as it is
+    AttentionMaskInterface.register(NAME, sdpa_mask)  # never runs: a 4-D mask is used unchanged

@@ -64,11 +64,11 @@ class SlotCache:
 
     @property
     def scratch(self) -> int:
-        """Column that padding is written to and nobody reads."""
+        """The column that receives padding; it is never read."""
         return self._columns
 
     def reserve(self, slots: int, columns: int) -> None:
-        """Make room for at least so many slots and columns; what is there is kept."""
+        """Make room for at least this number of slots and columns, and keep their contents."""
         if slots <= self._slots and columns <= self._columns:
             return
         self._slots = max(slots, self._slots)
@@ -84,7 +84,7 @@ class SlotCache:
         """Say what the next forward pass works on.
 
         Args:
-            first: slot of the first row; the rows stand in consecutive slots.
+            first: slot of the first row; the rows have consecutive slots.
             columns: (rows, tokens) column that each token is written to.
             width: columns read.
         """

@@ -2,8 +2,8 @@
 
 A step drops cancelled rows, admits waiting ones into free slots, and runs the model once over all rows. A
 newcomer's prompt is computed only beyond the longest prefix that a running or a finished row already holds;
-among newcomers that share a prefix nobody holds yet, one goes first and the others copy from it. The last token
-of a prompt runs with everybody's next token: the vocabulary's matrix, which costs as much for one row as for
+among newcomers that share a prefix that no row holds yet, one goes first and the others copy from it. The last token
+of a prompt runs with the next tokens of the running rows: the vocabulary's matrix, which costs as much for one row as for
 eight, is multiplied once a step.
 
 On a CPU a prefix that several rows begin with is held once and in no slot, because reading a copy of it for every
@@ -198,7 +198,7 @@ class Engine:
         """Take the rows to be computed together: none that could copy from another one of them instead."""
         wave: list[Row] = []
         deferred: list[Row] = []
-        new: dict[int, int] = {}  # row → tokens that nobody holds
+        new: dict[int, int] = {}  # row → tokens that no row holds
         room = self._batch - len(self._running)
         while self._waiting and len(wave) < room:
             row = self._waiting.popleft()
@@ -251,7 +251,7 @@ class Engine:
         fitting = [held for held in known if common_prefix(row.prompt[:length], held.ids) == len(held.ids)]
         best = max(fitting, key=lambda held: (worth(len(held.ids)), len(held.ids)), default=None)
         tokens = max(shared, key=worth, default=0)
-        # A prefix that is hardly better is not worth copying; one that nobody holds yet is made when somebody does.
+        # A prefix that is hardly better is not worth copying; one that no row holds yet is made when a row does.
         if not _WORTH_SHARING <= tokens <= length or worth(tokens) < 1.25 * (worth(len(best.ids)) if best else 0):
             return best
         new = Held(row.prompt[:tokens], [part.clone() for part in source.columns(0, tokens)])
@@ -288,7 +288,7 @@ class Engine:
     def _prefill(self, start: int, end: int) -> None:
         """Compute the prompts of consecutive slots up to their last tokens.
 
-        Rows end together: padding stands on the left and writes to the scratch column.
+        Rows end together: padding is on the left and is written to the scratch column.
         """
         rows = self._running[start:end]
         longest = max(len(row.prompt) - 1 - row.length for row in rows)

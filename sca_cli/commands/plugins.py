@@ -12,7 +12,7 @@ def command() -> None:
     Example:
       sca plugins
 
-    Each line holds kind, name, description and plugin. Broken plugins are reported on standard error, with a cure.
+    Each line holds kind, name, description and plugin. Mistakes in plugins are reported on standard error, with a cure.
     """
     installed = plugins.registry()
     rows = [("environment", entry) for entry in installed.environments.values()]
@@ -20,5 +20,5 @@ def command() -> None:
     for kind, entry in rows:
         need = f" [needs sca-cli[{entry.extra}]]" if entry.extra else ""
         print(f"{kind:<12}{entry.name:<16}{entry.help} ({entry.plugin}){need}")
-    for text in installed.broken.values():
+    for text in installed.warnings():
         print(f"sca plugins: {text}", file=sys.stderr)

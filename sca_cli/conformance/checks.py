@@ -19,6 +19,7 @@ from itertools import chain, groupby
 from typing import Any, Literal
 
 from sca_cli import plugins
+from sca_cli.analysis.calls import call_text
 from sca_cli.conformance import arguments
 from sca_cli.errors import PluginError, WorldError
 from sca_cli.interfaces import Tool
@@ -349,7 +350,7 @@ def bad_arguments_are_refused(subject: Subject) -> str:
             count += len(calls)
             for kwargs in calls:
                 if not session.call(tool.name, (), kwargs).error:
-                    raise Broken(f"{_call_text(tool.name, kwargs)} was not refused")
+                    raise Broken(f"{_short_call(tool.name, kwargs)} was not refused")
             changed = session.state() != before
         if changed:
             observations = [Observation(tool=tool.name, kwargs=kwargs) for kwargs in calls]
@@ -372,10 +373,10 @@ def odd_arguments_are_survived(subject: Subject) -> str:
                     refusal = session.call(tool.name, (), kwargs).error
                     after = session.state()
                 except WorldError as error:
-                    call = _call_text(tool.name, kwargs)
+                    call = _short_call(tool.name, kwargs)
                     raise Broken(f"{call} fails without a refusal: {error.message}; raise ToolError") from error
                 if refusal and after != before:
-                    call = _call_text(tool.name, kwargs)
+                    call = _short_call(tool.name, kwargs)
                     raise Broken(f"{call} was refused and changed {_difference(before, after)}")
             if subject.is_outside() and count >= OUTSIDE_SESSIONS:
                 return f"{count} calls with unusual values"
@@ -395,7 +396,7 @@ def _change(session: Session, calls: Iterable[Observation], watched: Collection[
             session.call(call.tool, call.args, call.kwargs)
         if is_watched and (after := session.state()) != before:
             first = consecutive[0]
-            return f"{_call_text(first.tool, first.kwargs, first.args)} changed {_difference(before, after)}"
+            return f"{_short_call(first.tool, first.kwargs, first.args)} changed {_difference(before, after)}"
     return ""
 
 
@@ -406,10 +407,9 @@ def _first_change(subject: Subject, seed: int, calls: Sequence[Observation], wat
         return next(filter(None, changes), "the state changed, but not when the calls were repeated")
 
 
-def _call_text(tool: str, kwargs: dict[str, JSON], args: Sequence[JSON] = ()) -> str:
+def _short_call(tool: str, kwargs: dict[str, JSON], args: Sequence[JSON] = ()) -> str:
     """Return a call as text, with long arguments shortened."""
-    texts = [*map(_short_repr, args), *(f"{name}={_short_repr(value)}" for name, value in kwargs.items())]
-    return f"{tool}({', '.join(texts)})"
+    return call_text(tool, args, kwargs, _short_repr)
 
 
 # ---------------------------------------------------------------- speed, tasks

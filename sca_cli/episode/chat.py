@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from sca_cli.analysis.calls import call_text
 from sca_cli.interfaces import Completion, Tool
 from sca_cli.records import JSON, FunctionCall, Message, Observation, ToolCall
 
@@ -151,9 +152,8 @@ def shortened(text: str, limit_chars: int) -> str:
 
 def observed_call(observation: Observation) -> str:
     """Return a call and its result as a line of a Python session."""
-    arguments = [*map(repr, observation.args), *(f"{key}={value!r}" for key, value in observation.kwargs.items())]
     outcome = f"ToolError: {observation.error}" if observation.error else repr(observation.result)
-    return f"{observation.tool}({', '.join(arguments)})  ->  {outcome}"
+    return f"{call_text(observation.tool, observation.args, observation.kwargs)}  ->  {outcome}"
 
 
 def code_observation(output: str, problem: str, limit_chars: int) -> Message:

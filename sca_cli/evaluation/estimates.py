@@ -17,7 +17,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class AttemptCounts:
     """Counts of the attempts at one task."""
 
     passed: int
@@ -25,7 +25,7 @@ class Tally:
     """Attempts that pass or fail; invalid ones are left out."""
 
 
-def pass_at(tally: Tally, k: int) -> float:
+def pass_at(tally: AttemptCounts, k: int) -> float:
     """Estimate the probability that at least one of k attempts passes, without bias (Chen et al. 2021, section 2.1).
 
     Raises:
@@ -36,7 +36,7 @@ def pass_at(tally: Tally, k: int) -> float:
     return 1.0 - comb(tally.judged - tally.passed, k) / comb(tally.judged, k)
 
 
-def pass_hat(tally: Tally, k: int) -> float:
+def pass_hat(tally: AttemptCounts, k: int) -> float:
     """Estimate the probability that all of k attempts pass, without bias (Yao et al. 2024, tau-bench, section 4).
 
     Raises:
@@ -95,7 +95,9 @@ def ratio(pairs: Sequence[tuple[float, float]], seed: int = 0) -> Interval | Non
     return None if high in (inf, low) else Interval(value=ratio_of(pairs), low=low, high=high)
 
 
-def estimate(tallies: Sequence[Tally], measure: Callable[[Tally, int], float], k: int) -> Interval | None:
+def estimate(
+    tallies: Sequence[AttemptCounts], measure: Callable[[AttemptCounts, int], float], k: int
+) -> Interval | None:
     """Return the mean of `measure` at k over the tasks with at least k judged attempts; None if there are none."""
     values = [measure(tally, k) for tally in tallies if tally.judged >= k]
     return interval(values) if values else None

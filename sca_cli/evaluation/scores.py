@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 
 import sca_cli
 from sca_cli.evaluation.contamination import Shared
-from sca_cli.evaluation.estimates import Tally, estimate, interval, pass_at, pass_hat
+from sca_cli.evaluation.estimates import AttemptCounts, estimate, interval, pass_at, pass_hat
 from sca_cli.records import Interval, MadeBy, Overlap, Rollout, Score, SharedTasks, Usage
 
 MANY_CALLS = 3
@@ -44,9 +44,11 @@ class Tallies:
         self.usage.user_turns += rollout.usage.user_turns
         self.users |= {rollout.user_model} - {""}
 
-    def of(self, ids: Iterable[str]) -> list[Tally]:
-        """Return the tally of each of these tasks."""
-        return [Tally(self.outcomes[i]["pass"], self.outcomes[i]["pass"] + self.outcomes[i]["fail"]) for i in ids]
+    def of(self, ids: Iterable[str]) -> list[AttemptCounts]:
+        """Return the counts of each of these tasks."""
+        return [
+            AttemptCounts(self.outcomes[i]["pass"], self.outcomes[i]["pass"] + self.outcomes[i]["fail"]) for i in ids
+        ]
 
     def by(self, groups: dict[str, str]) -> dict[str, Interval]:
         """Return Pass@1 of each group of tasks; groups without a judged attempt are left out.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from sca_cli.analysis.calls import call_text
 from sca_cli.errors import WorldError
 from sca_cli.methods.questions import worth_asking
 from sca_cli.records import JSON, Exploration, Observation
@@ -120,7 +121,7 @@ def state_check(sandbox: Sandbox, session: Session, exploration: Exploration, ca
             before, after = _repeated(fresh, call), _repeated(session, call)
             for path, value in _changed(before, after):
                 keys = "".join(f", {key!r}" for key in path)
-                conditions.append(f"look({_call_text(call)}{keys}) == {value!r}")
+                conditions.append(f"look({call_text(call.tool, call.args, call.kwargs)}{keys}) == {value!r}")
     if not conditions:
         raise NothingObserved("no change that the tools show")
     return _STATE.format(conditions="\n        and ".join(conditions[:_MAX_CONDITIONS]))
@@ -131,11 +132,6 @@ def _repeated(session: Session, call: Observation) -> JSON:
         return session.call(call.tool, call.args, call.kwargs).result
     except WorldError:
         return None
-
-
-def _call_text(call: Observation) -> str:
-    arguments = [*map(repr, call.args), *(f"{key}={value!r}" for key, value in call.kwargs.items())]
-    return f"{call.tool}({', '.join(arguments)})"
 
 
 def _changed(

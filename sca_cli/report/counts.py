@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from sca_cli.evaluation.estimates import Tally
+from sca_cli.evaluation.estimates import AttemptCounts
 from sca_cli.records import Exploration, Rollout, Score, Task, Usage, Verdict
 
 
@@ -89,10 +89,10 @@ class HeldOutAttempts:
         if rollout.task.calls is not None:
             self.calls[rollout.task.id] = rollout.task.calls
 
-    def tally(self, task: str) -> Tally:
+    def tally(self, task: str) -> AttemptCounts:
         """Return how many attempts at a task passed, and how many were judged."""
         counts = Counter(self.outcomes[task].values())
-        return Tally(counts["pass"], counts["pass"] + counts["fail"])
+        return AttemptCounts(counts["pass"], counts["pass"] + counts["fail"])
 
 
 @dataclass(slots=True)

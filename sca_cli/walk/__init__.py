@@ -1,5 +1,5 @@
-"""Exploring an environment without a model: calls are made of what the environment itself shows.
+"""Explore an environment without a model: the arguments of calls come from texts and results of the environment.
 
-`documented` reads values out of documentation, `values` says which values a parameter can be given, `explorer` makes
-the calls and learns from their results and refusals.
+`documented` reads values from documentation, `values` lists values for a parameter, and `explorer` makes the calls and
+learns from their results and refusals.
 """

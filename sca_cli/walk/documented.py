@@ -31,9 +31,9 @@ class Offer:
     """What the documentation says about the values of one parameter."""
 
     examples: list[JSON] = field(default_factory=list)
-    """Values that stand in the text: quoted, listed, dates, or arguments of an example call."""
+    """Values in the text: quoted texts, list entries, dates, and arguments of example calls."""
     alphabet: str = ""
-    """Characters that a text is made of, where the text lists them."""
+    """Allowed characters, if the documentation lists them; otherwise ""."""
     low: float | None = None
     """Smallest number allowed."""
     high: float | None = None
@@ -49,29 +49,29 @@ def offer(tool: Tool, parameter: str) -> Offer:
     """
     described = str(tool.parameters["properties"][parameter].get("description", ""))
     text = described or tool.description
-    found = Offer(examples=quoted(text) + listed(text) + dates(text), alphabet=_alphabet(described))
+    result = Offer(examples=quoted(text) + listed(text) + dates(text), alphabet=_alphabet(described))
     if least := _AT_LEAST.search(described):
-        found.low = float(least[1].replace(",", ""))
+        result.low = float(least[1].replace(",", ""))
     if most := _AT_MOST.search(described):
-        found.high = float(most[1].replace(",", ""))
-    return found
+        result.high = float(most[1].replace(",", ""))
+    return result
 
 
 def quoted(text: str) -> list[JSON]:
-    """Return the texts that stand in quotation marks."""
+    """Return the texts in quotation marks."""
     return [single or double for single, double in _QUOTED.findall(text)]
 
 
 def listed(text: str) -> list[JSON]:
     """Return the capitalised words or names of enumerations: three or more, separated by commas."""
     flat = re.sub(r"\s+", " ", text)
-    found = [re.split(r", (?:and |or )?", match[0]) for match in _LISTED.finditer(flat)]
-    return [word.rstrip(".-/") for words in found for word in words if len(word) > 1]
+    lists = [re.split(r", (?:and |or )?", match[0]) for match in _LISTED.finditer(flat)]
+    return [word.rstrip(".-/") for words in lists for word in words if len(word) > 1]
 
 
 def dates(text: str) -> list[JSON]:
-    """Return the ISO dates in a text; two of them stand for all days from one to the other."""
-    days = sorted({date.fromisoformat(found) for found in _DATE.findall(text) if _is_date(found)})
+    """Return the ISO dates in a text. If there are exactly two, return all days between them too, 61 days at most."""
+    days = sorted({date.fromisoformat(day) for day in _DATE.findall(text) if _is_date(day)})
     if len(days) == 2:
         span = min((days[1] - days[0]).days, _MOST_DATES)
         days = [days[0] + timedelta(days=number) for number in range(span + 1)]
@@ -87,8 +87,8 @@ def _is_date(text: str) -> bool:
 
 
 def numbers(text: str) -> list[JSON]:
-    """Return the numbers that stand alone in a text."""
-    return [float(found) if "." in found else int(found) for found in _NUMBER.findall(text)]
+    """Return the numbers in a text that are not part of a word."""
+    return [float(number) if "." in number else int(number) for number in _NUMBER.findall(text)]
 
 
 def _alphabet(text: str) -> str:
@@ -102,16 +102,16 @@ def example_calls(tool: Tool, text: str) -> Iterator[dict[str, JSON]]:
     """Yield the arguments of the example calls in a text, by parameter; those of `*args` as a list.
 
     Args:
-        tool: which is called.
+        tool: the called tool.
         text: its documentation, or a refusal. A list of values after "such as" counts as a call of a tool whose only
             parameter is `*args`.
     """
     names = list(tool.parameters["properties"])
     star = tool.variadic()
-    shown = re.findall(rf"\b{re.escape(tool.name)}\([^()\n]*\)", text)
+    call_texts = re.findall(rf"\b{re.escape(tool.name)}\([^()\n]*\)", text)
     if names == [star]:
-        shown += [f"{tool.name}({values})" for values in re.findall(r"such as ([^\n]*,[^\n.;]*)", text)]
-    for call_text in shown:
+        call_texts += [f"{tool.name}({values})" for values in re.findall(r"such as ([^\n]*,[^\n.;]*)", text)]
+    for call_text in call_texts:
         try:
             call = ast.parse(call_text, mode="eval").body
             assert isinstance(call, ast.Call)
@@ -120,8 +120,8 @@ def example_calls(tool: Tool, text: str) -> Iterator[dict[str, JSON]]:
         except (SyntaxError, ValueError):
             continue
         plain = [name for name in names if name != star]
-        given = dict(zip(plain, values, strict=False)) | named
+        arguments = dict(zip(plain, values, strict=False)) | named
         if star:
-            given[star] = values[len(plain) :]
-        if (values or named) and set(given) <= set(names):
-            yield given
+            arguments[star] = values[len(plain) :]
+        if (values or named) and set(arguments) <= set(names):
+            yield arguments

@@ -1,8 +1,8 @@
 """Explore an environment by calling its tools, without a model.
 
 The idea is that of stateful API fuzzers (RESTler, ICSE 2019; EvoMaster): documentation and earlier results supply the
-arguments, and refusals teach which values a parameter takes. The explorer sees only what a plugin shows to everybody:
-tools with their schemas and documentation, the policy, the first observation, results and refusals.
+arguments, and refusals teach which values a parameter takes. The explorer uses only texts that agents see too:
+the tools with their schemas and documentation, the first observation, results and refusals.
 """
 
 import json
@@ -30,40 +30,40 @@ _PRIOR: dict[Source, float] = {
     "default": 1.0,
     "made up": 1.0,
 }
-"""How often a source is drawn before anything was learnt, in proportion."""
+"""Source → weight of its draws before any call was made. Chosen by hand."""
 _TYPED = 0.3
-"""Share of the results that are taken by their type alone, where none has a like name."""
+"""If no result has a similar name: probability of using results of the right type. Chosen by hand."""
 _EXAMPLE_CALL = 0.5
-"""Share of the calls that begin from one in the documentation, where it shows any."""
+"""If the documentation has example calls: share of the calls that vary one of them. Chosen by hand."""
 _OPTIONAL = 0.4
-"""Share of the calls in which an optional parameter is given."""
+"""Share of the calls that set an optional parameter. Chosen by hand."""
 _MOST_OF_STAR = 5
-"""Values given to a parameter that takes any number of them."""
+"""Most values for `*args`."""
 _TRIES = 12
-"""Draws of arguments that were not tried before, until another tool is taken."""
+"""Draws to get arguments that were not tried before; if all fail, the tool is not called again."""
 
 
 @dataclass(slots=True)
 class Walk:
-    """What an exploration did."""
+    """The result of an exploration."""
 
     observations: list[Observation]
-    """Every call, refused ones too."""
+    """Every call, refused calls included."""
     sources: list[dict[str, str]]
-    """For each call: parameter → source of its value."""
+    """Sources of the arguments: parameter → source, for each call."""
     problem: str = ""
-    """Why the world failed, which ended the exploration early."""
+    """The error of the world that ended the exploration early, or ""."""
 
 
 def walk(session: Session, tools: list[Tool], observation: str, seed: int, calls: int = CALLS) -> Walk:
-    """Call tools in a world, those that worked least first.
+    """Call tools in a world; tools with the fewest successful calls come first.
 
     Args:
-        session: the world; it is changed by the calls of writing tools.
-        tools: those of the environment.
+        session: the world; writing tools change it.
+        tools: the environment's tools.
         observation: the first observation.
-        seed: of all that is drawn.
-        calls: how many to make, refused ones included.
+        seed: determines all draws.
+        calls: number of calls, refused calls included.
     """
     return _Explorer(session, tools, observation, random.Random(f"walk {seed}")).walk(calls)
 
@@ -75,14 +75,14 @@ class _Explorer:
         self._worked: Counter[str] = Counter()
         self._tried: Counter[str] = Counter()
         self._accepted: dict[tuple[str, str, Source], list[float]] = defaultdict(lambda: [1.0, 2.0])  # accepted, tried
-        self._made: set[str] = set()
+        self._tried_arguments: set[str] = set()
         names = sorted({name for tool in tools for name in tool.parameters["properties"]})
         self._values.read("first observation", observation, names)
         self._examples = {tool.name: list(example_calls(tool, tool.description)) for tool in tools}
 
     def walk(self, calls: int) -> Walk:
-        done = Walk([], [])
-        while len(done.observations) < calls and self._tools:
+        result = Walk([], [])
+        while len(result.observations) < calls and self._tools:
             tool = min(self._tools, key=lambda tool: self._turn(tool) + self._draw.random())
             self._tried[tool.name] += 1
             if (arguments := self._new_arguments(tool)) is None:
@@ -91,32 +91,32 @@ class _Explorer:
             try:
                 observation = self._call(tool, arguments)
             except WorldError as error:
-                done.problem = error.message
+                result.problem = error.message
                 break
-            done.observations.append(observation)
-            done.sources.append({name: value.source for name, value in arguments.items()})
-        return done
+            result.observations.append(observation)
+            result.sources.append({name: value.source for name, value in arguments.items()})
+        return result
 
     def _turn(self, tool: Tool) -> float:
-        """Return when a tool's turn comes: tools that worked often, or were tried often in vain, come later."""
+        """Return a tool's rank, lowest first: successful calls raise it by 1.3, refused calls by 0.3."""
         return self._worked[tool.name] + 0.3 * self._tried[tool.name]
 
     # ------------------------------------------------------------ arguments
 
     def _new_arguments(self, tool: Tool) -> dict[str, Value] | None:
-        """Draw arguments that were not tried yet; None if none turn up."""
+        """Draw arguments that were not tried yet; return None if every draw was tried before."""
         for _ in range(_TRIES):
             arguments = self._arguments(tool)
             key = json.dumps([tool.name, {name: value.value for name, value in arguments.items()}], sort_keys=True)
-            if key not in self._made:
-                self._made.add(key)
+            if key not in self._tried_arguments:
+                self._tried_arguments.add(key)
                 return arguments
         return None
 
     def _arguments(self, tool: Tool) -> dict[str, Value]:
-        shown = self._examples[tool.name]
-        if shown and self._draw.random() < _EXAMPLE_CALL:
-            example = self._draw.choice(shown)
+        examples = self._examples[tool.name]
+        if examples and self._draw.random() < _EXAMPLE_CALL:
+            example = self._draw.choice(examples)
             return {name: Value(self._varied(value), "documentation") for name, value in example.items()}
         arguments: dict[str, Value] = {}
         for name in tool.parameters["properties"]:
@@ -133,13 +133,13 @@ class _Explorer:
     def _varied(self, value: JSON) -> JSON:
         return [self._varied(part) for part in value] if isinstance(value, list) else varied(value, self._draw)
 
-    def _value(self, tool: Tool, name: str, taken: list[JSON]) -> Value:
-        """Draw a source that has values for this parameter, by how often it was accepted, then a value.
+    def _value(self, tool: Tool, name: str, used: list[JSON]) -> Value:
+        """Draw a source that has values for this parameter, by its rate of accepted values, then draw a value.
 
         Args:
-            tool: whose parameter.
-            name: of the parameter.
-            taken: values of the same call, which are not taken twice if there are others.
+            tool: the tool of the parameter.
+            name: the parameter's name.
+            used: values in the same call; they are drawn only if the source has no others.
         """
         offered: dict[Source, list[JSON]] = {
             source: self._values.candidates(tool, name, source) for source in _PRIOR if source != "made up"
@@ -152,12 +152,12 @@ class _Explorer:
         source = self._draw.choices(sources, weights)[0]
         if source == "made up":
             return Value(self._values.made_up(tool, name), source)
-        fresh = [value for value in offered[source] if value not in taken] or offered[source]
+        fresh = [value for value in offered[source] if value not in used] or offered[source]
         value = self._draw.choice(fresh)
         return Value(value if source in ("enum", "refusal") else varied(value, self._draw), source)
 
     def _rate(self, tool: Tool, name: str, source: Source) -> float:
-        """Return the share of this source's values that the tool accepted, squared so that misses weigh soon."""
+        """Return the squared share of accepted values of a source; squaring gives refusals more weight."""
         accepted, tried = self._accepted[tool.name, name, source]
         return (accepted / tried) ** 2
 
@@ -180,7 +180,7 @@ class _Explorer:
         return observation
 
     def _learn_from_refusal(self, tool: Tool, arguments: dict[str, Value], refusal: str) -> None:
-        """Blame the arguments that a refusal names, or all if it names none, and keep the values that it lists."""
+        """Count a failure for the arguments that a refusal names, or for all, and store the values that it lists."""
         named = [
             name
             for name, value in arguments.items()
@@ -189,8 +189,8 @@ class _Explorer:
         ]
         for name in named or list(arguments):
             self._count(tool, name, arguments[name].source, accepted=False)
-        given = " ".join(str(value.value) for value in arguments.values())
-        self._values.read("refusal", refusal, named or list(arguments), given)
+        argument_text = " ".join(str(value.value) for value in arguments.values())
+        self._values.read("refusal", refusal, named or list(arguments), argument_text)
         self._examples[tool.name] += [
             call for call in example_calls(tool, refusal) if call not in self._examples[tool.name]
         ]

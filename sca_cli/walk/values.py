@@ -1,7 +1,7 @@
-"""Values that a parameter can be given: from the documentation, from what the environment said, or made up.
+"""Values for parameters: from the documentation, from results and other texts of the environment, or made up.
 
-Each value carries its source, so that a record says where every argument came from and the explorer learns which
-sources a tool accepts.
+Each value has a source. So a record names the source of every argument, and the explorer learns from which sources a
+tool accepts values.
 """
 
 import base64
@@ -20,9 +20,9 @@ from sca_cli.walk.documented import Offer, dates, listed, numbers, offer, quoted
 type Source = Literal["documentation", "enum", "default", "first observation", "result", "refusal", "made up"]
 
 _CODE = re.compile(r"[^\s,;:!?\"'`()\[\]{}<>]*[\d@#/_][^\s,;:!?\"'`()\[\]{}<>]*[^\s.,;:!?\"'`()\[\]{}<>]")
-"""A word that is no plain word: it has a digit or one of @ # / _ in it, as ids and addresses have."""
+"""Match a word with a digit or one of @ # / _, such as an id or an address."""
 _MOST_OF_A_NAME = 40
-"""Values kept for one key; the oldest go first."""
+"""Most values stored for one name; the oldest are deleted first."""
 _TEXT_CHARS = 120
 _WORDS = (
     "amber", "apple", "autumn", "bakery", "bridge", "bring", "candle", "castle", "chapter", "circle", "clock",
@@ -35,7 +35,7 @@ _WORDS = (
     "table", "tea", "ticket", "timber", "tower", "train", "travel", "tuesday", "tulip", "under", "velvet",
     "village", "violin", "water", "weather", "wednesday", "window", "winter", "yellow",
 )  # fmt: skip
-"""Plain words that texts are made up of."""
+"""Words that made-up texts consist of."""
 
 
 _USUAL: tuple[tuple[str, float, float], ...] = (
@@ -45,23 +45,23 @@ _USUAL: tuple[tuple[str, float, float], ...] = (
     (r"age\b|years\b", 1, 90),
     (r"price|cost|amount|value|fee|salary|budget|money|tariff|total", 5, 5000),
 )
-"""Word in a parameter's name or description → range of the numbers that people usually give for it."""
+"""(pattern in a parameter's name or description, low, high) of made-up numbers. Chosen by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value for a parameter, and where it comes from."""
+    """A value for a parameter, and its source."""
 
     value: JSON
     source: Source
 
 
 class Values:
-    """Values seen in one exploration, by the name under which they were seen.
+    """The values of one exploration, by source and by the name of their parameter or key.
 
     Args:
-        tools: those of the environment.
-        draw: the source of chance.
+        tools: the environment's tools.
+        draw: random generator.
     """
 
     def __init__(self, tools: list[Tool], draw: random.Random) -> None:
@@ -70,13 +70,13 @@ class Values:
             (tool.name, name): offer(tool, name) for tool in tools for name in tool.parameters["properties"]
         }
         self._names = {tool.name for tool in tools} | {name for _, name in self._offers}
-        self._seen: dict[Source, dict[str, list[JSON]]] = defaultdict(lambda: defaultdict(list))
+        self._stored: dict[Source, dict[str, list[JSON]]] = defaultdict(lambda: defaultdict(list))
         for (_, name), offered in self._offers.items():
             for value in offered.examples:
                 self.see("documentation", name, value)
 
     def see(self, source: Source, name: str, value: JSON) -> None:
-        """Keep a value, and the parts of it, under the name of its parameter or key."""
+        """Store a value and its parts under the name of its parameter or key."""
         if isinstance(value, dict):
             for key, part in value.items():
                 self.see(source, key, key) if re.search(r"\W|\d", key) else None
@@ -86,30 +86,30 @@ class Values:
                 self.see(source, name, part)
         if isinstance(value, bool) or value in (None, "", [], {}) or len(repr(value)) > _TEXT_CHARS:
             return
-        kept = self._seen[source][name]
-        if value not in kept:
-            kept.append(value)
-            del kept[:-_MOST_OF_A_NAME]
+        values = self._stored[source][name]
+        if value not in values:
+            values.append(value)
+            del values[:-_MOST_OF_A_NAME]
 
-    def read(self, source: Source, text: str, names: list[str], given: str = "") -> None:
-        """Keep what a text offers: what it quotes and lists, its dates and numbers, and its words with a digit.
+    def read(self, source: Source, text: str, names: list[str], refused: str = "") -> None:
+        """Store the values in a text: quoted texts, list entries, dates, numbers, and words with a digit.
 
         Args:
-            source: what the text is.
+            source: the kind of text.
             text: the first observation, or a refusal.
-            names: parameters that the values are kept for.
-            given: arguments of the call that was refused; the text may echo parts of them, which are not kept.
+            names: parameters for which the values are stored.
+            refused: arguments of the refused call; parts of them that the text repeats are not stored.
         """
-        found = [*quoted(text), *listed(text), *_entries(text), *dates(text), *numbers(text), *_CODE.findall(text)]
-        for value in found:
-            if str(value) not in given and value not in self._names:
+        values = [*quoted(text), *listed(text), *_entries(text), *dates(text), *numbers(text), *_CODE.findall(text)]
+        for value in values:
+            if str(value) not in refused and value not in self._names:
                 for name in names:
                     self.see(source, name, value)
 
     def candidates(self, tool: Tool, name: str, source: Source) -> list[JSON]:
-        """Return the values of one source that this parameter's type takes; the best-named first.
+        """Return the values of one source that have this parameter's type.
 
-        A value fits best if it was seen under the parameter's own name, next best under one that shares a word.
+        If values are stored under the parameter's own name, return them; otherwise those whose name shares a word.
         """
         schema = fits.element(tool, name)
         if source == "enum":
@@ -121,23 +121,23 @@ class Values:
         words = _words(name)
         same: list[JSON] = []
         similar: list[JSON] = []
-        for key, kept in self._seen[source].items():
+        for key, values in self._stored[source].items():
             near = same if key == name else similar if words & _words(key) else None
             if near is not None:
-                near += self._fitting(kept, schema)
+                near += self._fitting(values, schema)
         return same or similar
 
     def typed(self, tool: Tool, name: str) -> list[JSON]:
-        """Return the results seen under any name that this parameter's type takes."""
+        """Return all results, of any name, that have this parameter's type."""
         schema = fits.element(tool, name)
-        return [value for kept in self._seen["result"].values() for value in self._fitting(kept, schema)]
+        return [value for values in self._stored["result"].values() for value in self._fitting(values, schema)]
 
     @staticmethod
-    def _fitting(kept: list[JSON], schema: dict[str, JSON]) -> list[JSON]:
-        return [value for value in kept if fits.holds(schema, value)]
+    def _fitting(values: list[JSON], schema: dict[str, JSON]) -> list[JSON]:
+        return [value for value in values if fits.holds(schema, value)]
 
     def made_up(self, tool: Tool, name: str) -> JSON:
-        """Make a value of the parameter's type within what its documentation says."""
+        """Make up a value of the parameter's type, within the limits that its documentation gives."""
         schema = fits.element(tool, name)
         if "anyOf" in schema:
             schema = self._draw.choice(schema["anyOf"])
@@ -192,7 +192,7 @@ class Values:
 
 
 def varied(value: JSON, draw: random.Random) -> JSON:
-    """Draw a number about as large and with as many decimals, every second time; other values stay."""
+    """Replace a number, with probability 0.5, by one of similar size and decimals; return other values unchanged."""
     if isinstance(value, bool) or not isinstance(value, int | float) or draw.random() < 0.5:
         return value
     if isinstance(value, int):
@@ -203,7 +203,7 @@ def varied(value: JSON, draw: random.Random) -> JSON:
 
 
 def _entries(text: str) -> list[JSON]:
-    """Return the entries of a list that a refusal ends with: "known: gym, sea view, spa"."""
+    """Return the entries of a list at the end of a refusal, such as "known: gym, sea view, spa"."""
     after = text.rpartition(": ")[2]
     entries = [entry.strip(" .'\"") for entry in after.split(", ")]
     return list(entries) if len(entries) > 2 and all(0 < len(entry) < 40 for entry in entries) else []

@@ -16,7 +16,7 @@ from sca_cli.interfaces import Sampling, Tool
 from sca_cli.methods import Dropped, Workshop
 from sca_cli.methods.compose import compose, operations
 from sca_cli.methods.compose.material import Material
-from sca_cli.methods.compose.plan import Composed, Plan, _projected, _ran, _refuse_detours
+from sca_cli.methods.compose.plan import Composed, Plan, _drop_detours, _projected, _ran
 from sca_cli.methods.compose.steps import Literal, Step, Use
 from sca_cli.prompts import Prompts
 from sca_cli.records import Check, EnvSpec, Exploration, Observation, Task, Usage, Verdict
@@ -106,9 +106,9 @@ def test_a_way_there_and_back_is_refused() -> None:
     """A text that was there before is no result, but where the call took it itself, or writes."""
     seen = [("reverse", "ab", "ba", False), ("first", "ba", "ba", False), ("write", "ba", "ba", True)]
     calls = [Observation(tool=name, args=[given], result=made, writes=writes) for name, given, made, writes in seen]
-    _refuse_detours(calls)
+    _drop_detours(calls)
     with pytest.raises(Dropped, match="leads back to what was there before"):
-        _refuse_detours([*calls, Observation(tool="reverse", args=["ba"], result="ab")])
+        _drop_detours([*calls, Observation(tool="reverse", args=["ba"], result="ab")])
 
 
 def test_a_difference_is_asked_for_the_way_round_that_leaves_something(

@@ -6,7 +6,7 @@ from statistics import mean
 
 import pytest
 
-from sca_cli.evaluation.estimates import Tally, estimate, interval, pass_at, pass_hat, ratio
+from sca_cli.evaluation.estimates import AttemptCounts, estimate, interval, pass_at, pass_hat, ratio
 
 
 @pytest.mark.parametrize("judged", range(1, 8))
@@ -18,25 +18,25 @@ def test_both_estimators_equal_the_mean_over_all_subsets(judged: int) -> None:
         attempts = [True] * passed + [False] * (judged - passed)
         for k in range(1, judged + 1):
             subsets = list(combinations(attempts, k))
-            assert pass_at(Tally(passed, judged), k) == pytest.approx(mean(map(any, subsets)))
-            assert pass_hat(Tally(passed, judged), k) == pytest.approx(mean(map(all, subsets)))
+            assert pass_at(AttemptCounts(passed, judged), k) == pytest.approx(mean(map(any, subsets)))
+            assert pass_hat(AttemptCounts(passed, judged), k) == pytest.approx(mean(map(all, subsets)))
 
 
 def test_fewer_attempts_than_k_are_refused() -> None:
     """There is no estimate of pass@3 from two attempts."""
     for measure in (pass_at, pass_hat):
         with pytest.raises(ValueError, match="of 2 attempts"):
-            measure(Tally(1, 2), 3)
+            measure(AttemptCounts(1, 2), 3)
 
 
 def test_tasks_with_too_few_judged_attempts_are_left_out() -> None:
     """Invalid attempts are in no estimate: a task with too few judged ones does not count, and without any
     there is none.
     """
-    found = estimate([Tally(2, 2), Tally(0, 1)], pass_at, 2)
+    found = estimate([AttemptCounts(2, 2), AttemptCounts(0, 1)], pass_at, 2)
     assert found is not None
     assert found.value == 1.0
-    assert estimate([Tally(0, 1)], pass_at, 2) is None
+    assert estimate([AttemptCounts(0, 1)], pass_at, 2) is None
     assert estimate([], pass_at, 1) is None
 
 

@@ -40,6 +40,7 @@ PLAIN = (
     "sca_cli/doctor",
     "sca_cli/episode",
     "sca_cli/evaluation",
+    "sca_cli/methods",
     "sca_cli/prompts",
     "sca_cli/report",
     "sca_cli/sandbox",
@@ -47,11 +48,13 @@ PLAIN = (
     "sca_cli/training",
     "sca_cli/commands",
     "sca_cli/verification",
+    "sca_cli/walk",
+    "plugins",
     *(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("sca_cli/*.py"))),
 )
 """Files without idioms, and folders whose Python files have none. Add a path as soon as its texts are clean.
 
-Still missing: README.md, the pages of the other verbs, sca_cli/{methods,walk}, plugins.
+Still missing: README.md and tests.
 """
 
 IDIOMS = {
@@ -73,8 +76,11 @@ IDIOMS = {
 }
 """Idiom → pattern of it."""
 
-ALLOWED: dict[str, tuple[str, ...]] = {}
-"""File → texts in it that a pattern matches and that are meant literally."""
+ALLOWED: dict[str, tuple[str, ...]] = {
+    # the description of a tool: models read it, and a change would change their replies
+    "plugins/sca_web_browsing/environment.py": ('as it stands in a link: for [About the town](/about) it is "/about".',)
+}
+"""File → texts in it that a pattern matches and that must stay."""
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:

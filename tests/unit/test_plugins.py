@@ -1,13 +1,16 @@
 """Plugins: found, named, and never able to take the program with them."""
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pluggy
 import pytest
 import typer
 
 from sca_cli import app, plugins
+from sca_cli.commands.shared.weights import weights_of
 from sca_cli.errors import MissingError, PluginError, UsageError
 from sca_cli.records import EnvSpec
 
@@ -72,8 +75,12 @@ def test_a_plugin_from_outside_is_found_like_ours(install) -> None:
         ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
         ("def (", "SyntaxError"),
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
-        ("def sca_register_environments(register): 1 / 0", "ZeroDivisionError"),
         (
+            "from sca_cli import hookimpl\n@hookimpl\ndef sca_register_environments(register): 1 / 0",
+            "ZeroDivisionError",
+        ),
+        (
+            "from sca_cli import hookimpl\n@hookimpl\n"
             "def sca_register_environments(register): register('calculation', 'x:y', help='')",
             "'calculation' is already registered",
         ),
@@ -119,6 +126,115 @@ def test_a_plugin_adds_a_command(install, capfd, monkeypatch: pytest.MonkeyPatch
     assert app.run(["hello"]) == 0
     assert capfd.readouterr().out == "hello\nhello\n"
     assert len(app.app.registered_commands) == 2
+
+
+UNMARKED = """
+from sca_cli import hookimpl
+def sca_register_environments(register):
+    register("place", "outside:Place", help="a place")
+@hookimpl
+def sca_register_models(register):
+    register("quick", "outside:Place", help="a model")
+"""
+
+
+def test_a_hook_without_the_marker_is_not_called(install, capfd) -> None:
+    """A function named like a hook does nothing without @hookimpl; a warning says so, and the other hooks work."""
+    install("outside", UNMARKED)
+    assert app.run(["plugins"]) == 0
+    out, err = capfd.readouterr()
+    assert "quick" in out
+    assert "place" not in out.split()
+    assert (
+        "sca plugins: plugin 'outside': 'sca_register_environments' lacks @hookimpl and is not called; "
+        "add the marker: from sca_cli import hookimpl\n"
+    ) in err
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("sca_register_model", "did you mean 'sca_register_models'?"),
+        ("zzz", "hooks: sca_register_environments, sca_register_models, sca_register_commands, sca_model_weights"),
+    ],
+)
+def test_a_misspelt_hook_is_a_warning(install, capfd, name: str, cure: str) -> None:
+    """A marked function that implements no hook is reported with the most similar hook; the plugin's others work."""
+    install("outside", f"{UNMARKED.replace('def sca_reg', '@hookimpl\ndef sca_reg', 1)}@hookimpl\ndef {name}(): pass\n")
+    assert app.run(["plugins"]) == 0
+    out, err = capfd.readouterr()
+    assert {"quick", "place"} <= set(out.split())
+    assert err == f"sca plugins: plugin 'outside': '{name}' is not a hook and is not called; {cure}\n"
+    with pytest.raises(pluggy.PluginValidationError, match=f"unknown hook '{name}'"):
+        plugins.registry().manager.check_pending()
+
+
+def test_an_optional_hook_is_no_mistake(install) -> None:
+    """A plugin may implement a hook of a later sca and mark it so."""
+    install("outside", "from sca_cli import hookimpl\n@hookimpl(optionalhook=True)\ndef sca_register_later(): pass\n")
+    assert plugins.registry().warnings() == []
+
+
+def test_our_plugins_have_no_mistakes() -> None:
+    """Every hook of the plugins in this repository is marked and known."""
+    assert plugins.registry().warnings() == []
+    plugins.registry().manager.check_pending()
+
+
+WEIGHTS = """
+from sca_cli import hookimpl
+@hookimpl
+def sca_register_models(register):
+    register("{model}", "{model}:Model", help="a model", extra="vllm")
+@hookimpl
+def sca_model_weights(plugin, name):
+    {body}
+"""
+
+
+def test_a_plugin_says_where_the_weights_are(install) -> None:
+    """The hook gets both parts of PLUGIN:NAME, without options; the model's class is not imported."""
+    install("outside", WEIGHTS.format(model="quick", body="return f'/weights/{plugin}/{name}' if name else None"))
+    assert weights_of("quick:a/b,k=v") == "/weights/quick/a/b"
+    with pytest.raises(UsageError, match="--base is missing: 'quick' has no weights on this machine"):
+        weights_of("quick:")
+
+
+def test_only_the_plugin_of_a_model_is_asked_for_its_weights(install) -> None:
+    """A plugin cannot give other weights for a model of another plugin."""
+    install("outside", WEIGHTS.format(model="quick", body="return '/elsewhere'"))
+    assert plugins.model_weights("transformers:a/b") == "a/b"
+    assert plugins.model_weights("vllm:a/b,gpus=2") == "a/b"
+    assert plugins.model_weights("openai:a") is None
+    assert plugins.model_weights("quick:a") == "/elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "message"),
+    [
+        ("import no_such_package", MissingError, "'quick' needs the package 'no_such_package'"),
+        ("1 / 0", PluginError, r"plugin 'outside': sca_model_weights\(\): ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_failing_weights_hook_names_its_plugin(install, body: str, error: type[Exception], message: str) -> None:
+    """An absent package names the extra, any other error the plugin."""
+    install("outside", WEIGHTS.format(model="quick", body=body))
+    with pytest.raises(error, match=message):
+        plugins.model_weights("quick:a")
+
+
+def test_the_embedded_model_gives_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--base embedded:` starts from the directory in the cache, without importing torch."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    directory = tmp_path / "sca" / "models" / "smollm2-135m-instruct"
+    directory.mkdir(parents=True)
+    assert weights_of("embedded:") == str(directory)
+    code = (
+        "import sys; from sca_cli import plugins; "
+        "assert plugins.model_weights('embedded:') and plugins.registry().warnings() == []; "
+        "print(sorted({'torch', 'transformers', 'vllm', 'openai', 'mcp'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 @pytest.mark.parametrize(("name", "hint"), [("calcluation", "did you mean 'calculation'"), ("zzz", "known: airline")])

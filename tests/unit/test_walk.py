@@ -82,7 +82,7 @@ def test_calls_that_are_no_examples_are_passed_over(text: str) -> None:
 def test_refusals_offer_values_but_not_their_echo() -> None:
     """The list that a refusal ends with is kept; parts of the refused value and names of parameters are not."""
     values = Values([SHIP], random.Random(0))
-    values.read("refusal", "unknown city 'Os'; city must be one of: Rome, new york, Kiel", ["city"], given="Oslo")
+    values.read("refusal", "unknown city 'Os'; city must be one of: Rome, new york, Kiel", ["city"], refused="Oslo")
     assert values.candidates(SHIP, "city", "refusal") == ["Rome", "new york", "Kiel"]
 
 

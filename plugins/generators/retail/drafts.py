@@ -10,7 +10,7 @@ from sca_retail.environment import Retail
 from sca_cli.toolkit.tables import Record
 
 
-class Unfit(Exception):
+class UnfitDraft(Exception):
     """The scene lacks something that the template needs; another one must be drawn."""
 
 
@@ -59,7 +59,7 @@ class Scene:
         """Draw one of the customer's orders in a status.
 
         Raises:
-            Unfit: no order has this status.
+            UnfitDraft: no order has this status.
         """
         return self.random.choice(require(self.orders(status)))
 
@@ -71,7 +71,7 @@ class Scene:
             but: id of a method that must not be drawn.
 
         Raises:
-            Unfit: no method fits.
+            UnfitDraft: no method fits.
         """
         methods = self.user["payment_methods"].values()
         return str(
@@ -82,7 +82,7 @@ class Scene:
         """Return the available variants of an item's product, without the item itself.
 
         Raises:
-            Unfit: no variant is available.
+            UnfitDraft: no variant is available.
         """
         variants = self.world.products[item["product_id"]]["variants"].values()
         return require([v for v in variants if v["available"] and v["item_id"] != item["item_id"]])
@@ -91,20 +91,20 @@ class Scene:
         """Make sure that a payment method covers an amount.
 
         Raises:
-            Unfit: the method is a gift card that holds less.
+            UnfitDraft: the method is a gift card that holds less.
         """
         if self.user["payment_methods"][method_id].get("balance", amount) < amount:
-            raise Unfit
+            raise UnfitDraft
 
 
 def require[T](items: list[T]) -> list[T]:
     """Return the items if there are any.
 
     Raises:
-        Unfit: the list is empty.
+        UnfitDraft: the list is empty.
     """
     if not items:
-        raise Unfit
+        raise UnfitDraft
     return items
 
 

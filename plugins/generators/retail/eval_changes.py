@@ -3,7 +3,7 @@
 from sca_retail.writing import REASONS
 
 from generators.retail.catalogue import CITIES, STREETS
-from generators.retail.drafts import Draft, Scene, Template, Unfit, ids, require
+from generators.retail.drafts import Draft, Scene, Template, UnfitDraft, ids, require
 from sca_cli.toolkit.tables import Record
 
 DONE = "final_answer('done')\n"
@@ -18,7 +18,7 @@ def other_than(scene: Scene, order: Record, status: str) -> Record:
     """Draw another order of the customer in that status.
 
     Raises:
-        Unfit: there is none.
+        UnfitDraft: there is none.
     """
     return scene.random.choice(require([each for each in scene.orders(status) if each is not order]))
 
@@ -60,7 +60,7 @@ def single(order: Record) -> Record:
     """Draw an item that the order contains exactly once.
 
     Raises:
-        Unfit: there is none.
+        UnfitDraft: there is none.
     """
     held = ids(order["items"])
     found: list[Record] = [item for item in order["items"] if held.count(item["item_id"]) == 1]
@@ -143,7 +143,7 @@ def _move(scene: Scene) -> Draft:
 def _send_back(scene: Scene) -> Draft:
     order = scene.order("delivered")
     if len({item["name"] for item in order["items"]}) < 2:
-        raise Unfit
+        raise UnfitDraft
     item, original = single(order), order["payment_history"][0]["payment_method_id"]
     call = f"return_delivered_order_items({order['order_id']!r}, {{}}, {original!r})\n"
     others = [each for each in ids(order["items"]) if each != item["item_id"]]
@@ -201,7 +201,7 @@ def _replace(scene: Scene) -> Draft:
     item, method = single(order), scene.method()
     variants = scene.variants(item)
     if len(variants) < 2:
-        raise Unfit
+        raise UnfitDraft
     new, wrong = scene.random.sample(variants, 2)
     scene.can_pay(method, max(new["price"], wrong["price"]) - item["price"])
     looked = finds_item(order, item) + finds_variant(new) + finds_method(method)
@@ -232,7 +232,7 @@ def _exchange(scene: Scene) -> Draft:
     item, method = single(order), scene.method()
     variants = scene.variants(item)
     if len(variants) < 2:
-        raise Unfit
+        raise UnfitDraft
     new, wrong = scene.random.sample(variants, 2)
     scene.can_pay(method, max(new["price"], wrong["price"]) - item["price"])
     original = order["payment_history"][0]["payment_method_id"]

@@ -1,6 +1,6 @@
 """Templates of the evaluation set: questions that need no change."""
 
-from generators.retail.drafts import Draft, Scene, Template, Unfit, require
+from generators.retail.drafts import Draft, Scene, Template, UnfitDraft, require
 
 
 def _status(scene: Scene) -> Draft:
@@ -93,7 +93,7 @@ def _cheapest(scene: Scene) -> Draft:
     variants = product["variants"].values()
     prices = sorted(variant["price"] for variant in variants if variant["available"])
     if not prices or prices[0] == min(variant["price"] for variant in variants):
-        raise Unfit  # otherwise an agent that ignores the stock would be right
+        raise UnfitDraft  # otherwise an agent that ignores the stock would be right
     looked = (
         f"product_id = list_all_product_types()[{product['name']!r}]\n"
         "variants = get_product_details(product_id)['variants'].values()\n"
@@ -113,7 +113,7 @@ def _cheapest(scene: Scene) -> Draft:
 def _spent(scene: Scene) -> Draft:
     orders = scene.orders("delivered")
     if len(orders) < 2:
-        raise Unfit
+        raise UnfitDraft
     looked = "orders = [get_order_details(order_id) for order_id in get_user_details(user_id)['orders']]\n"
     paid = "final_answer(sum(order['payment_history'][0]['amount'] for order in {}))\n"
     return Draft(

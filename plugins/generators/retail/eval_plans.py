@@ -2,7 +2,7 @@
 
 from sca_retail.writing import REASONS
 
-from generators.retail.drafts import Draft, Scene, Template, Unfit, ids, require
+from generators.retail.drafts import Draft, Scene, Template, UnfitDraft, ids, require
 from generators.retail.eval_changes import (
     DONE,
     arguments,
@@ -40,7 +40,7 @@ def _refund(scene: Scene) -> Draft:
 def _cancel_all(scene: Scene) -> Draft:
     orders, reason = scene.orders("pending"), REASONS[0]
     if len(orders) < 2:
-        raise Unfit
+        raise UnfitDraft
     all_of = _MINE + f"for order in {{}}:\n    cancel_pending_order(order['order_id'], {reason!r})\n" + DONE
     pending = "[order for order in orders if order['status'] == 'pending']"
     return Draft(
@@ -82,7 +82,7 @@ def _swap_cheapest(scene: Scene) -> Draft:
     everything = scene.world.products[item["product_id"]]["variants"].values()
     unavailable = [variant["price"] for variant in everything if not variant["available"]]
     if len(variants) < 2 or variants[0]["price"] == variants[1]["price"] or min(unavailable, default=0) == 0:
-        raise Unfit
+        raise UnfitDraft
     difference = round(variants[0]["price"] - item["price"], 2)
     scene.can_pay(method, variants[-1]["price"] - item["price"])
     looked = (
@@ -151,7 +151,7 @@ def _replace_two(scene: Scene) -> Draft:
     order = scene.order("pending")
     items = [item for item in order["items"] if ids(order["items"]).count(item["item_id"]) == 1][:2]
     if len(items) < 2:
-        raise Unfit
+        raise UnfitDraft
     method = scene.method()
     new = [scene.random.choice(scene.variants(item)) for item in items]
     scene.can_pay(method, sum(each["price"] for each in new))
@@ -189,9 +189,9 @@ def _search(scene: Scene) -> Draft:
     order = scene.order("delivered")
     item, original = single(order), order["payment_history"][0]["payment_method_id"]
     if sum(item["name"] in [each["name"] for each in other["items"]] for other in scene.orders()) > 1:
-        raise Unfit
+        raise UnfitDraft
     if len(order["items"]) < 2:
-        raise Unfit
+        raise UnfitDraft
     found = (
         _MINE
         + f"order = next(order for order in orders if {item['name']!r} in [item['name'] for item in order['items']])\n"
@@ -222,7 +222,7 @@ def _dearest_and_cancel(scene: Scene) -> Draft:
     sent, pending = scene.order("delivered"), scene.order("pending")
     prices = sorted(item["price"] for item in sent["items"])
     if len(prices) < 2 or prices[-1] == prices[-2]:
-        raise Unfit
+        raise UnfitDraft
     item = max(sent["items"], key=lambda item: float(item["price"]))
     original = sent["payment_history"][0]["payment_method_id"]
     returned = (
@@ -258,7 +258,7 @@ def _keep_the_better(scene: Scene) -> Draft:
         len(scene.orders("pending")) > 2
         or first["payment_history"][0]["amount"] == second["payment_history"][0]["amount"]
     ):
-        raise Unfit
+        raise UnfitDraft
     dear = max(first, second, key=lambda order: float(order["payment_history"][0]["amount"]))
     cheap = second if dear is first else first
     return Draft(

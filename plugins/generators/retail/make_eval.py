@@ -12,7 +12,7 @@ from sca_retail.environment import Retail
 
 from generators.calculation.make_eval import run_and_check
 from generators.retail import eval_changes, eval_lookups, eval_plans
-from generators.retail.drafts import Scene, Template, Unfit, check_of
+from generators.retail.drafts import Scene, Template, UnfitDraft, check_of
 from sca_cli import ToolError
 from sca_cli.records import EnvSpec, Task, encode
 
@@ -41,7 +41,7 @@ def _task(world: Retail, template: Template, lap: int) -> Task:
         scene = Scene(random, world, world.who)
         try:
             draft = template(scene)
-        except Unfit:
+        except UnfitDraft:
             continue
         task = Task(
             env=EnvSpec(name="retail"),

@@ -15,16 +15,14 @@ def weights_of(text: str, option: str = "--base") -> str:
         option: that holds the text, for the error message.
 
     Raises:
+        MissingError: a package of the plugin is absent, or the weights cannot be downloaded.
         UsageError: the plugin does not load weights.
     """
-    if Path(text).exists() or text.partition(":")[0] not in plugins.registry().models or ":" not in text:
+    plugin, colon, _ = text.partition(":")
+    if Path(text).exists() or not colon or plugin not in plugins.registry().models:
         return text
-    plugin, name, _ = plugins.parse_model(text)
-    if plugin in ("transformers", "vllm") and name:
-        return name
-    if plugin == "embedded":
-        module = plugins.import_target(plugins.registry().models[plugin]).__module__
-        return str(__import__(module, fromlist=["embedded_path"]).embedded_path())
+    if weights := plugins.model_weights(text):
+        return weights
     raise UsageError(f"{option} is missing: '{plugin}' has no weights on this machine", f"{option} DIR_OR_HUB_NAME")
 
 

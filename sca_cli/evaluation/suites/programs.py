@@ -7,6 +7,7 @@ not notice other changes, nor changes of records that no tool reads. Scores ther
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
+from sca_cli.analysis.calls import call_text
 from sca_cli.evaluation.suites.listing import Reader
 from sca_cli.records import JSON, Observation
 
@@ -64,7 +65,7 @@ def program(calls: Sequence[Observation], outputs: Sequence[str]) -> str:
 
 
 def _call(call: Observation) -> str:
-    text = f"{call.tool}({', '.join(f'{key}={value!r}' for key, value in call.kwargs.items())})"
+    text = call_text(call.tool, call.args, call.kwargs)
     return f"try:\n    {text}\nexcept ToolError:\n    pass" if call.error else text
 
 

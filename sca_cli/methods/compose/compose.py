@@ -1,20 +1,20 @@
-"""Method `compose`: programs put together from calls that were seen to work; the model only writes the question.
+"""Method `compose`: compose programs from recorded calls that succeeded; the model writes only the instruction.
 
-Tasks that a small model writes one by one are mostly of one call, and teach what it can do already. These come in equal
-shares by number of calls, and cover the ordered pairs of tools (an addition to the paper).
+Tasks that a small model writes one by one mostly need one call, and teach what the model can do already. These tasks
+come in equal shares by number of calls, and cover the ordered pairs of tools (an addition to the paper).
 
-1. `Plan` draws programs of 1 … K calls (`composer`), runs each in the jail for its outcome, and drops those that are
-   refused, change nothing, end in a trivial answer, or have a step that makes no difference.
-2. `evaluate` is filled from what was observed: the answer, or what the read tools show to have changed.
-3. The failure cases are wrong branches (`wrong_branches`): an intermediate result answered, a step left out, arguments
-   swapped, another value.
-4. `make` has the model write the instruction. For a single call that is a question. For several it is a sentence for
-   each, in order, or, three times of four, where each result goes into one later call only and no more than two go one
-   into the other, a phrase that names what each returns: the phrases are put into each other, and the question is
-   nested as people's are. How results are put together without a tool (`operations`) has fixed words. Of several
-   texts one is taken that names every value and no other figure, says which result it goes on from, and gives away
-   neither the answer nor, where tools may not be named, a tool. Whole questions for several calls mostly left a step
-   out with a 0.5B model.
+1. `Plan` draws programs of 1 … K calls (`composer`) and runs each in the jail for its outcome. It drops a program if a
+   call is refused, the state does not change, the answer is trivial, or a step makes no difference.
+2. `evaluate` is made from the observed outcome: the answer, or the changes that the read tools show.
+3. The failure cases are wrong branches (`wrong_branches`): the program answers an intermediate result, leaves out a
+   step, swaps arguments, or uses another value.
+4. `make` has the model write the instruction. For a single call it writes a question. For several calls it writes one
+   sentence for each call, in order. Three times of four it writes noun phrases that name what each call returns
+   instead; the phrases are nested into one question, as people nest them. This needs a program in which each result
+   goes into one later call, at most two deep. Steps that combine results without a tool (`operations`) have fixed
+   words. A text is accepted if it names every value and no other number, says which result it uses, does not contain
+   the answer, and does not name a tool where tools must not be named. A 0.5B model that wrote the whole question for
+   several calls mostly left out a step.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ from sca_cli.methods.questions import first_sentence, instruction_problem, phras
 from sca_cli.records import Task
 
 INSTRUCTION_CANDIDATES = 6
-"""At most, of the question of a single call, or of the sentence of each of several."""
+"""Most texts that are sampled for one call."""
 ASKED_AT_ONCE = 2
-"""As many are asked for until one will do: the first or second mostly does."""
+"""Texts sampled in one request; requests are repeated until a text is accepted, mostly the first or second."""
 INSTRUCTION_TOKENS = 96
 NESTED = 2
-"""Phrases are put into each other so deep: with three and more calls one in the other the question cannot be read."""
+"""Largest depth of nested phrases: a question with three or more nested calls is hard to understand."""
 
 type Form = Literal["question", "sentence", "phrase"]
 type Writer = Literal["model", "machine"]
@@ -84,30 +84,30 @@ async def make(workshop: Workshop, composed: Composed, seed: int) -> Task:
 async def _instruction(
     workshop: Workshop, composed: Composed, seed: int, replies: list[str]
 ) -> tuple[str, Form, Writer, dict[str, Any]]:
-    """Return the instruction, what it is made of, who wrote it, and notes for the record.
+    """Return the instruction, the form of its parts, its writer, and notes for the record.
 
-    The machine writes where there is no model, or where the model's texts will not do; then the notes say why.
+    `machine_words` writes it if there is no model, or if all texts of the model are rejected; the notes then say why.
 
     Raises:
-        Dropped: no text will do; those of the model are in `replies`.
+        Dropped: no text is accepted; the model's texts are in `replies`.
     """
     notes: dict[str, Any] = {}
     if workshop.model is not None:
         try:
-            return *await _put_together(workshop, composed, seed, replies, "model"), "model", notes
+            return *await _joined(workshop, composed, seed, replies, "model"), "model", notes
         except Dropped as problem:
             notes = {"model_wording": str(problem), "reply": "\n\n".join(replies)}
-    instruction, form = await _put_together(workshop, composed, seed, replies, "machine")
+    instruction, form = await _joined(workshop, composed, seed, replies, "machine")
     return machine_words.in_context(instruction, len(composed.calls), seed), form, "machine", notes
 
 
-async def _put_together(
+async def _joined(
     workshop: Workshop, composed: Composed, seed: int, replies: list[str], writer: Writer
 ) -> tuple[str, Form]:
-    """Return the instruction made of the texts for its calls.
+    """Join the texts of the calls to an instruction; return it and its form.
 
     Raises:
-        Dropped: for one of the calls no text will do.
+        Dropped: no text is accepted for one of the calls.
     """
     steps, part = composed.steps, in_words.part(composed.answer)
     if len(steps) == 1 and not part:
@@ -129,25 +129,25 @@ async def _texts(
     """Return a text for each call.
 
     Raises:
-        Dropped: for one of them no text will do.
+        Dropped: no text is accepted for one of the calls.
     """
     places = range(len(composed.steps))
     if writer == "machine":
         return [_machine_text(workshop, composed, place, seed, form) for place in places]
-    asked = await asyncio.gather(*(_text(workshop, composed, place, seed, form) for place in places))
-    for texts, _ in asked:
+    results = await asyncio.gather(*(_text(workshop, composed, place, seed, form) for place in places))
+    for texts, _ in results:
         replies += texts
-    for _, problem in asked:
+    for _, problem in results:
         if problem:
             raise Dropped(f"instruction: {problem}")
-    return [texts[-1] for texts, _ in asked]
+    return [texts[-1] for texts, _ in results]
 
 
 def _machine_text(workshop: Workshop, composed: Composed, place: int, seed: int, form: Form) -> str:
-    """Return the first text in the machine's words that has no problem.
+    """Return the first text of `machine_words` that has no problem.
 
     Raises:
-        Dropped: all have one.
+        Dropped: every text has a problem; the message is the most frequent one.
     """
     steps, step = composed.steps, composed.steps[place]
     if isinstance(step.tool, Operation):
@@ -164,7 +164,7 @@ def _machine_text(workshop: Workshop, composed: Composed, place: int, seed: int,
 
 
 def _problem(workshop: Workshop, composed: Composed, place: int, form: Form, text: str) -> str:
-    """Return what is wrong with a text for one call, or ""."""
+    """Return the reason to reject a text for one call, or ""."""
     steps, step = composed.steps, composed.steps[place]
     call = in_words.call(steps, place)
     facts = source.literals(source.parse(program([step.alone()])))
@@ -175,10 +175,11 @@ def _problem(workshop: Workshop, composed: Composed, place: int, form: Form, tex
 
 
 async def _text(workshop: Workshop, composed: Composed, place: int, seed: int, form: Form) -> tuple[list[str], str]:
-    """Ask for a text that says what a step does, all of it and nothing else, until one does.
+    """Sample texts that describe one step until a text is accepted.
 
     Returns:
-        The texts, the one that will do last; what is wrong with most of them, or "".
+        (texts, problem). If a text is accepted, it is the last one and the problem is ""; otherwise the problem is the
+        most frequent reason to reject.
     """
     steps, step = composed.steps, composed.steps[place]
     if isinstance(step.tool, Operation):
@@ -208,7 +209,7 @@ async def _text(workshop: Workshop, composed: Composed, place: int, seed: int, f
 
 
 def _origin(composed: Composed, form: Form, writer: Writer) -> dict[str, Any]:
-    """Return who wrote which part, for the record."""
+    """Return the writer of each part, for the record."""
     operation = any(isinstance(step.tool, Operation) for step in composed.steps)
     return {
         "written_by": {

@@ -1,8 +1,8 @@
-"""Programs put together from calls that were seen to work: by type alone, no model and no jail.
+"""Compose programs from recorded calls that succeeded. Only types are compared: no model, no jail.
 
-`composed` draws a program of a given size: it begins with the pair of tools that occurs least so far, of which one can
-take what the other returns (or, where both write, come after it), and grows it at either end. A step's arguments are
-values that were seen, or results of earlier steps.
+`composed` draws a program of a given size. It begins with the ordered pair of tools that occurs least so far: the
+second tool can take the result of the first, or both write. Then it adds steps at either end. A step's arguments are
+recorded values or results of earlier steps.
 """
 
 import random
@@ -17,58 +17,58 @@ from sca_cli.records import Exploration
 
 
 class Unfit(ValueError):
-    """Nothing can be composed: the message says why."""
+    """No program can be composed; the message says why."""
 
 
 _PATIENCE = 20
-"""Tries of a pair, since it last was in a program that ran, that weigh as much as one occurrence more."""
+"""This many tries of a pair since it was last in a program that ran count as one occurrence. Chosen by hand."""
 _PATIENCE_WITH_WORDS = 3
-"""The same of programs with it that no task came of."""
+"""This many programs with a pair that got no instruction count as one occurrence. Chosen by hand."""
 
 
 class Coverage:
-    """How often each tool alone, and each ordered pair of tools, occurs in the programs made so far.
+    """Count how often each tool alone, and each ordered pair of tools, occurs in the programs so far.
 
     Args:
-        wanted: times that a pair is to occur before all pairs are drawn alike.
+        wanted: a pair that occurs more often than this is not drawn less often for it.
     """
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
         self.occurred: Counter[tuple[str, ...]] = Counter()
-        """Pair, or tool alone → programs."""
+        """Pair, or tool alone → number of programs."""
         self.tried: Counter[tuple[str, ...]] = Counter()
         self.unworded: Counter[tuple[str, ...]] = Counter()
         self.worked: set[tuple[str, ...]] = set()
-        """What occurred in a program that ran, whatever became of it."""
+        """Pairs and tools that occurred in a program that ran, with or without an instruction."""
 
     def add(self, steps: Sequence[Step]) -> None:
         """Count a program that ran."""
-        for what in _occurring(steps):
-            self.occurred[what] += 1
-            self.worked.add(what)
-            self.tried[what] = 0
+        for key in _occurring(steps):
+            self.occurred[key] += 1
+            self.worked.add(key)
+            self.tried[key] = 0
 
     def take_back(self, steps: Sequence[Step]) -> None:
-        """Count a program no longer: no task came of it."""
-        for what in _occurring(steps):
-            self.occurred[what] -= 1
-            self.unworded[what] += 1
+        """Subtract a program that got no instruction."""
+        for key in _occurring(steps):
+            self.occurred[key] -= 1
+            self.unworded[key] += 1
 
-    def need(self, what: tuple[str, ...]) -> int:
-        """Return how urgently a pair, or a tool alone, is wanted; one that has often come to nothing is less so."""
-        enough = self.occurred[what] if len(what) == 1 else min(self.occurred[what], self.wanted)
-        return enough + self.tried[what] // _PATIENCE + self.unworded[what] // _PATIENCE_WITH_WORDS
+    def need(self, key: tuple[str, ...]) -> int:
+        """Return the count by which a pair, or a tool alone, is chosen: the lowest is drawn. Failed tries raise it."""
+        enough = self.occurred[key] if len(key) == 1 else min(self.occurred[key], self.wanted)
+        return enough + self.tried[key] // _PATIENCE + self.unworded[key] // _PATIENCE_WITH_WORDS
 
     def draw_tool(self, names: Sequence[str], draw: random.Random) -> str:
-        """Draw a tool that is called least in programs of one call."""
+        """Draw one of the tools with the lowest `need` in programs of one call."""
         need = {name: self.need((name,)) for name in names}
         name = draw.choice([name for name in names if need[name] == min(need.values())])
         self.tried[(name,)] += 1
         return name
 
     def draw(self, ways: Sequence[Link], draw: random.Random) -> Link:
-        """Draw a link whose pair occurs least; among its links, the likely ones most often."""
+        """Draw a pair with the lowest `need`, then one of its links by weight."""
         by_pair: dict[tuple[str, str], list[Link]] = {}
         for link in ways:
             by_pair.setdefault(link.pair, []).append(link)
@@ -92,18 +92,18 @@ def composed(
     coverage: Coverage,
     draw: random.Random,
 ) -> list[Step]:
-    """Draw a program of `size` calls, each of which the last one needs, or which writes.
+    """Draw a program of `size` calls. Each call is needed by the last one, or writes.
 
     Args:
-        material: what was seen.
-        ways: `links` of it.
-        world: where it is to run.
+        material: recorded calls and values.
+        ways: `links` of the material.
+        world: exploration in whose world the program will run.
         size: number of calls, at least 1.
-        coverage: what there is already.
-        draw: the source of chance.
+        coverage: counts of the programs so far.
+        draw: random generator.
 
     Raises:
-        Unfit: no tool takes what another returns, or a value is needed and none like it was seen.
+        Unfit: no tool takes the result of another, or no recorded value fits a required parameter.
     """
     if size == 1:
         return [step_of(material, material.tools[coverage.draw_tool(list(material.tools), draw)], world, draw)]
@@ -116,10 +116,10 @@ def composed(
 
 
 def step_of(material: Material, tool: Tool, world: Exploration, draw: random.Random) -> Step:
-    """Draw a call of a tool, its arguments literals.
+    """Draw a call of a tool whose arguments are all literals.
 
     Raises:
-        Unfit: a value is too long for a question, or is needed and none like it was seen.
+        Unfit: a value is too long for a question, or no recorded value fits a required parameter.
     """
     try:
         given = material.arguments(tool, world, draw)
@@ -135,7 +135,7 @@ def step_of(material: Material, tool: Tool, world: Exploration, draw: random.Ran
 
 
 def linked(material: Material, link: Link, world: Exploration, draw: random.Random) -> list[Step]:
-    """Draw the two calls of a link, the second of which takes what the first returns.
+    """Draw the two calls of a link; the second takes the result of the first.
 
     Raises:
         Unfit: as `step_of`.
@@ -146,10 +146,10 @@ def linked(material: Material, link: Link, world: Exploration, draw: random.Rand
 
 
 def feed(step: Step, link: Link, source: Step, draw: random.Random) -> None:
-    """Give a step the result of another in place of a literal.
+    """Replace a literal argument of a step by the result of another step.
 
     Raises:
-        Unfit: there is none.
+        Unfit: the argument already is the result of a step.
     """
     if not link.parameter:
         return
@@ -157,7 +157,7 @@ def feed(step: Step, link: Link, source: Step, draw: random.Random) -> None:
     given = step.arguments.get(link.parameter, [])
     if link.parameter != step.tool.variadic() or link.access.startswith("*"):
         if any(isinstance(argument, Use) for argument in given):
-            raise Unfit("nothing fits")  # the step whose result stood there would be for nothing
+            raise Unfit("nothing fits")  # otherwise the step that computed this result would be useless
         step.arguments[link.parameter] = [use]
     else:
         free = [place for place, argument in enumerate(given) if isinstance(argument, Literal)]
@@ -174,10 +174,10 @@ def grow(
     coverage: Coverage,
     draw: random.Random,
 ) -> None:
-    """Add a step: one that takes the last one's result, or one that feeds a step in place of a literal.
+    """Add a step that takes the last result, or a step whose result replaces a literal of another step.
 
     Raises:
-        Unfit: nothing can be added.
+        Unfit: no step can be added.
     """
     last = steps[-1].tool
     after = [link for link in ways if link.first == last.name]
@@ -206,7 +206,7 @@ def _has_literal(given: list[Argument]) -> bool:
 
 
 def _combine(new: Step, earlier: Sequence[Step], ways: Sequence[Link], draw: random.Random) -> None:
-    """Every second time, let a new step take the result of one more earlier step: two results are combined."""
+    """Let a new step take one more earlier result, with probability 0.5, so that it combines two results."""
     free = [name for name, given in new.arguments.items() if all(isinstance(argument, Literal) for argument in given)]
     fitting = [
         (link, step)

@@ -1,8 +1,8 @@
-"""Instructions in the machine's own words: from a tool's documentation, its parameters' names and the values.
+"""Write instructions without a model: from a tool's documentation, its parameters' names and the values.
 
-A small model often leaves out a value or asks for something else. These texts name every value by construction, cost
-nothing, and vary: several ways to ask, to name a value and to order them. `questions` checks them as it checks those
-of a model.
+A small model often leaves out a value or asks for something else. These texts always name every value, need no model,
+and vary: there are several forms of a question, of a value's name and of their order. `questions` checks these texts
+with the same rules as a model's texts.
 """
 
 import random
@@ -16,10 +16,10 @@ from sca_cli.methods.compose import in_words
 from sca_cli.methods.compose.steps import Argument, Literal, Step
 
 TEXTS = 12
-"""Texts tried for one call; the first without a problem is taken."""
+"""Most texts that are tried for one call; the first without a problem is used. Chosen by hand."""
 
 _NOUNS = ("return", "get", "give", "tell", "show", "report", "fetch", "retrieve", "look up")
-"""Verbs that only say that the tool has a result: what follows them names it."""
+"""Verbs that only say that the tool has a result; the words after them name the result."""
 _VERBS = frozenset(re.findall(
     r"\w+",
     "add apply approve archive ask assign attach book borrow build buy call cancel change charge check choose clean "
@@ -35,7 +35,8 @@ _VERBS = frozenset(re.findall(
 ))  # fmt: skip
 """Verbs that documentation begins with; other first words begin a noun phrase, as in "Mean rain of a month"."""
 _NAME_VERBS = ("calculate", "compute", "count", "estimate", "find", "get", "list", "search", "look", "work", "fetch")
-"""Verbs a tool's name begins with whose object names the result: `estimate_final_value` gives "the final value"."""
+"""If a tool's name begins with one of these verbs, the rest names the result: `estimate_final_value` gives "the final
+value"."""
 _SHORT = {"num": "number of", "max": "largest", "min": "smallest", "qty": "quantity", "avg": "average", "src": "source"}
 _PREPOSITION = {
     "from": "from", "to": "to", "by": "by", "date": "on", "day": "on", "in": "in", "at": "at", "for": "for",
@@ -61,7 +62,7 @@ _ASK = {
         "I want to {}. What comes out?", "Help me {}. What is the result?", "What do I get if I {}?",
     ),
 }  # fmt: skip
-"""Kind of request → ways to ask for it."""
+"""Kind of request → sentences that ask for it."""
 _ASK_AFTER_FACTS = {
     "noun": ("What is {}?", "Can you tell me {}?"),
     "how much": ("How much is {}?", "What is {}?", "Can you calculate {}?"),
@@ -84,10 +85,11 @@ _CONTEXT = (
     "We keep such things in a blue folder.", "My grandmother used to do this for me.", "I only have my phone here.",
     "The museum asked us about it.", "This is part of a puzzle.", "Our new partner wants to see it in writing.",
 )  # fmt: skip
-"""Sentences that say nothing about the task: people write them, and a model must learn to pass over them."""
+"""Sentences that say nothing about the task. People write such sentences, and a model must learn to ignore them."""
 _CONTEXT_SENTENCES = {1: (0, 1, 1, 2, 2, 3), 2: (0, 0, 1, 1, 2), 3: (0, 0, 0, 1)}
-"""Calls of a program → numbers of such sentences. With more for short programs, the length of an instruction does not
-tell the number of calls: without them a 135M model made two calls for any long question of one."""
+"""Calls of a program → numbers of such sentences to draw from. Short programs get more of them, so that the length of
+an instruction does not show the number of calls: without them a 135M model made two calls for a long question that
+needs one."""
 _SYNONYMS = {
     "smallest": ("lowest", "least", "minimum"), "largest": ("highest", "biggest", "greatest", "maximum"),
     "cost": ("price", "cost"), "convert": ("change", "turn", "exchange"), "decode": ("decipher", "read"),
@@ -100,7 +102,7 @@ _SYNONYMS = {
     "goods": ("products", "goods"), "user": ("customer", "user"), "item": ("article", "item"), "delete": ("remove",),
     "update": ("change",), "create": ("make", "add"), "details": ("data", "details"),
 }  # fmt: skip
-"""Common words of documentation → words that people use instead."""
+"""Common word in documentation → words that people use instead."""
 _SYNONYM_SHARE = 0.3
 _FACT = (
     "The {noun} is {value}.", "The {noun} is {value}.", "I have {value} as the {noun}.", "Take {value} as the {noun}.",
@@ -111,33 +113,33 @@ _FACTS_FIRST_SHARE = 0.35
 _HEAD = re.compile(
     r"(?:the |a |an |one or more |none or more )?([a-zA-Z][\w -]*?)(?: (?:to|of|in|for|that|as|is|on)\b|[,.;:(]|$)"
 )
-"""What a parameter's description begins with: its noun."""
+"""The noun at the beginning of a parameter's description."""
 _QUOTES = ("'{}'", '"{}"', "{}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What a tool does, in words that its documentation or its name gives."""
+    """A description of a tool's task, from its documentation or its name."""
 
     text: str
     kind: str
-    """noun: names the result; how much: names a number; how many: what is counted; indirect: begins with what, how or
-    whether; to: begins with a verb."""
+    """noun: names the result; how much: names a number; how many: names the counted things; indirect: begins with what,
+    how or whether; to: begins with a verb."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Left:
-    """A value that found no place in the text for its call."""
+class _MissingValue:
+    """A value that is not yet in the text for its call."""
 
     noun: str
     value: str
     name: str
     literal: bool
-    """False: it is an earlier result."""
+    """False: the value is an earlier result."""
 
 
 def question(steps: Sequence[Step], place: int, draw: random.Random) -> str:
-    """Return a text that asks for a call, as a user would ask it."""
+    """Return a question of a user that needs this call."""
     request = _as_question(draw.choice(_requests(steps[place].tool)), steps[place].tool, draw)
     facts_first = draw.random() < _FACTS_FIRST_SHARE
     text, rest = _filled(request.text, steps, place, draw, leave=facts_first)
@@ -147,14 +149,14 @@ def question(steps: Sequence[Step], place: int, draw: random.Random) -> str:
     else:
         text += _appended(rest, draw)
     frames = (_ASK_AFTER_FACTS if before else _ASK)[request.kind]
-    asked = _capital(draw.choice(frames).format(text))
-    if re.match(r"What is the \w*[^s\W]s\b", asked):
-        asked = asked.replace("What is", "What are", 1)
-    return " ".join([*before, asked])
+    question_text = _capital(draw.choice(frames).format(text))
+    if re.match(r"What is the \w*[^s\W]s\b", question_text):
+        question_text = question_text.replace("What is", "What are", 1)
+    return " ".join([*before, question_text])
 
 
-def _fact(tool: Tool, left: _Left, draw: random.Random) -> str:
-    """Return a sentence that gives the value of one parameter, in the words of its description or by its noun."""
+def _fact(tool: Tool, left: _MissingValue, draw: random.Random) -> str:
+    """Return a sentence that states the value of one parameter, with its description or its noun."""
     described = str(tool.parameters["properties"][left.name].get("description", "")).split(";")[0].rstrip(".")
     if draw.random() < _DESCRIBED_SHARE and 10 < len(described) < 70 and re.match(r"[a-z][\w ]+$", described):
         return _capital(draw.choice(("{value} is {text}.", "I have {value}, {text}.")).format(
@@ -172,13 +174,13 @@ def in_context(instruction: str, calls: int, seed: int) -> str:
 
 
 def sentence(steps: Sequence[Step], place: int, draw: random.Random) -> str:
-    """Return a sentence that tells to make a call which goes on from earlier results."""
+    """Return a sentence that asks for a call which may use earlier results."""
     request = draw.choice(_requests(steps[place].tool))
     text, rest = _filled(request.text, steps, place, draw)
     text += _appended(rest, draw)
     verbs = {"noun": ("find {}", "work out {}", "get {}"), "indirect": ("find out {}", "work out {}"), "to": ("{}",)}
-    told = draw.choice(verbs[request.kind]).format(text)
-    return _capital(f"{'then ' if place and draw.random() < 0.4 else ''}{told}.")
+    clause = draw.choice(verbs[request.kind]).format(text)
+    return _capital(f"{'then ' if place and draw.random() < 0.4 else ''}{clause}.")
 
 
 def phrase(steps: Sequence[Step], place: int, draw: random.Random) -> str:
@@ -196,26 +198,26 @@ def phrase(steps: Sequence[Step], place: int, draw: random.Random) -> str:
 
 
 def _requests(tool: Tool) -> list[_Request]:
-    """Return ways to say what a tool does; never empty."""
-    found = []
-    said = re.split(r"[.:;,(]| as \[| such as | given one ", tool.description.strip().replace("\n", " "))[0].strip()
-    verb, _, rest = said.partition(" ")
+    """Return descriptions of a tool's task; never empty."""
+    requests = []
+    clause = re.split(r"[.:;,(]| as \[| such as | given one ", tool.description.strip().replace("\n", " "))[0].strip()
+    verb, _, rest = clause.partition(" ")
     if verb.lower() in _NOUNS and rest:
         kind = "indirect" if re.match(r"(what|how|whether|which|who|when|where)\b", rest) else "noun"
-        found.append(_Request(rest, kind))
+        requests.append(_Request(rest, kind))
     elif rest and (verb.lower() in _VERBS or re.search(r"(ate|ify|ise|ize)$", verb)):
-        found.append(_Request(f"{verb.lower()} {rest}", "to"))
+        requests.append(_Request(f"{verb.lower()} {rest}", "to"))
     elif rest:
-        noun = said[:1].lower() + said[1:] if verb[1:].islower() else said
-        found.append(_Request(noun if re.match(r"(the|a|an)\b", noun) else f"the {noun}", "noun"))
+        noun = clause[:1].lower() + clause[1:] if verb[1:].islower() else clause
+        requests.append(_Request(noun if re.match(r"(the|a|an)\b", noun) else f"the {noun}", "noun"))
     verb, *others = tool.name.lower().split("_")
     if others and verb in _NAME_VERBS:
-        found.append(_Request(f"the {' '.join(_SHORT.get(word, word) for word in others)}", "noun"))
-    return found or [_Request(f"the {' '.join([verb, *others])}", "noun")]
+        requests.append(_Request(f"the {' '.join(_SHORT.get(word, word) for word in others)}", "noun"))
+    return requests or [_Request(f"the {' '.join([verb, *others])}", "noun")]
 
 
 def _as_question(request: _Request, tool: Tool, draw: random.Random) -> _Request:
-    """Return a request in words that people use in a question; numbers are asked for as numbers."""
+    """Return a request in the words of a question: "how much" and "how many" for numbers, common synonyms for words."""
     text, kind = request.text, request.kind
     if counted := re.fullmatch(r"the number of (\w+) (?:of|in) (.+)", text):
         text, kind = f"{counted[1]} are in {counted[2]}", "how many"
@@ -233,57 +235,59 @@ def _as_question(request: _Request, tool: Tool, draw: random.Random) -> _Request
 
 def _filled(
     text: str, steps: Sequence[Step], place: int, draw: random.Random, *, leave: bool = False
-) -> tuple[str, list[_Left]]:
-    """Put the values of a call into a text, where it speaks of their parameters.
+) -> tuple[str, list[_MissingValue]]:
+    """Insert the values of a call into a text, next to the words that name their parameters.
 
     Args:
-        text: says what the tool does.
+        text: describes the tool's task.
         steps, place: the call.
-        draw: the source of chance.
-        leave: put only one value in; the others are told apart.
+        draw: random generator.
+        leave: insert only one value; separate sentences state the others.
 
     Returns:
-        The text, and the values that found no place in it.
+        The text, and the values that are not in it.
     """
     step, rest, filled = steps[place], [], 0
-    taken: list[tuple[int, int]] = []  # spans of the text that hold values
-    for name, given in step.arguments.items():
-        if not given:
+    used: list[tuple[int, int]] = []  # spans of the text that hold values
+    for name, arguments in step.arguments.items():
+        if not arguments:
             continue
-        value = _listed([_value(steps, place, step.tool, name, argument, draw) for argument in given])
+        value = _listed([_value(steps, place, step.tool, name, argument, draw) for argument in arguments])
         nouns = _nouns_of(step.tool, name)
-        spot = None if leave and filled else _spot(text, nouns, taken)
+        spot = None if leave and filled else _spot(text, nouns, used)
         if spot is None:
-            rest.append(_Left(nouns[0], value, name, all(isinstance(argument, Literal) for argument in given)))
+            rest.append(
+                _MissingValue(nouns[0], value, name, all(isinstance(argument, Literal) for argument in arguments))
+            )
             continue
         start, end, article, noun = spot
-        if not all(isinstance(argument, Literal) for argument in given):
+        if not all(isinstance(argument, Literal) for argument in arguments):
             new = value
-        elif not article or len(given) > 1 or noun.endswith("s"):
+        elif not article or len(arguments) > 1 or noun.endswith("s"):
             new = f"{'the ' if article else ''}{noun} {value}"
-        elif isinstance(given[0], Literal) and isinstance(given[0].value, str):
+        elif isinstance(arguments[0], Literal) and isinstance(arguments[0].value, str):
             new = f"the {noun} {value}"
         else:
             new = draw.choice([f"a {noun} of {value}", f"the {noun} {value}", f"a {noun} of {value}"])
         text = text[:start] + new + text[end:]
         grown = len(new) - (end - start)
-        taken = [(a + grown, b + grown) if a >= end else (a, b) for a, b in taken] + [(start, start + len(new))]
+        used = [(a + grown, b + grown) if a >= end else (a, b) for a, b in used] + [(start, start + len(new))]
         filled += 1
     return text, rest
 
 
-def _spot(text: str, nouns: list[str], taken: list[tuple[int, int]]) -> tuple[int, int, str, str] | None:
-    """Return where a text speaks of a parameter: start, end, article, noun."""
+def _spot(text: str, nouns: list[str], used: list[tuple[int, int]]) -> tuple[int, int, str, str] | None:
+    """Return the place where a text names a parameter: start, end, article, noun."""
     for noun in nouns:
         pattern = rf"\b((?:a|an|the|one|another|some) )?({re.escape(noun)}s?)\b(?! of\b)"
-        for found in re.finditer(pattern, text, re.IGNORECASE):
-            if not any(start < found.end() and found.start() < end for start, end in taken):
-                return found.start(), found.end(), found[1] or "", found[2]
+        for match in re.finditer(pattern, text, re.IGNORECASE):
+            if not any(start < match.end() and match.start() < end for start, end in used):
+                return match.start(), match.end(), match[1] or "", match[2]
     return None
 
 
-def _appended(rest: list[_Left], draw: random.Random) -> str:
-    """Return the clause for values that found no place in the text."""
+def _appended(rest: list[_MissingValue], draw: random.Random) -> str:
+    """Return a clause with the values that are not yet in the text."""
     placed, others = "", []
     for left in rest:
         first, last = left.name.lower().split("_")[0], left.name.lower().split("_")[-1]
@@ -320,7 +324,7 @@ def _value(steps: Sequence[Step], place: int, tool: Tool, name: str, argument: A
 
 
 def _nouns_of(tool: Tool, name: str) -> list[str]:
-    """Return the nouns that stand for a parameter, the most exact first."""
+    """Return the nouns that name a parameter, the most exact first."""
     words = [_SHORT.get(word, word) for word in re.findall(r"[a-z]+|[A-Z]+|\d+", name.lower()) if len(word) > 1]
     described = str(tool.parameters["properties"][name].get("description", ""))
     head = re.match(

@@ -131,10 +131,10 @@ class Material:
         return self._accepted_by[key]
 
     def spells(self, tool: Tool, name: str, value: JSON) -> bool:
-        """Tell whether a text is written in the characters of those that a parameter was seen to take.
+        """Return whether all characters of a text occur in the recorded values of a parameter.
 
-        A parameter that takes DNA, digits or dates refuses other texts. Values of other types always pass, and so do
-        all texts where too few were seen.
+        A parameter that takes DNA, digits or dates refuses other texts. Values of other types always pass. All texts
+        pass if too few values are recorded.
         """
         accepted = [text for text in self._accepted(tool, name) if isinstance(text, str)]
         return not isinstance(value, str) or len(accepted) < _MANY or set(value) <= set("".join(accepted))

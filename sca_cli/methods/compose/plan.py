@@ -1,4 +1,4 @@
-"""What `compose` makes tasks of: programs drawn, run in the jail, and kept with their check and failure cases."""
+"""Draw programs for `compose`, run them in the jail, and make their checks and failure cases."""
 
 import random
 from collections import Counter, defaultdict, deque
@@ -23,30 +23,32 @@ from sca_cli.sandbox import Run, Sandbox, Session
 from sca_cli.verification.paper_filter import FAILURE_CASES, run_check
 
 DRAWS = 100
-"""Programs drawn for one candidate before it is given up; the second half in the other way, if there are two."""
+"""Programs drawn for one place before the place is left out. If there are two ways to draw, the second half of the
+draws uses the other way. Chosen by hand."""
 
 AHEAD = 64
-"""Programs drawn before what became of the first is waited for, and so on: as many can be put into words at once.
+"""Programs that may wait for an instruction at the same time; the next draw waits for the result of the oldest.
 
-A fixed number, so that the same seed draws the same programs however fast or wide the model is."""
+The number is fixed, so that the same seed draws the same programs for every speed and batch size of the model."""
 
 ALIKE = 0.4
-"""Share of the places for programs of two and more calls that do alike with several values."""
+"""Share of the places with two or more calls whose programs repeat the same call with several values (module
+`alike`). Chosen by hand."""
 
 _SHORT_ANSWER = 120
 _PART = 0.5
-"""Share of the answers that have parts of which one is asked for."""
+"""If an answer has parts: probability that the task asks for only one part. Chosen by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A program that ran, and the check made from what it did."""
+    """A program that ran, and the check made from its effects."""
 
     world: Exploration
-    """Where it ran."""
+    """Exploration that gives the environment and seed in which the program ran."""
     steps: list[Step]
     answer: str
-    """What it answers; @ stands for the last step's result."""
+    """Expression of the answer; `@` is the last step's result."""
     result: JSON
     calls: list[Observation]
     evaluate: str
@@ -60,34 +62,34 @@ class Composed:
 
 
 class Plan:
-    """Draws programs, in equal shares by environment and number of calls.
+    """Draw programs, in equal shares by environment and number of calls.
 
     Args:
-        sandbox: where they are run.
+        sandbox: runs the programs.
         sizes: largest number of calls.
-        cover: programs in which every pair of tools is to occur before all are drawn alike.
-        seed: everything drawn depends on it.
+        cover: pairs of tools that occur in fewer programs than this are preferred.
+        seed: determines all draws.
     """
 
     def __init__(self, sandbox: Sandbox, sizes: int, cover: int, seed: int) -> None:
         self.dropped: Counter[str] = Counter()
-        """Reason → programs drawn that came to nothing."""
+        """Reason → number of dropped programs."""
         self._sandbox, self._sizes, self._cover, self._seed = sandbox, sizes, cover, seed
         self._materials: dict[str, Material] = {}
-        self._ways: dict[str, list[Link]] = {}
+        self._links: dict[str, list[Link]] = {}
         self._coverage: dict[str, Coverage] = defaultdict(lambda: Coverage(cover))
-        self._pending: deque[Composed] = deque()  # no task came of them yet; the oldest first
-        self._told: SimpleQueue[bool] = SimpleQueue()
-        self._seen: set[str] = set()
+        self._pending: deque[Composed] = deque()  # programs without a result yet, the oldest first
+        self._outcomes: SimpleQueue[bool] = SimpleQueue()
+        self._drawn: set[str] = set()
         self.unproven = 0
         """Tasks that were read and left out, because `sca verify` did not keep them."""
 
     def read(self, records: Iterable[Exploration | Task]) -> int:
-        """Take in what was seen to work; return how many records there were.
+        """Read calls that succeeded from records; return how many records were used.
 
         Raises:
             RecordError: a task is held out for evaluation.
-            SandboxError, MissingError, PluginError: an environment cannot be had.
+            SandboxError, MissingError, PluginError: an environment cannot be started.
         """
         number = 0
         for record in records:
@@ -103,7 +105,7 @@ class Plan:
                 number += 1
         for material in self._materials.values():
             self._look_at_results(material)
-        self._ways = {name: links(material) for name, material in self._materials.items()}
+        self._links = {name: links(material) for name, material in self._materials.items()}
         return number
 
     def _material(self, env: EnvSpec) -> Material:
@@ -112,7 +114,7 @@ class Plan:
         return self._materials[str(env)]
 
     def _look_at_results(self, material: Material) -> None:
-        """Make calls again whose results no record holds: a task's calls say only what was asked."""
+        """Run calls again whose results are not recorded: a task's calls hold only the arguments."""
         for world in material.worlds:
             lacking = [call for call in world.observations if not call.writes and not material.results(call.tool)]
             if lacking:
@@ -124,96 +126,99 @@ class Plan:
                             break
 
     def programs(
-        self, count: int, before: Collection[tuple[str, str]] = (), told: int = 0
+        self, count: int, before: Collection[tuple[str, str]] = (), finished: int = 0
     ) -> Iterator[tuple[int, Composed]]:
-        """Yield (place, program); a place for which none is found is left out and counted.
+        """Yield (place, program). If no program is found for a place, count it in `dropped` and leave it out.
 
         Args:
-            count: places.
-            before: (environment, program) of the tasks that an earlier run, which is being resumed, wrote.
-            told: programs that the earlier run came to the end of; the others wait for `became`.
+            count: number of places.
+            before: when resuming: (environment, program) of the tasks that the earlier run wrote.
+            finished: when resuming: number of programs that the earlier run finished, with or without a task. The
+                others wait for `became`.
         """
         materials = list(self._materials.values())
         for place in range(count if materials else 0):
             if len(self._pending) == AHEAD:
-                self._settle(written=self._told.get())
+                self._settle(written=self._outcomes.get())
             material = materials[place % len(materials)]
             size = 1 + (place // len(materials)) % self._sizes
             draw = random.Random(f"{self._seed} {material.env} {place}")
-            ways = [composer.composed, alike.composed] if size > 1 else [composer.composed]
+            compose_functions = [composer.composed, alike.composed] if size > 1 else [composer.composed]
             if draw.random() < ALIKE:
-                ways.reverse()
+                compose_functions.reverse()
             for drawn in range(DRAWS):
                 try:
-                    made = self._one(material, size, ways[drawn * len(ways) // DRAWS], draw)
+                    candidate = self._one(
+                        material, size, compose_functions[drawn * len(compose_functions) // DRAWS], draw
+                    )
                 except (Unfit, Dropped) as problem:
                     self.dropped[str(problem)] += 1
                     continue
-                self._pending.append(made)
-                if told:
-                    told -= 1
-                    self.became(written=(str(material.env), made.program) in before)
-                yield place, made
+                self._pending.append(candidate)
+                if finished:
+                    finished -= 1
+                    self.became(written=(str(material.env), candidate.program) in before)
+                yield place, candidate
                 break
             else:
                 self.dropped[f"no program of {size} call(s) found"] += 1
 
-    def _one(self, material: Material, size: int, way: Callable[..., list[Step]], draw: random.Random) -> Composed:
+    def _one(self, material: Material, size: int, compose: Callable[..., list[Step]], draw: random.Random) -> Composed:
         name = str(material.env)
         world = draw.choice(material.worlds)
         coverage = self._coverage[name]
-        steps = way(material, self._ways[name], world, size, coverage, draw)
+        steps = compose(material, self._links[name], world, size, coverage, draw)
         text = f"{name}\n{program(steps)}"
-        if text in self._seen:
+        if text in self._drawn:
             raise Dropped("drawn before")
-        self._seen.add(text)
-        made = _ran(self._sandbox, material, world, steps, draw)
+        self._drawn.add(text)
+        candidate = _ran(self._sandbox, material, world, steps, draw)
         coverage.add(steps)
-        return made
+        return candidate
 
     def became(self, *, written: bool) -> None:
-        """Say of the oldest program that nothing was said of whether an instruction was written for it.
+        """Report whether the oldest pending program got an instruction.
 
-        Its pairs of tools count from then on only if there was one.
+        If it got none, its pairs of tools are no longer counted.
         """
-        self._told.put(written)
+        self._outcomes.put(written)
 
     def _settle(self, *, written: bool) -> None:
-        made = self._pending.popleft()
+        candidate = self._pending.popleft()
         if not written:
-            self._coverage[str(made.world.env)].take_back(made.steps)
+            self._coverage[str(candidate.world.env)].take_back(candidate.steps)
 
     def coverage(self) -> dict[str, tuple[int, int, int, int]]:
-        """Return, by environment, how many ordered pairs of tools there are when all programs are told of.
+        """Return for each environment how many ordered pairs of tools occur. Call it after the last `became`.
 
         Returns:
-            Environment → (pairs that fit by type, pairs in programs that ran, in tasks, in tasks as often as wanted).
+            Environment → number of pairs (that fit by type, in programs that ran, in tasks, in at least `cover` tasks).
         """
-        while not self._told.empty():
-            self._settle(written=self._told.get())
-        told = {}
-        for name, ways in self._ways.items():
-            found = self._coverage[name]
-            fitting = {link.pair for link in ways}
-            times = [found.occurred[pair] for pair in fitting]
-            often = sum(number >= self._cover for number in times)
-            told[name] = (len(fitting), len(fitting & found.worked), sum(map(bool, times)), often)
-        return told
+        while not self._outcomes.empty():
+            self._settle(written=self._outcomes.get())
+        pairs_by_env = {}
+        for name, tool_links in self._links.items():
+            coverage = self._coverage[name]
+            fitting = {link.pair for link in tool_links}
+            counts = [coverage.occurred[pair] for pair in fitting]
+            wanted = sum(number >= self._cover for number in counts)
+            pairs_by_env[name] = (len(fitting), len(fitting & coverage.worked), sum(map(bool, counts)), wanted)
+        return pairs_by_env
 
 
 def _ran(sandbox: Sandbox, material: Material, world: Exploration, steps: list[Step], draw: random.Random) -> Composed:
     """Run a program and make its check and its failure cases.
 
     Raises:
-        Dropped: it is worth nothing.
+        Dropped: the program is of no use for a task; the message says why.
     """
     writes = any(step.tool.writes for step in steps)
     if writes and not steps[-1].tool.writes:
         raise Dropped("reads after it wrote")
     with sandbox.session(world.env, world.seed) as session:
         run = session.run(program(steps))
-        _refuse_failed(run)
-        _refuse_detours(run.calls)
+        _drop_failed(run)
+        _drop_detours(run.calls)
         if tool := material.tells_nothing(run.calls):
             raise Dropped(f"'{tool}' returns the same whatever it is given")
         answer, result = _projected(run.answer, draw)
@@ -224,41 +229,47 @@ def _ran(sandbox: Sandbox, material: Material, world: Exploration, steps: list[S
             evaluate = check_of(sandbox, session, world, run.calls, result, text)
         except (NothingObserved, NotWorthAsking) as error:
             raise Dropped(str(error)) from error
-        made = Composed(world, steps, answer, result, run.calls, evaluate, [])
-        judge = partial(_outcome_in_fresh_world if writes else partial(_outcome_here, session), sandbox, made)
-        return replace(made, wrong=_failing(material, made, draw, judge))
+        candidate = Composed(world, steps, answer, result, run.calls, evaluate, [])
+        judge = partial(_outcome_in_fresh_world if writes else partial(_outcome_here, session), sandbox, candidate)
+        return replace(candidate, wrong=_failing(material, candidate, draw, judge))
 
 
-def _outcome_in_fresh_world(sandbox: Sandbox, made: Composed, kind: str, text: str) -> Outcome:
-    """Return what the check says of a program, run in a fresh world and judged in the jail."""
-    task = Task(env=made.world.env, seed=made.world.seed, instruction="", evaluate=made.evaluate, solution=made.program)
+def _outcome_in_fresh_world(sandbox: Sandbox, candidate: Composed, kind: str, text: str) -> Outcome:
+    """Run a program in a fresh world, run the check on it in the jail, and return the outcome."""
+    task = Task(
+        env=candidate.world.env,
+        seed=candidate.world.seed,
+        instruction="",
+        evaluate=candidate.evaluate,
+        solution=candidate.program,
+    )
     return run_check(sandbox, task, text, kind).outcome
 
 
-def _outcome_here(session: Session, sandbox: Sandbox, made: Composed, kind: str, text: str) -> Outcome:
-    """Return what the check says of a program that changes nothing, run as one more turn of the session.
+def _outcome_here(session: Session, sandbox: Sandbox, candidate: Composed, kind: str, text: str) -> Outcome:
+    """Run a program that changes nothing as one more turn of the session, and return the outcome.
 
-    The check is one of `observed.answer_check`, so it need not run here; `sca verify` runs it. This takes a tenth of
-    the time of a fresh world. A session that ended at its limits is replaced by fresh worlds.
+    The check comes from `observed.answer_check`, so only the answer is compared here; `sca verify` runs the check.
+    This takes a tenth of the time of a fresh world. If the session has ended at a limit, a fresh world is used.
     """
     session.withdraw_answer()
     run = session.run(text)
     if not run.alive:
-        return _outcome_in_fresh_world(sandbox, made, kind, text)
+        return _outcome_in_fresh_world(sandbox, candidate, kind, text)
     if not run.ok or not run.answered:
         return "invalid"
-    return "pass" if is_answer(made.result, run.answer) else "fail"
+    return "pass" if is_answer(candidate.result, run.answer) else "fail"
 
 
-def _refuse_failed(run: Run) -> None:
+def _drop_failed(run: Run) -> None:
     if any(call.error for call in run.calls):
         raise Dropped("a tool refused")
     if not run.ok:
         raise Dropped(f"it raises: {run.reason}")
 
 
-def _refuse_detours(calls: Sequence[Observation]) -> None:
-    """Refuse calls that only lead back to a text that was there before, as where it is reversed twice."""
+def _drop_detours(calls: Sequence[Observation]) -> None:
+    """Drop programs whose calls return to an earlier text, such as reversing it twice."""
     known: set[str] = set()
     for call in (call for call in calls if not call.writes):
         given = {value for value in [*call.args, *call.kwargs.values()] if isinstance(value, str)}
@@ -268,7 +279,7 @@ def _refuse_detours(calls: Sequence[Observation]) -> None:
 
 
 def _projected(result: JSON, draw: random.Random) -> tuple[str, JSON]:
-    """Return what is answered: the result, or a part of one that has parts or is too long."""
+    """Return (expression, value) of the answer: the result, or a part of it if it has parts or is too long."""
     long = len(repr(result)) > _SHORT_ANSWER
     if not long and (not isinstance(result, dict | list) or draw.random() >= _PART):
         return "@", result
@@ -282,32 +293,32 @@ def _projected(result: JSON, draw: random.Random) -> tuple[str, JSON]:
 
 
 def _failing(
-    material: Material, made: Composed, draw: random.Random, judge: Callable[[str, str], Outcome]
+    material: Material, candidate: Composed, draw: random.Random, judge: Callable[[str, str], Outcome]
 ) -> list[tuple[str, str]]:
-    """Return three wrong programs that the check rejects, of as many kinds as there are.
+    """Return three wrong programs that the check rejects, of different kinds if possible.
 
     Args:
         material: what was observed; other values come from it.
-        made: the right program and its check.
+        candidate: the right program and its check.
         draw: the source of chance.
-        judge: (kind, program) → what the check says of it.
+        judge: (kind, program) → outcome of the check.
 
     Raises:
-        Dropped: a step makes no difference, or there are not three.
+        Dropped: a step makes no difference, or the check rejects fewer than three programs.
     """
-    found: dict[str, tuple[int, str]] = {}  # program → how many of its kind came before it, kind
+    rejected_programs: dict[str, tuple[int, str]] = {}  # program → (earlier programs of its kind, kind)
     of_kind: Counter[str] = Counter()
-    for kind, text in wrong_branches(made.steps, made.answer, material, made.world, draw):
+    for kind, text in wrong_branches(candidate.steps, candidate.answer, material, candidate.world, draw):
         enough = kind not in SHORTENED and of_kind[kind] == FAILURE_CASES
-        if enough or text in found or text == made.program:
+        if enough or text in rejected_programs or text == candidate.program:
             continue
         outcome = judge(kind, text)
         if outcome == "pass" and kind in SHORTENED:
             raise Dropped("a step makes no difference")
         if outcome == "fail":
-            found[text] = (of_kind[kind], kind)
+            rejected_programs[text] = (of_kind[kind], kind)
             of_kind[kind] += 1
-    if len(found) < FAILURE_CASES:
+    if len(rejected_programs) < FAILURE_CASES:
         raise Dropped("fewer than three failure cases fail")
-    chosen = sorted(found, key=lambda text: found[text][0])[:FAILURE_CASES]
-    return [(found[text][1], text) for text in chosen]
+    chosen = sorted(rejected_programs, key=lambda text: rejected_programs[text][0])[:FAILURE_CASES]
+    return [(rejected_programs[text][1], text) for text in chosen]
