@@ -3,8 +3,8 @@
 A step drops cancelled rows, admits waiting ones into free slots, and runs the model once over all rows. A
 newcomer's prompt is computed only beyond the longest prefix that a running or a finished row already holds;
 among newcomers that share a prefix that no row holds yet, one goes first and the others copy from it. The last token
-of a prompt runs with the next tokens of the running rows: the vocabulary's matrix, which costs as much for one row as for
-eight, is multiplied once a step.
+of a prompt runs with the next tokens of the running rows: the vocabulary's matrix, which costs as much for one row
+as for eight, is multiplied once a step.
 
 On a CPU a prefix that several rows begin with is held once and in no slot, because reading a copy of it for every
 row would take most of a step. A row is given its prefix when it is admitted; rows that run may be given a longer
