@@ -208,7 +208,7 @@ def examples(target: str) -> list[bytes]:
 
 
 def drive(target: str, count: int, seed: int) -> dict[str, Any]:
-    """Feed a target so many examples; return how it took them."""
+    """Feed a target this number of examples; return the counts of its reactions."""
     function, own = TARGETS[target]
     draw = random.Random(f"{target} {seed}")
     number = draw.getrandbits

@@ -78,7 +78,7 @@ def ours(tasks: int) -> None:
 
 
 def verified(sandbox: Sandbox, tasks: int, workers: int) -> None:
-    """Verify tasks, so many at once."""
+    """Verify tasks in parallel."""
     with ThreadPoolExecutor(workers) as pool:
         for verdict in pool.map(lambda n: paper_filter.verify(sandbox, task(n)), range(tasks)):
             assert verdict.passed, verdict

@@ -262,7 +262,7 @@ def test_a_jail_that_starts_slowly_keeps_its_wall_time(patient: Any, monkeypatch
 
 @pytest.mark.sandbox
 def test_processes_that_live_on_are_found(patient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sessions that nobody closes fail the layer of leftovers."""
+    """Sessions that are not closed fail the layer of leftovers."""
     given = patient()
     assert probes.nsjail(given) and probes.leftovers(given)
     kept: list[Session] = []

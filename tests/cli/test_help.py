@@ -148,7 +148,7 @@ def test_a_missing_environment_is_asked_for_with_an_example(capfd, script) -> No
 
 
 def test_settings_come_from_the_environment_variables(capfd, script, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SCA_MODEL and SCA_ENV stand in for the options."""
+    """SCA_MODEL and SCA_ENV replace the options."""
     monkeypatch.setenv("SCA_MODEL", script({"replies": ["```python\nreverse_string('ab')\n```"]}))
     monkeypatch.setenv("SCA_ENV", "calculation:family=message_decoder")
     code, out, err = ran(capfd, "explore -n 2")

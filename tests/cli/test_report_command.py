@@ -28,7 +28,7 @@ def report(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, 
 
 
 def test_the_same_input_gives_the_same_page(capfd, run_directory: Path, tmp_path: Path) -> None:
-    """A directory stands for the files below it; stdout and file get the same bytes, twice."""
+    """A directory means the files below it; stdout and file get the same bytes, twice."""
     pages = [tmp_path / name for name in ("one.html", "two.html")]
     for path in pages:
         code, out, err = report(capfd, run_directory, "-o", path)
@@ -39,7 +39,7 @@ def test_the_same_input_gives_the_same_page(capfd, run_directory: Path, tmp_path
 
 
 def test_a_run_that_goes_on_can_be_looked_at(capfd, run_directory: Path) -> None:
-    """Half a line at the end of a file is left out, and told on stderr and in the page."""
+    """Half a line at the end of a file is left out; stderr and the page report it."""
     with (run_directory / "a.jsonl").open("ab") as file:
         file.write(LINE[: len(LINE) // 2])
     code, out, err = report(capfd, run_directory)

@@ -171,7 +171,7 @@ def test_a_judge_that_says_neither_is_invalid(shell, script, reply: str) -> None
 
 
 def test_a_judge_whose_engine_fails_is_invalid(shell, script) -> None:
-    """A crash of the judge is nobody's failure; the record tells of it."""
+    """A crash of the judge makes the outcome invalid; the record names it."""
     judge = shlex.quote(script({"when": "never said", "replies": ["Status: success"]}, name="judge"))
     (rollout, *_) = rollouts_in(shell(f"sca challenge --method pae -n 6 | sca rollout -k 1 --judge {judge}").stdout)
     assert (rollout.outcome, rollout.reward, rollout.reason) == ("invalid", None, "judge")

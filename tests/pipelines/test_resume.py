@@ -1,4 +1,4 @@
-"""Runs that are killed, or run out of disk, and go on: the same bytes as without."""
+"""Runs that are killed, or run out of disk, and are resumed write the same bytes as undisturbed ones."""
 
 import os
 import random

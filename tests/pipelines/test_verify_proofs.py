@@ -151,7 +151,7 @@ def test_the_papers_filter_alone_keeps_what_the_paper_keeps(sca, write, tmp_path
 
 
 def stages(path: Path) -> dict[str, str]:
-    """Return where each task of a file fell."""
+    """Return the stage that rejected each task of a file."""
     return {task.id: task.verdict.stage for task in written(path) if task.verdict}
 
 

@@ -71,7 +71,7 @@ def test_variables_live_from_turn_to_turn_until_the_answer(play, script) -> None
 
 
 def test_errors_are_shown_and_the_episode_goes_on(play, script) -> None:
-    """An exception, a refusal by a tool and a reply without code are told to the model."""
+    """The model gets an exception, a refusal by a tool, and a note on a reply without code."""
     model = script({"replies": [code("1 / 0"), code("get_user('nobody')"), "just prose", code("final_answer(1)")]})
     episode, _ = play(model)
     shown = [content for role, content in said(episode) if role == "user"]
@@ -88,7 +88,7 @@ def test_only_the_first_block_is_run(play, script) -> None:
 
 
 def test_a_session_that_was_ended_says_so(play, script) -> None:
-    """After a limit the model is told that its variables are gone."""
+    """After a limit the model gets a note that its variables are lost."""
     episode, _ = play(script({"replies": [code("while True: pass"), code("final_answer(2)")]}))
     assert "the session was ended; its variables are gone" in said(episode)[1][1]
 
@@ -151,7 +151,7 @@ def test_tools_are_called_in_order_and_final_answer_ends(play, script, native: b
     ids=["not json", "unknown", "missing", "refused", "type", "no answer", "deep answer", "none"],
 )
 def test_calls_that_cannot_be_made_are_answered(play, script, reply: str, shown: str) -> None:
-    """Whatever is wrong with a call, the model is told and the episode goes on."""
+    """The model gets an error for every kind of wrong call, and the episode continues."""
     episode, _ = play(script({"replies": [reply, call("final_answer", answer=None)]}), "json")
     assert shown in said(episode)[1][1]
     assert (episode.stop, episode.answer) == ("answer", None)
@@ -161,7 +161,7 @@ def test_calls_that_cannot_be_made_are_answered(play, script, reply: str, shown:
 
 
 def test_turns_end_an_episode(play, script) -> None:
-    """A model that never answers is stopped after so many turns."""
+    """A model that never answers is stopped after the given number of turns."""
     episode, calls = play(script({"replies": [code("add(1)")]}), turns=3)
     assert (episode.stop, episode.usage.turns, len(calls)) == ("turns", 3, 3)
 

@@ -58,7 +58,7 @@ def test_a_majority_that_the_check_refuses_rejects(attempts, attempted, passed, 
     ],
 )
 def test_answers_agree_up_to_rounding_and_spelling(one: JSON, other: JSON, same: bool) -> None:
-    """Two attempts come to one outcome if a reader would say so."""
+    """Two attempts have the same outcome if a reader would say so."""
     found, findings = agreement(tried((one, "fail"), (other, "fail")))
     assert found.majority == (2 if same else 1)
     assert findings[0].rejects is same
@@ -73,7 +73,7 @@ def test_the_changes_count_as_the_answer_does() -> None:
 
 
 def test_calls_that_were_refused_change_nothing() -> None:
-    """Attempts that differ in refused calls only come to the same."""
+    """Attempts that differ only in refused calls have the same outcome."""
     rollouts = tried(("ok", "fail", ["Eve"]), ("ok", "fail", ["Eve"]))
     rollouts[0].calls.append(Observation(tool="set_name", args=["nobody", "x"], writes=True, error="no"))
     assert agreement(rollouts)[0].majority == 2

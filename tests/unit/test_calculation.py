@@ -58,7 +58,7 @@ def test_without_a_family_all_tools_are_there(world: Calculation) -> None:
 
 
 def test_every_parameter_is_described(world: Calculation) -> None:
-    """A model is told what every parameter of every tool is."""
+    """Every parameter of every tool has a description."""
     for tool, _ in tools_of(world).values():
         for name, schema in tool.parameters["properties"].items():
             assert schema.get("description"), f"{tool.name}({name})"

@@ -1,4 +1,4 @@
-"""The order in which a program calls tools, told from its text."""
+"""The order in which a program calls tools, read from its text."""
 
 import pytest
 
@@ -45,6 +45,6 @@ def test_functions_of_the_programs_own_are_no_tools(program: str, called: str) -
 
 
 def test_what_does_not_parse_is_told() -> None:
-    """Without a tree there is no order."""
+    """A program without a syntax tree has no order."""
     with pytest.raises(NotPython):
         tools_called("final_answer(")

@@ -58,7 +58,7 @@ def test_parts_of_results_are_said(access: str, said: str) -> None:
 
 
 def test_a_part_of_the_last_result_is_asked_for() -> None:
-    """Where all of it is the answer, nothing is added."""
+    """If the whole result is the answer, nothing is added."""
     assert list(in_words.part("@['hours'][0]")) == ["Answer with the first of the 'hours' of that result."]
     assert list(in_words.part("@")) == []
 

@@ -1,4 +1,4 @@
-"""Which device and which precision torch is told to use."""
+"""The device and the precision that torch uses."""
 
 import os
 from pathlib import Path

@@ -66,7 +66,7 @@ def test_a_duplicate_does_the_same_whatever_it_is_called(task: Task, found: str 
 
 
 def test_only_what_passed_counts_as_earlier() -> None:
-    """A task that fell, or was never verified, makes no duplicate of the next one."""
+    """A task that was rejected, or was never verified, makes no duplicate of the next one."""
     known = KeptTasks()
     known.add(verified(FIRST.solution, [3, 4], passed=False))
     bare = verified(FIRST.solution)
@@ -107,7 +107,7 @@ def test_masking_keeps_what_a_program_does(one: str, other: str) -> None:
 
 
 def test_what_does_not_parse_stays_as_it_is() -> None:
-    """Without a tree there is nothing to mask."""
+    """A program without a syntax tree has nothing to mask."""
     assert masked("final_answer(") == "final_answer("
 
 

@@ -137,7 +137,7 @@ def test_bad_line_is_named_by_number(script, line, said):
 
 
 def test_missing_file_and_missing_name():
-    """A file that is not there and no file at all are told apart."""
+    """A missing file and a missing file name have different errors."""
     with pytest.raises(MissingError, match=r"cannot read the script '/nowhere\.jsonl'"):
         ScriptedModel("/nowhere.jsonl")
     with pytest.raises(UsageError, match="needs a file"):

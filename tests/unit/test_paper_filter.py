@@ -164,7 +164,7 @@ def test_a_solution_that_fails_the_check_falls_at_the_second_stage(verify) -> No
     ids=["none", "two", "four", "right", "crash", "endless"],
 )
 def test_failure_cases_must_be_three_and_fail(verify, failures: list[str], outcomes: list[str]) -> None:
-    """A failure case that passes, or that crashes and so proves nothing, makes the task fall."""
+    """A failure case that passes, or that crashes and so proves nothing, rejects the task."""
     verdict = verify(failures=failures)
     assert (verdict.passed, verdict.stage) == (False, "failures")
     assert [check.outcome for check in verdict.checks[1:]] == outcomes

@@ -253,7 +253,7 @@ def test_an_unknown_model_suggests_the_nearest() -> None:
 
 
 def test_an_unknown_name_mentions_what_is_broken(install) -> None:
-    """Who asks for the environment of a broken plugin is told that the plugin is broken."""
+    """The error for an unknown environment names the broken plugins."""
     install("broken", "raise RuntimeError('no luck')")
     with pytest.raises(MissingError) as raised:
         plugins.environment_entry(EnvSpec(name="place"))
@@ -316,7 +316,7 @@ def test_one_option_may_take_the_rest_as_it_stands(name: str, value: str) -> Non
 
 
 def test_an_option_that_takes_the_rest_must_be_given() -> None:
-    """Without it there is no such environment."""
+    """A missing value is a usage error."""
     for text in ("python", "python:", "python:target="):
         with pytest.raises(UsageError, match="'python' needs a target"):
             plugins.parse_env(text)

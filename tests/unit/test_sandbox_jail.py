@@ -84,7 +84,7 @@ def test_tools_and_policy_are_described(sandbox: Sandbox, shop: EnvSpec) -> None
 
 @pytest.mark.sandbox
 def test_a_plugin_that_breaks_is_named_with_its_exception(sandbox: Sandbox, shop: EnvSpec) -> None:
-    """A constructor's exception, an unknown option and an unknown name are told apart."""
+    """A constructor's exception, an unknown option and an unknown name have different errors."""
     broken = EnvSpec(name=shop.name, options={"fault": "construct"})
     with pytest.raises(PluginError, match="environment 'shop': RuntimeError: the shop is closed"):
         sandbox.describe(broken)

@@ -403,7 +403,7 @@ def test_sessions_at_once_do_not_see_each_other(sandbox: Sandbox, shop: EnvSpec)
 
 
 def test_a_dead_zygote_is_invalid_then_replaced(shop: EnvSpec) -> None:
-    """Killing the jail under a session is nobody's failure, and the next session works."""
+    """Killing the jail of a session makes the outcome invalid, and the next session works."""
     with Sandbox(Limits(wall_s=5)) as sandbox:
         for victim in range(2):
             with sandbox.session(shop, 1) as session:
@@ -446,7 +446,7 @@ def living(sandbox: Sandbox) -> int:
 
 
 def test_a_closed_session_kills_what_runs(sandbox: Sandbox, shop: EnvSpec) -> None:
-    """A program that goes on between turns ends with its session, and so does its world."""
+    """A program that runs between turns ends with its session, and so does its world."""
     with sandbox.session(shop, 1) as session:
         session.run("1")
         before = living(sandbox)

@@ -1,4 +1,4 @@
-"""Streams: JSONL in, JSONL out, and runs that go on where they were killed."""
+"""Streams: JSONL in, JSONL out, and runs that resume where they were killed."""
 
 import contextlib
 import os
@@ -313,7 +313,7 @@ def test_resuming_a_complete_run_changes_nothing(tmp_path: Path, reference) -> N
 
 
 def test_resume_twice_after_two_kills(tmp_path: Path, reference) -> None:
-    """A resumed run that is stopped again goes on from its own progress."""
+    """A resumed run that is stopped again resumes from its own progress."""
     out, fallen = tmp_path / "out", tmp_path / "fallen"
     for stop in (2, 2, 4, 7):
         work(opened(out, rejected=fallen, resume=True), stop)
@@ -446,7 +446,7 @@ def test_an_interrupt_in_the_middle_of_a_line_waits_for_its_end() -> None:
 
 
 def test_a_device_gets_no_journal() -> None:
-    """Writing to a device works and leaves no journal beside it."""
+    """Writing to a device works and leaves no journal next to it."""
     output = Output("/dev/null", rejected=None, resume=False, settings=SETTINGS)
     output.write("0", [task(0)])
     output.close(complete=True)

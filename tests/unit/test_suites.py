@@ -111,7 +111,7 @@ def test_a_foreign_schema_becomes_a_tool() -> None:
 
 
 def test_what_foreign_code_raises_is_a_refusal() -> None:
-    """Any exception of a foreign tool is told to the model, with its arguments bound by name."""
+    """The model gets any exception of a foreign tool, with its arguments bound by name."""
 
     def call(arguments: dict[str, Any]) -> Any:
         raise KeyError(arguments["a"])

@@ -38,7 +38,7 @@ def test_batches_are_of_one_group_as_far_as_they_go() -> None:
 
 
 def test_each_pass_has_its_own_order_and_a_seed_gives_the_same() -> None:
-    """A run that is resumed in its second pass goes on with the second pass's order."""
+    """A run that is resumed in its second pass continues with the second pass's order."""
     groups = alike(sequences((20, 20)))
     orders = []
     for seed, epoch in ((0, 0), (0, 1), (1, 0), (0, 1)):

@@ -108,7 +108,7 @@ def test_a_sliding_window_is_not_fed_a_tree(load: Any) -> None:
 
 
 def test_a_model_that_mixes_positions_by_itself_is_not_fed_a_tree() -> None:
-    """A state space model fails the trial and goes on with rows."""
+    """A state space model fails the trial and continues with rows."""
     transformers = pytest.importorskip("transformers", reason="needs the train extra")
     config = transformers.MambaConfig(vocab_size=300, hidden_size=16, num_hidden_layers=2, state_size=4)
     model = transformers.MambaForCausalLM(config)

@@ -134,7 +134,7 @@ def test_only_the_models_own_tokens_are_learnt(base: str, tmp_path: Path) -> Non
 
 
 def test_all_weights_are_trained_without_lora(base: str, tmp_path: Path) -> None:
-    """Rank 0 moves the embeddings too, and the loss falls."""
+    """Rank 0 changes the embeddings too, and the loss decreases."""
     metrics = train_sft(data(), base, tmp_path / "out", replace(OPTIONS, lora_rank=0))
     before, after = weights(Path(base)), weights(tmp_path / "out")
     assert all((before[name] != after[name]).any() for name in before)
@@ -142,7 +142,7 @@ def test_all_weights_are_trained_without_lora(base: str, tmp_path: Path) -> None
 
 
 def test_bfloat16_learns_alike_and_keeps_the_bases_precision(base: str, tmp_path: Path) -> None:
-    """Trained in bfloat16, the loss falls as well and the result is float32 as its base is."""
+    """Trained in bfloat16, the loss decreases as well and the result is float32 as its base is."""
     import torch
 
     metrics = train_sft(data(), base, tmp_path / "out", replace(OPTIONS, dtype="bfloat16"))
@@ -338,7 +338,7 @@ def test_tokens_of_a_larger_vocabulary_are_refused(base: str, tmp_path: Path) ->
 def test_a_missing_extra_names_the_command_that_installs_it(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without trl the hint is the install command."""
+    """If trl is absent, the hint is the install command."""
     monkeypatch.setitem(sys.modules, "trl", None)
     with pytest.raises(MissingError) as caught:
         train_sft(data(), base, tmp_path / "out", OPTIONS)
