@@ -12,8 +12,8 @@ unless_empty() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
 # Print the first Python >= 3.12 that starts: a pyenv shim may be on the PATH and start nothing.
 sca_python() {
     for candidate in "${PYTHON:-}" python3.12 python3.13 python3.14 python3 python \
-        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-9]*/bin/python3 \
-        "$HOME"/.local/share/uv/python/cpython-3.1[2-9]*/bin/python3; do
+        "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/3.1[2-9]*/bin/python3 \
+        "${HOME:-}"/.local/share/uv/python/cpython-3.1[2-9]*/bin/python3; do
         [ -n "$candidate" ] || continue
         if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
             printf '%s\n' "$candidate"
@@ -51,7 +51,7 @@ sca_install_step() {
 sca_environment() {
     directory=$1
     shift
-    root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+    root=$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "$0")")/.." && pwd)
     wanted=$(cat "$root/pyproject.toml" "$root/constraints.txt"; printf '%s ' "$root" "$@")
     if [ ! -f "$directory/sca-installed" ] || [ "$wanted" != "$(cat "$directory/sca-installed")" ]; then
         sca_say "installing into $directory (once; minutes and gigabytes where torch is needed)"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A small model improves itself: explore, write tasks, verify them, train on them, measure before and after.
 #
-#   sh examples/quickstart.sh      about 12 minutes on two CPU cores, set-up included
+#   sh examples/quickstart.sh      about 15 minutes on two CPU cores, set-up included
 #
 # It makes its own Python environment in .venv. Run it again after an interruption: it resumes. Run it again after the
 # end: it shows the result again.
@@ -12,22 +12,31 @@
 # SCA_ENV=NAME           the environment (calculation)   SCA_RUN=DIR  directory of the run (runs/quickstart-seed-N)
 # SCA_TASKS=N            candidate tasks                 SCA_EVAL=N   held-out tasks (all)
 set -eu
-cd "$(dirname -- "$0")/.."
+cd "$(dirname -- "$(readlink -f -- "$0")")/.."
 . examples/environment.sh
 
 seed=${SCA_SEED:-0} env=${SCA_ENV:-calculation} small=embedded:smollm2-135m
 model=${SCA_MODEL:-$small}
-run=${SCA_RUN:-runs/quickstart-seed-$seed}
+name=quickstart
+[ "$env $model" = "calculation $small" ] || name=quickstart-$(printf '%s-%s' "$env" "$model" | tr -c 'A-Za-z0-9.' '-')
+run=${SCA_RUN:-runs/$name-seed-$seed}
+for number in "$seed" "${SCA_TASKS:-1}" "${SCA_EVAL:-1}"; do
+    case $number in '' | *[!0-9]*)
+        sca_say "error: SCA_SEED, SCA_TASKS and SCA_EVAL are whole numbers, not '$number'"
+        exit 2
+        ;;
+    esac
+done
 unset SCA_ENV SCA_MODEL
 stage() { sca_say "" "[$1/7] $2"; }
 
 if [ "$model" = "$small" ]; then
-    sca_say "sca: a model of 135M parameters improves itself. This takes about 12 minutes on two CPU cores."
+    sca_say "sca: a model of 135M parameters improves itself. This takes about 15 minutes on two CPU cores."
     tasks=${SCA_TASKS:-500} calls=2 base=
     recipe="--lora-rank 0 --learning-rate 2e-4 --epochs 1"
 else
-    sca_say "sca: $model improves itself. With 0.5B parameters this takes about 75 minutes on two CPU cores and about" \
-        "10 minutes on a GPU; a larger model takes longer in proportion."
+    sca_say "sca: $model improves itself. A similar run of a 0.5B model took 75 minutes on one CPU core and 9 minutes on" \
+        "a GPU; a larger model takes longer in proportion."
     tasks=${SCA_TASKS:-320} calls=4 base="--model $model"
     recipe="--epochs 2"
 fi
@@ -37,7 +46,7 @@ sca_environment "${SCA_VENV:-$PWD/.venv}" --editable '.[train,embedded,plot]'
 export OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false
 mkdir -p "$run"
 settings="model=$model env=$env seed=$seed tasks=$tasks eval=${SCA_EVAL:-all}"
-if [ -f "$run/settings" ] && [ "$settings" != "$(cat "$run/settings")" ]; then
+if [ -s "$run/explorations.jsonl" ] && [ "$settings" != "$(cat "$run/settings")" ]; then
     sca_say "error: $run holds a run with other settings: $(cat "$run/settings")" \
         "hint: name another directory, SCA_RUN=DIR, or remove it"
     exit 2

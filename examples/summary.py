@@ -5,6 +5,7 @@
 Reads RUN/scores.jsonl and RUN/attempts.jsonl (and .b, the trained model's), and draws RUN/scores.png.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def main(run: Path) -> None:
     for name, old, new in rows:
         print(f"  {name:10} {_text(old):>24} {_text(new):>24}")
     if difference := after.difference:
-        print(f"\n  difference in pairs: {_text(difference, sign='+')} points")
+        low, high = 100 * difference.low, 100 * difference.high
+        print(f"\n  difference in pairs: {100 * difference.value:+.1f} points [{low:.1f}, {high:.1f}]")
     if after.overlap is not None and (alone := after.overlap.calls.pass_at_1) is not None:
         print(
             f"  on the {after.tasks - after.overlap.calls.tasks} tasks whose calls no taught task makes: {_text(alone)}"
@@ -36,8 +38,8 @@ def main(run: Path) -> None:
     print(f"\nPicture: {picture}\nReport:  {report}\nModel:   {run / 'trained'}")
 
 
-def _text(interval: Interval, sign: str = "") -> str:
-    return f"{100 * interval.value:{sign}.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+def _text(interval: Interval) -> str:
+    return f"{100 * interval.value:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def _print_solved(run: Path) -> None:
@@ -51,6 +53,8 @@ def _print_solved(run: Path) -> None:
     ]
     # A pass with fewer calls than the solution can be luck: those come last.
     solved.sort(key=lambda rollout: (len(rollout.calls) < (rollout.task.calls or 0), -(rollout.task.calls or 0)))
+    if not solved:
+        print("\nNo task is solved that was not solved before.")
     for rollout in solved[:TASKS_SHOWN]:
         print(f"\nTask:    {rollout.task.instruction}")
         print(f"Before:  {replies[rollout.task.id]}")
@@ -90,4 +94,6 @@ def _draw(rows: list[tuple[str, Interval, Interval]], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with contextlib.suppress(BrokenPipeError):  # `| head` is no error
+        main(Path(sys.argv[1]))
+        sys.stdout.flush()

@@ -53,6 +53,10 @@ FOCUS_TOOLS = 3
 """Number of tools that the prompt of an exploration names. The seed draws them, so that many explorations cover all."""
 
 
+_MOST_FAILURES = 3
+"""Tools that may make the world fail in one exploration. After each, the others are called in a new world."""
+
+
 @dataclass(frozen=True, slots=True)
 class Walker:
     """Makes explorations without a model."""
@@ -74,19 +78,27 @@ class Walker:
         env = self.envs[index % len(self.envs)]
         seed = derived_seed(self.seed, "explore", index)
         exploration = Exploration(env=env, seed=seed, made_by=made_by("explore", seed=seed))
+        tools = self.sandbox.describe(env).tools
+        sources: list[dict[str, str]] = []
+        failures: dict[str, str] = {}
         try:
-            with self.sandbox.session(env, seed) as session:
-                exploration.first_observation = session.first_observation()
-                tools = self.sandbox.describe(env).tools
-                walked = walk(session, tools, exploration.first_observation, seed, self.calls)
-                exploration.observations = walked.observations
-                exploration.extra["sources"] = walked.sources
-                if walked.problem and walked.observations:
-                    exploration.extra["ended_early"] = walked.problem
-                elif walked.problem:
-                    exploration.error = ErrorNote(boundary="world", message=walked.problem)
+            while tools and len(sources) < self.calls and len(failures) <= _MOST_FAILURES:
+                with self.sandbox.session(env, seed) as session:
+                    exploration.first_observation = session.first_observation()
+                    walked = walk(session, tools, exploration.first_observation, seed, self.calls - len(sources))
+                exploration.observations += walked.observations
+                sources += walked.sources
+                if not walked.problem:
+                    break
+                failures[walked.failed_tool] = walked.problem
+                tools = [tool for tool in tools if tool.name not in failures]
         except WorldError as error:
             exploration.error = ErrorNote(boundary="world", message=error.message)
+        exploration.extra["sources"] = sources
+        if failures:
+            exploration.extra["failed_tools"] = failures
+        if failures and not exploration.observations:
+            exploration.error = ErrorNote(boundary="world", message="; ".join(failures.values()))
         return sealed(exploration)
 
 
@@ -230,12 +242,14 @@ def command(
             explorer = Explorer(envs, model_name, actor, sandbox, seed, times)
         calls_made = calls_failed = 0
         failed: Counter[str] = Counter()
+        failed_tools: Counter[str] = Counter()
         for done in run(count, explorer, output=sink, fanout=fanout, meter=meter):
             failed.update(record.error.message for record in done.rejected if record.error)
             for record in done.kept:
                 assert isinstance(record, Exploration)
                 calls_made += len(record.observations)
                 calls_failed += sum(bool(call.error) for call in record.observations)
+                failed_tools.update(list(record.extra.get("failed_tools", ())))
     say(
         f"sca explore: {sink.kept} explorations"
         + (
@@ -244,7 +258,8 @@ def command(
             else f", {calls_made} tool calls, {calls_failed} of them refused"
         )
         + (f", {failed.total()} failed" if failed else "")
-        + "".join(f"\n{line}" for line in most_frequent(failed)),
+        + "".join(f"\n{line}" for line in most_frequent(failed))
+        + "".join(f"\n  {number:5d}  explorations in which '{tool}' failed" for tool, number in failed_tools.items()),
         quiet=quiet,
     )
     return exit_code(sink.kept)

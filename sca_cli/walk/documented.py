@@ -16,7 +16,7 @@ from sca_cli.records import JSON
 
 _QUOTED = re.compile(r"(?<!\w)(?:'([^'\n]{1,80})'|\"([^\"\n]{1,80})\")(?!\w)")
 _WORD = r"[A-Z][\w.&/-]*(?: [A-Z][\w.&/-]*){0,3}"
-_LISTED = re.compile(rf"(?:{_WORD}, ){{2,}}(?:(?:and|or) )?{_WORD}")
+_LISTED = re.compile(rf"(?<![\w.&/-])(?:{_WORD}, ){{2,}}(?:(?:and|or) )?{_WORD}")
 _LETTERS = re.compile(r"\b(\w(?:, \w)+(?:,? (?:and|or) \w)?)\b")
 _RANGE = re.compile(r"\b(\w)-(\w)\b")
 _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")

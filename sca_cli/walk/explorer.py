@@ -53,6 +53,8 @@ class Walk:
     """Sources of the arguments: parameter → source, for each call."""
     problem: str = ""
     """The error of the world that ended the exploration early, or ""."""
+    failed_tool: str = ""
+    """The tool whose call made the world fail."""
 
 
 def walk(session: Session, tools: list[Tool], observation: str, seed: int, calls: int = CALLS) -> Walk:
@@ -91,7 +93,7 @@ class _Explorer:
             try:
                 observation = self._call(tool, arguments)
             except WorldError as error:
-                result.problem = error.message
+                result.problem, result.failed_tool = error.message, tool.name
                 break
             result.observations.append(observation)
             result.sources.append({name: value.source for name, value in arguments.items()})

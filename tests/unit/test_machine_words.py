@@ -120,3 +120,16 @@ def test_context_adds_sentences_and_changes_nothing_else() -> None:
 def test_gerunds_are_spelt(verb: str, gerund: str) -> None:
     """A silent e goes, a short last syllable doubles its consonant."""
     assert machine_words._gerund(verb) == gerund
+
+
+def test_documentation_in_the_third_person_is_a_request_too() -> None:
+    """ "Converts a price" asks to convert a price."""
+
+    def exchange(price: float) -> float:
+        """Converts a price."""
+        return price
+
+    tool = describe_tool(exchange)
+    written = texts([Step(tool, {"price": [Literal(9)]})], 0, "question")
+    assert not [text for text in written if "onverts" in text]
+    assert any(text.startswith("Convert a price of 9") for text in written)

@@ -1,11 +1,13 @@
 """Exploring without a model: what documentation offers, what results and refusals add, and the calls that follow."""
 
+import asyncio
 import json
 import random
 
 import pytest
 
 from sca_cli import plugins
+from sca_cli.commands.explore import Walker
 from sca_cli.interfaces import Tool, describe_tool
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Limits, Sandbox
@@ -140,6 +142,16 @@ def test_a_world_that_fails_ends_the_walk_and_nothing_is_lost(sandbox: Sandbox, 
     """A tool of the shop returns what is no JSON: the calls before it are kept, each of them once."""
     done = next(done for seed in range(20) if (done := walked(sandbox, shop, seed, 15)).observations)
     assert "not JSON serializable" in done.problem
+    assert done.failed_tool == "not_json"
     assert done.observations
     keys = [json.dumps(call.asked(), sort_keys=True) for call in done.observations]
     assert len(keys) == len(set(keys))
+
+
+def test_a_tool_that_fails_the_world_is_left_out_from_then_on(sandbox: Sandbox, shop: EnvSpec) -> None:
+    """The exploration continues in a new world with the other tools, and the record names the failed one."""
+    exploration = asyncio.run(Walker([shop], sandbox, 0, 12).explore(0))
+    assert exploration.error is None
+    assert "not_json" in exploration.extra["failed_tools"]
+    assert len(exploration.observations) == len(exploration.extra["sources"]) == 12
+    assert not {call.tool for call in exploration.observations} & set(exploration.extra["failed_tools"])

@@ -202,6 +202,7 @@ def _requests(tool: Tool) -> list[_Request]:
     requests = []
     clause = re.split(r"[.:;,(]| as \[| such as | given one ", tool.description.strip().replace("\n", " "))[0].strip()
     verb, _, rest = clause.partition(" ")
+    verb = _base_form(verb)
     if verb.lower() in _NOUNS and rest:
         kind = "indirect" if re.match(r"(what|how|whether|which|who|when|where)\b", rest) else "noun"
         requests.append(_Request(rest, kind))
@@ -214,6 +215,13 @@ def _requests(tool: Tool) -> list[_Request]:
     if others and verb in _NAME_VERBS:
         requests.append(_Request(f"the {' '.join(_SHORT.get(word, word) for word in others)}", "noun"))
     return requests or [_Request(f"the {' '.join([verb, *others])}", "noun")]
+
+
+def _base_form(verb: str) -> str:
+    """Return "convert" for "Converts", as documentation in the third person has it; other words as they are."""
+    lower = verb.lower()
+    known = (lower.removesuffix("s"), lower.removesuffix("es"), re.sub("ies$", "y", lower))
+    return next((form for form in known if form != lower and form in (*_VERBS, *_NOUNS)), verb)
 
 
 def _as_question(request: _Request, tool: Tool, draw: random.Random) -> _Request:
@@ -337,7 +345,8 @@ def _nouns_of(tool: Tool, name: str) -> list[str]:
         nouns += [head[1]]
     nouns += [words[-1]] if named else []
     nouns += [noun.split()[-1] for noun in nouns if " " in noun]
-    return [noun for noun in dict.fromkeys(nouns) if len(noun) > 2] or ["value"]
+    fallback = "value" if name == tool.variadic() else name.replace("_", " ")
+    return [noun for noun in dict.fromkeys(nouns) if len(noun) > 2] or [fallback]
 
 
 def _article(noun: str) -> str:
