@@ -241,7 +241,7 @@ def test_eval_scores_what_checks_say_only(shell) -> None:
     """A judged rollout in a score is a usage error; without it the others are scored."""
     ended = shell("sca eval mixed")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "a score counts what checks say" in ended.stderr
+    assert "a score counts only checks" in ended.stderr
     assert json.loads(shell("sca eval checked").stdout)["kind"] == "score"
 
 

@@ -34,7 +34,7 @@ def command(tmp_path: Path, script: Callable[..., str]) -> Callable[[str], list[
         lines = {
             "explore": f"explore -n 40 --concurrency 3 --env {ENV} --model {model}",
             "challenge": f"challenge explorations -n 40 --concurrency 3 --rejected fallen --model {model}",
-            "verify": "verify candidates --no-duplicate --rejected fallen --concurrency 2",
+            "verify": "verify candidates --skip duplicate --rejected fallen --concurrency 2",
             "rollout": f"rollout candidates -k 2 --concurrency 3 --model {model}",
         }
         return [str(BIN / "sca"), *lines[verb].split(), "-q"]
