@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -218,8 +219,12 @@ def test_programs_come_in_equal_shares_and_prove_themselves(sandbox: Sandbox, re
     assert len(made) >= 3
     assert all(len(each.steps) == 1 + place % 2 for place, each in made)
     assert all(paper_filter.verify(sandbox, task_of(each)).stage == "kept" for _, each in made)
-    assert plans[0].dropped == plans[1].dropped
-    assert plans[0].dropped.total() > 0
+    # A tool that sleeps passes the limit of the program or of the world, whichever is noticed first.
+    reasons = [
+        Counter(re.sub("world|timeout", "limit", reason) for reason in plan.dropped.elements()) for plan in plans
+    ]
+    assert reasons[0] == reasons[1]
+    assert reasons[0].total() > 0
     for place, _ in made:
         plans[0].became(written=place % 2 == 1)
     (fitting, worked, occurring, often), *_ = plans[0].coverage().values()
