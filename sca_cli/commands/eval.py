@@ -91,17 +91,7 @@ def command(
             rich_help_panel=options.TASKS,
         ),
     ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--against",
-            metavar="FILE",
-            help="Training data: also report the score without the tasks that overlap with it; repeat it for several "
-            "files.",
-            show_default=False,
-            rich_help_panel=options.TASKS,
-        ),
-    ] = None,
+    against: options.Against = None,
     rollouts: Annotated[
         str | None,
         typer.Option(

@@ -80,17 +80,7 @@ def list_suites() -> None:
 def gold(
     name: SuiteArgument,
     count: Count = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--against",
-            metavar="FILE",
-            help="Training data: also report the score without the tasks that overlap with it; repeat it for several "
-            "files.",
-            show_default=False,
-            rich_help_panel=options.TASKS,
-        ),
-    ] = None,
+    against: options.Against = None,
     output: options.Output = "-",
     concurrency: options.Concurrency = None,
     quiet: options.Quiet = False,

@@ -278,3 +278,14 @@ ToolCalls = Annotated[
         rich_help_panel=LIMITS,
     ),
 ]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--against",
+        metavar="FILE",
+        help="Training data: also report the score without the tasks that overlap with it; repeat it for several "
+        "files.",
+        show_default=False,
+        rich_help_panel=TASKS,
+    ),
+]

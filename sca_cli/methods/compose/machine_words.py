@@ -335,10 +335,7 @@ def _nouns_of(tool: Tool, name: str) -> list[str]:
     """Return the nouns that name a parameter, the most exact first."""
     words = [_SHORT.get(word, word) for word in re.findall(r"[a-z]+|[A-Z]+|\d+", name.lower()) if len(word) > 1]
     described = str(tool.parameters["properties"][name].get("description", ""))
-    head = re.match(
-        r"(?:the |a |an |one or more |none or more )?([a-zA-Z][\w -]*?)(?: (?:to|of|in|for|that|as|is|on)\b|[,.;:(]|$)",
-        described,
-    )
+    head = _HEAD.match(described)
     named = name not in ("args", "values", "items", "parts") and bool(words)
     nouns = [" ".join(words)] if named else []
     if head and len(head[1]) < 30 and not re.match(r"(at least|another|none|any|one|whether)\b", head[1]):
