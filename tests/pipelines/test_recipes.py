@@ -160,11 +160,9 @@ def test_a_round_without_tasks_says_so(recipe, tmp_path: Path, manner: str, roun
 
 @pytest.mark.parametrize(
     "script",
-    [
-        "distill-1.5b.sh",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("filter-stages.sh", "tasks-vs-rollouts.sh")),
-    ],
+    ["distill-1.5b.sh", "filter-stages.sh", "tasks-vs-rollouts.sh"],
 )
+@pytest.mark.slow
 def test_an_experiment_runs_to_its_report_and_once_more(
     recipe, settings: dict[str, str], tmp_path: Path, script: str
 ) -> None:
