@@ -4,7 +4,7 @@ import asyncio
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sca_cli.methods.compose.plan import Composed, Plan, _drop_detours, _project
 from sca_cli.methods.compose.steps import Literal, Step, Use
 from sca_cli.prompts import Prompts
 from sca_cli.records import Check, EnvSpec, Exploration, Observation, Task, Usage, Verdict
-from sca_cli.sandbox import Sandbox
+from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.verification import paper_filter, stages
 
 pytestmark = pytest.mark.sandbox
@@ -35,6 +35,13 @@ SEEN = [
     Observation(tool="divide", args=[9, 4], result=2.25),
 ]
 EXPLORATION = Exploration(id="e1", env=EnvSpec(name="shop"), seed=3, observations=SEEN)
+
+
+@pytest.fixture
+def sandbox(shop: EnvSpec) -> Iterator[Sandbox]:  # noqa: ARG001  its tests use the shop
+    """Give a sandbox with a shorter wall time: plans draw calls of a tool that sleeps, and wait for each."""
+    with Sandbox(Limits(wall_s=1.0, cpu_s=5, memory_mb=128, output_bytes=4096, calls=20)) as opened:
+        yield opened
 
 
 @pytest.fixture
