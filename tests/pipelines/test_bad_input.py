@@ -99,7 +99,7 @@ def test_a_plugin_that_raises_is_named_in_one_line(
 
 
 def test_a_bad_file_is_named_by_its_path(sca, tmp_path: Path) -> None:
-    """The same for a file: its name stands where `stdin` stood."""
+    """The message about a bad line of a file begins with the file's name instead of `stdin`."""
     (tmp_path / "bad.jsonl").write_bytes(b"\n\n{}\n")
     ended = sca("verify", "bad.jsonl")
     assert (ended.returncode, ended.stderr) == (3, b"sca verify: bad.jsonl:3: $.kind: missing\n")
@@ -137,7 +137,7 @@ def test_unknown_names_end_before_any_work(
 
 
 def test_a_task_of_an_unknown_environment_ends_the_run(sca) -> None:
-    """A task whose environment is not installed here is not a task that falls: code 4, nearest name."""
+    """A task of an unknown environment ends the run with code 4 and the nearest name; it is not rejected."""
     task = GOOD[0].replace(b'"name":"calculation"', b'"name":"calculatio"')
     ended = sca("verify", stdin=GOOD[1] + b"\n" + task + b"\n")
     assert ended.returncode == 4
@@ -146,7 +146,7 @@ def test_a_task_of_an_unknown_environment_ends_the_run(sca) -> None:
 
 
 def test_fields_of_the_users_own_are_kept(sca) -> None:
-    """What stands under `extra` comes out as it went in."""
+    """The user's own fields under `extra` are written unchanged."""
     extra: dict[str, Any] = {"mine": {"deep": [1, 2.5, None, "ü"]}}
     task = json.dumps(json.loads(GOOD[0]) | {"extra": extra}).encode()
     ended = sca("verify", "-q", stdin=task)
@@ -208,7 +208,7 @@ def test_output_over_the_input_is_refused_and_the_input_is_kept(sca, tmp_path: P
 
 
 def test_output_into_a_missing_directory_names_the_file_asked_for(sca) -> None:
-    """The message is about the user's file, not about our journal beside it."""
+    """The message names the user's file, not the journal next to it."""
     ended = sca("verify", "-o", "nowhere/tasks.jsonl", stdin=GOOD[0])
     assert (ended.returncode, ended.stderr.splitlines()[0]) == (
         4,

@@ -83,7 +83,9 @@ def wait_until_ready(server: subprocess.Popen[bytes], health: str, log: Path) ->
 
 
 def test_a_real_server_gives_ids_logprobs_seeds_and_errors(url, directory):
-    """Ids are the model's greedy choice with their log-probabilities; seeds repeat; refusals are told."""
+    """Token ids are the model's greedy choice with their log-probabilities, seeds repeat, and the server's errors are
+    reported.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 

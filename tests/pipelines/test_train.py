@@ -198,7 +198,9 @@ def test_a_move_into_place_that_was_killed_is_ended(place: Path, sca: Sca, whole
 
 
 def test_without_a_success_the_model_after_the_solutions_is_the_result(place: Path, sca: Sca) -> None:
-    """It is said, the record tells what the model is, and --resume gives the record again."""
+    """If no rollout succeeds, the model trained on solutions is the result: a message and the record say this, and
+    --resume writes the same record.
+    """
     hopeless = task("drawer", evaluate="def evaluate():\n    return False")
     (place / "tasks.jsonl").write_bytes(encode(hopeless) + b"\n")
     ended = sca(*BOTH.split())
@@ -225,7 +227,7 @@ def test_without_a_success_the_model_after_the_solutions_is_the_result(place: Pa
 def test_options_that_do_not_go_together_are_told_apart(
     capsys: pytest.CaptureFixture[str], options: str, said: str
 ) -> None:
-    """With exit code 2, before anything is looked for."""
+    """Options that exclude each other end with code 2 before any file is opened."""
     assert app.run(["train", "nowhere.jsonl", "--base", "nowhere", "--save", "made", *options.split()]) == 2
     assert f"sca train: {said}" in capsys.readouterr().err
 
