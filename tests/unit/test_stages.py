@@ -1,4 +1,4 @@
-"""What a task has to prove beyond the paper's filter, with the real sandbox: each stage, and the twins of the jail."""
+"""The proofs after the paper's filter in the real sandbox: each stage, and the twins of the jail."""
 
 import time
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def made(
     failures: list[str] = NOT_THE_SUM,
     instruction: str = "Add 3 and 40.",
 ) -> Task:
-    """Return a task of the shop, described by what is special about it."""
+    """Return a task of the shop; the arguments change a good one."""
     takes = "answer" if "answer" in check else ""
     evaluate = f"def evaluate({takes}):\n    {check}"
     spec = EnvSpec(name="shop")
@@ -41,7 +41,7 @@ def made(
 
 @dataclass(frozen=True)
 class Case:
-    """A task that a stage finds something against, and the nearest one it finds nothing against."""
+    """A task with a finding of a stage, and the most similar task without one."""
 
     stage: str
     caught: Task
@@ -246,13 +246,13 @@ CASES = {
 
 
 def test_every_stage_has_a_case() -> None:
-    """No stage of the evidence is without a task that it finds something against."""
+    """Every stage has a case with a finding."""
     assert {case.stage for case in CASES.values()} == set(stages.STAGES)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_stage_catches_its_defect_and_lets_the_nearest_sound_task_pass(sandbox: Sandbox, name: str) -> None:
-    """Both pass the paper's filter; the stage finds what is wrong with one, and nothing against the other; what is
+    """The stage has a finding for one task and none for the other, and both pass the paper's filter. A finding that is
     only reported rejects with `strict`.
     """
     case = CASES[name]
@@ -269,7 +269,9 @@ def test_a_stage_catches_its_defect_and_lets_the_nearest_sound_task_pass(sandbox
 
 
 def test_a_task_falls_at_the_first_stage_that_rejects_it(sandbox: Sandbox) -> None:
-    """Stages come in the order of the funnel; reports made before the fall are kept, later stages are not asked."""
+    """The first stage that rejects, in the order of the funnel, decides; earlier reports are kept, later stages do not
+    run.
+    """
     task = made("return answer is not None", "final_answer(43)", ["pass"] * 3, "The answer is 43.")
     everything = paper_filter.verify(sandbox, task, set(stages.STAGES))
     later = paper_filter.verify(sandbox, task, {"tools", "leak"})
@@ -278,7 +280,7 @@ def test_a_task_falls_at_the_first_stage_that_rejects_it(sandbox: Sandbox) -> No
 
 
 def test_the_evidence_stands_in_the_verdict(sandbox: Sandbox) -> None:
-    """The programs of the no-op, of chance and of the twin are told with how they fared."""
+    """The verdict holds the outcome of the no-op, of the random programs and of the programs in the twin."""
     verdict = paper_filter.verify(sandbox, made(), {"no-op", "random", "deterministic"})
     names = [check.name for check in verdict.checks[4:]]
     again = [f"failure_case[{place}]@1" for place in range(3)]
@@ -291,7 +293,7 @@ def test_the_evidence_stands_in_the_verdict(sandbox: Sandbox) -> None:
 
 
 def test_a_check_too_deep_to_examine_falls_by_it(sandbox: Sandbox) -> None:
-    """Where the source cannot be read as a tree, a stage that needs it says so instead of letting the task pass."""
+    """A stage that needs the syntax tree rejects a check whose source cannot be parsed."""
     deep = made("return answer == " + "-" * 120 + "43")
     assert paper_filter.verify(sandbox, deep).stage == "kept"
     verdict = paper_filter.verify(sandbox, deep, {"conditions"})
@@ -305,7 +307,7 @@ def test_a_check_too_deep_to_examine_falls_by_it(sandbox: Sandbox) -> None:
 
 
 def answer_of(sandbox: Sandbox, shop: EnvSpec, program: str, twin: int) -> Any:
-    """Return what a program answers in a twin."""
+    """Return the answer of a program in a twin."""
     with sandbox.session(shop, 1, twin=twin) as session:
         run = session.run(program)
         assert run.ok, run.message
@@ -322,7 +324,7 @@ def answer_of(sandbox: Sandbox, shop: EnvSpec, program: str, twin: int) -> Any:
     ],
 )  # fmt: skip
 def test_a_twin_differs_in_clock_chance_and_order(sandbox: Sandbox, shop: EnvSpec, value: str) -> None:
-    """What a program reads of time, of random numbers and of hashes is another in each twin."""
+    """Time, random numbers and hashes differ between twins."""
     program = f"import datetime, random, time, warnings\nwarnings.simplefilter('ignore')\nfinal_answer({value})"
     first, second = answer_of(sandbox, shop, program, 0), answer_of(sandbox, shop, program, 1)
     assert first != second
@@ -330,14 +332,14 @@ def test_a_twin_differs_in_clock_chance_and_order(sandbox: Sandbox, shop: EnvSpe
 
 @pytest.mark.parametrize("value", ["3 + 4", "sorted({'b', 'a'})", "hash(7)", "get_user('user_1')"])
 def test_a_twin_is_the_same_world(sandbox: Sandbox, shop: EnvSpec, value: str) -> None:
-    """What depends on neither is the same in a twin, the environment's state above all."""
+    """Everything else is the same in a twin, such as the environment's state."""
     assert answer_of(sandbox, shop, f"final_answer({value})", 0) == answer_of(
         sandbox, shop, f"final_answer({value})", 1
     )
 
 
 def test_chance_is_the_same_in_one_twin(sandbox: Sandbox, shop: EnvSpec) -> None:
-    """One twin draws the same numbers every time, so that a verdict can be had again."""
+    """One twin draws the same random numbers every time, so that a verdict can be repeated."""
     program = "import random\nfinal_answer([random.random(), hash('text')])"
     assert answer_of(sandbox, shop, program, 1) == answer_of(sandbox, shop, program, 1)
 
@@ -355,7 +357,9 @@ def test_chance_is_the_same_in_one_twin(sandbox: Sandbox, shop: EnvSpec) -> None
 def test_a_check_in_a_twin_sees_another_day_and_another_order(
     sandbox: Sandbox, shop: EnvSpec, check: str, outcome: str
 ) -> None:
-    """A check that depends on the date or on a set's order comes out differently there, another one does not."""
+    """A check that depends on the date or the order of a set has another outcome in a twin; other checks have the
+    same.
+    """
     answer = answer_of(sandbox, shop, f"final_answer(' '.join({WORDS}))", 0)
     task = made(check.replace("ANSWER", repr(answer)), failures=[])
     program = f"final_answer({answer!r})"
@@ -364,7 +368,9 @@ def test_a_check_in_a_twin_sees_another_day_and_another_order(
 
 
 def test_dates_of_a_twin_are_dates(sandbox: Sandbox, shop: EnvSpec) -> None:
-    """A twin's date and time are ahead by more than a year, and instances and subclasses are told as ever."""
+    """A twin's date and time are more than a year ahead, and behave like ordinary dates with isinstance and
+    subclasses.
+    """
     program = """\
 import datetime, pickle
 now, today = datetime.datetime.now(), datetime.date.today()
@@ -394,14 +400,14 @@ final_answer({
 
 
 def test_limits_hold_in_a_twin(shop: EnvSpec) -> None:
-    """The clock put ahead ends no program early and lets none run late."""
+    """The changed clock of a twin neither shortens nor extends the time limits."""
     with Sandbox(Limits(wall_s=0.5)) as quick, quick.session(shop, 1, twin=1) as session:
         assert session.run("import time\ntime.sleep(0.05)").ok
         assert session.run("import time\ntime.sleep(60)").reason == "timeout"
 
 
 def test_nobody_can_tell_which_run_it_is_in(sandbox: Sandbox, shop: EnvSpec) -> None:
-    """The order is drawn anew each time, whoever chose the task's id; process ids are all the same."""
+    """The order of the runs is random and independent of the task's id, and process ids are always 0."""
     orders = set()
     for _ in range(60):
         order: list[str] = []
@@ -416,7 +422,7 @@ def test_nobody_can_tell_which_run_it_is_in(sandbox: Sandbox, shop: EnvSpec) -> 
 
 
 def test_a_child_is_any_of_those_that_wait(sandbox: Sandbox, shop: EnvSpec) -> None:
-    """What it is told by the numbers of its sockets is not how many came before."""
+    """The numbers of a process's sockets do not reveal how many processes started before it."""
     places = []
     for _ in range(12):
         asks = "import os; final_answer(os.fstat(3).st_ino)"
