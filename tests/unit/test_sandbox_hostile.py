@@ -71,7 +71,7 @@ def test_nobody_needs_to_be_root(tmp_path: Path) -> None:
 @pytest.mark.sandbox
 @pytest.mark.slow
 def test_nobody_is_as_safe_as_root(tmp_path: Path) -> None:
-    """For an unprivileged user all layers hold, and the programs that fail under root fail too."""
+    """All layers hold for an unprivileged user, and the programs that fail under root fail too."""
     if reason := unprivileged.why_not(tmp_path):
         pytest.skip(reason)
     report = as_nobody(["-m", "sca_cli.app", "doctor", "--corpus", FILE, "--json"], tmp_path)
