@@ -102,7 +102,7 @@ def test_errors_are_refusals_and_misfits_never_leave(opened: Sandbox) -> None:
 def test_a_server_that_ends_or_hangs_makes_the_session_invalid(
     opened: Sandbox, call: tuple[str, tuple[float, ...]], said: str
 ) -> None:
-    """It is the world's fault, and nobody's failure."""
+    """The outcome is invalid, with the world as the reason."""
     with opened.session(TILL, 0) as session:
         with pytest.raises(WorldError, match=said):
             session.call(*call)
@@ -212,7 +212,7 @@ def _wait_for(port: int) -> None:
     ],
 )
 def test_no_server_is_the_users_mistake(opened: Sandbox, server: str, said: str) -> None:
-    """A command that cannot be run, is no server, or an address where none is, is told as such."""
+    """A command that cannot run, a program that is no server, and an address without a server are usage errors."""
     with pytest.raises(UsageError, match=said):
         opened.describe(spec(server))
 
@@ -231,7 +231,9 @@ def test_what_a_server_says_before_it_ends_is_in_the_error(opened: Sandbox, tmp_
 
 
 def test_a_server_of_somebody_elses(opened: Sandbox) -> None:
-    """The project's own reference server for time: its tools work, its refusals and its last words are told."""
+    """The reference server for time works: its tools, its refusals, and its last words on stderr if it does not
+    start.
+    """
     if not (server := shutil.which("mcp-server-time")):
         pytest.skip("needs the program mcp-server-time, of the package of that name, on PATH")
     berlin = spec(f"{server} --local-timezone Europe/Berlin")
