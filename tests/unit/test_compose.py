@@ -100,7 +100,9 @@ def test_a_writing_program_is_judged_by_the_state(sandbox: Sandbox, tools: dict[
 
 
 def test_of_a_long_result_a_part_is_answered() -> None:
-    """A result too long for an answer is asked for one of its values, others at times; long values are no answer."""
+    """The question is about one value of a result that is too long, and sometimes of a short one; a long value is no
+    answer.
+    """
     draw = random.Random(0)
     assert _projected({"name": "Ann3", "text": "x" * 130, "none": None}, draw) == ("@['name']", "Ann3")
     assert {_projected([1, 2], draw)[0] for _ in range(50)} == {"@", "@[0]"}
@@ -154,7 +156,9 @@ def test_a_difference_is_asked_for_the_way_round_that_leaves_something(
 def test_programs_worth_nothing_are_dropped(
     sandbox: Sandbox, tools: dict[str, Tool], calls: list[tuple[str, dict[str, Any]]], said: str
 ) -> None:
-    """A refusal, no change, a trivial or given answer, a step for nothing: each with its reason."""
+    """A program is dropped with a reason if a tool refuses, nothing changes, a step is unused, or the answer is trivial
+    or known.
+    """
     steps: list[Step] = []
     for name, given in calls:
         steps.append(step(tools[name], **{key: used(value, steps) for key, value in given.items()}))
@@ -216,7 +220,7 @@ def verified(passed: bool) -> Task:
 
 @pytest.mark.parametrize("record", [EXPLORATION, verified(passed=True)])
 def test_programs_come_in_equal_shares_and_prove_themselves(sandbox: Sandbox, record: Exploration | Task) -> None:
-    """Sizes take turns, the same plan draws the same, what came to nothing is counted, and every task verifies."""
+    """Program sizes alternate, the same plan draws the same programs and drop reasons, and every task verifies."""
     plans = [Plan(sandbox, 2, 1, 0) for _ in range(2)]
     assert [plan.read([record]) for plan in plans] == [1, 1]
     made, again = (list(plan.programs(4)) for plan in plans)
@@ -241,7 +245,7 @@ def test_programs_come_in_equal_shares_and_prove_themselves(sandbox: Sandbox, re
 def drawn(
     plan: Plan, count: int, written: Callable[[int], bool], told: int = 0, before: Sequence[tuple[str, str]] = ()
 ) -> list[tuple[str, str]]:
-    """Return the (environment, program) of a plan that is told at once what became of each, from `told` on.
+    """Return the (environment, program) pairs that a plan draws; from number `told` on it learns each outcome at once.
 
     Two environments have the same tools.
     """
@@ -256,7 +260,7 @@ def drawn(
 
 
 def test_what_no_instruction_was_written_for_is_drawn_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its pairs do not count; a run that goes on draws what the whole run draws."""
+    """A program without an instruction does not count for coverage, and a resumed run draws the same programs."""
     monkeypatch.setattr("sca_cli.methods.compose.plan.AHEAD", 2)
     monkeypatch.setattr("sca_cli.methods.compose.plan.DRAWS", 10)
     whole = Plan(sandbox, 2, 1, 0)
@@ -274,7 +278,7 @@ def test_what_no_instruction_was_written_for_is_drawn_again(sandbox: Sandbox, mo
 
 
 def test_tasks_that_were_not_kept_do_not_count(sandbox: Sandbox) -> None:
-    """A rejected task and one nobody verified are left out and counted; an environment of theirs is not opened."""
+    """Rejected and unverified tasks are skipped and counted, and their environment is not opened."""
     plan = Plan(sandbox, 2, 1, 0)
     unknown = Task(env=EnvSpec(name="nowhere"), instruction="i", evaluate="e")
     assert plan.read([verified(passed=False), unknown]) == 0
@@ -342,7 +346,7 @@ def test_several_calls_get_a_sentence_each(workshop, two_calls: Composed) -> Non
 
 
 def test_a_single_call_gets_a_question(workshop, sandbox: Sandbox, tools: dict[str, Tool]) -> None:
-    """It is asked for by another prompt, and needs no sentence."""
+    """A single call gets its question from a separate prompt, without sentences for its steps."""
     alone = ran(sandbox, tools, [step(tools["divide"], a=9, b=4)])
     made = workshop({"when": "^compose-question ", "replies": ["What is left if you divide 9 by 4?"]})
     task = asyncio.run(compose.make(made, alone, 0))

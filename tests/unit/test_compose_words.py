@@ -52,7 +52,7 @@ def test_what_must_be_said() -> None:
     ],
 )
 def test_parts_of_results_are_said(access: str, said: str) -> None:
-    """Keys from the inside out, whatever quotation marks they stand in."""
+    """The phrase of a part names the innermost key first, in any style of quotation marks."""
     steps = [REPORT, Step(TOOLS["largest"], {"numbers": [Use(REPORT, access)]})]
     assert in_words.call(steps, 1) == f"largest({said})"
 
@@ -110,7 +110,9 @@ def test_phrases_are_put_into_each_other() -> None:
 
 
 def test_two_branches_come_together() -> None:
-    """`the first result` and `that result` are each put in their place, whatever stands in the other."""
+    """`the first result` and `that result` are each replaced by their own phrase, even if a phrase contains the words
+    of the other.
+    """
     voss = Step(TOOLS["nearest"], {"city": [Literal("Voss")]})
     both = Step(TOOLS["largest"], {"numbers": [Use(NEAR), Use(voss)]})
     phrases = [
@@ -124,7 +126,7 @@ def test_two_branches_come_together() -> None:
 
 
 def test_a_result_that_goes_into_two_calls_is_not_nested() -> None:
-    """Its phrase would have to stand in the question twice; calls that write have an order and no result."""
+    """A result that two calls use is not nested, because its phrase would occur twice; neither are calls that write."""
     assert not in_words.can_be_nested(STEPS)
     assert in_words.can_be_nested(STEPS[:2])
     assert not in_words.can_be_nested(

@@ -51,7 +51,9 @@ def accepts(check: str, answer: Any) -> bool:
     ],
 )
 def test_without_a_condition_a_wrong_answer_passes(body: str, right: Any, wrong: list[Any]) -> None:
-    """For every condition there is a variant that still accepts the right answer and lets one in that it kept out."""
+    """Each condition has a variant of the check that still accepts the right answer, and a wrong one that the condition
+    excluded.
+    """
     check = f"def evaluate(answer):\n    {body}"
     assert accepts(check, right)
     assert not any(accepts(check, answer) for answer in wrong)

@@ -113,7 +113,7 @@ def test_cat_does_not_read_beyond_the_third_failure_case(tail: str) -> None:
 
 
 def test_cat_makes_a_task_that_verifies(workshop, sandbox: Sandbox) -> None:
-    """From an exploration to a task whose parent is the exploration, and which proves itself."""
+    """`cat` makes a task whose parent is the exploration, and the task verifies."""
     task = asyncio.run(cat.make(workshop(rule("challenge-cat", WHOLE)), EXPLORATION, 1))
     assert (task.env, task.seed, task.method, task.parents, task.error) == (
         EXPLORATION.env,
@@ -134,7 +134,7 @@ def test_cat_keeps_the_reply_of_a_candidate_that_came_to_nothing(workshop) -> No
 
 
 def test_what_the_model_is_asked_is_counted(workshop) -> None:
-    """Tokens read and sampled, whatever comes of them; a prompt that does not fit was not read."""
+    """The tokens of every reply are counted, useful or not; a prompt that does not fit is not."""
 
     class Full:
         async def generate(self, conversations, sampling, tools=()) -> list[Completion]:
@@ -294,7 +294,7 @@ def test_solution_first_drops_programs_with_a_reason(workshop, program: str, sai
 
 
 def test_solution_first_needs_three_failure_cases(workshop) -> None:
-    """Where neither the model nor mutation finds three programs that fail, the candidate is dropped."""
+    """The candidate is dropped if neither the model nor mutation finds three programs that fail."""
     made = workshop(
         rule("solution-first-program", code("final_answer(get_user('user_1')['name'])")),
         rule("solution-first-instruction", "What is the name of the user user_1 in this shop?"),
@@ -344,7 +344,9 @@ def test_chains_of_tools_fit_and_follow_from_the_seed(sandbox: Sandbox) -> None:
 
 
 def test_a_changed_prompt_concerns_the_commands_that_use_it(tmp_path: Path) -> None:
-    """Attempts are the same attempts whatever tasks are asked for by; every prompt belongs to one kind."""
+    """A changed prompt only changes the fingerprint of the commands that use it, and every prompt belongs to one
+    kind.
+    """
     (tmp_path / "compose-step.md").write_text("[user]\n$call")
     changed = [
         Prompts().fingerprint(*kind) != Prompts(tmp_path).fingerprint(*kind) for kind in (ATTEMPT, CHALLENGE, EXPLORE)
