@@ -1,4 +1,4 @@
-"""The openai plugin against a small HTTP server: what is sent, and how errors are told."""
+"""The openai plugin against a small HTTP server: its requests, and the errors that it reports."""
 
 import asyncio
 import contextlib
@@ -183,7 +183,7 @@ def test_a_refused_field_is_left_out_from_then_on(server, words, refused):
 
 
 def test_a_server_that_minds_unknown_fields_without_naming_them(server):
-    """Before the first reply, extensions are given up together; a server that minds still is heard."""
+    """Extensions are dropped together before the first reply; if the server still refuses, its error is raised."""
     extensions = {"return_token_ids", "include_stop_str_in_output"}
     server.respond = lambda request: (
         (422, {"detail": "extra fields"}) if extensions & request.keys() else (200, answer())
@@ -214,7 +214,7 @@ def test_a_conversation_that_does_not_fit_is_told(server):
 
 
 def test_a_reply_limit_beyond_the_window_is_lowered(server):
-    """A prompt that fits is answered although the server refuses the limit that was asked for."""
+    """A prompt that fits is answered with a lower limit if the server refuses the requested one."""
     words = "max_tokens=7 cannot be greater than max_model_len=4"
     server.respond = lambda r: (400, {"error": {"message": words}}) if r["max_tokens"] > 4 else (200, answer())
     assert ask(server)[0].text == "hello"
@@ -282,7 +282,7 @@ def test_one_failure_ends_the_call(server):
 
 
 def test_no_server_names_the_address():
-    """Nobody listening at the first call is a missing thing, told with the address."""
+    """An address without a server is an error at the first call that names the address."""
 
     async def run() -> None:
         model = OpenAIModel("tiny", base_url="http://127.0.0.1:9/v1", max_retries="0")
@@ -321,7 +321,7 @@ def test_a_slow_server_is_given_up(server):
 
 
 def test_close_from_another_loop(server):
-    """The client is closed on the loop that opened it, whoever asks."""
+    """The client is closed on the loop that opened it, from any loop."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -335,7 +335,7 @@ def test_close_from_another_loop(server):
 
 
 def test_openai_itself_needs_a_key(monkeypatch):
-    """Without base_url and key the variable is named before any request."""
+    """A missing key is an error that names the variable, before any request, unless there is a base_url."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(MissingError, match="OPENAI_API_KEY is not set"):

@@ -28,7 +28,7 @@ def attempt(of: Task, sample: int = 0, outcome: Any = "pass") -> Rollout:
 
 
 def example(name: str, calls: int = 1, tools: Sequence[str] = ()) -> Example:
-    """Return an example that is told from others by its record."""
+    """Return an example that its record identifies."""
     return Example([1, 2], [0, 1], f"task of {name}", name, "pass", calls, frozenset(tools))
 
 
@@ -87,7 +87,9 @@ def test_balancing_depends_on_the_seed_only() -> None:
 
 
 def test_an_example_counts_for_its_rarest_tool() -> None:
-    """A tool that all use names no group; ties fall to the first name, and no tool is a group."""
+    """An example belongs to its rarest tool, the first by name among equals; without tools it is in the group `no
+    tool`.
+    """
     data = [example("a", tools=["look", "pay"]), example("b", tools=["look", "sell"]), example("c", tools=["look"])]
     group_of = by_rarest_tool([*data, example("d", tools=["sell"])])
     assert [group_of(one) for one in data] == ["pay", "sell", "look"]
@@ -134,8 +136,8 @@ def test_a_control_with_too_few_examples_takes_them_in_turn() -> None:
 
 
 def test_shuffled_solutions_are_another_tasks_of_the_same_kind() -> None:
-    """Within environment and number of calls nobody keeps its own solution and every solution is used once; who is
-    alone keeps its own.
+    """Solutions are permuted within an environment and number of calls, so that no task keeps its own, unless it is the
+    only one.
     """
 
     def solved(name: str, env: str, calls: int) -> Rollout:
