@@ -154,7 +154,7 @@ def test_nothing_heavy_is_imported_at_the_top(path: Path) -> None:
     [["--help"], ["plugins"], ["verify", "--help"], ["env", "list"], ["--version"], ["train", "--help"]],
 )
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
-    """Help and listings are told without torch, vllm, trl, transformers, ray, rich or their like."""
+    """Help and listings load none of torch, vllm, trl, transformers, ray, rich and similar packages."""
     code = f"import sys, sca_cli.app as a; code = a.run({arguments}); print(code, *sys.modules, file=sys.stderr)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     result, *modules = ended.stderr.splitlines()[-1].split()

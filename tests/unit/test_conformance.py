@@ -35,7 +35,9 @@ def failed(found: dict[str, CheckResult]) -> dict[str, str]:
 
 
 def test_an_environment_that_keeps_its_promises_passes() -> None:
-    """Every check is run; only what there is nothing of is skipped; latency is told for each tool."""
+    """A sound environment passes every check, only checks without a subject are skipped, and latency is reported for
+    each tool.
+    """
     found = findings("Counter")
     assert set(found) == {"a world starts", *CHECKS}
     assert {check: one.outcome for check, one in found.items() if one.outcome != "ok"} == {
@@ -61,8 +63,8 @@ def test_a_reset_is_timed_apart_from_reading_the_state(monkeypatch: pytest.Monke
 
 
 def test_calls_of_solutions_find_a_writing_tool_that_is_not_marked() -> None:
-    """A tool that drawn arguments never satisfy is found by a held-out solution that uses it; where all are marked it
-    is told of each reading tool how many calls succeeded.
+    """A held-out solution reveals an unmarked writing tool that refuses random arguments. If all are marked, the report
+    counts the successful calls of each reading tool.
     """
     env = EnvSpec(name="retail")
     shipped = streams.read([str(plugins.eval_path(env))], Task)
@@ -135,7 +137,7 @@ def test_what_does_not_start_fails_at_once() -> None:
 
 
 def test_an_isolated_environment_may_evaluate() -> None:
-    """It is told so, and where."""
+    """An isolated environment may evaluate text as code; the report names the place."""
     found = findings("Notebook", "isolated")
     assert found["tools do not evaluate"].outcome == "ok"
     assert "isolated; run: isolated.py:" in found["tools do not evaluate"].reason

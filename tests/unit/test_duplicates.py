@@ -102,7 +102,7 @@ def test_masking_ignores_names_literals_and_layout(one: str, other: str, a: str,
     ],
 )
 def test_masking_keeps_what_a_program_does(one: str, other: str) -> None:
-    """Tools, types of literals, the flow of values and named arguments tell programs apart."""
+    """Programs with other tools, literal types, flow of values or named arguments stay different when masked."""
     assert masked(one) != masked(other)
 
 

@@ -91,7 +91,7 @@ def test_every_check_has_a_world_of_its_own(verify) -> None:
     ],
 )
 def test_a_check_without_a_verdict_falls_at_the_first_stage(verify, evaluate: str, reason: str) -> None:
-    """Whatever keeps `evaluate` from True and False, the task falls at `runs` with the reason, and no more is
+    """A check that does not return True or False rejects the task at `runs` with the reason, and no more programs
     run.
     """
     verdict = verify(evaluate)
@@ -120,7 +120,7 @@ def test_a_check_without_a_verdict_falls_at_the_first_stage(verify, evaluate: st
     ],
 )
 def test_a_solution_that_does_not_end_well_falls_at_the_second_stage(verify, solution: str, reason: str) -> None:
-    """A solution must run to its end: the reason is told, even where the check would have said True."""
+    """A solution that does not run to its end rejects the task with the reason, even if the check would accept it."""
     verdict = verify("def evaluate(): return True", solution)
     check, *_ = verdict.checks
     assert (verdict.stage, check.outcome, check.reason, check.where) == (
@@ -134,9 +134,7 @@ def test_a_solution_that_does_not_end_well_falls_at_the_second_stage(verify, sol
 
 @pytest.mark.usefixtures("shop")
 def test_cpu_time_is_limited_apart_from_wall_time() -> None:
-    """A program and a check that compute without end are told from those that wait, however busy the machine
-    is.
-    """
+    """The CPU limit stops a program and a check that compute without end, long before the wall time is over."""
     with Sandbox(Limits(wall_s=60, cpu_s=1)) as patient:
         program = paper_filter.verify(patient, task(solution="while True: pass")).checks[0]
         check = paper_filter.verify(patient, task("def evaluate(answer):\n    while True: pass")).checks[0]
