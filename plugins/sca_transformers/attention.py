@@ -15,7 +15,7 @@ NAME = "sca_slots"
 
 
 @dataclass(slots=True)
-class Shared:
+class SharedPrefixes:
     """Beginnings that rows of a pass share. Their keys and values are in no slot, and are read once for all rows."""
 
     order: torch.Tensor
@@ -26,7 +26,7 @@ class Shared:
     """How many rows share each beginning, and its keys and values (see `Held.own`), or none."""
 
 
-SHARED: ContextVar[Shared | None] = ContextVar("sca_shared", default=None)
+SHARED: ContextVar[SharedPrefixes | None] = ContextVar("sca_shared", default=None)
 """What rows of this thread's pass share; not an argument, since not every architecture hands arguments on."""
 
 
@@ -98,7 +98,7 @@ def _attend_with_shared(
     value: torch.Tensor,
     mask: torch.Tensor,
     scaling: float | None,
-    shared: Shared,
+    shared: SharedPrefixes,
     layer: int,
 ) -> torch.Tensor:
     """Attend to shared beginnings and to the rows' own columns, each with its softmax, and merge the two exactly.

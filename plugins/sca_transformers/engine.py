@@ -29,7 +29,7 @@ import torch  # noqa: TID253  this module is imported inside the model's constru
 
 from sca_cli import ModelError
 from sca_cli.toolkit.chat_format import ChatFormat
-from sca_transformers.attention import SHARED, Shared, causal_mask
+from sca_transformers.attention import SHARED, SharedPrefixes, causal_mask
 from sca_transformers.cache import Held, Ids, PrefixStore, SlotCache, common_prefix
 from sca_transformers.sampling import Dice, choose
 
@@ -385,7 +385,7 @@ class Engine:
             self._cache.copy(len(self._running), slot, last.length - last.base)
 
 
-def _shared(rows: Sequence[Row]) -> Shared | None:
+def _shared(rows: Sequence[Row]) -> SharedPrefixes | None:
     """Return how to attend to the prefixes of rows, if they have any."""
     groups: dict[Held | None, list[int]] = {}
     for index, row in enumerate(rows):
@@ -393,7 +393,8 @@ def _shared(rows: Sequence[Row]) -> Shared | None:
     if not any(groups):
         return None
     order = torch.tensor([index for group in groups.values() for index in group])
-    return Shared(order, order.argsort(), [(len(group), held.own if held else []) for held, group in groups.items()])
+    parts = [(len(group), held.own if held else []) for held, group in groups.items()]
+    return SharedPrefixes(order, order.argsort(), parts)
 
 
 def find_stop(text: str, stops: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from sca_cli.doctor.layers import Layer
 from sca_cli.errors import ExitCode
 
 
-class Report(msgspec.Struct):
+class DoctorReport(msgspec.Struct):
     """The output of `--json`."""
 
     ok: bool
@@ -55,7 +55,7 @@ def command(
     hold.
     """
     programs = corpus.read(files or [])
-    report = Report(True, [])
+    report = DoctorReport(True, [])
     results = []
     for result in run(programs):
         if isinstance(result, Layer):
@@ -79,7 +79,7 @@ def _count(done: int, total: int) -> None:
         print(f"\r{done} of {total} programs", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
 
-def _print(report: Report) -> None:
+def _print(report: DoctorReport) -> None:
     _table("layer", [(layer.layer, layer.ok, layer.seen) for layer in report.layers])
     for layer in report.layers:
         if not layer.ok:

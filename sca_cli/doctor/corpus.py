@@ -122,7 +122,7 @@ class Arena:
 
     def signs(self, hostile: Hostile) -> list[str]:
         """Run one hostile program and return the signs of a breach; empty if there are none."""
-        return _Trial(self._sandbox, self._env, self._trap, hostile).signs()
+        return _HostileRun(self._sandbox, self._env, self._trap, hostile).signs()
 
 
 def by_group(results: Iterable[tuple[Hostile, list[str]]]) -> dict[str, GroupReport]:
@@ -136,7 +136,7 @@ def by_group(results: Iterable[tuple[Hostile, list[str]]]) -> dict[str, GroupRep
     return groups
 
 
-class _Trial:
+class _HostileRun:
     """Run one hostile program with honest sessions before, during and after it."""
 
     def __init__(self, sandbox: Sandbox, env: EnvSpec, trap: host.Trap, hostile: Hostile) -> None:

@@ -14,7 +14,7 @@ from sca_cli.errors import RecordError
 from sca_cli.records import AnyRecord, Checkpoint, Exploration, Record, Rollout, Score, Task, Verdict
 from sca_cli.report import places
 from sca_cli.report.counts import AgreementCounts, Cost, ExplorationCounts, HeldOutAttempts, ToolCoverage
-from sca_cli.report.draw import Draw
+from sca_cli.report.draw import TaskSelection
 from sca_cli.report.places import Place
 from sca_cli.verification import paper_filter
 from sca_cli.verification.funnel import Funnel, method_of
@@ -60,7 +60,7 @@ class Gathered:
         self.checkpoints: list[tuple[Place, Checkpoint]] = []
         self.evaluated: dict[tuple[str, int | None, str], list[HeldOutAttempts]] = {}
         """(arm, seed, model) → its attempts at held-out tasks: first all of them, then those of each file."""
-        self.draw = Draw(TASKS_TO_READ, seed)
+        self.draw = TaskSelection(TASKS_TO_READ, seed)
         self._digests: set[bytes] = set()
         self._without_verdict: dict[bytes, tuple[str, str, str]] = {}
 

@@ -361,7 +361,7 @@ def _trainer(
         def _send_telemetry(self) -> None:
             """Send no telemetry: no information about a run leaves the machine."""
 
-    class Report(TrainerCallback):
+    class _ProgressCallback(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             logs = kwargs["logs"]
             if "loss" not in logs:
@@ -415,7 +415,7 @@ def _trainer(
         data_collator=collate,
         processing_class=AutoTokenizer.from_pretrained(base_model),
         peft_config=_lora(options),
-        callbacks=[Report()],
+        callbacks=[_ProgressCallback()],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.processing_class = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from generators.retail import make_data, make_eval
-from generators.retail.drafts import Draft, Scene, check_of
+from generators.retail.drafts import RetailDraft, Scene, check_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sca_retail.data import OWN, TABLES
@@ -615,7 +615,7 @@ def test_every_check_judges_every_json_answer(full: Retail, answer: Any) -> None
     scene = Scene(make_eval.Random(0), full, full.who)
     for right in (12.35, "pending"):
         names: dict[str, Any] = {name: method for name, (_, method) in tools_of(full).items()}
-        exec(check_of(Draft("", "", ("", "", ""), answer=right), scene), names)
+        exec(check_of(RetailDraft("", "", ("", "", ""), answer=right), scene), names)
         assert type(names["evaluate"](answer)) is bool
         assert names["evaluate"](f" {right}") is True
 
