@@ -318,7 +318,7 @@ class Engine:
         for slot in reversed(range(len(rows))):
             self._settle(slot)
 
-    def _forward(self, model: Any, first: int, tokens: Any, positions: Any, **given: int) -> Any:
+    def _forward(self, model: Any, first: int, tokens: Any, positions: Any, **options: int) -> Any:
         """Run the model, or its body without the vocabulary's matrix, over rows in consecutive slots.
 
         Args:
@@ -326,7 +326,7 @@ class Engine:
             first: slot of the first row.
             tokens: (rows, n) token ids.
             positions: (rows, n); -1 is padding.
-            given: further arguments of the model.
+            options: further arguments of the model.
 
         Returns:
             What the model returns.
@@ -346,7 +346,7 @@ class Engine:
             position_ids=at,
             past_key_values=self._cache,
             use_cache=True,
-            **given,
+            **options,
         )
 
     def _extend(self, rows: Sequence[Row], logits: torch.Tensor) -> None:

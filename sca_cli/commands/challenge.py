@@ -75,14 +75,14 @@ def in_turn(explorations: Iterable[Exploration], count: int | None) -> Iterator[
     if count is None:
         yield from enumerate(explorations)
         return
-    seen: list[Exploration] = []
+    kept: list[Exploration] = []
     for exploration in explorations:
-        if len(seen) == count:
+        if len(kept) == count:
             return
-        seen.append(exploration)
-        yield len(seen) - 1, exploration
-    for place in range(len(seen), count if seen else 0):
-        yield place, seen[place % len(seen)]
+        kept.append(exploration)
+        yield len(kept) - 1, exploration
+    for place in range(len(kept), count if kept else 0):
+        yield place, kept[place % len(kept)]
 
 
 def run(

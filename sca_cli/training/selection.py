@@ -83,7 +83,7 @@ def select(rollouts: Iterable[Rollout], tokenizer: Any, rules: Rules, tally: Tal
     else:
         everything = shuffled_solutions(everything, rules.seed)
     arm = _selected(everything, tokenizer, rules, Tally())
-    return Selection(drawn(arm.examples, wanted, rules.seed), arm.balance, len(arm.examples))
+    return Selection(draw_examples(arm.examples, wanted, rules.seed), arm.balance, len(arm.examples))
 
 
 def _selected(rollouts: Iterable[Rollout], tokenizer: Any, rules: Rules, tally: Tally) -> Selection:
@@ -179,7 +179,7 @@ def shuffled_solutions(rollouts: Sequence[Rollout], seed: int) -> list[Rollout]:
     return shuffled
 
 
-def drawn(chosen: Sequence[Example], wanted: int, seed: int) -> list[Example]:
+def draw_examples(chosen: Sequence[Example], wanted: int, seed: int) -> list[Example]:
     """Draw `wanted` examples without replacement; if there are fewer, repeat all of them in turn."""
     order = random.Random(derived_seed(seed, "control")).sample(chosen, len(chosen))
     return [order[n % len(order)] for n in range(wanted)] if order else []

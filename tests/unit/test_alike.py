@@ -98,7 +98,7 @@ def operation(taken: type, count: int, name: str, words: str = "") -> Operation:
     draw = random.Random(0)
     return next(
         drawn
-        for drawn in (operations.drawn(taken, count, draw) for _ in range(100))
+        for drawn in (operations.draw_one(taken, count, draw) for _ in range(100))
         if drawn.name == name and words in drawn.sentences[0]
     )
 

@@ -127,7 +127,7 @@ def test_a_difference_is_asked_for_the_way_round_that_leaves_something(
     """What an operation makes of results is judged like any answer; it is no call, and below zero no question."""
     more, less = step(tools["add"], numbers=[2.5, 4]), step(tools["add"], numbers=[1, 2])
     difference = next(
-        tool for tool in (operations.drawn(float, 2, random.Random(seed)) for seed in range(9)) if " - " in tool.glue
+        tool for tool in (operations.draw_one(float, 2, random.Random(seed)) for seed in range(9)) if " - " in tool.glue
     )
     made = ran(sandbox, tools, [more, less, step(difference, part1=Use(more), part2=Use(less))])
     assert (made.result, len(made.calls)) == (3.5, 2)

@@ -8,7 +8,15 @@ import pytest
 
 from sca_cli.records import Check, EnvSpec, Message, Observation, Rollout, Segment, Task, Verdict, sealed
 from sca_cli.training.data import Example, Tally
-from sca_cli.training.selection import Rules, balanced, by_calls, by_rarest_tool, drawn, select, shuffled_solutions
+from sca_cli.training.selection import (
+    Rules,
+    balanced,
+    by_calls,
+    by_rarest_tool,
+    draw_examples,
+    select,
+    shuffled_solutions,
+)
 
 
 def task(name: str, tools: Sequence[str] = ("look",), env: str = "e", **fields: Any) -> Task:
@@ -129,10 +137,10 @@ def test_a_control_arm_is_as_large_as_the_selection(balance: str, control: str) 
 def test_a_control_with_too_few_examples_takes_them_in_turn() -> None:
     """None is taken twice before all were taken once; from nothing comes nothing."""
     data = [example(str(n)) for n in range(5)]
-    assert Counter(Counter(one.record for one in drawn(data, 13, 0)).values()) == {3: 3, 2: 2}
-    assert len({one.record for one in drawn(data, 5, 0)}) == 5
-    assert len({one.record for one in drawn(data, 3, 0)}) == 3
-    assert drawn([], 3, 0) == []
+    assert Counter(Counter(one.record for one in draw_examples(data, 13, 0)).values()) == {3: 3, 2: 2}
+    assert len({one.record for one in draw_examples(data, 5, 0)}) == 5
+    assert len({one.record for one in draw_examples(data, 3, 0)}) == 3
+    assert draw_examples([], 3, 0) == []
 
 
 def test_shuffled_solutions_are_another_tasks_of_the_same_kind() -> None:

@@ -106,22 +106,22 @@ def lowest_fare(draw: AirlineSampler) -> AirlineDraft:
     name = f"{user['name']['first_name']} {user['name']['last_name']}"
     day = draw.random.randrange(16, 31)
     date = f"2024-05-{day}"
-    found: list[Record] = []
-    while len(found) < 2:
+    flights: list[Record] = []
+    while len(flights) < 2:
         flight = draw.random.choice(list(draw.store.flights.values()))
         route = {"origin": flight["origin"], "destination": flight["destination"], "date": date}
-        found = draw.world.search_direct_flight(**route)
+        flights = draw.world.search_direct_flight(**route)
     cabin = draw.random.choice(("basic_economy", "economy", "business"))
-    fares = [flight["prices"][cabin] for flight in found]
-    said = cabin.replace("_", " ")
+    fares = [flight["prices"][cabin] for flight in flights]
+    label = cabin.replace("_", " ")
     ends = f"from {route['origin']} to {route['destination']}"
     return AirlineDraft(
         (
-            f"I am {name}, user id {user_id}. What is the lowest fare in {said} for a direct flight {ends} on {date}, "
+            f"I am {name}, user id {user_id}. What is the lowest fare in {label} for a direct flight {ends} on {date}, "
             "in dollars, whether or not seats are left? Answer with the number.",
             f"This is {name} ({user_id}). I am not booking yet: just tell me what the cheapest nonstop flight {ends} "
             "on "
-            f"{date} costs in {said}, sold out or not, as a number of dollars.",
+            f"{date} costs in {label}, sold out or not, as a number of dollars.",
         ),
         check_of(min(fares), "number"),
         f"found = {call('search_direct_flight', **route)}final_answer(min(each['prices'][{cabin!r}] for each in "

@@ -63,8 +63,8 @@ def single(order: Record) -> Record:
         UnfitDraft: there is none.
     """
     held = ids(order["items"])
-    found: list[Record] = [item for item in order["items"] if held.count(item["item_id"]) == 1]
-    return require(found)[0]
+    single: list[Record] = [item for item in order["items"] if held.count(item["item_id"]) == 1]
+    return require(single)[0]
 
 
 def finds_item(order: Record, item: Record) -> str:

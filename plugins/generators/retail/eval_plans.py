@@ -192,7 +192,7 @@ def _search(scene: Scene) -> RetailDraft:
         raise UnfitDraft
     if len(order["items"]) < 2:
         raise UnfitDraft
-    found = (
+    lookup = (
         _MINE
         + f"order = next(order for order in orders if {item['name']!r} in [item['name'] for item in order['items']])\n"
         "paid_by = order['payment_history'][0]['payment_method_id']\n"
@@ -202,11 +202,11 @@ def _search(scene: Scene) -> RetailDraft:
     return RetailDraft(
         f"I do not know the order number, but once I bought a {item['name']} and it has arrived. I want to return it, "
         "only that, for a refund to what I paid with.",
-        found + call.format(named.format("==")) + DONE,
+        lookup + call.format(named.format("==")) + DONE,
         (
-            found + call.format("[item['item_id'] for item in order['items']]") + DONE,
-            found + call.format(named.format("!=")) + DONE,
-            found + DONE,
+            lookup + call.format("[item['item_id'] for item in order['items']]") + DONE,
+            lookup + call.format(named.format("!=")) + DONE,
+            lookup + DONE,
         ),
         orders={
             order["order_id"]: {

@@ -118,8 +118,8 @@ def _read_config(context: typer.Context, path: str | None) -> None:
         context.default_map = _values(context, path)
 
 
-def _show_all(context: typer.Context, asked: bool) -> None:
-    if asked and not context.resilient_parsing:
+def _show_all(context: typer.Context, value: bool) -> None:
+    if value and not context.resilient_parsing:
         context.meta[_HELP_ALL] = True
         print(context.get_help())
         raise typer.Exit

@@ -59,14 +59,14 @@ def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Ite
         yield Link(first.name, second.name, parameter)
     if _SCALAR.match(first.returns):
         return
-    seen = {str(value) for call in material.calls(second.name) for value in [*call.args, *call.kwargs.values()]}
+    arguments = {str(value) for call in material.calls(second.name) for value in [*call.args, *call.kwargs.values()]}
     accesses: dict[str, JSON] = {}
     for result in material.results(first.name):
         accesses |= {access: value for access, value in parts(result)}
     schema = fits.element(second, parameter)
     for access, value in accesses.items():
         if fits.holds(schema, value) and short(value) and material.spells(second, parameter, value):
-            yield Link(first.name, second.name, parameter, access, weight=8 if str(value) in seen else 1)
+            yield Link(first.name, second.name, parameter, access, weight=8 if str(value) in arguments else 1)
     if parameter == second.variadic():
         for result in material.results(first.name)[:1]:
             for access, values in _spreads(result):

@@ -48,8 +48,8 @@ class Material:
         """Add the calls of a record that had no tool error and were no blocked writes."""
         self._known = None
         self._accepted_by.clear()
-        made = record.observations if isinstance(record, Exploration) else _calls_of(record)
-        worked = [call for call in made if not call.error and not call.refused and call.tool in self.tools]
+        calls = record.observations if isinstance(record, Exploration) else _calls_of(record)
+        worked = [call for call in calls if not call.error and not call.refused and call.tool in self.tools]
         first = record.first_observation if isinstance(record, Exploration) else ""
         world = Exploration(id=record.id, env=record.env, seed=record.seed, first_observation=first)
         world.observations = _distinct(worked)

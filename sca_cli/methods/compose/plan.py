@@ -80,7 +80,7 @@ class Plan:
         self._coverage: dict[str, Coverage] = defaultdict(lambda: Coverage(cover))
         self._pending: deque[Composed] = deque()  # programs without a result yet, the oldest first
         self._outcomes: SimpleQueue[bool] = SimpleQueue()
-        self._drawn: set[str] = set()
+        self._program_texts: set[str] = set()
         self.unproven = 0
         """Tasks that were read and left out, because `sca verify` did not keep them."""
 
@@ -146,10 +146,10 @@ class Plan:
             compose_functions = [composer.composed, alike.composed] if size > 1 else [composer.composed]
             if draw.random() < ALIKE:
                 compose_functions.reverse()
-            for drawn in range(DRAWS):
+            for attempt in range(DRAWS):
                 try:
                     candidate = self._one(
-                        material, size, compose_functions[drawn * len(compose_functions) // DRAWS], draw
+                        material, size, compose_functions[attempt * len(compose_functions) // DRAWS], draw
                     )
                 except (Unfit, Dropped) as problem:
                     self.dropped[str(problem)] += 1
@@ -169,9 +169,9 @@ class Plan:
         coverage = self._coverage[name]
         steps = compose(material, self._links[name], world, size, coverage, draw)
         text = f"{name}\n{program(steps)}"
-        if text in self._drawn:
+        if text in self._program_texts:
             raise Dropped("drawn before")
-        self._drawn.add(text)
+        self._program_texts.add(text)
         candidate = _ran(self._sandbox, material, world, steps, draw)
         coverage.add(steps)
         return candidate
@@ -272,10 +272,10 @@ def _drop_detours(calls: Sequence[Observation]) -> None:
     """Drop programs whose calls return to an earlier text, such as reversing it twice."""
     known: set[str] = set()
     for call in (call for call in calls if not call.writes):
-        given = {value for value in [*call.args, *call.kwargs.values()] if isinstance(value, str)}
-        if isinstance(call.result, str) and call.result in known - given:
+        texts = {value for value in [*call.args, *call.kwargs.values()] if isinstance(value, str)}
+        if isinstance(call.result, str) and call.result in known - texts:
             raise Dropped("leads back to what was there before")
-        known |= given | ({call.result} if isinstance(call.result, str) else set())
+        known |= texts | ({call.result} if isinstance(call.result, str) else set())
 
 
 def _projected(result: JSON, draw: random.Random) -> tuple[str, JSON]:
