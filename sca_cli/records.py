@@ -74,7 +74,7 @@ class ToolCall(_Part):
     """A tool call in OpenAI chat form."""
 
     id: str
-    """The message that answers the call has the same id."""
+    """Id of the call; the tool message that answers it has the same id."""
     function: FunctionCall
     """The tool and its arguments."""
     type: Literal["function"] = "function"

@@ -71,7 +71,10 @@ def without_answer(program: str) -> str:
 
 
 def literals(tree: ast.Module) -> list[JSON]:
-    """Return the number and string literals of a program, each once, in order; not indices, booleans, docstrings."""
+    """Return the literals of a program that are numbers or strings, each once and in order.
+
+    Indices, booleans and docstrings are left out.
+    """
     finder = _LiteralFinder()
     finder.visit(tree)
     return finder.literals
@@ -80,7 +83,7 @@ def literals(tree: ast.Module) -> list[JSON]:
 def inlined(program: str) -> str:
     """Return the program with each variable that is assigned once and read once replaced by its expression.
 
-    So two programs become equal that differ only in how many lines they spread one expression over.
+    Programs then become equal if they differ only in how they split an expression over several lines.
 
     Raises:
         NotPython: the program does not parse.

@@ -100,11 +100,11 @@ def run(
 
     Args:
         candidates: (place, input) of each candidate.
-        method: how candidates are made.
+        method: the method that makes candidates.
         workshop_for: returns the model, sandbox and prompts that make a candidate.
         keep_all: write rejected candidates too.
         times: keep wall times in the records.
-        output: where the records are written.
+        output: the files for the records.
         fanout: runs the work concurrently.
         meter: shows progress.
     """

@@ -20,7 +20,7 @@ def run(inputs: Sequence[str], seed: int) -> Gathered:
 
     Args:
         inputs: files, directories, `-`.
-        seed: of the random choice of example tasks.
+        seed: seed of the choice of example tasks.
 
     Raises:
         RecordError: a line is not a record, in a named file or in a file that begins with records.

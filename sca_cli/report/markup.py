@@ -83,7 +83,7 @@ def table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], *, cap
 
     Args:
         head: markup of the column headings.
-        rows: for each row the markup of its heading, and its cells.
+        rows: (markup of the heading, cells) of each row.
         caption: markup of the caption.
         kind: CSS class.
     """

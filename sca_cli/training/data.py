@@ -65,9 +65,9 @@ class Tally:
     examples: int = 0
     """Sequences to train on."""
     tokens: int = 0
-    """Tokens in these sequences."""
+    """Tokens in the examples."""
     loss_tokens: int = 0
-    """Tokens in these sequences that carry loss."""
+    """Tokens in the examples that carry loss."""
     judged: dict[str, Counter[Outcome]] = field(default_factory=dict, compare=False)
     """Id of a task → number of its judged attempts by outcome."""
 

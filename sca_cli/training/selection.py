@@ -65,7 +65,7 @@ def select(rollouts: Iterable[Rollout], tokenizer: Any, rules: Rules, tally: Tal
     Args:
         rollouts: the rollouts; iterated once. With a control, all of them are stored in memory.
         tokenizer: the student's.
-        rules: how to select.
+        rules: rules of the selection.
         tally: updated with the counts of the selection; with a control, of the selection that it replaces.
 
     Raises:

@@ -39,7 +39,7 @@ def settings_of(context: typer.Context, *leave_out: str, **resolved: JSON) -> di
     """Return the settings that decide the records of a run: all options, except those in `WITHOUT_EFFECT`.
 
     Args:
-        context: of the verb.
+        context: the verb's context.
         leave_out: further parameters that do not count under this verb.
         resolved: parameter → value to record in place of what was typed, such as the hash of prompt files.
     """

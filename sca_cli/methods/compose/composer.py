@@ -21,16 +21,16 @@ class Unfit(ValueError):
 
 
 _PATIENCE = 20
-"""This many tries of a pair since it was last in a program that ran count as one occurrence. Chosen by hand."""
+"""Number of draws of a pair, since it was last in a program that ran, that raise its `need` by 1. Chosen by hand."""
 _PATIENCE_WITH_WORDS = 3
-"""This many programs with a pair that got no instruction count as one occurrence. Chosen by hand."""
+"""Number of programs without an instruction that raise the `need` of their pairs by 1. Chosen by hand."""
 
 
 class Coverage:
     """Count how often each tool alone, and each ordered pair of tools, occurs in the programs so far.
 
     Args:
-        wanted: a pair that occurs more often than this is not drawn less often for it.
+        wanted: most programs that count for the `need` of a pair. After that, further programs do not change it.
     """
 
     def __init__(self, wanted: int) -> None:
@@ -56,7 +56,7 @@ class Coverage:
             self.unworded[key] += 1
 
     def need(self, key: tuple[str, ...]) -> int:
-        """Return the count by which a pair, or a tool alone, is chosen: the lowest is drawn. Failed tries raise it."""
+        """Return a number by which pairs, or tools alone, are ranked: those with the lowest number are drawn first."""
         enough = self.occurred[key] if len(key) == 1 else min(self.occurred[key], self.wanted)
         return enough + self.tried[key] // _PATIENCE + self.unworded[key] // _PATIENCE_WITH_WORDS
 

@@ -75,12 +75,12 @@ def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Ite
 
 
 def parts(value: JSON, access: str = "@", depth: int = 0) -> Iterator[tuple[str, JSON]]:
-    """Yield (access, value) of the parts of a result, also nested: every key of an object, the first item of a list.
+    """Yield (expression, value) of the parts of a result, nested ones too: each key of an object, a list's first item.
 
     Args:
         value: the result.
-        access: the access to `value` itself.
-        depth: the number of keys and indices in `access`; `_DEPTH` is the limit.
+        access: expression of `value` itself; @ means the whole result.
+        depth: number of keys and indices in `access`; `_DEPTH` is the limit.
     """
     if depth:
         yield access, value

@@ -20,9 +20,11 @@ _DECIMALS = 4
 """Numbers with more decimals are results of arithmetic: a user would not write them into a question."""
 _RESULTS_LOOKED_AT = 5
 _MANY = 8
-"""Calls that must have worked before their values say what a parameter takes."""
+"""Number of successful calls that are needed to tell whether a parameter takes only a few fixed values."""
 _REPEATED = 0.6
-"""Share of distinct values among them up to which a parameter takes a few fixed ones. Chosen by hand."""
+"""A parameter takes a few fixed values if at most this share of the values in these calls is distinct. Chosen by
+hand.
+"""
 _NAMED, _JOINED, _RESPELT = 0.8, 0.25, 0.3
 
 

@@ -192,7 +192,8 @@ class Plan:
         """Return for each environment how many ordered pairs of tools occur. Call it after the last `became`.
 
         Returns:
-            Environment → number of pairs (that fit by type, in programs that ran, in tasks, in at least `cover` tasks).
+            Environment → four numbers of pairs: those that fit by type, those in programs that ran, those in tasks, and
+            those in at least `cover` tasks.
         """
         while not self._outcomes.empty():
             self._settle(written=self._outcomes.get())
@@ -298,7 +299,7 @@ def _failing(
     """Return three wrong programs that the check rejects, of different kinds if possible.
 
     Args:
-        material: what was observed; other values come from it.
+        material: recorded calls; wrong values are drawn from their values.
         candidate: the right program and its check.
         draw: the source of chance.
         judge: (kind, program) → outcome of the check.
