@@ -25,9 +25,7 @@ class SharedPrefixes:
     back: torch.Tensor
     """(rows,) the position of each row in `order`."""
     parts: list[tuple[int, list[torch.Tensor]]]
-    """For each prefix: the number of rows that share it, and its keys and values (see `Held.own`); [] for rows without
-    one.
-    """
+    """(number of rows, keys and values) of each prefix, see `Held.own`; [] for rows without a prefix."""
 
 
 SHARED: ContextVar[SharedPrefixes | None] = ContextVar("sca_shared", default=None)
