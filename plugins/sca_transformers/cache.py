@@ -157,8 +157,8 @@ class PrefixStore:
         self._entries: OrderedDict[bytes, Held] = OrderedDict()
 
     def find(self, ids: Ids) -> tuple[int, Held | None]:
-        """Return the length of the longest common prefix with `ids`, and the stored sequence; (0, None) if there is
-        none.
+        """Return the length of the longest common prefix with `ids`, and the sequence that has it; (0, None) if none
+        has.
         """
         best, key = max(((common_prefix(ids, held.ids), key) for key, held in self._entries.items()), default=(0, b""))
         if best == 0:

@@ -133,9 +133,9 @@ def by_calls(example: Example) -> str:
 
 
 def by_rarest_tool(chosen: Iterable[Example]) -> Callable[[Example], str]:
-    """Return a function from an example to its group when balancing by tool: the tool that the fewest examples use.
+    """Return a function that gives the group of an example when balancing by tool: its rarest tool.
 
-    An example can use several tools, so the rarest one decides.
+    An example can use several tools. The rarest one is the tool that the fewest examples use.
     """
     used = Counter(tool for example in chosen for tool in example.tools)
     return lambda example: min(example.tools, key=lambda tool: (used[tool], tool), default="no tool")

@@ -269,8 +269,8 @@ def tools_used(trial: Trial) -> Iterator[Finding]:
 def conditions_tried(trial: Trial) -> Iterator[Finding]:
     """Report each condition of the check that no failure case tries.
 
-    A failure case tries a condition if it no longer fails once the condition is replaced by a constant with which the
-    solution still passes.
+    A variant of the check replaces the condition by a constant, and the solution still passes it. A failure case tries
+    the condition if it does not fail the variant.
     """
     tried: set[str] = set()
     survivors: dict[str, None] = {}

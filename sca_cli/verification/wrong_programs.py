@@ -16,7 +16,7 @@ _CALLS = 4
 _RETURNED_ANSWERS = 4
 """Values from tool results that are tried as answers."""
 _PARTS = 4
-"""Longest answer, in parts, of which each part is changed in turn."""
+"""An answer with at most this number of parts is varied in each part."""
 _REPLACEMENTS = 3
 """Texts from tool results that are tried instead of one text."""
 
@@ -74,9 +74,10 @@ def replays(calls: Sequence[Observation], tools: Sequence[Tool], answer: JSON) -
 def altered(
     calls: Sequence[Observation], reads: Sequence[Observation], answer: JSON, rng: random.Random
 ) -> Iterator[tuple[str, str]]:
-    """Yield programs that repeat the solution's changes with one argument of one change altered.
+    """Yield programs that repeat the solution's changes, but with another value for one argument of one change.
 
-    For the first positional argument, also yield a program that makes all changes and then the altered one.
+    For the first positional argument of a change, also yield a program that makes all changes and then the change with
+    the other value.
 
     Args:
         calls: the solution's calls, with results.
@@ -85,7 +86,7 @@ def altered(
         rng: draws the other values.
 
     Yields:
-        The program, and the text of the altered call.
+        The program, and the text of the call with the other value.
     """
     changes = [call for call in calls if call.changed()]
     for place, call in enumerate(changes):

@@ -76,11 +76,11 @@ def state_check(
     readers: Mapping[str, CollectionReader],
     outputs: Sequence[str],
 ) -> str:
-    """Return the source of an `evaluate(answer)` that compares records with the state after the calls, and the answer.
+    """Return the source of an `evaluate(answer)` that checks the records changed by the calls and the texts in the answer.
 
     Args:
         before: the state before the calls.
-        after: the state after the calls.
+        after: the state after the calls, which the records must equal.
         calls: the reference calls, with results.
         readers: collection of the state → how the check reads it.
         outputs: texts that the answer must contain.

@@ -30,7 +30,7 @@ class Coverage:
     """Count how often each tool alone, and each ordered pair of tools, occurs in the programs so far.
 
     Args:
-        wanted: most programs that count for the `need` of a pair. After that, further programs do not change it.
+        wanted: a pair counts as covered after this number of programs; more programs do not change its `need`.
     """
 
     def __init__(self, wanted: int) -> None:
