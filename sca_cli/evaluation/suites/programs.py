@@ -76,7 +76,7 @@ def state_check(
     readers: Mapping[str, CollectionReader],
     outputs: Sequence[str],
 ) -> str:
-    """Return the source of an `evaluate(answer)` that checks the records changed by the calls and the texts in the answer.
+    """Return the source of an `evaluate(answer)` that checks the changed records and the texts in the answer.
 
     Args:
         before: the state before the calls.
