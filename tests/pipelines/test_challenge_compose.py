@@ -140,7 +140,7 @@ def test_nothing_to_compose_of_is_code_1(sca, tmp_path: Path, settings) -> None:
     for name in ("empty", "refused"):
         ended = compose(sca, name, "-n", 3, env=settings)
         assert (ended.returncode, ended.stdout) == (1, b""), ended.stderr
-    assert "a value is needed and none like it was seen" in ended.stderr.decode()
+    assert "a value is needed and no similar one is recorded" in ended.stderr.decode()
 
 
 @pytest.mark.parametrize(

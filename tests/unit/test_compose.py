@@ -144,7 +144,7 @@ def test_a_difference_is_asked_for_the_way_round_that_leaves_something(
         ([("cancel_order", {"oid": "order_1"})], "no change that the tools show"),
         ([("add", {"numbers": [1, -1]})], "trivial answer"),
         ([("echo", {"value": True})], "trivial answer"),
-        ([("echo", {"value": "word"})], "answer stands in the program"),
+        ([("echo", {"value": "word"})], "the program contains the answer"),
         ([("fill", {"size": 1000})], "the answer is too long"),
         ([("get_user", {"uid": "user_1"})], "fewer than three failure cases fail"),
         ([("add", {"numbers": [5]}), ("add", {"numbers": ["@", 3]})], "a step makes no difference"),

@@ -193,7 +193,7 @@ def test_nothing_to_compose_is_said() -> None:
         composed(made, [], made.worlds[0], 2, Coverage(1), random.Random(0))
     nothing = material(walk())
     nothing.tools = {"nearest": TOOLS["nearest"]}
-    with pytest.raises(Unfit, match="none like it was seen"):
+    with pytest.raises(Unfit, match="no similar one is recorded"):
         composed(nothing, [], nothing.worlds[0], 1, Coverage(1), random.Random(0))
     long = material(walk(Observation(tool="nearest", args=["x" * 200], result="y" * 200)))
     long.tools = nothing.tools

@@ -124,7 +124,7 @@ def step_of(material: Material, tool: Tool, world: Exploration, draw: random.Ran
     try:
         values = material.arguments(tool, world, draw)
     except LookupError as error:
-        raise Unfit("a value is needed and none like it was seen") from error
+        raise Unfit("a value is needed and no similar one is recorded") from error
     if not all(short(value) for value in values.values()):
         raise Unfit("a value too long for a question")
     star = tool.variadic()
