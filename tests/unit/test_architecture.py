@@ -169,3 +169,12 @@ def test_the_root_costs_nothing_and_holds_what_it_says() -> None:
     assert all(getattr(sca_cli, name).__name__ == name for name in sca_cli.__all__ if name != "hookimpl")
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         sca_cli.Nothing  # noqa: B018
+
+
+def test_each_class_name_occurs_once() -> None:
+    """No two classes of sca and its plugins have the same name, except the `ToolError` that programs in the jail see."""
+    paths = [*ROOT.rglob("*.py"), *(ROOT.parent / "plugins").rglob("*.py")]
+    classes = [
+        node.name for path in paths for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
+    ]
+    assert {name for name in classes if classes.count(name) > 1} == {"ToolError"}

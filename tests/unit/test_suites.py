@@ -174,8 +174,8 @@ def test_a_suite_is_named_with_a_path_or_options() -> None:
 # ---------------------------------------------------------------- checks made from states
 
 READERS = {
-    "orders": listing.Reader("get_order", {"user": "users"}),
-    "users": listing.Reader("get_user", {"orders": "orders"}),
+    "orders": listing.CollectionReader("get_order", {"user": "users"}),
+    "users": listing.CollectionReader("get_user", {"orders": "orders"}),
 }
 BEFORE = {
     "orders": {"#1": {"user": "ida", "paid": None}, "#2": {"user": "ida"}, "#3": {"user": "ole"}},
