@@ -172,7 +172,7 @@ def test_the_root_costs_nothing_and_holds_what_it_says() -> None:
 
 
 def test_each_class_name_occurs_once() -> None:
-    """No two classes of sca and its plugins have the same name, except the `ToolError` that programs in the jail see."""
+    """No two classes of sca and its plugins share a name, except for the `ToolError` of programs in the jail."""
     paths = [*ROOT.rglob("*.py"), *(ROOT.parent / "plugins").rglob("*.py")]
     classes = [
         node.name for path in paths for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
