@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import sca_cli
-from sca_cli import plugins
+from sca_cli import machine, plugins
 from sca_cli.errors import ExitCode, ScaError
 
 VERBS = {
@@ -99,13 +100,27 @@ def every_command() -> dict[str, Any]:
 
 def main() -> None:
     """Run `sca` with the arguments of this process, and exit."""
+    machine.prepare()
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)  # None: it was closed
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
     code = run()
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_stdout()
+    except OSError as error:
+        _drop_stdout()
+        limit = machine.limit_reached(error)
+        _print_error("sca", limit.message if limit else f"cannot write stdout: {error.strerror}", "")
+        code = ExitCode.MISSING
+    with suppress(OSError):
+        sys.stderr.flush()
     sys.exit(code)
+
+
+def _drop_stdout() -> None:
+    """Let the interpreter's last flush succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -122,7 +137,7 @@ def run(arguments: list[str] | None = None) -> int:
         # Typer exits with 1 on a closed pipe. For `sca` a closed pipe is success.
         if not isinstance(exit_request.__context__, BrokenPipeError):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_stdout()
         return ExitCode.OK
     except ScaError as error:
         _print_error(name, error.message, error.hint)
@@ -138,6 +153,9 @@ def run(arguments: list[str] | None = None) -> int:
         )
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last boundary: any other exception is a bug in sca
+        if limit := machine.limit_reached(error):
+            _print_error(name, limit.message, limit.hint)
+            return limit.exit_code
         traceback.print_exc()
         _print_error(
             name,

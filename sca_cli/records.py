@@ -42,7 +42,7 @@ class ErrorNote(_Part):
     """The error that made this record incomplete or empty."""
 
     boundary: str
-    """The part that failed: record, plugin, model, sandbox, world or task."""
+    """The part that failed: record, plugin, model, sandbox, world, task, or sca (an internal error)."""
     message: str
     """The error message."""
 

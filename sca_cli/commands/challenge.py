@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from sca_cli import streams
-from sca_cli.commands.explore import Explorer, Walker, exploring_actor
+from sca_cli.commands.explore import Explorer, Walker, explored, exploring_actor
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
     Done,
+    LeftOut,
     Meter,
     exit_code,
     made_by,
@@ -26,6 +27,7 @@ from sca_cli.commands.shared.shell import (
     required_envs,
     required_model,
     say,
+    session_width,
     written_before,
 )
 from sca_cli.errors import ExitCode, ModelError, UsageError, WorldError
@@ -109,10 +111,23 @@ def run(
         meter: shows progress.
     """
 
+    def stamped(task: Task, place: int) -> Task:
+        task.made_by = made_by(
+            "challenge",
+            model=workshop_for.model_name,
+            seed=seed_of(place),
+            prompt=workshop_for.prompts.fingerprint(*CHALLENGE),
+        )
+        task.id = content_id(task)
+        return task
+
+    def seed_of(place: int) -> int:
+        return derived_seed(workshop_for.seed, "challenge", method, place)
+
     async def work(item: tuple[int, Subject]) -> Done:
         place, subject = item
         exploration = _world(subject)
-        seed = derived_seed(workshop_for.seed, "challenge", method, place)
+        seed = seed_of(place)
         workshop = workshop_for(exploration)
         started = time.monotonic()
         try:
@@ -122,16 +137,20 @@ def run(
             task.error = ErrorNote(boundary=error.boundary, message=error.message)
         task.usage = copy(workshop.usage)  # other calls of a failed candidate may still add to it
         task.usage.seconds = time.monotonic() - started if times else None
-        task.made_by = made_by(
-            "challenge", model=workshop_for.model_name, seed=seed, prompt=workshop_for.prompts.fingerprint(*CHALLENGE)
-        )
         if workshop.may_name_tools:
             task.extra["may_name_tools"] = True
-        task.id = content_id(task)
+        stamped(task, place)
         accepted = task.error is None
         return Done(_identity(item), [task] if accepted or keep_all else [], [] if accepted else [task])
 
-    return pump(candidates, work, identify=_identity, output=output, fanout=fanout, meter=meter)
+    def failed(item: tuple[int, Subject], note: ErrorNote) -> Done:
+        place, subject = item
+        task = rejected(_world(subject), method, note.message, "")
+        task.error = note
+        stamped(task, place)
+        return Done(_identity(item), [task] if keep_all else [], [task])
+
+    return pump(candidates, work, failed=failed, identify=_identity, output=output, fanout=fanout, meter=meter)
 
 
 def _by_machine(record: Record) -> bool:
@@ -275,8 +294,9 @@ def command(
     )
     sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=paths)
     sampling = Sampling(temperature, top_p, max_tokens)
+    left_out = LeftOut("challenge")
     with (
-        Fanout(concurrency or MODEL_WIDTH) as fanout,
+        Fanout(concurrency or session_width(MODEL_WIDTH)) as fanout,
         Sandbox(Limits()) as sandbox,
         Meter("challenge", count, quiet=quiet) as meter,
         opened_model(model_name, fanout) if model_name else nullcontext() as engine,
@@ -285,7 +305,8 @@ def command(
             sandbox.describe(env_spec)  # an environment that does not start is reported once, before any work
         explorations: Iterable[Exploration | Task]
         if paths:
-            explorations = streams.read(paths, Exploration, *([Task] if method is MethodName.COMPOSE else []))
+            kinds = [Exploration, Task] if method is MethodName.COMPOSE else [Exploration]
+            explorations = streams.read(paths, *kinds, left_out=left_out)
         elif method is MethodName.PAE:
             explorations = _unexplored(envs, count or len(envs), seed)
         else:
@@ -322,12 +343,12 @@ def command(
             reason = "the model's text was rejected" if model_name else "no model was given"
             say(f"  {machine_written} instructions were written without a model: {reason}", quiet=quiet)
         say(_composition(plan, cover), quiet=quiet)
-    return exit_code(sink.kept)
+    return exit_code(sink.kept, left_out)
 
 
 def _own_explorations(explorer: Explorer | Walker, count: int, fanout: Fanout) -> Iterator[Exploration]:
     async def work(index: int) -> Exploration:
-        return await explorer.explore(index)
+        return await explored(explorer, index)
 
     explorations = max(len(explorer.envs), -(-count // CANDIDATES_PER_EXPLORATION))
     return (record for record in fanout.ordered(range(explorations), work) if record.error is None)
@@ -353,6 +374,7 @@ def _composition(plan: Plan, cover: int) -> str:
     lines += most_frequent(plan.dropped)
     if plan.unproven:
         lines.append(f"  {plan.unproven} tasks were left out: sca verify rejected them")
+    lines += [f"  {number} records were left out: {reason}" for reason, number in plan.left_out.items()]
     for env, (fitting, worked, occurring, often) in plan.coverage().items():
         pairs = f"{fitting} pairs of tools fit, {worked} of them ran, {occurring} are in tasks"
         lines.append(f"  {env}: {pairs}, {often} in {cover} or more")

@@ -12,10 +12,12 @@ from sca_cli import plugins, streams
 from sca_cli.commands.shared import eval_against, eval_suite, options
 from sca_cli.commands.shared.acting import Talk, opened_actor
 from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_all, worth_attempting
+from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.eval_suite import SUITE_LIMITS
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
+    LeftOut,
     Meter,
     exit_code,
     made_by,
@@ -24,7 +26,7 @@ from sca_cli.commands.shared.shell import (
     say,
 )
 from sca_cli.episode.agent import EpisodeLimits
-from sca_cli.errors import ExitCode, UsageError
+from sca_cli.errors import ExitCode, ScaError, UsageError
 from sca_cli.evaluation.scores import Tallies, counted, overlap_of, paired_difference, score_of, scores_by_model, table
 from sca_cli.evaluation.suites import open_suite, parse_suite
 from sca_cli.fanout import Fanout
@@ -39,8 +41,14 @@ def noop_share(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> f
     """Return the share of tasks whose check passes after an empty program."""
 
     async def work(task: Task) -> bool:
-        sandbox = sandboxes.sandbox_of(task)
-        return (await asyncio.to_thread(paper_filter.run_check, sandbox, task, "", "no-op")).outcome == "pass"
+        try:
+            async with sandboxes.room_for(task):
+                sandbox = sandboxes.sandbox_of(task)
+                check = await asyncio.to_thread(paper_filter.run_check, sandbox, task, "", "no-op")
+        except Exception as error:  # noqa: BLE001  the attempts at the task report it
+            error_note(error)
+            return False
+        return check.outcome == "pass"
 
     return sum(fanout.ordered(tasks, work)) / len(tasks)
 
@@ -144,7 +152,8 @@ def command(
     sink = Output(output, rejected=None, resume=False, settings={"command": "eval"}, inputs=read_from)
     trained = eval_against.read(against, stdin_taken="-" in paths) if against else None
     suite_spec = parse_suite(suite) if suite else None
-    records = [] if suite_spec else list(_records(paths, env))
+    left_out = LeftOut("eval")
+    records = [] if suite_spec else list(_records(paths, env, left_out))
     attempted = [record for record in records if isinstance(record, Rollout)]
     if len(attempted) not in (0, len(records)):
         raise UsageError("tasks and rollouts are mixed", "evaluate one kind at a time")
@@ -155,7 +164,7 @@ def command(
         )
     if attempted:
         shared = eval_against.shared_by(trained, {rollout.task.id: rollout.task for rollout in attempted}.values())
-        return finish(scores_by_model(attempted, shared), sink, quiet)
+        return finish(scores_by_model(attempted, shared), sink, quiet, left_out)
     names = [required_model(name) for name in models] or [required_model(None)]
     if resume and not rollouts:
         raise UsageError("--resume needs --rollouts FILE", "the attempts in it are the progress")
@@ -203,17 +212,26 @@ def command(
                 scores[-1].against, scores[-1].difference = names[0], paired_difference(tallies[1], tallies[0])
             scores[-1].overlap = overlap_of(shared, tallies[-1], tallies[0] if place else None)
             say(table(scores[-1:]), quiet=quiet)
-    return _write(scores, sink)
+    return _write(scores, sink, left_out)
 
 
 def _have_customers(tasks: Sequence[Task], sandboxes: Sandboxes) -> bool:
-    return any(sandboxes.sandbox_of(task).describe(task.env).customer for task in tasks)
+    return any(_has_customer(task, sandboxes) for task in tasks)
 
 
-def _records(paths: list[str], env: list[str] | None) -> Iterator[Task | Rollout]:
+def _has_customer(task: Task, sandboxes: Sandboxes) -> bool:
+    try:
+        return sandboxes.sandbox_of(task).describe(task.env).customer
+    except ScaError as error:
+        if error.ends_run:
+            raise
+        return False  # the attempts at the task report it
+
+
+def _records(paths: list[str], env: list[str] | None, left_out: LeftOut) -> Iterator[Task | Rollout]:
     """Read the records to score: named files or piped input, else the held-out tasks of the environments."""
     if paths:
-        return streams.read(paths, Task, Rollout)
+        return streams.read(paths, Task, Rollout, left_out=left_out)
     if not env:
         raise UsageError(
             "nothing to evaluate: pipe tasks in, name a file, or give --env", "for example sca eval --env calculation"
@@ -254,15 +272,15 @@ class _kept_rollouts:
             self._folder.cleanup()
 
 
-def finish(scores: list[Score], sink: Output, quiet: bool) -> ExitCode:
+def finish(scores: list[Score], sink: Output, quiet: bool, left_out: LeftOut | None = None) -> ExitCode:
     if scores:
         say(table(scores), quiet=quiet)
-    return _write(scores, sink)
+    return _write(scores, sink, left_out)
 
 
-def _write(scores: list[Score], sink: Output) -> ExitCode:
+def _write(scores: list[Score], sink: Output, left_out: LeftOut | None = None) -> ExitCode:
     """Write all scores at the end; a file with one score would look like an unfinished run to `--resume`."""
     for score in scores:
         sink.write(score.model, [score])
     sink.close(complete=True)
-    return exit_code(sink.kept)
+    return exit_code(sink.kept, left_out)

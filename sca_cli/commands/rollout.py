@@ -14,6 +14,7 @@ from sca_cli.commands.shared.attempts import TURNS, UNVERIFIED, Attempts, attemp
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
+    LeftOut,
     Meter,
     exit_code,
     most_frequent,
@@ -100,7 +101,8 @@ def command(
         _opened_judge(judge_name, model_name, actor.model, prompts, fanout) as referee,
     ):
         attempter = Attempts(actor, sandboxes, model_name, attempts, seed, times=times, judge=referee, turns=turns)
-        tasks = worth_attempting(streams.read(paths, Task))
+        left_out = LeftOut("rollout")
+        tasks = worth_attempting(streams.read(paths, Task, left_out=left_out))
         for done in attempt_all(tasks, attempter, output=sink, fanout=fanout, meter=meter):
             outcomes.update(record.outcome for record in done.kept if isinstance(record, Rollout))
             errors.update(record.error.message for record in done.kept if record.error)
@@ -111,7 +113,7 @@ def command(
     if unverified:
         say(f"sca rollout: {unverified} attempts were not made: {UNVERIFIED}", quiet=quiet)
         say("hint: --judge MODEL lets a model judge them", quiet=quiet)
-    return exit_code(sink.kept)
+    return exit_code(sink.kept, left_out)
 
 
 @contextmanager

@@ -245,6 +245,7 @@ def work(output: Output, upto: int, total: int = 10) -> None:
     numbers = list(range(total))
     for number in output.remaining(numbers, str):
         if number == upto:
+            output.close(complete=False)  # a killed process leaves these bytes, and no lock
             return
         made = [] if number == 5 else [task(number, size=number)]
         output.write(str(number), made if number % 2 == 0 else [], made if number % 2 else [])
@@ -368,6 +369,7 @@ def test_rollouts_stand_beside_what_is_kept(tmp_path: Path) -> None:
 
     output = open_both(resume=False)
     output.write("0", [task(0)], [task(1)], [task(2), task(3)])
+    output.close(complete=False)
     with tried.open("ab") as file:
         file.write(LINE + b"\n")
     with pytest.raises(UsageError, match="was started with --rollouts"):
@@ -385,10 +387,14 @@ def test_another_input_is_refused(tmp_path: Path) -> None:
     """An input that is shorter, or that differs at the last finished record, is refused."""
     out = tmp_path / "out"
     work(opened(out), 4)
-    with pytest.raises(UsageError, match="the input differs from that of the earlier run"):
-        opened(out, resume=True).remaining([9, 8, 7, 6, 5], str)
-    with pytest.raises(UsageError, match="fewer records than the earlier run finished"):
-        opened(out, resume=True).remaining([0, 1], str)
+    for items, said in (
+        ([9, 8, 7, 6, 5], "the input differs from that of the earlier run"),
+        ([0, 1], "fewer records than the earlier run finished"),
+    ):
+        again = opened(out, resume=True)
+        with pytest.raises(UsageError, match=said):
+            again.remaining(items, str)
+        again.close(complete=False)
     work(opened(out, resume=True), -1)
 
 

@@ -11,6 +11,7 @@ import typer
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.acting import Talk, opened_actor
 from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_name, summary, worth_attempting
+from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, required_model, say, written_before
 from sca_cli.episode.agent import EpisodeLimits
@@ -131,13 +132,18 @@ class Roller:
             )
             items = attempts.of(worth_attempting(tasks))
 
-            async def work(item: tuple[Task, int]) -> tuple[str, Rollout]:
-                return attempt_name(item), await attempts.attempt(*item)
+            async def work(item: tuple[Task, int]) -> tuple[tuple[Task, int], Rollout]:
+                return item, await attempts.attempt(*item)
 
             todo = sink.remaining(items, attempt_name) if sink else items
-            for identity, rollout in fanout.ordered(todo, work):
+            for item, attempted in fanout.ordered(todo, work):
+                rollout = attempted
                 if sink is not None:
-                    sink.write(identity, [rollout])
+                    try:
+                        sink.write(attempt_name(item), [rollout])
+                    except RecordError as error:
+                        rollout = attempts.failed(*item, error_note(error))
+                        sink.write(attempt_name(item), [rollout])
                 outcomes[rollout.outcome] += 1
                 meter.advance(rollout.outcome == "pass")
                 yield rollout

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from sca_cli.analysis import source
+from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import Done, Meter, made_by, pump
 from sca_cli.episode.agent import Actor, Episode
@@ -55,29 +56,46 @@ class Attempts:
         return ((task, sample) for task in tasks for sample in range(self.per_task))
 
     async def attempt(self, task: Task, sample: int) -> Rollout:
-        """Let the model attempt a task once, and judge the attempt.
+        """Let the model attempt a task once, and judge the attempt. An exception becomes the error of the rollout.
 
         Raises:
-            SandboxError, MissingError, PluginError: the environment does not start.
-            RecordError: the tasks of this run have too many different limits.
+            SandboxError: the jail does not start.
+            MachineError: the machine is at a limit.
         """
+        try:
+            return await self._attempt(task, sample)
+        except Exception as error:  # noqa: BLE001  whatever one task raises, it does not end the run
+            return self.failed(task, sample, error_note(error))
+
+    def failed(self, task: Task, sample: int, note: ErrorNote) -> Rollout:
+        """Return the rollout of an attempt that could not be made."""
+        rollout = self._blank(task, sample)
+        rollout.error = note
+        return rollout
+
+    def _blank(self, task: Task, sample: int) -> Rollout:
         seed = derived_seed(self.seed, "rollout", task.id, sample)
         prompt = self.actor.prompts.fingerprint(*ATTEMPT)
         origin = made_by(self.command, model=self.model_name, seed=seed, prompt=prompt)
-        rollout = Rollout(task=task, sample=sample, made_by=origin, parents=[task.id])
+        return Rollout(task=task, sample=sample, made_by=origin, parents=[task.id])
+
+    async def _attempt(self, task: Task, sample: int) -> Rollout:
         if task.unverified and self.judge is None:
-            rollout.error = ErrorNote(boundary="task", message=UNVERIFIED)
-            return rollout
+            return self.failed(task, sample, ErrorNote(boundary="task", message=UNVERIFIED))
+        rollout = self._blank(task, sample)
+        assert rollout.made_by and rollout.made_by.seed is not None
+        seed = rollout.made_by.seed
         sandbox = self.sandboxes.sandbox_of(task)
         place = sandbox.describe(task.env)
         if place.customer and self.actor.user is not None:
             rollout.user_model = self.actor.user.name
         try:
-            with sandbox.session(task.env, task.seed) as session:
-                episode = await self.act(task, session, place, seed)
-                rollout.calls = [paper_filter.bare(call) for call in session.calls]
-                if episode.stop not in ("error", "time") and not task.unverified:
-                    _judge(rollout, await asyncio.to_thread(self.check, session, task, episode))
+            async with self.sandboxes.room_for(task):
+                with sandbox.session(task.env, task.seed) as session:
+                    episode = await self.act(task, session, place, seed)
+                    rollout.calls = [paper_filter.bare(call) for call in session.calls]
+                    if episode.stop not in ("error", "time") and not task.unverified:
+                        _judge(rollout, await asyncio.to_thread(self.check, session, task, episode))
         except WorldError as error:
             rollout.error = ErrorNote(boundary="world", message=error.message)
             return rollout
@@ -135,7 +153,12 @@ def attempt_all(
     async def work(item: tuple[Task, int]) -> Done:
         return Done(attempt_name(item), [await attempts.attempt(*item)])
 
-    return pump(attempts.of(tasks), work, identify=attempt_name, output=output, fanout=fanout, meter=meter)
+    def failed(item: tuple[Task, int], note: ErrorNote) -> Done:
+        return Done(attempt_name(item), [attempts.failed(*item, note)])
+
+    return pump(
+        attempts.of(tasks), work, failed=failed, identify=attempt_name, output=output, fanout=fanout, meter=meter
+    )
 
 
 def attempt_name(item: tuple[Task, int]) -> str:

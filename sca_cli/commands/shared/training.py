@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from sca_cli.commands.shared import options
-from sca_cli.commands.shared.shell import Meter, exit_code, made_by, say
+from sca_cli.commands.shared.shell import LeftOut, Meter, exit_code, made_by, say
 from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.records import JSON, Checkpoint, Rollout, Task, decode, encode
 from sca_cli.streams import Output
@@ -283,7 +283,9 @@ def trained_before(save: Path, settings: dict[str, JSON]) -> Checkpoint | None:
     return record
 
 
-def write_checkpoint(verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: bool) -> ExitCode:
+def write_checkpoint(
+    verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: bool, left_out: LeftOut | None = None
+) -> ExitCode:
     """Write the record, and print the loss and the directory on standard error."""
     sink.write(checkpoint.path, [checkpoint])
     sink.close(complete=True)
@@ -293,4 +295,4 @@ def write_checkpoint(verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: 
         f"the model is in {checkpoint.path}",
         quiet=quiet,
     )
-    return exit_code(sink.kept)
+    return exit_code(sink.kept, left_out)

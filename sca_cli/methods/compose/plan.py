@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from queue import SimpleQueue
 
-from sca_cli.errors import RecordError, WorldError
+from sca_cli.errors import RecordError, ScaError, WorldError
 from sca_cli.methods import Dropped
 from sca_cli.methods.compose import alike, composer
 from sca_cli.methods.compose.composer import Coverage, Unfit
@@ -83,13 +83,15 @@ class Plan:
         self._program_texts: set[str] = set()
         self.unproven = 0
         """Tasks that were read and left out, because `sca verify` did not keep them."""
+        self.left_out: Counter[str] = Counter()
+        """Reason → records that were left out, because their environment does not start."""
 
     def read(self, records: Iterable[Exploration | Task]) -> int:
         """Read calls that succeeded from records; return how many records were used.
 
         Raises:
             RecordError: a task is held out for evaluation.
-            SandboxError, MissingError, PluginError: an environment cannot be started.
+            SandboxError: the jail does not start.
         """
         number = 0
         for record in records:
@@ -101,8 +103,13 @@ class Plan:
             if isinstance(record, Task) and not record.kept:
                 self.unproven += 1
             elif record.error is None:
-                self._material(record.env).add(record)
-                number += 1
+                try:
+                    self._material(record.env).add(record)
+                    number += 1
+                except ScaError as error:
+                    if error.ends_run:
+                        raise
+                    self.left_out[error.message] += 1
         for material in self._materials.values():
             self._look_at_results(material)
         self._links = {name: links(material) for name, material in self._materials.items()}

@@ -4,6 +4,7 @@ A zygote is ready when its READY message arrives on the control socket. Exit cod
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import select
@@ -17,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from sca_cli.errors import SandboxError
+from sca_cli.errors import SandboxError, UsageError
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.host import jail
 from sca_cli.sandbox.inside.zygote import read_blob, receive_fds, send_blob, send_fds
@@ -124,6 +125,7 @@ class Zygote:
         ZygoteLate: READY did not arrive in time.
         ZygoteSilent: the zygote ended without any message.
         ZygoteFailed: the zygote started but could not take its role.
+        UsageError: the options of the environment are too long.
     """
 
     def __init__(
@@ -163,8 +165,9 @@ class Zygote:
     def _await_ready(self, order: dict[str, Any], log: int, timeout_s: float) -> Any:
         self._control.settimeout(timeout_s)
         word, fds = b"", list[int]()
+        data = msgspec.json.encode(order)
         try:
-            self._control.send(msgspec.json.encode(order))
+            self._control.send(data)
             word, fds = receive_fds(self._control, 64, 1)
         except TimeoutError:
             raise ZygoteLate(
@@ -172,6 +175,10 @@ class Zygote:
             ) from None
         except ConnectionError:
             pass
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            raise UsageError(f"the options of the environment are too long: {len(data)} bytes") from None
         self._control.settimeout(None)
         if not word:
             messages = jail.messages(log)

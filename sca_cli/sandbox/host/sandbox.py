@@ -183,6 +183,7 @@ class _ZygotePool:
         self._lock = threading.Lock()
         self._zygotes: list[children.Zygote] = []
         self._retired: list[children.Zygote] = []
+        self._failure: ScaError | None = None
 
     def zygote(self) -> children.Zygote:
         """Return a live zygote, preferably an idle one; start one if needed."""
@@ -195,10 +196,17 @@ class _ZygotePool:
             return (idle or self._zygotes)[0]
 
     def _start_one(self) -> children.Zygote:
-        for _ in range(_TRIES - 1):
-            with contextlib.suppress(children.ZygoteSilent):
-                return self._start()
-        return self._start()
+        if self._failure:  # an environment that does not start costs its time-out once, not once for each record
+            raise type(self._failure)(self._failure.message, self._failure.hint)
+        try:
+            for _ in range(_TRIES - 1):
+                with contextlib.suppress(children.ZygoteSilent):
+                    return self._start()
+            return self._start()
+        except ScaError as error:
+            if not error.ends_run:
+                self._failure = error
+            raise
 
     def _retire_old(self) -> None:
         self._retired += [
