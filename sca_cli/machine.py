@@ -17,6 +17,8 @@ _OPEN_FILES = 1 << 16
 _CPU_RESERVE_S = 2
 """Seconds of CPU time before the hard limit at which a run is ended with a message."""
 _CGROUPS = Path("/sys/fs/cgroup")
+_MEMORY_MB = 4096
+"""Available memory in MiB with which a usual run has no need to wait for memory: 8 programs at the default limit."""
 _SHARE = 0.75
 """Part of the available memory that programs in jails may take together; the rest is for worlds and the host."""
 
@@ -102,6 +104,24 @@ def limit_reached(error: BaseException) -> MachineError | None:
 def _file_of(error: BaseException) -> str:
     name = getattr(error, "filename", None)
     return f": {name}" if name else ""
+
+
+def low_limits() -> list[str]:
+    """Return one line for each limit of this machine or process that a usual run may reach."""
+    notes = []
+    for kind, text, enough in (
+        (resource.RLIMIT_NOFILE, "open files: {0} (ulimit -n); a run may need a lower --concurrency", 1024),
+        (resource.RLIMIT_NPROC, "processes: {0} (ulimit -u); a run may need a lower --concurrency", 512),
+        (resource.RLIMIT_AS, "address space: {1} MiB (ulimit -v); local models and training need more", None),
+        (resource.RLIMIT_CPU, "CPU time: {0} s (ulimit -t); a longer run is stopped, and --resume continues", None),
+        (resource.RLIMIT_FSIZE, "file size: {1} MiB (ulimit -f); a larger output is not written", None),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        if hard != resource.RLIM_INFINITY and (enough is None or hard < enough):
+            notes.append(text.format(hard, hard >> 20))
+    if memory_mb() < _MEMORY_MB:
+        notes.append(f"memory: {memory_mb()} MiB available; few programs run at once")
+    return notes
 
 
 # ---------------------------------------------------------------- memory

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from sca_cli import machine
 from sca_cli.doctor import corpus, layers
 from sca_cli.doctor.corpus import GroupReport, Hostile
 from sca_cli.doctor.layers import Layer
@@ -19,6 +20,8 @@ class DoctorReport(msgspec.Struct):
     ok: bool
     layers: list[Layer]
     corpus: dict[str, GroupReport] = {}
+    notes: list[str] = []
+    """Limits of this machine or process that a usual run may reach."""
 
 
 def run(programs: Sequence[Hostile]) -> Iterator[Layer | tuple[Hostile, list[str]]]:
@@ -55,7 +58,7 @@ def command(
     hold.
     """
     programs = corpus.read(files or [])
-    report = DoctorReport(True, [])
+    report = DoctorReport(True, [], notes=machine.low_limits())
     results = []
     for result in run(programs):
         if isinstance(result, Layer):
@@ -84,6 +87,8 @@ def _print(report: DoctorReport) -> None:
     for layer in report.layers:
         if not layer.ok:
             print(f"\n{layer.layer} does not hold: {layer.seen}\ncure: {layer.cure}")
+    for limit in report.notes:
+        print(f"note: {limit}")
     if report.corpus:
         print()
         _table("group", [(name, not group.through, _summary(group)) for name, group in report.corpus.items()])

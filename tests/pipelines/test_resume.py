@@ -114,7 +114,7 @@ def test_a_full_disk_is_told_and_gone_on_from(tmp_path: Path, command) -> None:
         assert ended.returncode == 4
         assert ended.stderr.decode().splitlines() == [
             "sca explore: cannot write out: File too large",
-            "hint: the lines before are complete; free disk space, then use --resume",
+            "hint: the lines before are complete; raise 'ulimit -f', then use --resume",
         ]
         (written,) = contents(tmp_path, "out")
         assert written.endswith(b"\n")
@@ -192,19 +192,18 @@ def test_a_run_is_not_gone_on_with_other_settings(tmp_path: Path, command) -> No
     assert contents(tmp_path, "out") == before[:1]
 
 
-def test_a_run_that_a_bad_line_ended_goes_on_once_it_is_mended(tmp_path: Path, command) -> None:
-    """A bad line ends the run with code 3; once the line is fixed, --resume does the rest."""
+def test_resume_gets_past_a_bad_line(tmp_path: Path, command) -> None:
+    """A bad line is left out with code 3, and --resume leaves it out again; the mended file is another input."""
     line = command("verify")
-    expected = reference(tmp_path, line)
     good = (tmp_path / "candidates").read_bytes()
     lines = good.splitlines(keepends=True)
     (tmp_path / "candidates").write_bytes(b"".join([*lines[:12], b"oops\n", *lines[13:]]))
-    ended = finished(tmp_path, [*line, "-o", "out"])
-    assert ended.returncode == 3
-    assert b"sca verify: candidates:13: not a record" in ended.stderr
-    (tmp_path / "candidates").write_bytes(good)
-    ended = finished(tmp_path, [*line, "-o", "out", "--resume"])
-    assert (ended.returncode, contents(tmp_path, "out", "fallen")) == (0, expected)
+    for extra in ([], ["--resume"]):
+        ended = finished(tmp_path, [*line, "-o", "out", *extra])
+        assert ended.returncode == 3
+        assert b"sca verify: candidates:13: not a record" in ended.stderr
+    (tmp_path / "candidates").write_bytes(b"".join([*lines[:12], *lines[13:]]))
+    assert contents(tmp_path, "out", "fallen") == reference(tmp_path, line)
 
 
 def test_a_comparison_killed_at_the_second_model_goes_on(tmp_path: Path, script) -> None:

@@ -148,6 +148,8 @@ class Zygote:
         self._spares: list[Child] = []
         self._lock = threading.Lock()
         self._count = threading.Lock()  # protects `_living`
+        if not outside:
+            jail.fail_if_limited(order["memory_mb"])
         self._control, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log = os.memfd_create("nsjail-log")
         try:
@@ -156,6 +158,8 @@ class Zygote:
                 process_and_tie = jail.start_plain(end, log) if outside else jail.start(end, log, mounts, hash_seed)
                 self._process, self._tie = process_and_tie
             self.ready = self._await_ready(order, log, timeout_s)
+            if not outside:
+                jail.prefer_at_out_of_memory(self._process.pid)
         except BaseException:
             self.close()
             raise
