@@ -109,8 +109,8 @@ def main() -> None:
     except BrokenPipeError:
         _drop_stdout()
     except OSError as error:
-        _drop_stdout()
         limit = machine.limit_reached(error)
+        _drop_stdout()
         _print_error("sca", limit.message if limit else f"cannot write stdout: {error.strerror}", "")
         code = ExitCode.MISSING
     with suppress(OSError):

@@ -70,8 +70,8 @@ def opened(path: str) -> Iterator[int]:
         return
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise MissingError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
+    except OSError as error:
+        raise MissingError(f"cannot read {path}: {error.strerror}") from error
     try:
         yield descriptor
     finally:

@@ -385,22 +385,47 @@ def _opened(name: str, closing: ExitStack) -> _File:
         return _File(1, "stdout", is_regular=False)
     try:
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise MissingError(f"cannot write {name}: {getattr(error, 'strerror', error)}") from error
+    except OSError as error:
+        raise MissingError(f"cannot write {name}: {error.strerror}") from error
     closing.callback(os.close, descriptor)
     is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    if is_regular:
+        _lock(descriptor, name)
+    return _File(descriptor, name, is_regular=is_regular)
+
+
+def _lock(descriptor: int, name: str) -> None:
+    """Lock an open file or directory until it is closed.
+
+    The kernel removes the lock when this process ends, also after kill -9. Programs that this process starts do not
+    inherit it: the descriptor is closed on exec.
+
+    Raises:
+        UsageError: another process holds the lock.
+    """
     try:
-        if is_regular:
-            # The kernel removes the lock when this process ends, also after kill -9. Children do not inherit it: the
-            # descriptor is closed on exec.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UsageError(
             f"{name} is being written by another process", "wait until it ends, or write to another file"
         ) from None
     except OSError:
         pass  # a file system without locks
-    return _File(descriptor, name, is_regular=is_regular)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Lock a directory for a block, so that two runs cannot write to it.
+
+    Raises:
+        UsageError: another process holds the lock.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _lock(descriptor, str(directory))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _reject_overwriting(name: str, inputs: Iterable[str]) -> None:

@@ -374,7 +374,7 @@ def _composition(plan: Plan, cover: int) -> str:
     lines += most_frequent(plan.dropped)
     if plan.unproven:
         lines.append(f"  {plan.unproven} tasks were left out: sca verify rejected them")
-    lines += [f"  {number} records were left out: {reason}" for reason, number in plan.left_out.items()]
+    lines += [f"  {number:5d}  records left out: {reason}" for reason, number in plan.left_out.items()]
     for env, (fitting, worked, occurring, often) in plan.coverage().items():
         pairs = f"{fitting} pairs of tools fit, {worked} of them ran, {occurring} are in tasks"
         lines.append(f"  {env}: {pairs}, {often} in {cover} or more")

@@ -6,7 +6,7 @@ of a few bytes, which shows that a record of another file is the same.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sca_cli import streams
@@ -64,20 +64,21 @@ class Gathered:
         self._digests: set[bytes] = set()
         self._without_verdict: dict[bytes, tuple[str, str, str]] = {}
 
-    def read(self, inputs: Sequence[str]) -> None:
+    def read(self, inputs: Sequence[str], left_out: Callable[[RecordError], None] | None = None) -> None:
         """Read files and directories.
 
         Args:
             inputs: files, directories, `-` for standard input.
+            left_out: as for `streams.read`.
 
         Raises:
-            RecordError: a line is not a record, and the file is named in `inputs` or begins with a record.
+            RecordError: a file named in `inputs` holds no records; without `left_out`, also if it holds another line.
             MissingError: a file cannot be read.
         """
         for path, place in places.files_to_read(inputs):
             before = self.kinds.total()
             try:
-                self.add(streams.read([path], halves=self.halves), place)
+                self.add(streams.read([path], halves=self.halves, left_out=left_out), place)
             except RecordError as error:
                 if path in inputs or self.kinds.total() > before:
                     raise

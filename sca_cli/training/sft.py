@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
 from sca_cli.errors import ExitCode, MissingError, ModelError, ScaError, UsageError
 from sca_cli.records import JSON
+from sca_cli.streams import locked
 from sca_cli.training.batching import AlikeFirst, alike
 from sca_cli.training.data import Example
 from sca_cli.training.packing import ATTENTION, Layout, layouts, surprise, tree_attention
@@ -114,7 +115,8 @@ def train_sft(
     Raises:
         NothingToTrain: there are no examples.
         MissingError: the train extra, the base model or the device is missing.
-        UsageError: `out` exists; `OUT.work` belongs to another run; a token id is outside the model's vocabulary.
+        UsageError: `out` exists; `OUT.work` belongs to another run, or another process writes it; a token id is
+            outside the model's vocabulary.
         ModelError: the loss is not finite.
     """
     began = time.monotonic()
@@ -129,15 +131,15 @@ def train_sft(
         fingerprint = fingerprint_of(chosen, base_model, asdict(options))
         checkpoint = last_checkpoint(work, fingerprint)
         trainer = _trainer(chosen, base_model, work, options, progress)
-        work.mkdir(parents=True, exist_ok=True)
-        (work / "run.json").write_text(json.dumps(fingerprint))
         from peft.helpers import disable_input_dtype_casting
 
+        work.mkdir(parents=True, exist_ok=True)
         # autocast rounds the input of an adapter; PEFT would first convert it to the adapter's type: a second copy
-        with disable_input_dtype_casting(trainer.model):
+        with locked(work), disable_input_dtype_casting(trainer.model):
+            (work / "run.json").write_text(json.dumps(fingerprint))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-        write_model(trainer.model, base_model, _lora(options), out)
+            trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+            write_model(trainer.model, base_model, _lora(options), out)
     shutil.rmtree(work)
     return {
         "examples": len(chosen),

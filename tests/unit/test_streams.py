@@ -1,6 +1,7 @@
 """Streams: JSONL in, JSONL out, and runs that resume where they were killed."""
 
 import contextlib
+import gzip
 import os
 import signal
 import subprocess
@@ -230,6 +231,53 @@ def test_byte_order_mark_of_an_editor_is_forgiven(tmp_path: Path) -> None:
     assert len(read_all(str(path))) == 1
 
 
+@pytest.mark.parametrize(
+    "bad", [b"\0" * 9, b"\xff", b"{}", LINE[:50], b'{"kind":' + b"[" * 9999, b'{"kind":"exploration","env":{}}']
+)
+def test_lines_that_are_no_record_are_left_out(tmp_path: Path, bad: bytes) -> None:
+    """The first line and a later one are no records: both are reported, and all records around them are read."""
+    path = tmp_path / "odd.jsonl"
+    path.write_bytes(b"\n".join([bad, LINE, b"\xef\xbb\xbf" + LINE, bad, LINE]))
+    left_out: list[RecordError] = []
+    assert len(list(streams.read([str(path)], Task, left_out=left_out.append))) == 3
+    assert [error.message.split(": ")[0] for error in left_out] == [f"{path}:1", f"{path}:4"]
+
+
+def test_an_input_without_any_record_is_the_wrong_file(tmp_path: Path) -> None:
+    """If nothing is a record, or the first five lines of a file are none, the first error ends the run."""
+    short, wrong, good = (tmp_path / name for name in ("short", "wrong", "good"))
+    short.write_bytes(b"a\nb\n")
+    wrong.write_bytes(b"a\nb\nc\nd\ne\n" + LINE)
+    good.write_bytes(LINE)
+    left_out: list[RecordError] = []
+    for paths in ([short], [good, wrong]):
+        with pytest.raises(RecordError, match=f"^{paths[-1]}:1: not a record"):
+            list(streams.read(map(str, paths), Task, left_out=left_out.append))
+    assert not left_out
+    assert len(list(streams.read(map(str, [short, good]), Task, left_out=left_out.append))) == 1
+    assert len(left_out) == 2
+
+
+@pytest.mark.parametrize(("text", "cure"), [(b"{\n ", "jq -c . FILE"), (b"[\n{", "jq -c '.[]' FILE"), (b"[{", "'.[]'")])
+def test_json_over_several_lines_is_named_with_its_cure(tmp_path: Path, text: bytes, cure: str) -> None:
+    """Indented JSON and an array are not taken for many bad lines."""
+    path = tmp_path / "pretty.json"
+    path.write_bytes(b"\n" + text + LINE)
+    with pytest.raises(RecordError, match=f"{path}:2: JSON over several lines or in an array") as raised:
+        list(streams.read([str(path)], Task, left_out=lambda _: None))
+    assert cure in raised.value.hint
+
+
+def test_nan_and_nul_bytes_are_named(tmp_path: Path) -> None:
+    """The hint says what is wrong with the line."""
+    path = tmp_path / "odd.jsonl"
+    for bad, hint in ((LINE[:-1] + b',"extra":{"x":NaN}}', "NaN and Infinity"), (b"\0\0", "NUL bytes")):
+        path.write_bytes(bad)
+        with pytest.raises(RecordError) as raised:
+            read_all(str(path))
+        assert hint in raised.value.hint
+
+
 # ---------------------------------------------------------------- writing and resuming
 
 
@@ -274,6 +322,74 @@ def test_resumed_run_ends_with_the_same_bytes(tmp_path: Path, reference, stop: i
     assert again.finished == stop
     work(again, -1)
     assert (out.read_bytes(), fallen.read_bytes()) == reference
+
+
+@pytest.mark.parametrize("stop", [0, 5, 9])
+def test_a_compressed_run_resumes_and_holds_the_same_records(tmp_path: Path, reference, stop: int) -> None:
+    """`-o X.gz` is gzip at every moment; resumed with half a member at the end, it ends with the same text."""
+    out = tmp_path / "out.jsonl.gz"
+    work(opened(out), stop)
+    gzip.decompress(out.read_bytes())
+    with out.open("ab") as file:
+        file.write(gzip.compress(LINE)[:20])
+    again = opened(out, resume=True)
+    assert (again.finished, again.kept) == (stop, sum(number % 2 == 0 for number in range(stop)))
+    work(again, -1)
+    assert gzip.decompress(out.read_bytes()) == reference[0]
+    assert [encode(each) for each in read_all(str(out))] == reference[0].splitlines()
+
+
+def test_two_runs_cannot_write_to_one_file(tmp_path: Path) -> None:
+    """The second is refused, with and without --resume and for every output; it changes nothing. After the end of the
+    first, the file is free.
+    """
+    out, fallen = tmp_path / "out", tmp_path / "fallen"
+    first = opened(out, rejected=fallen)
+    first.write("0", [task(0)])
+    before = out.read_bytes(), (tmp_path / "out.journal").read_bytes()
+    for path, rejected, resume in ((out, None, False), (out, fallen, True), (tmp_path / "other", fallen, False)):
+        with pytest.raises(UsageError, match="is being written by another process"):
+            opened(path, rejected=rejected, resume=resume)
+    assert (out.read_bytes(), (tmp_path / "out.journal").read_bytes()) == before
+    first.close(complete=False)
+    opened(out, rejected=fallen, resume=True).close(complete=False)
+
+
+def test_the_lock_of_a_killed_run_is_gone(tmp_path: Path) -> None:
+    """kill -9 frees the file, also if a program that the run started is still alive."""
+    script = (
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]}\n"
+        "import os, subprocess; from pathlib import Path; from test_streams import opened\n"
+        "output = opened(Path('out')); child = subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL)\n"
+        "print(child.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, check=False)
+    try:
+        opened(tmp_path / "out", resume=True).close(complete=False)
+    finally:
+        os.kill(int(ended.stdout), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("tail", [bytes(50) + b"\n", b"{}\n", b'{"finished":"x"}\n'])
+def test_damaged_entries_of_a_journal_are_left_out(tmp_path: Path, reference, tail: bytes) -> None:
+    """Zeros or other lines at the end of a journal do not keep a run from resuming."""
+    out, fallen = tmp_path / "out", tmp_path / "fallen"
+    work(opened(out, rejected=fallen), 7)
+    with (tmp_path / "out.journal").open("ab") as file:
+        file.write(tail)
+    work(opened(out, rejected=fallen, resume=True), -1)
+    assert (out.read_bytes(), fallen.read_bytes()) == reference
+
+
+@pytest.mark.parametrize("head", [b"oops\n", b"{}\n", b'{"fingerprint":1,"settings":3}\n', bytes(9) + b"\n"])
+def test_a_damaged_journal_is_an_error_that_says_what_to_remove(tmp_path: Path, head: bytes) -> None:
+    """A first line that is not ours is a usage error, not a traceback."""
+    out = tmp_path / "out"
+    work(opened(out), 7)
+    (tmp_path / "out.journal").write_bytes(head)
+    with pytest.raises(UsageError, match=r"out\.journal is damaged") as raised:
+        opened(out, resume=True)
+    assert f"remove it and {out}" in raised.value.hint
 
 
 @pytest.mark.parametrize("lost", [1, 100, 300])

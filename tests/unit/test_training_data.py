@@ -123,10 +123,12 @@ def test_held_out_tasks_are_refused() -> None:
         list(examples([rollout([1, 2, 3], task=task(split="eval"))]))
 
 
-def test_a_segment_with_lists_of_different_lengths_is_a_bad_record() -> None:
-    """The lists of a segment must agree."""
-    with pytest.raises(RecordError, match="different lengths"):
-        list(examples([rollout([1, 2, 3], mask=[0, 1])]))
+@pytest.mark.parametrize("mask", [[0, 1], [0, 1, 2], []])
+def test_a_rollout_whose_lists_do_not_agree_is_left_out_and_counted(mask: list[int]) -> None:
+    """A loss mask of another length or with other values costs this rollout; the next one is trained on."""
+    tally = Tally()
+    chosen = list(examples([rollout([1, 2, 3], mask=mask), rollout([1, 2, 3])], tally=tally))
+    assert ([example.input_ids for example in chosen], tally.unusable) == ([[1, 2, 3]], 1)
 
 
 def test_without_tokens_and_without_a_tokenizer_it_says_so() -> None:

@@ -222,6 +222,7 @@ class Training:
         left_out = {
             "failed": tally.failed,
             "invalid": tally.invalid,
+            "not usable": tally.unusable,
             "not proven": tally.unproven,
             "without a solution": tally.wordless,
             "too long": tally.too_long,
