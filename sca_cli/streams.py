@@ -174,7 +174,7 @@ def _line_error(where: str, message: str, text: bytes) -> RecordError:
         return RecordError(f"{where}: $.{missing[1]}: missing")
     hint = ""
     if b"\0" in text:
-        hint = "it contains NUL bytes: the machine may have stopped while the file was written"
+        hint = "it contains NUL bytes: it is not text, or the machine stopped while the file was written"
     elif re.search(rb"[:,\[]\s*-?(NaN|Infinity)\b", text):
         hint = "NaN and Infinity are not JSON; write null"
     return RecordError(f"{where}: not a record: {_plain(message)}", hint)
@@ -384,7 +384,7 @@ def _opened(name: str, closing: ExitStack) -> _File:
         sys.stdout.flush()
         return _File(1, "stdout", is_regular=False)
     try:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise MissingError(f"cannot write {name}: {error.strerror}") from error
     closing.callback(os.close, descriptor)

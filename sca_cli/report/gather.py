@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sca_cli import streams
-from sca_cli.errors import RecordError
+from sca_cli.errors import MissingError, RecordError
 from sca_cli.records import AnyRecord, Checkpoint, Exploration, Record, Rollout, Score, Task, Verdict
 from sca_cli.report import places
 from sca_cli.report.counts import AgreementCounts, Cost, ExplorationCounts, HeldOutAttempts, ToolCoverage
@@ -38,7 +38,7 @@ class Gathered:
         self.halves: list[str] = []
         """`file:line` of each incomplete last line."""
         self.foreign: list[str] = []
-        """Messages about files of a directory that do not begin with a record; these files are left out."""
+        """Messages about files of a directory that hold no record or cannot be read; these files are left out."""
         self.envs: set[str] = set()
         self.models: dict[str, set[str]] = {}
         """Verb → models that it used."""
@@ -73,13 +73,13 @@ class Gathered:
 
         Raises:
             RecordError: a file named in `inputs` holds no records; without `left_out`, also if it holds another line.
-            MissingError: a file cannot be read.
+            MissingError: a file named in `inputs` cannot be read.
         """
         for path, place in places.files_to_read(inputs):
             before = self.kinds.total()
             try:
                 self.add(streams.read([path], halves=self.halves, left_out=left_out), place)
-            except RecordError as error:
+            except (RecordError, MissingError) as error:
                 if path in inputs or self.kinds.total() > before:
                     raise
                 self.foreign.append(error.message)

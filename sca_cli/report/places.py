@@ -45,9 +45,8 @@ def files_to_read(inputs: Sequence[str]) -> Iterator[tuple[str, Place]]:
 def _files(name: str) -> list[str]:
     if not os.path.isdir(name):  # noqa: PTH112  '-' is no path
         return [name]
-    return sorted(
-        str(folder / file) for folder, _, files in Path(name).walk() for file in files if file.endswith(_ENDINGS)
-    )
+    paths = [folder / file for folder, _, files in Path(name).walk() for file in files if file.endswith(_ENDINGS)]
+    return sorted(str(path) for path in paths if path.is_file() or path.is_symlink())  # a named pipe would block
 
 
 def _place(path: Path) -> Place:
