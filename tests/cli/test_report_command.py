@@ -1,5 +1,7 @@
 """`sca report` as a command: what it reads, what it refuses, and that a page is whole or as it was."""
 
+import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -60,10 +62,21 @@ def test_other_files_of_a_directory_are_left_out(capfd, run_directory: Path) -> 
     assert report(capfd, foreign)[0] == ExitCode.RECORD
 
 
+def test_what_cannot_be_read_costs_a_line_or_a_file(capfd, run_directory: Path) -> None:
+    """A line that is no record, a dangling link and a named pipe in a directory leave a page of everything else."""
+    (run_directory / "odd.jsonl.gz").write_bytes(gzip.compress(LINE + b"hello\n" + LINE))
+    (run_directory / "dangling.jsonl").symlink_to("/nowhere")
+    os.mkfifo(run_directory / "pipe.jsonl")
+    code, page, err = report(capfd, run_directory)
+    assert (code, page[:9]) == (ExitCode.RECORD, "<!DOCTYPE")
+    assert f"{run_directory}/odd.jsonl.gz:2: not a record" in err
+    assert f"cannot read {run_directory}/dangling.jsonl: No such file or directory: the file is left out" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["broken.jsonl"], ExitCode.RECORD, "sca report: broken.jsonl:2: not a record"),
+        (["broken.jsonl"], ExitCode.RECORD, "sca report: broken.jsonl:1: not a record"),
         (["run", "nowhere.jsonl"], ExitCode.MISSING, "cannot read nowhere.jsonl: No such file or directory"),
         (["empty"], ExitCode.NOTHING, "no records, nothing to report"),
         ([], ExitCode.USAGE, "nothing to read"),
@@ -75,7 +88,7 @@ def test_what_cannot_be_reported_leaves_the_page_as_it_was(
     """A bad line, a missing file and an empty input each give an error, and the old page stays."""
     home = run_directory.parent
     monkeypatch.chdir(home)
-    (home / "broken.jsonl").write_bytes(LINE + b"hello\n")
+    (home / "broken.jsonl").write_bytes(b"hello\n")
     (home / "empty").mkdir()
     (home / "old.html").write_text("old")
     ended, out, err = report(capfd, *arguments, "-o", "old.html")

@@ -569,6 +569,18 @@ def test_a_device_gets_no_journal() -> None:
     assert not Path("/dev/null.journal").exists()
 
 
+def test_a_named_pipe_whose_reader_left_is_a_closed_pipe(tmp_path: Path) -> None:
+    """Writing to a named pipe without a reader ends as on standard output, and does not wait for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    output = Output(str(pipe), rejected=None, resume=False, settings=SETTINGS)
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        output.write("0", [task(0)])
+    output.close(complete=False)
+
+
 def test_full_device_is_an_error_with_its_name() -> None:
     """A write that fails says which file and why."""
     output = Output("/dev/full", rejected=None, resume=False, settings=SETTINGS)
