@@ -265,7 +265,22 @@ def _naming_plugin(entry: Entry, action: str) -> Iterator[None]:
 
 def _missing_extra(entry: Entry, error: ImportError) -> MissingError:
     package = f"'sca-cli[{entry.extra}]'" if entry.extra else entry.plugin
-    return MissingError(f"'{entry.name}' needs the package '{error.name}'", f"pip install {package}")
+    return missing_package(error, f"'{entry.name}'", f"pip install {package}")
+
+
+def missing_package(error: ImportError, user: str, cure: str) -> MissingError:
+    """Return the error for a package that cannot be imported.
+
+    Args:
+        error: of the import.
+        user: what needs the package, for the message.
+        cure: the command that installs it.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        return MissingError(f"{user} needs the package '{error.name}'", cure)
+    limited = re.search("failed to map segment|allocate memory", str(error))  # of the dynamic loader
+    hint = "raise 'ulimit -v', or free memory" if limited else cure
+    return MissingError(f"{user} needs a package that cannot be loaded: {error}", hint)
 
 
 def load_environment(spec: EnvSpec) -> Environment:

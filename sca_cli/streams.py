@@ -286,8 +286,12 @@ class Output:
         files = {
             option: name for option, name in (("-o", path), ("--rejected", rejected), ("--rollouts", rollouts)) if name
         }
-        for name in files.values():
+        journal = f"{path}.journal"
+        for name in (*files.values(), *([journal] if os.path.exists(journal) else [])):  # noqa: PTH110  a name as written
             _reject_overwriting(name, inputs)
+        for option, name in files.items():
+            if name == journal:
+                raise UsageError(f"{option} {name} is the journal of -o {path}", "write to another file")
         journalled = path != "-" and (os.path.isfile(path) or not os.path.exists(path))  # noqa: PTH110, PTH113  neither /dev/full nor a named pipe
         if resume and not journalled:
             raise UsageError("--resume needs -o FILE", "it continues from the output file")

@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sca_cli import plugins
 from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
-from sca_cli.errors import ExitCode, MissingError, ModelError, ScaError, UsageError
+from sca_cli.errors import ExitCode, ModelError, ScaError, UsageError
 from sca_cli.records import JSON
 from sca_cli.streams import locked
 from sca_cli.training.batching import AlikeFirst, alike
@@ -186,7 +187,7 @@ def _quiet(options: SftOptions) -> Iterator[None]:
             import transformers
             import trl  # noqa: F401  the same
         except ImportError as error:
-            raise MissingError(f"training needs {error.name}", "pip install 'sca-cli[train]'") from error
+            raise plugins.missing_package(error, "training", "pip install 'sca-cli[train]'") from error
         transformers.logging.set_verbosity_warning()  # type: ignore[no-untyped-call,unused-ignore]
         transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
         datasets.disable_progress_bars()

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sca_cli import plugins
 from sca_cli.errors import MissingError
 
 TEXT_FILES = (
@@ -28,7 +29,7 @@ def load_tokenizer(base_model: str) -> Any:
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
-        raise MissingError(f"training needs the package '{error.name}'", "pip install 'sca-cli[train]'") from error
+        raise plugins.missing_package(error, "training", "pip install 'sca-cli[train]'") from error
     if base_model.startswith((".", "/", "~")) and not Path(base_model).is_dir():
         raise MissingError(f"no such model directory: '{base_model}'", "give a directory or a hub id OWNER/NAME")
     try:

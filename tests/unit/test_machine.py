@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sca_cli import machine
+from sca_cli import machine, plugins
 from sca_cli.errors import SandboxError
 from sca_cli.sandbox.host import jail
 
@@ -35,6 +35,21 @@ def test_an_error_names_the_limit_that_it_reached(error: Exception, message: str
     assert limit.message.startswith(message)
     assert cure in limit.hint
     assert limit.ends_run
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "hint"),
+    [
+        (ModuleNotFoundError("x", name="torch"), "training needs the package 'torch'", "pip install x"),
+        (ImportError("libx.so: failed to map segment from shared object"), "cannot be loaded: libx.so", "ulimit -v"),
+        (ImportError("libx.so: undefined symbol"), "cannot be loaded: libx.so: undefined symbol", "pip install x"),
+    ],
+)
+def test_a_package_that_cannot_be_loaded_is_not_called_absent(error: ImportError, message: str, hint: str) -> None:
+    """An installed package whose libraries do not fit into the memory is an error of its own."""
+    missing = plugins.missing_package(error, "training", "pip install x")
+    assert message in missing.message
+    assert hint in missing.hint
 
 
 def test_other_errors_reach_no_limit() -> None:

@@ -533,6 +533,16 @@ def test_output_and_rejected_are_two_files(tmp_path: Path) -> None:
         opened(tmp_path / "out", rejected=tmp_path / "out")
 
 
+def test_the_journal_of_an_output_is_neither_its_input_nor_another_output(tmp_path: Path) -> None:
+    """A run does not overwrite its journal with records, nor an input with its journal."""
+    out, journal = tmp_path / "out", tmp_path / "out.journal"
+    with pytest.raises(UsageError, match="is the journal of -o"):
+        opened(out, rejected=journal)
+    work(opened(out), -1)
+    with pytest.raises(UsageError, match=r"out\.journal is also an input"):
+        Output(str(out), rejected=None, resume=False, settings=SETTINGS, inputs=[str(journal)])
+
+
 def test_an_interrupt_in_the_middle_of_a_line_waits_for_its_end() -> None:
     """Ctrl-C in the middle of a long line is raised after the whole line is written."""
     ours, theirs = os.pipe()

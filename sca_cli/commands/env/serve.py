@@ -10,7 +10,7 @@ import typer
 import sca_cli
 from sca_cli import plugins
 from sca_cli.commands.shared import options
-from sca_cli.errors import MissingError, UsageError, WorldError
+from sca_cli.errors import UsageError, WorldError
 from sca_cli.interfaces import Tool
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Limits, Sandbox, Session
@@ -33,7 +33,7 @@ def run(env: EnvSpec, seed: int, *, port: int | None) -> None:
     try:
         import mcp.server.stdio
     except ImportError as error:
-        raise MissingError(f"serving needs the package '{error.name}'", "pip install 'sca-cli[mcp]'") from error
+        raise plugins.missing_package(error, "serving", "pip install 'sca-cli[mcp]'") from error
     with Sandbox(Limits(calls=_CALLS)) as sandbox, sandbox.session(env, seed) as session:
         session.state()
         tools, policy, _ = sandbox.describe(env)
