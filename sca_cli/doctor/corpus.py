@@ -12,14 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from sca_cli import lines
 from sca_cli.doctor import host
 from sca_cli.doctor.probes import IS_BOB, MAKE_BOB
-from sca_cli.errors import MissingError, RecordError, ScaError
+from sca_cli.errors import RecordError, ScaError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Judgement, Limits, Run, Sandbox
 
@@ -67,19 +67,17 @@ def read(paths: Iterable[str]) -> list[Hostile]:
 
     Raises:
         MissingError: a file cannot be read.
-        RecordError: a line is not a hostile program.
+        RecordError: a line is not a hostile program, or a file is not text.
     """
     programs = []
     for path in paths:
-        try:
-            lines = Path(path).read_text().splitlines()
-        except OSError as error:
-            raise MissingError(f"cannot read {path}: {error.strerror}") from None
-        for number, line in enumerate(lines, 1):
+        for line in lines.lines_of(path):
+            if isinstance(line.content, RecordError):
+                raise line.content
             try:
-                programs.append(_hostile(json.loads(line)))
-            except (ValueError, TypeError, msgspec.ValidationError) as error:
-                raise RecordError(f"{path}:{number}: not a hostile program: {error}") from None
+                programs.append(_hostile(json.loads(line.content)))
+            except (ValueError, TypeError, RecursionError, msgspec.ValidationError) as error:
+                raise RecordError(f"{path}:{line.number}: not a hostile program: {error}") from None
     return programs
 
 

@@ -12,8 +12,11 @@ from sca_cli import machine
 from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import Done, LeftOut, Meter, exit_code, pump
-from sca_cli.errors import ExitCode, MachineError, MissingError, RecordError, SandboxError, WorldError
+from sca_cli.commands.shared.training import RECORD, trained_before
+from sca_cli.doctor import corpus
+from sca_cli.errors import ExitCode, MachineError, MissingError, RecordError, SandboxError, UsageError, WorldError
 from sca_cli.fanout import Fanout
+from sca_cli.prompts import Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Task, TaskLimits, Verdict
 from sca_cli.streams import Output
 
@@ -156,3 +159,17 @@ def test_programs_share_the_memory_of_the_machine(monkeypatch: pytest.MonkeyPatc
 
     asyncio.run(several())
     assert most == 2
+
+
+@pytest.mark.parametrize("data", [b"\xff\xc0", b"[" * 100_000, b"hello", b"3\n"])
+def test_files_that_the_user_names_may_hold_anything(tmp_path: Path, data: bytes) -> None:
+    """A corpus, a prompt and the record of a model that are no text or no JSON are errors that name the file."""
+    for name in ("corpus", "explore.md", RECORD):
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(RecordError, match="corpus:1: not a hostile program"):
+        corpus.read([str(tmp_path / "corpus")])
+    with pytest.raises(UsageError, match="the record of "):
+        trained_before(tmp_path, {})
+    if data[0] == 0xFF:
+        with pytest.raises(UsageError, match=r"cannot read explore\.md: not valid UTF-8"):
+            Prompts(tmp_path).fingerprint("explore")

@@ -268,15 +268,18 @@ def trained_before(save: Path, settings: dict[str, JSON]) -> Checkpoint | None:
     """Return the record of a training that finished in this directory, or None.
 
     Raises:
-        UsageError: it was trained with other settings.
+        UsageError: it was trained with other settings, or its record is damaged.
     """
     if not (save / RECORD).exists():
         return None
-    record = decode((save / RECORD).read_bytes())
+    try:
+        record = decode((save / RECORD).read_bytes())
+        before = msgspec.json.decode((save / SETTINGS).read_bytes()) if (save / SETTINGS).exists() else None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--resume: the record of {save} is damaged: {error}", "give another --save") from error
     if not isinstance(record, Checkpoint):
         return None
-    if (save / SETTINGS).exists():
-        before = msgspec.json.decode((save / SETTINGS).read_bytes())
+    if before is not None:
         now = msgspec.to_builtins(settings)
         if changed := sorted(name for name in {**before, **now} if before.get(name) != now.get(name)):
             message = f"--resume: {save} holds a model that was trained with other settings: {', '.join(changed)}"

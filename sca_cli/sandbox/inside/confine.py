@@ -244,11 +244,11 @@ class Confinement:
             cpu_s: CPU seconds until SIGXCPU; SIGKILL follows one second later.
         """
         max_bytes = min(self._base + (memory_mb << 20), _hard_limit(_AS))  # the user may have set lower limits
-        max_cpu_s = _hard_limit(_CPU)
+        cpu_s = min(cpu_s, _hard_limit(_CPU) - 1)
         self._steps: tuple[_Step, ...] = (
             partial(os.closerange, first_closed, self.last_fd),
             _limit(_AS, max_bytes, max_bytes),
-            _limit(_CPU, min(cpu_s, max_cpu_s), min(cpu_s + 1, max_cpu_s)),
+            _limit(_CPU, cpu_s, cpu_s + 1),
             _limit(_OPEN_FILES, _NOFILE, _NOFILE),
             partial(_libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0),
             self._of_child,
