@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 import sca_cli
-from sca_cli import plugins, streams
+from sca_cli import messages, plugins, streams
 from sca_cli.errors import ExitCode, UsageError
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Model
@@ -157,7 +157,7 @@ def most_frequent(reasons: Counter[str], count: int = 12) -> list[str]:
 def say(text: str, *, quiet: bool) -> None:
     """Print a message on standard error."""
     if not quiet:
-        print(text, file=sys.stderr, flush=True)
+        messages.write(text)
 
 
 _REPORT_EVERY_S = 60.0
@@ -195,13 +195,13 @@ class Meter:
             )
 
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[rate]}", markup=False),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[share]}"),
+                TextColumn("{task.fields[share]}", markup=False),
                 console=Console(stderr=True),
                 transient=True,
             )
@@ -242,7 +242,7 @@ class Meter:
         if self._progress is None:
             self._report(text)
         else:
-            self._progress.update(self._task, description=f"sca {self._verb}: {text}")
+            self._progress.update(self._task, description=messages.visible(f"sca {self._verb}: {text}"))
 
     def _report(self, text: str) -> None:
         if time.monotonic() - self._last_report_s >= _REPORT_EVERY_S:
