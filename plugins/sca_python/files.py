@@ -1,6 +1,6 @@
 """Find the files that a Python file needs from its own folder, by reading it, without running it.
 
-A world gets these files and no others: the folder may hold files that are nobody's business.
+A world gets these files and no others: the folder may hold private files.
 """
 
 import ast

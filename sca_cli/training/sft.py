@@ -25,7 +25,7 @@ from sca_cli.records import JSON
 from sca_cli.training.batching import AlikeFirst, alike
 from sca_cli.training.data import Example
 from sca_cli.training.packing import ATTENTION, Layout, layouts, surprise, tree_attention
-from sca_cli.training.weights import load_model, write_model
+from sca_cli.training.weights import load_model, load_tokenizer, write_model
 from sca_cli.training.work import fingerprint_of, last_checkpoint
 
 if TYPE_CHECKING:
@@ -79,9 +79,11 @@ def fail_if_in_the_way(out: Path, *, resume: bool) -> None:
     """Check, before any work, that a model can be written to `out`.
 
     Raises:
-        UsageError: `out` is a file or a directory with files, or `OUT.work` exists and `resume` is False.
+        UsageError: `out` is a file or a directory with files, or `OUT.work` is a link, or exists and `resume` is False.
     """
     work = out.with_name(out.name + ".work")
+    if work.is_symlink():
+        raise UsageError(f"{work} is a symbolic link, which is not followed", "remove it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists already", "name another directory, or remove it")
     if work.exists() and not resume:
@@ -301,7 +303,7 @@ def _trainer(
     """Build TRL's trainer with the batches of `packing` and its loss."""
     import torch
     from datasets import Dataset
-    from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, set_seed
+    from transformers import PrinterCallback, TrainerCallback, set_seed
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -413,7 +415,7 @@ def _trainer(
         args=arguments,
         train_dataset=Dataset.from_dict({"example": list(range(len(data)))}),
         data_collator=collate,
-        processing_class=AutoTokenizer.from_pretrained(base_model),
+        processing_class=load_tokenizer(base_model),
         peft_config=_lora(options),
         callbacks=[Report()],
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sca_cli.errors import MissingError
+from sca_cli.toolkit import model_files
 
 TEXT_FILES = (
     "tokenizer*",
@@ -25,16 +26,12 @@ def load_tokenizer(base_model: str) -> Any:
     Raises:
         MissingError: the train extra is not installed, or the model does not exist.
     """
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise MissingError(f"training needs the package '{error.name}'", "pip install 'sca-cli[train]'") from error
     if base_model.startswith((".", "/", "~")) and not Path(base_model).is_dir():
         raise MissingError(f"no such model directory: '{base_model}'", "give a directory or a hub id OWNER/NAME")
     try:
-        return AutoTokenizer.from_pretrained(base_model)
-    except (OSError, ValueError) as error:
-        raise MissingError(f"cannot load the tokenizer of {base_model}: {str(error).splitlines()[0]}") from error
+        return model_files.load_tokenizer(base_model, base_model)
+    except ImportError as error:
+        raise MissingError(f"training needs the package '{error.name}'", "pip install 'sca-cli[train]'") from error
 
 
 def load_model(base_model: str, dtype: Any) -> Any:
@@ -43,15 +40,7 @@ def load_model(base_model: str, dtype: Any) -> Any:
     Raises:
         MissingError: there is no such model, or it is no causal language model.
     """
-    from transformers import AutoModelForCausalLM
-
-    try:
-        return AutoModelForCausalLM.from_pretrained(base_model, dtype=dtype)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise MissingError(
-            f"cannot load base model '{base_model}': {reason}", "name a Hugging Face directory"
-        ) from error
+    return model_files.load_weights(base_model, base_model, dtype=dtype)
 
 
 def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
@@ -68,7 +57,6 @@ def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
     """
     import torch
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-    from transformers import AutoTokenizer
 
     model = load_model(base_model, "auto")
     if adapter:
@@ -79,9 +67,11 @@ def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
         with torch.no_grad():
             model.load_state_dict(trained.state_dict())
     partial = out.with_name(out.name + ".partial")
+    if partial.is_symlink():  # it is not followed
+        partial.unlink()
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
-    AutoTokenizer.from_pretrained(base_model).save_pretrained(partial)
+    load_tokenizer(base_model).save_pretrained(partial)
     # Loading and saving a tokenizer can change it, because transformers builds it from the model type. If the base
     # model is a directory, its own files are copied instead.
     for pattern in TEXT_FILES:
