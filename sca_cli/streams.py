@@ -366,6 +366,10 @@ def _lines_within(path: str, size: int) -> int:
     return count
 
 
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
 class _Progress(msgspec.Struct):
     """One line of a journal: the progress after an input."""
 
@@ -413,9 +417,12 @@ class _Journal:
 
     def _read(self) -> list[bytes]:
         try:
-            complete, _, _ = self._path.read_bytes().rpartition(b"\n")
+            with open(self._path, "rb", opener=_no_link) as file:
+                complete, _, _ = file.read().rpartition(b"\n")
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise MissingError(f"cannot read {self._path}: {error.strerror}", "remove it if it is not yours") from error
         return complete.splitlines()
 
     def _restore_progress(self, lines: list[bytes], earlier_options: list[str], files: dict[str, str]) -> None:
@@ -447,7 +454,9 @@ class _Journal:
         fresh = self._path.with_name(self._path.name + ".new")
         old = self._descriptor
         try:
-            self._descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            fresh.unlink(missing_ok=True)
+            # O_EXCL: a link of this name, which another user may have put there, is not followed.
+            self._descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             if old >= 0:
                 os.close(old)
             self._append(self._head)
