@@ -27,7 +27,7 @@ SELDOM: dict[str, str] = {
     "verify": "turns temperature",
     "train": "actions turns user_model temperature",
     "distill": "actions turns user_model temperature",
-    "eval": "actions",
+    "eval": "actions allow_env",
 }
 """Verb → parameters that its `--help` leaves out; those under "" are left out by all verbs."""
 
