@@ -112,6 +112,18 @@ def test_only_children_are_killed_by_their_descriptor(shop: EnvSpec) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["x = bytearray(700 << 20)", 'import os\nos.write(2, b"what(): std::bad_alloc\\n")\nos.abort()']
+)
+def test_an_import_that_fills_the_memory_is_named(tmp_path: Path, text: str) -> None:
+    """A file whose import needs more memory than it may have is an error of the file, with the limit."""
+    path = tmp_path / "tools.py"
+    path.write_text(f"{text}\n")
+    with Sandbox() as sandbox, pytest.raises(PluginError, match=r"MemoryError|bad_alloc") as raised:
+        sandbox.describe(spec(path))
+    assert "may fill about 500 MiB" in raised.value.hint
+
+
+@pytest.mark.parametrize(
     "forgery",
     [
         "world.WorldRole.ready = lambda self: {'tools': 7}",

@@ -5,6 +5,7 @@ A zygote is ready when its READY message arrives on the control socket. Exit cod
 
 import contextlib
 import os
+import re
 import secrets
 import select
 import signal
@@ -24,6 +25,7 @@ from sca_cli.sandbox.inside.zygote import read_blob, receive_fds, send_blob, sen
 
 _FORK_BATCH = 8  # spare children per fork request; chosen by hand
 _BLOB_BYTES = 16 << 20  # of a description, which a hostile world may write
+_NO_MEMORY = r"bad_alloc|[Cc]annot allocate memory|MemoryError"
 _KILL_S = 10.0  # a killed child ends much sooner; if it does not, its zygote has ended
 
 
@@ -199,6 +201,8 @@ class Zygote:
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
         if not word:
             messages = jail.messages(log)
+            if self._is_world and (line := next((line for line in messages if re.search(_NO_MEMORY, line)), "")):
+                raise ZygoteFailed("MemoryError", f"its import ended: {line}", "", "")
             raise (SandboxError if messages else ZygoteSilent)(*jail.start_error("the jail does not start", messages))
         try:
             value = read_blob(fds[0], _BLOB_BYTES)

@@ -321,6 +321,8 @@ def _error_of_failure(env: EnvSpec, entry: plugins.Entry, failure: children.Zygo
     if unknown := plugins.unknown_option(entry, "environment", failure.message):
         return unknown
     message = f"environment '{env.name}': {failure.message}"
+    if failure.type == "MemoryError" or "MemoryError" in failure.message:
+        return PluginError(message.rstrip(": "), "code that an environment imports may fill about 500 MiB of memory")
     for cls in (MissingError, RecordError, UsageError, PluginError):
         if failure.type == cls.__name__:
             return cls(message, failure.hint)
