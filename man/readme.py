@@ -17,7 +17,7 @@ _TREE = {
     # path → what it is, where it does not say so itself; a directory stands for all that is under it, `*/` for each
     "{pyproject.toml,constraints.txt}": "dependencies, extras, entry points; tested versions",
     "sca_cli/{app,plugins,hookspecs,interfaces,errors}.py": "the program; what plugins implement; exit codes",
-    "sca_cli/{records,streams,messages,fanout,devices}.py": "the wire format; JSONL; messages; many at work at once; torch",
+    "sca_cli/{records,streams,messages,fanout,devices}.py": "the wire format; JSONL; messages; many at work; torch",
     "sca_cli/*/": "",
     "plugins/": "the environments and models that come with `sca`",
     "examples/": "runs as scripts, experiments/RESULTS.md, the paper-scale run, a plugin",
