@@ -146,7 +146,7 @@ def command(
     sink = Output(output, rejected=None, resume=False, settings={"command": "eval"}, inputs=read_from)
     trained = eval_against.read(against, stdin_taken="-" in paths) if against else None
     suite_spec = parse_suite(suite) if suite else None
-    allowed = AllowedEnvs.of(suite_spec) if suite_spec else AllowedEnvs([*(env or []), *(allow_env or [])])
+    allowed = AllowedEnvs.of_suite(suite_spec) if suite_spec else AllowedEnvs([*(env or []), *(allow_env or [])])
     records = [] if suite_spec else list(_records(paths, env))
     attempted = [record for record in records if isinstance(record, Rollout)]
     if len(attempted) not in (0, len(records)):

@@ -107,6 +107,18 @@ def test_an_option_selects_a_part_of_the_users_checkout(tmp_path: Path, monkeypa
         assert AllowedEnvs([typed]).resolve(recorded) == recorded
 
 
+def test_the_tasks_of_a_suite_read_its_files_only() -> None:
+    """A suite's own tasks may name other options than the user, and no other path."""
+    allowed = AllowedEnvs.of_suite(env("m3tooleval", path="/srv/code", families="a+b", oracle="no"))
+    for recorded in (
+        env("m3tooleval", path="/srv/code", family="a"),
+        env("m3tooleval", path="/srv/code", listing="yes"),
+    ):
+        assert allowed.resolve(recorded) == recorded
+    with pytest.raises(NotAllowedError):
+        allowed.resolve(env("m3tooleval", path="/etc", family="a"))
+
+
 def test_sca_env_holds_command_lines() -> None:
     """SCA_ENV is split before a registered name only, so a command line with blanks stays whole."""
     assert split_envs("mcp:npx -y server calculation:family=x python:a.py") == [

@@ -37,6 +37,12 @@ class AllowedEnvs:
         allowed._specs = list(specs)
         return allowed
 
+    @classmethod
+    def of_suite(cls, spec: EnvSpec) -> "AllowedEnvs":
+        """Return the permission for a benchmark: for every environment of its tasks that reads the same files."""
+        paths = {key: value for key, value in spec.options.items() if Path(value).is_absolute()}
+        return cls.of(EnvSpec(name=spec.name, options=paths))
+
     def resolve(self, env: EnvSpec) -> EnvSpec:
         """Return the environment to start for a record that names `env`: in case of doubt the one that the user named.
 
