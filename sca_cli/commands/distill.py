@@ -107,7 +107,15 @@ def command(
         seed=running.seed,
     )
     records = refuse_eval(streams.read(paths, Task, Rollout), allow=running.allow_eval)
-    training = Training("distill", load_tokenizer(student), rules, recipe, running, teacher or "", settings=settings)
+    training = Training(
+        "distill",
+        load_tokenizer(student, trust_remote_code=recipe.trust_remote_code),
+        rules,
+        recipe,
+        running,
+        teacher or "",
+        settings=settings,
+    )
     checkpoint = training.fine_tune(roller.of(records), student, save, "distill", Tally())
     keep_checkpoint(checkpoint, save, settings)
     return write_checkpoint("distill", checkpoint, sink, quiet=running.quiet)

@@ -140,7 +140,10 @@ def _loaded[T](load: Callable[[], T], path: str, thing: str) -> T:
         reason = str(error).strip().partition("\n")[0] or "no reason given"
         hint = ""
         if "trust_remote_code" in str(error) or "custom code" in str(error):
-            reason, hint = "it needs Python code from its directory", "option trust_remote_code=true runs that code"
+            reason, hint = (
+                "it needs Python code from its directory",
+                "the option trust_remote_code=true of a model, or --trust-remote-code, runs it",
+            )
         elif not list(Path(path).glob("*.safetensors")) and list(Path(path).glob("*.bin")):
             reason, hint = "its weights are pickles, which can run code", "convert them to safetensors"
         kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "

@@ -68,6 +68,8 @@ class SftOptions:
     """Optimiser steps between two checkpoints. 0: no checkpoints, and a killed run starts from the beginning."""
     share_prefixes: bool = True
     """Compute the common prefixes of a batch once, if the model allows it."""
+    trust_remote_code: bool = False
+    """Run Python code of the base model's directory."""
 
     @property
     def rate(self) -> float:
@@ -139,7 +141,7 @@ def train_sft(
         with disable_input_dtype_casting(trainer.model):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-        write_model(trainer.model, base_model, _lora(options), out)
+        write_model(trainer.model, base_model, _lora(options), out, trust_remote_code=options.trust_remote_code)
     shutil.rmtree(work)
     return {
         "examples": len(chosen),
@@ -311,7 +313,11 @@ def _trainer(
     dtype = dtype_of(options.dtype, device)
     set_seed(options.seed)
     # without LoRA the weights are trained in float32: bfloat16 would round a step of 1e-5 to nothing
-    model = load_model(base_model, dtype if options.lora_rank else torch.float32)
+    model = load_model(
+        base_model,
+        dtype if options.lora_rank else torch.float32,
+        trust_remote_code=options.trust_remote_code,
+    )
     vocabulary = model.get_input_embeddings().num_embeddings
     if max(max(example.input_ids) for example in data) >= vocabulary:
         raise UsageError(
@@ -415,7 +421,7 @@ def _trainer(
         args=arguments,
         train_dataset=Dataset.from_dict({"example": list(range(len(data)))}),
         data_collator=collate,
-        processing_class=load_tokenizer(base_model),
+        processing_class=load_tokenizer(base_model, trust_remote_code=options.trust_remote_code),
         peft_config=_lora(options),
         callbacks=[Report()],
     )

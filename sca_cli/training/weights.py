@@ -20,7 +20,7 @@ TEXT_FILES = (
 """Files of a model directory other than its configuration and weights."""
 
 
-def load_tokenizer(base_model: str) -> Any:
+def load_tokenizer(base_model: str, *, trust_remote_code: bool = False) -> Any:
     """Return the tokenizer of a model directory or hub name.
 
     Raises:
@@ -29,21 +29,21 @@ def load_tokenizer(base_model: str) -> Any:
     if base_model.startswith((".", "/", "~")) and not Path(base_model).is_dir():
         raise MissingError(f"no such model directory: '{base_model}'", "give a directory or a hub id OWNER/NAME")
     try:
-        return model_files.load_tokenizer(base_model, base_model)
+        return model_files.load_tokenizer(base_model, base_model, trust_remote_code=trust_remote_code)
     except ImportError as error:
         raise MissingError(f"training needs the package '{error.name}'", "pip install 'sca-cli[train]'") from error
 
 
-def load_model(base_model: str, dtype: Any) -> Any:
+def load_model(base_model: str, dtype: Any, *, trust_remote_code: bool = False) -> Any:
     """Load a model with its weights in `dtype`; "auto" keeps the precision of the files.
 
     Raises:
         MissingError: there is no such model, or it is no causal language model.
     """
-    return model_files.load_weights(base_model, base_model, dtype=dtype)
+    return model_files.load_weights(base_model, base_model, dtype=dtype, trust_remote_code=trust_remote_code)
 
 
-def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
+def write_model(trained: Any, base_model: str, adapter: Any, out: Path, *, trust_remote_code: bool = False) -> None:
     """Write the base model with the trained weights, in the base model's own precision and configuration.
 
     The base model is loaded again, because the trained one may have been rounded and the trainer changed it. A LoRA
@@ -54,11 +54,12 @@ def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
         base_model: directory or hub name of the model before training.
         adapter: configuration of the trained LoRA adapter; None: all weights were trained.
         out: output directory (created). It appears only when all its files are written.
+        trust_remote_code: as for `load_weights`.
     """
     import torch
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
-    model = load_model(base_model, "auto")
+    model = load_model(base_model, "auto", trust_remote_code=trust_remote_code)
     if adapter:
         adapted = get_peft_model(model, adapter)
         set_peft_model_state_dict(adapted, get_peft_model_state_dict(trained))
@@ -71,7 +72,7 @@ def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
         partial.unlink()
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
-    load_tokenizer(base_model).save_pretrained(partial)
+    load_tokenizer(base_model, trust_remote_code=trust_remote_code).save_pretrained(partial)
     # Loading and saving a tokenizer can change it, because transformers builds it from the model type. If the base
     # model is a directory, its own files are copied instead.
     for pattern in TEXT_FILES:
