@@ -27,7 +27,7 @@ for number in "$seed" "${SCA_TASKS:-1}" "${SCA_EVAL:-1}"; do
         ;;
     esac
 done
-unset SCA_ENV SCA_MODEL
+unset SCA_MODEL; export SCA_ENV="$env"  # every verb may start it
 stage() { sca_say "" "[$1/7] $2"; }
 
 if [ "$model" = "$small" ]; then

@@ -9,7 +9,7 @@
 set -eu
 model=${SCA_MODEL:?"name a model, as in SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct"}
 plugin=${model%%:*} options=${SCA_OPTIONS:+,$SCA_OPTIONS} env=${SCA_ENV:-calculation} run=${SCA_RUN:-runs/self-improve}
-unset SCA_ENV SCA_MODEL
+unset SCA_MODEL; export SCA_ENV="$env"  # every verb may start it
 . "$(dirname -- "$0")/environment.sh"; command -v sca >/dev/null || sca_environment "${SCA_VENV:-$PWD/.venv}" --editable '.[train]'
 needs() { [ -s "$1" ] || { echo "$0: $2; a larger model or more candidates may do" >&2; exit 1; }; }
 train() { sca train --balance calls --seed "$seed" --resume --times -o "$1.jsonl" --save "$@"; }

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import sca_cli
-from sca_cli import machine, plugins
+from sca_cli import machine, messages, plugins
 from sca_cli.errors import ExitCode, ScaError
 
 VERBS = {
@@ -156,7 +156,7 @@ def run(arguments: list[str] | None = None) -> int:
         if limit := machine.limit_reached(error):
             _print_error(name, limit.message, limit.hint)
             return limit.exit_code
-        traceback.print_exc()
+        messages.write(traceback.format_exc().rstrip())
         _print_error(
             name,
             f"internal error: {type(error).__name__}: {error}",
@@ -170,15 +170,15 @@ def _print_usage_error(error: TyperException) -> None:
     command = context.command_path if context else "sca"
     message = error.format_message()
     if context and message == context.get_help():  # `sca` or `sca env` without a verb
-        print(message, file=sys.stderr)
+        messages.write(message)
     else:
         _print_error(command, message[:1].lower() + message[1:].rstrip("."), f"see '{command} --help'")
 
 
 def _print_error(name: str, message: str, hint: str) -> None:
-    print(f"{name}: {message}", file=sys.stderr)
+    messages.write(f"{name}: {message}")
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        messages.write(f"hint: {hint}")
 
 
 if __name__ == "__main__":

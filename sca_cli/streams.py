@@ -447,6 +447,10 @@ def _reject_overwriting(name: str, inputs: Iterable[str]) -> None:
             raise UsageError(f"{name} is also an input: writing would overwrite it", "write to another file")
 
 
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
 class _Progress(msgspec.Struct):
     """One line of a journal: the progress after an input."""
 
@@ -499,7 +503,8 @@ class _Journal:
             MissingError: the file cannot be read.
         """
         try:
-            complete, _, _ = self._path.read_bytes().rpartition(b"\n")
+            with open(self._path, "rb", opener=_no_link) as file:
+                complete, _, _ = file.read().rpartition(b"\n")
         except FileNotFoundError:
             return {}, []
         except OSError as error:
@@ -545,7 +550,9 @@ class _Journal:
         fresh = self._path.with_name(self._path.name + ".new")
         old = self._descriptor
         try:
-            self._descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            fresh.unlink(missing_ok=True)
+            # O_EXCL: a link of this name, which another user may have put there, is not followed.
+            self._descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             if old >= 0:
                 os.close(old)
             self._append(self._head)

@@ -23,7 +23,7 @@ student=${SCA_BASE:-${plain#*:}}
 env=${SCA_ENV:-calculation}
 run=${SCA_RUN:-runs/distill-1.5b}
 n=${SCA_CANDIDATES:-200}
-unset SCA_ENV SCA_MODEL
+unset SCA_MODEL; export SCA_ENV="$env"  # every verb may start it
 mkdir -p "$run"
 
 . examples/environment.sh

@@ -23,7 +23,7 @@ auditor=${SCA_AUDITOR:?"name a stronger model, as in SCA_AUDITOR=transformers:Qw
 env=${SCA_ENV:-calculation}
 run=${SCA_RUN:-runs/filter-stages}
 n=${SCA_CANDIDATES:-200}
-unset SCA_ENV SCA_MODEL
+unset SCA_MODEL; export SCA_ENV="$env"  # every verb may start it
 mkdir -p "$run"
 
 . examples/environment.sh

@@ -16,7 +16,7 @@ env=${SCA_ENV:-web_browsing}
 run=${SCA_RUN:-runs/sca-vs-pae}
 n=${SCA_CANDIDATES:-200}
 k=${SCA_SAMPLES:-4}
-unset SCA_ENV
+export SCA_ENV="$env"  # every verb may start it
 mkdir -p "$run/sca" "$run/pae"
 
 . "$(dirname -- "$0")/../environment.sh"

@@ -23,7 +23,7 @@ k=${SCA_SAMPLES:-4}
 factor=${SCA_FACTOR:-4}
 envs=${SCA_ENV:-calculation:family=message_decoder calculation:family=trade_calculator}
 others=${SCA_OTHER:-calculation:family=dna_sequencer calculation:family=travel_itinerary}
-unset SCA_MODEL
+unset SCA_MODEL; export SCA_ENV="$envs $others"  # every verb may start them
 mkdir -p "$run"
 
 . examples/environment.sh

@@ -98,10 +98,12 @@ def _convert(gguf: Path, target: Path) -> None:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers has no types here
     print("sca: converting the weights, once", file=sys.stderr)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
     # transformers shows a progress bar here that its logging does not switch off
     with contextlib.redirect_stderr(io.StringIO()):
-        read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        read = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
+        )
     plain = read.config.to_dict()
     plain.pop("quantization_config", None)
     model: Any = type(read)(type(read.config)(**plain))

@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mcp import Client, StdioServerParameters, stdio_client  # noqa: TID253  imported only for the environment itself
+from mcp.client.stdio import get_default_environment  # noqa: TID253  as above
 
 from sca_cli import UsageError
 
+_LANGUAGE = frozenset({"LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"})
 _STOP_S = 10.0
 _STDERR_LINES = 3  # last lines of the server's stderr that an error message quotes
 _STDERR_BYTES = 1000
@@ -25,7 +27,7 @@ class Connection:
 
     Args:
         server: a command line, or a URL that starts with http:// or https://.
-        environment: environment variables for the command, in addition to those of this process.
+        environment: environment variables for the command, in addition to those that it needs to run, see `_variables`.
         timeout_s: timeout of the start, in seconds.
 
     Raises:
@@ -118,7 +120,16 @@ def _target(server: str, environment: dict[str, str]) -> str | StdioServerParame
         command, *arguments = shlex.split(server)
     except ValueError as error:
         raise UsageError(f"cannot read the command line: {error}") from error
-    return StdioServerParameters(command=command, args=arguments, env=dict(os.environ) | environment)
+    return StdioServerParameters(command=command, args=arguments, env=_variables() | environment)
+
+
+def _variables() -> dict[str, str]:
+    """Return the variables of this process that a command gets: where programs are, who the user is, the language.
+
+    The others may hold keys and tokens of the user, which a server must be given by name.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name in _LANGUAGE}
+    return get_default_environment() | inherited
 
 
 def is_url(server: str) -> bool:

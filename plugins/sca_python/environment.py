@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sca_cli import Environment, MissingError, PluginError, RecordError, Tool, ToolError, UsageError, describe_tool
+from sca_python.files import files_of
 
 
 class PythonEnvironment(Environment):
@@ -94,12 +95,9 @@ class PythonEnvironment(Environment):
 
     @classmethod
     def reads(cls, options: dict[str, str]) -> list[Path]:
-        """Return the directory of the file, because the file may import its neighbours."""
+        """Return the file, and what it needs from its folder."""
         path, _, _ = _split(options["target"])
-        if not isinstance(path, Path):
-            return []
-        folder = path.absolute().parent
-        return [folder if folder != Path("/") else path.absolute()]
+        return files_of(path.absolute()) if isinstance(path, Path) else []
 
 
 def _split(target: str) -> tuple[Path | str, str, str]:

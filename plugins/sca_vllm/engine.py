@@ -18,7 +18,7 @@ from typing import Any
 
 from sca_cli import Completion, Message, ModelError, Sampling, Tool
 from sca_cli.toolkit.chat_format import ChatFormat, parse_tool_calls
-from sca_cli.toolkit.model_files import locate
+from sca_cli.toolkit.model_files import load_generation_config, load_tokenizer, locate
 
 _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -39,6 +39,7 @@ class VLLMModel:
         gpu_memory_utilization: share of the GPU's memory that vLLM uses; ignored on a CPU.
         tensor_parallel_size: number of GPUs to split the model over.
         enforce_eager: `true` (do not compile), `false` (compile), or `auto` (compile on a GPU only).
+        trust_remote_code: `true` runs Python code of the model's directory.
 
     Raises:
         ImportError: vLLM is not installed.
@@ -56,6 +57,7 @@ class VLLMModel:
         gpu_memory_utilization: str = "0.9",
         tensor_parallel_size: str = "1",
         enforce_eager: str = "auto",
+        trust_remote_code: str = "false",
     ) -> None:
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
@@ -71,8 +73,10 @@ class VLLMModel:
                 "enforce_eager": _eager(enforce_eager),
                 "enable_prefix_caching": True,
                 "disable_log_stats": True,
+                "trust_remote_code": trust_remote_code.lower() == "true",
+                "load_format": "safetensors",
             }
-            self._chat = _chat(options["model"], name)
+            self._chat = _chat(options["model"], name, trust_remote_code=options["trust_remote_code"])
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="sca-vllm", daemon=True)
             self._thread.start()
@@ -199,14 +203,9 @@ def _eager(text: str) -> bool:
     return bool(current_platform.is_cpu())
 
 
-def _chat(path: str, name: str) -> ChatFormat:
-    from transformers import AutoTokenizer, GenerationConfig
-
-    try:
-        generation = GenerationConfig.from_pretrained(path, local_files_only=True)
-    except OSError:
-        generation = None  # not every model has one
-    return ChatFormat(AutoTokenizer.from_pretrained(path, local_files_only=True), generation, name)
+def _chat(path: str, name: str, *, trust_remote_code: bool) -> ChatFormat:
+    tokenizer = load_tokenizer(path, name, trust_remote_code=trust_remote_code)
+    return ChatFormat(tokenizer, load_generation_config(path), name)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ from sca_cli.methods.compose import compose
 from sca_cli.methods.compose.plan import Composed, Plan
 from sca_cli.prompts import CHALLENGE, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Record, Task, content_id
-from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox
 from sca_cli.streams import Output
 
 EXPLORATION_TURNS = 2
@@ -195,6 +195,7 @@ def command(
     context: typer.Context,
     inputs: options.Inputs = None,
     env: options.Env = None,
+    allow_env: options.AllowEnv = None,
     model: options.Model = None,
     method: Annotated[
         MethodName,
@@ -292,12 +293,13 @@ def command(
         model=model_name,
         prompt=prompts.fingerprint(*CHALLENGE),
     )
+    allowed = AllowedEnvs([*(env or []), *(allow_env or [])])
     sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=paths)
     sampling = Sampling(temperature, top_p, max_tokens)
     left_out = LeftOut("challenge")
     with (
         Fanout(concurrency or session_width(MODEL_WIDTH)) as fanout,
-        Sandbox(Limits()) as sandbox,
+        Sandbox(Limits(), allowed) as sandbox,
         Meter("challenge", count, quiet=quiet) as meter,
         opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):

@@ -108,7 +108,15 @@ def command(
     )
     left_out = LeftOut("distill")
     records = refuse_eval(streams.read(paths, Task, Rollout, left_out=left_out), allow=running.allow_eval)
-    training = Training("distill", load_tokenizer(student), rules, recipe, running, teacher or "", settings=settings)
+    training = Training(
+        "distill",
+        load_tokenizer(student, trust_remote_code=recipe.trust_remote_code),
+        rules,
+        recipe,
+        running,
+        teacher or "",
+        settings=settings,
+    )
     checkpoint = training.fine_tune(roller.of(records), student, save, "distill", Tally())
     keep_checkpoint(checkpoint, save, settings)
     return write_checkpoint("distill", checkpoint, sink, quiet=running.quiet, left_out=left_out)

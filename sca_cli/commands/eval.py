@@ -33,6 +33,7 @@ from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Rollout, Score, Task
+from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
 
@@ -66,6 +67,7 @@ def command(
     context: typer.Context,
     inputs: options.Inputs = None,
     env: options.Env = None,
+    allow_env: options.AllowEnv = None,
     model: options.Model = None,
     compare: Annotated[
         tuple[str, str] | None,
@@ -152,6 +154,7 @@ def command(
     sink = Output(output, rejected=None, resume=False, settings={"command": "eval"}, inputs=read_from)
     trained = eval_against.read(against, stdin_taken="-" in paths) if against else None
     suite_spec = parse_suite(suite) if suite else None
+    allowed = AllowedEnvs.of_suite(suite_spec) if suite_spec else AllowedEnvs([*(env or []), *(allow_env or [])])
     left_out = LeftOut("eval")
     records = [] if suite_spec else list(_records(paths, env, left_out))
     attempted = [record for record in records if isinstance(record, Rollout)]
@@ -173,7 +176,7 @@ def command(
     scores: list[Score] = []
     tallies: list[Tallies] = []
     limits = SUITE_LIMITS if suite_spec else None
-    with Fanout(concurrency or MODEL_WIDTH) as fanout, Sandboxes(limits) as sandboxes:
+    with Fanout(concurrency or MODEL_WIDTH) as fanout, Sandboxes(limits, allowed=allowed) as sandboxes:
         opened = open_suite(suite_spec, sandboxes.sandbox_of(), fanout, count) if suite_spec else None
         tasks = list(worth_attempting(record for record in records if isinstance(record, Task)))[:count]
         tasks = opened.tasks if opened else tasks

@@ -39,7 +39,7 @@ from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling, Tool
 from sca_cli.prompts import EXPLORE, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Message, sealed
-from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox
 from sca_cli.streams import Output
 from sca_cli.walk.explorer import CALLS, walk
 
@@ -254,7 +254,7 @@ def command(
     width = sandbox_width() if chosen is ExploreMethod.WALK else MODEL_WIDTH
     with (
         Fanout(concurrency or session_width(width)) as fanout,
-        Sandbox(Limits()) as sandbox,
+        Sandbox(Limits(), AllowedEnvs.of(*envs)) as sandbox,
         Meter("explore", count, quiet=quiet) as meter,
         opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):

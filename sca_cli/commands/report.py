@@ -98,7 +98,9 @@ def write(text: str, output: str, inputs: Sequence[str] = ()) -> None:
             return
         fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
         try:
-            fresh.write_bytes(data)
+            fresh.unlink(missing_ok=True)
+            with fresh.open("xb") as file:  # a link of this name is not followed
+                file.write(data)
             fresh.replace(path)
         finally:
             fresh.unlink(missing_ok=True)

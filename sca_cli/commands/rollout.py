@@ -31,6 +31,7 @@ from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Model, Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Rollout, Task
+from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 
 _MOST_ERRORS = 5
@@ -51,6 +52,7 @@ def command(
             rich_help_panel=options.ATTEMPTS,
         ),
     ] = None,
+    allow_env: options.AllowEnv = None,
     actions: options.Actions = "code",
     turns: options.Turns = None,
     user_model: options.UserModel = None,
@@ -81,13 +83,14 @@ def command(
     prompts = Prompts.from_option(prompt)
     talk = Talk.from_options(user_model, user_turns, direct=direct)
     settings = options.settings_of(context, model=model_name, judge=judge_name, prompt=prompts.fingerprint(*ATTEMPT))
+    allowed = AllowedEnvs(allow_env or [])
     sink = Output(output, rejected=None, resume=resume, settings=settings, inputs=paths)
     lines = streams.line_count(paths)
     errors: Counter[str] = Counter()
     outcomes: Counter[str] = Counter(rollout.outcome for rollout in written_before(sink, [output], Rollout))
     with (
         Fanout(concurrency or MODEL_WIDTH) as fanout,
-        Sandboxes() as sandboxes,
+        Sandboxes(allowed=allowed) as sandboxes,
         Meter("rollout", lines and lines * attempts, quiet=quiet) as meter,
         opened_actor(
             model_name,

@@ -196,7 +196,16 @@ def command(
     prompt = "" if choosing.on == "rollouts" else roller.prompts.fingerprint(*ATTEMPT)
     left_out = LeftOut("train")
     records = refuse_eval(streams.read(paths, Task, Rollout, left_out=left_out), allow=running.allow_eval)
-    training = Training("train", load_tokenizer(weights), rules, recipe, running, model or "", prompt, settings)
+    training = Training(
+        "train",
+        load_tokenizer(weights, trust_remote_code=recipe.trust_remote_code),
+        rules,
+        recipe,
+        running,
+        model or "",
+        prompt,
+        settings,
+    )
     tally = Tally()
     if choosing.on == "rollouts":
         checkpoint = training.fine_tune(roller.of(records), weights, save, str(choosing.algo), tally)

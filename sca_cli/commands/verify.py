@@ -37,7 +37,7 @@ from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import ErrorNote, Rollout, Task, TaskLimits, Verdict
-from sca_cli.sandbox import Sandbox
+from sca_cli.sandbox import AllowedEnvs, Sandbox
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
 from sca_cli.verification.agreement import agreement
@@ -287,6 +287,7 @@ def command(
     seed: Annotated[
         int, typer.Option("--seed", help="With --agree: seed of the attempts.", rich_help_panel=options.ATTEMPTS)
     ] = 0,
+    allow_env: options.AllowEnv = None,
     check_seconds: options.CheckSeconds = None,
     cpu_seconds: options.CpuSeconds = None,
     memory_mb: options.MemoryMb = None,
@@ -330,6 +331,7 @@ def command(
         agree=required_model(agree, "--agree") if agree else None,
         prompt=prompts.fingerprint(*ATTEMPT) if agree else None,
     )
+    allowed = AllowedEnvs(allow_env or [])
     read_from = [*paths, *(seen or [])]
     sink = Output(output, rejected=rejected, rollouts=rollouts, resume=resume, settings=settings, inputs=read_from)
     shown = [
@@ -353,7 +355,7 @@ def command(
     errors: Counter[str] = Counter()
     with ExitStack() as stack:
         fanout = stack.enter_context(Fanout(concurrency or (MODEL_WIDTH if agree else sandbox_width())))
-        sandboxes = stack.enter_context(Sandboxes(typed=typed_limits))
+        sandboxes = stack.enter_context(Sandboxes(typed=typed_limits, allowed=allowed))
         meter = stack.enter_context(Meter("verify", streams.line_count(paths), quiet=quiet))
         attempter = None
         if agree:

@@ -25,7 +25,7 @@ from sca_cli.errors import PluginError, WorldError
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, EnvSpec, Observation, Task
 from sca_cli.sandbox import Limits, Sandbox, Session
-from sca_cli.sandbox.inside.audit import evaluators
+from sca_cli.sandbox.inside.inspection import difference, short_repr
 from sca_cli.verification import paper_filter
 
 LIMITS = Limits(calls=100_000)
@@ -87,6 +87,11 @@ class Subject:
         """Tell whether the environment's worlds run outside the jail."""
         return plugins.environment_entry(self.env).outside
 
+    def inspection(self, name: str) -> Any:
+        """Return the result of an inspection in a world of seed 0, see `sca_cli/sandbox/inside/inspection.py`."""
+        with self.sandbox.session(self.env, 0) as session:
+            return session.inspect(name)
+
     def seeds(self) -> range:
         """Return the seeds whose states are checked."""
         return range(OUTSIDE_SEEDS if self.is_outside() else SEEDS)
@@ -143,12 +148,12 @@ def tools_do_not_evaluate(subject: Subject) -> str:
     """
     if subject.is_outside():
         raise Skipped("its tools run in another process")
-    environment = plugins.load_environment(subject.env)
-    places_by_tool = {name: evaluators(method) for name, (_, method) in environment.tools().items()}
-    evaluations = [f"{name}: {place}" for name, places in places_by_tool.items() for place in places]
-    if evaluations and not environment.isolated:
-        raise Broken(evaluations[0])
-    return f"isolated; {evaluations[0]}" if evaluations else "no tool does, as far as its own package's source shows"
+    seen = subject.inspection("evaluations")
+    if seen["places"] and not seen["isolated"]:
+        raise Broken(seen["places"][0])
+    return (
+        f"isolated; {seen['places'][0]}" if seen["places"] else "no tool does, as far as its own package's source shows"
+    )
 
 
 # ---------------------------------------------------------------- state
@@ -161,7 +166,7 @@ def same_seed_same_state(subject: Subject) -> str:
             first = subject.state(seed)
             for again in (subject.state(seed), Subject(other, subject.env).state(seed)):
                 if again != first:
-                    raise Broken(f"seed {seed} gave two states: {_difference(first, again)}")
+                    raise Broken(f"seed {seed} gave two states: {difference(first, again)}")
     return "in two sessions and in a newly built world"
 
 
@@ -186,61 +191,28 @@ def state_is_plain_data(subject: Subject) -> str:
     """Check that the state does not change when it is written as JSON and read again: no tuples, only string keys."""
     if subject.is_outside():
         raise Skipped("its state is in another process")
-    environment = plugins.load_environment(subject.env)
-    environment.reset(0)
-    state = environment.state()
-    try:
-        text = json.dumps(state, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise Broken(f"state(): {error}") from error
-    if not _is_same(state, json.loads(text)):
-        raise Broken(f"the state changes when it is written as JSON: {_difference(state, json.loads(text))}")
-    return f"{len(text)} characters of JSON"
+    seen = subject.inspection("plain state")
+    if seen["fault"]:
+        raise Broken(seen["fault"])
+    return f"{seen['characters']} characters of JSON"
 
 
 def state_can_be_restored(subject: Subject) -> str:
     """Check that `restore(state)` restores an earlier `state()` after a reset to another seed."""
     if subject.is_outside():
         raise Skipped("its state is in another process")
-    environment = plugins.load_environment(subject.env)
     for seed in range(SEEDS):
-        environment.reset(seed)
-        saved = json.loads(json.dumps(environment.state()))
-        environment.reset(seed + 1)
-        try:
-            environment.restore(json.loads(json.dumps(saved)))
-        except NotImplementedError:
-            raise Skipped("restore is not implemented") from None
-        if environment.state() != saved:
-            raise Broken(f"seed {seed}: {_difference(saved, environment.state())}")
+        saved = subject.state(seed)
+        with subject.sandbox.session(subject.env, seed + 1) as session:
+            try:
+                session.restore(saved)
+            except WorldError as error:
+                if "NotImplementedError" in error.message:
+                    raise Skipped("restore is not implemented") from None
+                raise
+            if (restored := session.state()) != saved:
+                raise Broken(f"seed {seed}: {difference(saved, restored)}")
     return f"{SEEDS} states"
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Compare two values and their types: a tuple is not a list, and 1 is not True."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(_is_same, one, other))
-    return bool(one == other)
-
-
-def _difference(one: Any, other: Any, path: str = "$") -> str:
-    """Return the path of the first difference between two states, and both values there."""
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        key = next((key for key in one if not _is_same(one[key], other[key])), None)
-        return path if key is None else _difference(one[key], other[key], f"{path}.{key}")
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        place = next((i for i, pair in enumerate(zip(one, other, strict=True)) if not _is_same(*pair)), None)
-        return path if place is None else _difference(one[place], other[place], f"{path}[{place}]")
-    return f"{path}: {_short_repr(one)}, then {_short_repr(other)}"
-
-
-def _short_repr(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:60] + "…"
 
 
 # ---------------------------------------------------------------- sessions
@@ -377,7 +349,7 @@ def odd_arguments_are_survived(subject: Subject) -> str:
                     raise Broken(f"{call} fails without a refusal: {error.message}; raise ToolError") from error
                 if refusal and after != before:
                     call = _short_call(tool.name, kwargs)
-                    raise Broken(f"{call} was refused and changed {_difference(before, after)}")
+                    raise Broken(f"{call} was refused and changed {difference(before, after)}")
             if subject.is_outside() and count >= OUTSIDE_SESSIONS:
                 return f"{count} calls with unusual values"
     return f"{count} calls with unusual values"
@@ -396,7 +368,7 @@ def _change(session: Session, calls: Iterable[Observation], watched: Collection[
             session.call(call.tool, call.args, call.kwargs)
         if is_watched and (after := session.state()) != before:
             first = consecutive[0]
-            return f"{_short_call(first.tool, first.kwargs, first.args)} changed {_difference(before, after)}"
+            return f"{_short_call(first.tool, first.kwargs, first.args)} changed {difference(before, after)}"
     return ""
 
 
@@ -409,7 +381,7 @@ def _first_change(subject: Subject, seed: int, calls: Sequence[Observation], wat
 
 def _short_call(tool: str, kwargs: dict[str, JSON], args: Sequence[JSON] = ()) -> str:
     """Return a call as text, with long arguments shortened."""
-    return call_text(tool, args, kwargs, _short_repr)
+    return call_text(tool, args, kwargs, short_repr)
 
 
 # ---------------------------------------------------------------- speed, tasks
@@ -421,9 +393,7 @@ def calls_are_fast(subject: Subject) -> str:
     The times are only reported: no environment is too slow to pass.
     """
     if not subject.is_outside():
-        environment = plugins.load_environment(subject.env)
-        times_ms = [_milliseconds(environment.reset, seed) for seed in subject.seeds()]
-        subject.figures["reset()"] = statistics.median(times_ms)
+        subject.figures["reset()"] = subject.inspection("reset ms")
     times_ms = [_milliseconds(subject.state, seed) for seed in subject.seeds()]
     subject.figures["opening and reading the state"] = statistics.median(times_ms)
     for tool in subject.tools:

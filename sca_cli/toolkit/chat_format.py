@@ -8,6 +8,7 @@ from typing import Any
 from sca_cli.errors import MissingError, ModelError
 from sca_cli.interfaces import Tool
 from sca_cli.records import FunctionCall, Message, ToolCall
+from sca_cli.toolkit.control_tokens import Shield
 
 _TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 
@@ -22,6 +23,7 @@ class ChatFormat:
 
     Raises:
         MissingError: the tokenizer has no chat template.
+        ModelError: its chat template fails.
     """
 
     def __init__(self, tokenizer: Any, generation_config: Any, name: str) -> None:
@@ -39,20 +41,13 @@ class ChatFormat:
         Raises:
             ModelError: the template rejects the conversation.
         """
-        from jinja2 import TemplateError
-
         schemas = [_schema(tool) for tool in tools] if self.has_tools else []
-        try:
-            text = self._tokenizer.apply_chat_template(
-                [_plain(message) for message in messages],
-                tools=schemas or None,
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-        except TemplateError as error:
-            raise ModelError(f"the chat template rejects the conversation: {error}") from error
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        plain = [_plain(message) for message in messages]
+        shield = Shield(self._tokenizer, [plain, schemas])
+        text = render(
+            self._tokenizer, shield.hide(plain), tools=shield.hide(schemas) or None, add_generation_prompt=True
+        )
+        return shield.encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of sampled tokens, without special tokens."""
@@ -69,12 +64,30 @@ class ChatFormat:
         ends = {configured} if isinstance(configured, int) else set(configured or ())
         ends.add(self._tokenizer.eos_token_id)
         probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "reply"}]
-        after = self._tokenizer.apply_chat_template(probe, tokenize=False).rpartition("reply")[2]
+        after = render(self._tokenizer, probe).rpartition("reply")[2]
         first = self._tokenizer(after, add_special_tokens=False)["input_ids"][:1]
         # all_special_ids would miss control tokens that have no role in the configuration.
         added = self._tokenizer.added_tokens_decoder
         ends.update(token for token in first if token in added and added[token].special)
         return frozenset(ends - {None})
+
+
+def render(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> str:
+    """Return a conversation as text, rendered by the tokenizer's chat template.
+
+    Args:
+        tokenizer: a transformers tokenizer with a chat template.
+        messages: as chat templates expect them.
+        options: further arguments of `apply_chat_template`.
+
+    Raises:
+        ModelError: the template rejects the conversation, or fails. It is a program that came with the model.
+    """
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise ModelError(f"the chat template rejects the conversation: {reason}") from error
 
 
 def parse_tool_calls(text: str) -> tuple[str, list[ToolCall]]:

@@ -27,7 +27,7 @@ from sca_cli.streams import locked
 from sca_cli.training.batching import AlikeFirst, alike
 from sca_cli.training.data import Example
 from sca_cli.training.packing import ATTENTION, Layout, layouts, surprise, tree_attention
-from sca_cli.training.weights import load_model, write_model
+from sca_cli.training.weights import load_model, load_tokenizer, write_model
 from sca_cli.training.work import fingerprint_of, last_checkpoint
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class SftOptions:
     """Optimiser steps between two checkpoints. 0: no checkpoints, and a killed run starts from the beginning."""
     share_prefixes: bool = True
     """Compute the common prefixes of a batch once, if the model allows it."""
+    trust_remote_code: bool = False
+    """Run Python code of the base model's directory."""
 
     @property
     def rate(self) -> float:
@@ -81,9 +83,11 @@ def fail_if_in_the_way(out: Path, *, resume: bool) -> None:
     """Check, before any work, that a model can be written to `out`.
 
     Raises:
-        UsageError: `out` is a file or a directory with files, or `OUT.work` exists and `resume` is False.
+        UsageError: `out` is a file or a directory with files, or `OUT.work` is a link, or exists and `resume` is False.
     """
     work = out.with_name(out.name + ".work")
+    if work.is_symlink():
+        raise UsageError(f"{work} is a symbolic link, which is not followed", "remove it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists already", "name another directory, or remove it")
     if work.exists() and not resume:
@@ -140,7 +144,7 @@ def train_sft(
             (work / "run.json").write_text(json.dumps(fingerprint))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-            write_model(trainer.model, base_model, _lora(options), out)
+            write_model(trainer.model, base_model, _lora(options), out, trust_remote_code=options.trust_remote_code)
     shutil.rmtree(work)
     return {
         "examples": len(chosen),
@@ -304,7 +308,7 @@ def _trainer(
     """Build TRL's trainer with the batches of `packing` and its loss."""
     import torch
     from datasets import Dataset
-    from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, set_seed
+    from transformers import PrinterCallback, TrainerCallback, set_seed
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -312,7 +316,11 @@ def _trainer(
     dtype = dtype_of(options.dtype, device)
     set_seed(options.seed)
     # without LoRA the weights are trained in float32: bfloat16 would round a step of 1e-5 to nothing
-    model = load_model(base_model, dtype if options.lora_rank else torch.float32)
+    model = load_model(
+        base_model,
+        dtype if options.lora_rank else torch.float32,
+        trust_remote_code=options.trust_remote_code,
+    )
     vocabulary = model.get_input_embeddings().num_embeddings
     if max(max(example.input_ids) for example in data) >= vocabulary:
         raise UsageError(
@@ -416,7 +424,7 @@ def _trainer(
         args=arguments,
         train_dataset=Dataset.from_dict({"example": list(range(len(data)))}),
         data_collator=collate,
-        processing_class=AutoTokenizer.from_pretrained(base_model),
+        processing_class=load_tokenizer(base_model, trust_remote_code=options.trust_remote_code),
         peft_config=_lora(options),
         callbacks=[_ProgressCallback()],
     )

@@ -103,7 +103,8 @@ def test_a_suite_written_out_is_tasks_that_prove_themselves(sca, tmp_path: Path)
     assert b"4 tasks written; 2 with fewer than three failure cases" in ended.stderr
     written = [json.loads(line) for line in (tmp_path / "t").read_text().splitlines()]
     assert {task["split"] for task in written} == {"eval"}
-    proven = sca("verify", "t").stdout.splitlines()
+    assert sca("verify", "t").returncode == 2  # the tasks name a checkout, and the user did not
+    proven = sca("verify", "t", "--allow-env", f"taubench:path={TAU_BENCH}").stdout.splitlines()
     assert [len(task["failure_cases"]) == 3 for task in written].count(True) == len(proven) == 2
 
 

@@ -16,7 +16,7 @@ HEAVY = {"torch", "vllm", "trl", "transformers", "ray", "rich", "peft", "dataset
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"records", "machine", "lines"},
+    {"records", "machine", "lines", "messages"},
     {"interfaces"},
     {"hookspecs", "toolkit"},
     {"plugins", "devices", "streams", "fanout"},

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import misbehaving
 import pytest
@@ -142,3 +143,18 @@ def test_an_isolated_environment_may_evaluate() -> None:
     assert found["tools do not evaluate"].outcome == "ok"
     assert "isolated; run: isolated.py:" in found["tools do not evaluate"].reason
     assert found["state can be restored"].outcome == "ok"
+
+
+def test_a_file_is_imported_in_its_world_only(tmp_path: Path) -> None:
+    """`sca env test python:FILE` asks the jailed world: FILE runs in no process that can write."""
+    path = tmp_path / "tools.py"
+    mark = tmp_path / "ran"
+    path.write_text(
+        f"import pathlib\ntry:\n    pathlib.Path({str(mark)!r}).write_text('')\nexcept OSError:\n    pass\n"
+        "count = {'n': 0}\n\n\ndef read() -> int:\n    '''Return n.'''\n    return count['n']\n"
+    )
+    (variant,) = plugins.expand_env(plugins.parse_env(f"python:{path}"))
+    with Sandbox(checks.LIMITS) as sandbox:
+        results = list(checks.examine(checks.Subject(sandbox, variant, [])))
+    assert {result.check: result.outcome for result in results}["state can be restored"] == "ok"
+    assert not mark.exists()

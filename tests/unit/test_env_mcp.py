@@ -252,3 +252,18 @@ def test_files_of_the_command_are_recorded_by_their_absolute_path(monkeypatch: p
     """Records are good in any directory; words that are no files stay as they are."""
     monkeypatch.chdir(SERVER.parent)
     assert spec("python mcp_shop.py --flag 'a b'").options == {"server": f"python {SERVER} --flag 'a b'"}
+
+
+def test_a_server_gets_few_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command is given where programs are and the language, and what an option names; no key of the user."""
+    from sca_mcp.connection import _target
+
+    monkeypatch.setenv("OPENAI_API_KEY", "hush")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    target = _target("server --quiet", {"SCA_SEED": "3"})
+    assert not isinstance(target, str)
+    assert target.env is not None
+    assert {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "SCA_SEED": "3"}.items() <= target.env.items()
+    assert target.env.keys() <= {
+        "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SCA_SEED",
+    }  # fmt: skip

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import sca_cli
-from sca_cli import plugins
+from sca_cli import messages, plugins
 from sca_cli.commands.shared import options
 from sca_cli.errors import UsageError, WorldError
 from sca_cli.interfaces import Tool
@@ -52,7 +51,7 @@ def run(env: EnvSpec, seed: int, *, port: int | None) -> None:
 def _serve_http(server: "Server[Any]", port: int) -> None:
     import uvicorn
 
-    print(f"sca env: http://127.0.0.1:{port}/mcp", file=sys.stderr, flush=True)
+    messages.write(f"sca env: http://127.0.0.1:{port}/mcp")
     uvicorn.run(server.streamable_http_app(), host="127.0.0.1", port=port, log_level="warning")
 
 

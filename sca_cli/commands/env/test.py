@@ -11,6 +11,7 @@ from sca_cli import plugins, streams
 from sca_cli.commands.shared import options
 from sca_cli.conformance import checks
 from sca_cli.errors import ExitCode
+from sca_cli.messages import visible
 from sca_cli.records import EnvSpec, Task
 from sca_cli.sandbox import Sandbox
 
@@ -45,11 +46,11 @@ def command(
     plugins.fail_if_unknown([spec], [])
     for variant in plugins.expand_env(spec):
         if not as_json:
-            print(f"# {variant}")
+            print(visible(f"# {variant}"))
         for result in run(variant):
             failed |= result.outcome == "fail"
             if as_json:
                 print(msgspec.json.encode({"env": str(variant), **asdict(result)}).decode(), flush=True)
             else:
-                print(f"{result.outcome:<8} {result.check:<27} {result.reason}", flush=True)
+                print(visible(f"{result.outcome:<8} {result.check:<27} {result.reason}"), flush=True)
     return ExitCode.NOTHING if failed else ExitCode.OK

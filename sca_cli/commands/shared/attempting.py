@@ -20,6 +20,7 @@ from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Record, Rollout, Task
+from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 
 
@@ -40,6 +41,7 @@ class Attempting:
     ] = None
     actions: options.Actions = "code"
     turns: options.Turns = None
+    allow_env: options.AllowEnv = None
     user_model: options.UserModel = None
     user_turns: options.UserTurns = 30
     direct: options.Direct = False
@@ -59,6 +61,7 @@ class Roller:
     options: Attempting
     prompts: Prompts
     talk: Talk
+    allowed: AllowedEnvs
     seed: int
     quiet: bool
     resume: bool
@@ -71,11 +74,12 @@ class Roller:
 
         Raises:
             UsageError: options that exclude each other, or `--prompt` is not a directory of prompts.
-            MissingError: the plugin of the user model is unknown.
+            MissingError: the plugin of the user model, or an environment, is unknown.
         """
         prompts = Prompts.from_option(attempting.prompt)
         talk = Talk.from_options(attempting.user_model, attempting.user_turns, direct=attempting.direct)
-        return cls(command, model, attempting, prompts, talk, seed, quiet, resume)
+        allowed = AllowedEnvs(attempting.allow_env or [])
+        return cls(command, model, attempting, prompts, talk, allowed, seed, quiet, resume)
 
     def of(self, records: Iterator[Task | Rollout]) -> Iterator[Rollout]:
         """Return the rollouts that are read, or attempt the tasks that are read.
@@ -109,7 +113,7 @@ class Roller:
                 yield rollout
         with (
             Fanout(self.options.concurrency or MODEL_WIDTH) as fanout,
-            Sandboxes() as sandboxes,
+            Sandboxes(allowed=self.allowed) as sandboxes,
             opened_actor(
                 model,
                 fanout,

@@ -14,7 +14,7 @@ import msgspec
 from sca_cli import machine
 from sca_cli.errors import RecordError
 from sca_cli.records import Task, TaskLimits
-from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox
 
 _MOST_SANDBOXES = 8
 """Different limits in one run; each needs processes of its own. Chosen by hand."""
@@ -26,9 +26,16 @@ class Sandboxes:
     Args:
         default: limits of tasks that record none.
         typed: fields of `TaskLimits` → values from the command line, which replace those of the task.
+        allowed: as for `Sandbox`.
     """
 
-    def __init__(self, default: TaskLimits | None = None, typed: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        default: TaskLimits | None = None,
+        typed: Mapping[str, Any] | None = None,
+        allowed: AllowedEnvs | None = None,
+    ) -> None:
+        self._allowed = allowed
         self._default, self._typed = default or TaskLimits(), dict(typed or {})
         self._memory_mb = self._free_mb = machine.programs_mb()
         self._freed = asyncio.Condition()
@@ -85,5 +92,5 @@ class Sandboxes:
                 if task and len(self._sandboxes) >= _MOST_SANDBOXES:
                     message = f"task {task.id}: more than {_MOST_SANDBOXES} different limits in one run"
                     raise RecordError(message, "give tasks of the same limits to one run")
-                self._sandboxes[limits] = Sandbox(limits)
+                self._sandboxes[limits] = Sandbox(limits, self._allowed)
             return self._sandboxes[limits]

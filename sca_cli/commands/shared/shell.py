@@ -5,7 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 import sca_cli
-from sca_cli import machine, plugins, streams
+from sca_cli import machine, messages, plugins, streams
 from sca_cli.commands.shared.error_note import error_note
 from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.fanout import Fanout
@@ -213,8 +213,7 @@ def most_frequent(reasons: Counter[str], count: int = 12) -> list[str]:
 def say(text: str, *, quiet: bool) -> None:
     """Print a message on standard error."""
     if not quiet:
-        with suppress(OSError):  # a message that cannot be written, such as to a full disk, does not end the run
-            print(text, file=sys.stderr, flush=True)
+        messages.write(text)
 
 
 _REPORT_EVERY_S = 60.0
@@ -252,13 +251,13 @@ class Meter:
             )
 
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[rate]}", markup=False),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[share]}"),
+                TextColumn("{task.fields[share]}", markup=False),
                 console=Console(stderr=True),
                 transient=True,
             )
@@ -299,7 +298,7 @@ class Meter:
         if self._progress is None:
             self._report(text)
         else:
-            self._progress.update(self._task, description=f"sca {self._verb}: {text}")
+            self._progress.update(self._task, description=messages.visible(f"sca {self._verb}: {text}"))
 
     def _report(self, text: str) -> None:
         if time.monotonic() - self._last_report_s >= _REPORT_EVERY_S:

@@ -34,6 +34,15 @@ Save = Annotated[
 class Recipe:
     """The options of fine-tuning."""
 
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code",
+            help="Run the Python code in the directory of the weights to train.",
+            show_default=False,
+            rich_help_panel=options.MODEL,
+        ),
+    ] = False
     lora_rank: Annotated[
         int,
         typer.Option(
@@ -196,6 +205,7 @@ class Training:
             device=recipe.device,
             dtype=recipe.dtype,
             threads=recipe.threads,
+            trust_remote_code=recipe.trust_remote_code,
         )
         with Meter(self.verb, None, quiet=running.quiet) as meter:
 

@@ -5,6 +5,7 @@ the nsjail process itself. `SCA_NSJAIL` names another nsjail.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import re
@@ -36,6 +37,8 @@ _GUEST_FILES = (
     "sandbox/inside/clock",
 )
 _UNPRIVILEGED_ID = 65534
+_SET_REAL_IDS = {"x86_64": (117, 119), "aarch64": (147, 149)}  # numbers of setresuid and setresgid
+_libc = ctypes.CDLL(None)
 
 _HINTS = (
     # pattern in the output of nsjail or the dynamic loader, hint for the user
@@ -255,6 +258,35 @@ def _library_of_the_variable() -> Path | None:
         if name:
             return next((folder / name[1] for folder in folders if (folder / name[1]).exists()), None)
     return None
+
+
+def lift_limits(pid: int) -> None:
+    """Raise the limits of a world's zygote after its import, see `Confinement.seal`: now it can fork.
+
+    A process may change the limits of another one of the same real user, or with CAP_SYS_RESOURCE, which the root of a
+    container lacks. So root takes the jail's ids for a moment, as its real ids and in this thread only, which needs the
+    system calls themselves: libc would change all threads.
+
+    Args:
+        pid: the zygote.
+
+    Raises:
+        OSError: it has ended.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    set_uid, set_gid = _SET_REAL_IDS[os.uname().machine]
+    root = _is_real_root()
+    if root:
+        _libc.syscall(set_gid, _UNPRIVILEGED_ID, -1, -1)
+        _libc.syscall(set_uid, _UNPRIVILEGED_ID, -1, -1)
+    try:
+        for kind in (resource.RLIMIT_NPROC, resource.RLIMIT_DATA):
+            _, hard = resource.prlimit(pid, kind)
+            resource.prlimit(pid, kind, (hard, hard))
+    finally:
+        if root:
+            _libc.syscall(set_uid, uid, -1, -1)
+            _libc.syscall(set_gid, gid, -1, -1)
 
 
 def guest_files() -> list[str]:

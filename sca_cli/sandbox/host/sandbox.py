@@ -19,6 +19,7 @@ from sca_cli.errors import MissingError, PluginError, RecordError, SandboxError,
 from sca_cli.interfaces import Tool
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox.host import children, jail
+from sca_cli.sandbox.host.allowed import AllowedEnvs
 from sca_cli.sandbox.host.outcomes import Limits
 from sca_cli.sandbox.host.session import Session
 
@@ -46,10 +47,14 @@ class Sandbox:
 
     Args:
         limits: the limits of every session.
+        allowed: the environments that the user named, if records name the environments to start. None: the caller
+            vouches for every environment.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, allowed: AllowedEnvs | None = None) -> None:
         self.limits = limits or Limits()
+        self._allowed = allowed
+        self._resolved: dict[tuple[str, tuple[tuple[str, str], ...]], EnvSpec] = {}
         self._lock = threading.Lock()
         self._pools: dict[str, _ZygotePool] = {}  # least recently used first
 
@@ -66,6 +71,7 @@ class Sandbox:
             PluginError: the environment cannot be constructed.
             MissingError: no plugin registered it, or a package is absent.
             UsageError: the environment has no such option.
+            NotAllowedError: only the user may start it, and has not named it.
             RecordError: a data file named by an option is not valid.
             SandboxError: the jail does not start.
         """
@@ -82,7 +88,7 @@ class Sandbox:
                 random seed and another date, so results that depend on these differ.
 
         Raises:
-            PluginError, MissingError, UsageError, RecordError, SandboxError: as for `describe`.
+            PluginError, MissingError, UsageError, NotAllowedError, RecordError, SandboxError: as for `describe`.
         """
         world = self._world(env)
         return Session(
@@ -113,6 +119,8 @@ class Sandbox:
             pool.close()
 
     def _world(self, env: EnvSpec) -> "_ZygotePool":
+        """Return the pool of an environment. Every environment starts here, so this is where one is refused."""
+        env = self._permitted(env)
         entry = plugins.environment_entry(env)
         key = str(env)
         with self._lock:
@@ -122,6 +130,14 @@ class Sandbox:
                 )
             pool = self._pools[key] = self._pools.pop(key)
             return pool
+
+    def _permitted(self, env: EnvSpec) -> EnvSpec:
+        if self._allowed is None:
+            return env
+        key = env.name, tuple(sorted(env.options.items()))
+        if key not in self._resolved:
+            self._resolved[key] = self._allowed.resolve(env)
+        return self._resolved[key]
 
     def _stop_unused(self) -> None:
         """Stop the zygotes of the least recently used environments. They start again when needed."""
@@ -313,6 +329,8 @@ def _error_of_failure(env: EnvSpec, entry: plugins.Entry, failure: children.Zygo
     if unknown := plugins.unknown_option(entry, "environment", failure.message):
         return unknown
     message = f"environment '{env.name}': {failure.message}"
+    if failure.type == "MemoryError" or "MemoryError" in failure.message:
+        return PluginError(message.rstrip(": "), "code that an environment imports may fill about 500 MiB of memory")
     for cls in (MissingError, RecordError, UsageError, PluginError):
         if failure.type == cls.__name__:
             return cls(message, failure.hint)

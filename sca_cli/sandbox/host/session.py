@@ -265,6 +265,23 @@ class Session:
         """
         return str(self._request({"ask": "first_observation"}).state)
 
+    def inspect(self, name: str) -> Any:
+        """Return what an inspection of the environment in this session's world found, see `INSPECTIONS`.
+
+        Raises:
+            WorldError: the environment failed, or the session has ended.
+        """
+        return self._request({"inspect": name}).state
+
+    def restore(self, state: JSON) -> None:
+        """Set the state of this session's world.
+
+        Raises:
+            WorldError: the environment failed or cannot do it, or the session has ended.
+        """
+        self._request({"restore": state})
+        self.state()  # a failure of the environment arrives with the next report at the latest
+
     def answer(self, value: JSON) -> None:
         """Set the final answer from the host, for agents that act by tool calls instead of a program.
 

@@ -20,6 +20,7 @@ from sca_cli.interfaces import Environment, Tool, tool
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.inside.audit import refuse_evaluators
 from sca_cli.sandbox.inside.confine import Confinement
+from sca_cli.sandbox.inside.inspection import INSPECTIONS
 from sca_cli.sandbox.inside.zygote import CHECK_LINK, LINK, await_start
 
 _LOG_REPLIES = 16  # the record of a caller's calls may have this many times `reply_bytes`
@@ -315,6 +316,11 @@ class _Service:
                     state = wire.dumps(getattr(self._environment, method_name)())
                 except Exception as error:  # noqa: BLE001  a plugin may fail in any way
                     self._fail(f"{method_name}()", error)
+            elif "inspect" in order and not self._failed:
+                try:
+                    state = wire.dumps(INSPECTIONS[order["inspect"]](self._environment))
+                except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+                    self._fail(order["inspect"], error)
             elif "restore" in order and not self._failed:
                 try:
                     self._environment.restore(order["restore"])
