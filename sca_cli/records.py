@@ -128,8 +128,8 @@ class Check(_Part):
 
     name: str
     """`solution` or `failure_case[i]`; then `no-op`, `answer-only`, `random[i]` (random calls and a random answer),
-    `answer[i]` (the solution with another answer), and the twins `solution@n` and `failure_case[i]@n` (the same program
-    run again with number n as its hash seed, random seed and clock offset).
+    `answer[i]`, `cheap[i]`, `reordered`, `reformatted` (the solution with another answer), and the twins `solution@n`
+    and `failure_case[i]@n` (the same program run again with another hash seed, random seed and clock offset).
     """
     outcome: Outcome
     """pass: `evaluate` returned exactly True; fail: it returned exactly False; invalid: any other result, or the

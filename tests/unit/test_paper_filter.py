@@ -1,11 +1,14 @@
 """Checks → verdict, with the real sandbox: every stage and every reason."""
 
+import os
+import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from sca_cli.records import Check, EnvSpec, Task, Verdict
-from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.sandbox import Limits, Sandbox, Session
 from sca_cli.verification import paper_filter
 
 pytestmark = pytest.mark.sandbox
@@ -154,7 +157,7 @@ def test_a_solution_that_fails_the_check_falls_at_the_second_stage(verify) -> No
     [
         ([], []),
         (WRONG[:2], ["fail", "fail"]),
-        ([*WRONG, "pass"], ["fail"] * 4),
+        ([*WRONG, "pass"], []),
         ([WRONG[0], "final_answer(7)", WRONG[1]], ["fail", "pass", "fail"]),
         ([WRONG[0], "1 / 0", WRONG[1]], ["fail", "invalid", "fail"]),
         (["while True: pass", *WRONG[:2]], ["invalid", "fail", "fail"]),
@@ -217,3 +220,28 @@ def test_times_can_be_taken_out(verify) -> None:
     verdicts = [verify(), verify()]
     assert all(check.seconds is not None and check.seconds > 0 for verdict in verdicts for check in verdict.checks)
     assert paper_filter.without_times(verdicts[0]) == paper_filter.without_times(verdicts[1])
+
+
+def test_more_than_three_failure_cases_are_not_run(verify) -> None:
+    """Five hundred failure cases cost the solution's run only, and are rejected with their number."""
+    verdict = verify(failures=WRONG[:1] * 500)
+    assert (verdict.stage, len(verdict.checks)) == ("failures", 1)
+    assert verdict.findings[0].message == "500 failure cases, where 3 are expected: none of them was run"
+
+
+def test_a_world_that_is_killed_is_started_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A world that something outside kills once costs another attempt, not the verdict."""
+    victims = 2
+    session_of = Sandbox.session
+
+    def opened(*args: Any, **kwargs: Any) -> Session:
+        nonlocal victims
+        session = session_of(*args, **kwargs)
+        if victims:
+            victims -= 1
+            os.kill(session._world.pid(), signal.SIGKILL)
+        return session
+
+    monkeypatch.setattr(Sandbox, "session", opened)
+    check = paper_filter.run_check(sandbox, task(), "final_answer(add(3, 4))", "solution")
+    assert (check.outcome, victims) == ("pass", 0)

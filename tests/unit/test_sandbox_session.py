@@ -17,6 +17,7 @@ from sca_cli.doctor import host
 from sca_cli.errors import WorldError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Limits, Sandbox, Session
+from sca_cli.sandbox.host import children
 from sca_cli.sandbox.host import sandbox as host_sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -417,6 +418,44 @@ def test_a_dead_zygote_is_invalid_then_replaced(shop: EnvSpec) -> None:
             with sandbox.session(shop, 1) as session:
                 session.run(RENAME)
                 assert session.evaluate(IS_BOB).outcome == "pass"
+
+
+def test_a_process_that_is_killed_from_outside_is_no_crash(sandbox: Sandbox, shop: EnvSpec) -> None:
+    """A killed program or world makes the session invalid by the sandbox; a program that closes its channel crashes."""
+    with sandbox.session(shop, 1) as session:
+        assert session.run("1").ok
+        assert session._guest
+        os.kill(session._guest.child.pid(), signal.SIGKILL)
+        assert session.run("2").reason == "sandbox"
+    with sandbox.session(shop, 1) as session:
+        os.kill(session._world.pid(), signal.SIGKILL)
+        assert session.evaluate(IS_BOB).reason == "sandbox"
+    with sandbox.session(shop, 1) as session:
+        assert session.run("import os, time\nos.close(3)\ntime.sleep(60)").reason in ("crash", "timeout")
+
+
+def test_a_stopped_process_ends_by_a_time_out(shop: EnvSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped program, world or zygote: a reason within the limits, and the next session works."""
+    monkeypatch.setattr(children, "_REPLY_S", 0.3)
+    monkeypatch.setattr(children, "_KILL_S", 0.3)
+    with Sandbox(Limits(wall_s=0.3)) as sandbox:
+        with sandbox.session(shop, 1) as session:
+            assert session.run("1").ok
+            assert session._guest
+            os.kill(session._guest.child.pid(), signal.SIGSTOP)
+            assert session.run("2").reason == "timeout"
+        with sandbox.session(shop, 1) as session:
+            os.kill(session._world.pid(), signal.SIGSTOP)
+            run = session.run("get_user('user_1')")
+            assert (run.reason, run.message) == ("world", "the environment gave no reply within 0.3 s")
+        for pool in list(sandbox._pools.values()):
+            for zygote in pool._zygotes:
+                zygote._drop_spares()
+        for zygote_pid in zygotes(sandbox):
+            os.kill(zygote_pid, signal.SIGSTOP)
+        with sandbox.session(shop, 1) as session:
+            session.run(RENAME)
+            assert session.evaluate(IS_BOB).outcome == "pass"
 
 
 def test_nothing_is_left_behind(shop: EnvSpec, no_strays: None) -> None:  # noqa: ARG001

@@ -17,6 +17,8 @@ RENAMED = "return get_user('user_1')['name'] == 'Eve'"
 RENAME = "set_name('user_1', 'Eve')"
 NOT_RENAMED = ["pass", "set_name('user_2', 'Eve')", "set_name('user_1', 'eve')"]
 SIXTEEN = "final_answer(add(3, 16))"
+NAME = "final_answer(get_user('user_1')['name'])"
+LISTED = "final_answer(echo(['b', 'a']))"
 SUM = "final_answer(add(3, 40))"
 NOT_THE_SUM = ["final_answer(42)", "final_answer('43')", "pass"]
 ANN = "and get_user('user_1')['name'] == 'Ann1'"
@@ -103,6 +105,69 @@ CASES = {
             ["final_answer([])"] * 3,
         ),
         "as well",
+    ),
+    "empty answer": Case(
+        "wrong",
+        made("return get_user('user_1')['name'].startswith(answer)", NAME, ["final_answer('x')"] * 3),
+        made("return get_user('user_1')['name'] == answer", NAME, ["final_answer('x')"] * 3),
+        "the check accepts the answer '' as well",
+    ),
+    "not a number": Case(
+        "wrong",
+        made("return not abs(float(answer) - 43) > 0.01", failures=["final_answer(0)"] * 3),
+        made("return abs(float(answer) - 43) < 0.01", failures=["final_answer(0)"] * 3),
+        "the check accepts the answer 'nan' as well",
+    ),
+    "3 per cent": Case(
+        "wrong",
+        made("return abs(answer - 400) <= 12", "final_answer(add(300, 100))", ["final_answer(0)"] * 3),
+        made("return abs(answer - 400) <= 0.1", "final_answer(add(300, 100))", ["final_answer(0)"] * 3),
+        "the check accepts the answer '410.0' as well",
+        rejects=False,
+    ),
+    "answer without a judge": Case(
+        "wrong",
+        made(RENAMED, f"{RENAME}\nfinal_answer('Ann1')", NOT_RENAMED),
+        made(RENAMED, RENAME, NOT_RENAMED),
+        "evaluate() takes no answer, so nothing judges the answer 'Ann1'",
+        rejects=False,
+    ),
+    "order": Case(
+        "wrong",
+        made("return answer == ['b', 'a']", LISTED, ["final_answer([])"] * 3, "List b and a, in any order."),
+        made("return sorted(answer) == ['a', 'b']", LISTED, ["final_answer([])"] * 3, "List b and a, in any order."),
+        "the order does not matter, but the check fails \"['a', 'b']\"",
+        rejects=False,
+    ),
+    "hidden clock": Case(
+        "deterministic",
+        made("return answer == 43 and __import__('ti' + 'me').time() > 0"),
+        made("return answer == 43 and __import__('ma' + 'th').pi > 0"),
+        "the check depends on time",
+    ),
+    "near number in the instruction": Case(
+        "leak",
+        made(instruction="Add 3 and 40. A colleague says it is a bit more than forty-two point eight."),
+        made(),
+        "the instruction contains 42.8, which hints at the answer 43",
+        rejects=False,
+    ),
+    "text of an object": Case(
+        "literals",
+        made(
+            "return answer == repr({'b': 1, 'a': 2})",
+            "final_answer(repr(echo({'b': 1, 'a': 2})))",
+            ["final_answer(0)"] * 3,
+            "Give the object {'b': 1, 'a': 2} as text.",
+        ),
+        made(
+            "return answer == {'b': 1, 'a': 2}",
+            "final_answer(echo({'b': 1, 'a': 2}))",
+            ["final_answer(0)"] * 3,
+            "Give the object {'b': 1, 'a': 2}.",
+        ),
+        "the check accepts only one way to write it",
+        rejects=False,
     ),
     "half of it": Case(
         "wrong",
@@ -290,6 +355,64 @@ def test_the_evidence_stands_in_the_verdict(sandbox: Sandbox) -> None:
         "fail", "pass",
     }  # fmt: skip
     assert [check.name for check in verdict.checks if check.outcome == "pass"] == ["solution", "solution@1"]
+
+
+NONE = ("return answer is None", "final_answer(echo(None))", ["final_answer('x')"] * 3)
+NO_SUCH_USER = (
+    "try:\n    get_user('user_9')\n    known = 'yes'\nexcept ToolError:\n    known = 'no'\nfinal_answer(known)"
+)
+
+
+@pytest.mark.parametrize(
+    ("task", "stage", "messages"),
+    [
+        (made(*NONE, "Answer None if it is empty."), "kept", ["ask for a text such as 'none'"]),
+        (made(*NONE, "What is it?"), "no-op", ["ask for a text such as 'none'"]),
+        (
+            made("return answer == 'no'", NO_SUCH_USER, ["final_answer('yes')"] * 3, "Is there a user_9? Yes or no?"),
+            "kept",
+            ["1 of the solution's calls were refused"],
+        ),
+        (
+            made(
+                "return abs(answer - 43) < 5", failures=["final_answer(0)"] * 3, instruction="Roughly, what is 3 + 40?"
+            ),
+            "kept",
+            ["as well"],
+        ),
+    ],
+    ids=["none", "none that is not asked for", "refusal", "roughly"],
+)
+def test_an_unusual_task_is_reported_and_not_rejected(
+    sandbox: Sandbox, task: Task, stage: str, messages: list[str]
+) -> None:
+    """None that is asked for, a refusal that the answer depends on, and a rough number are right answers."""
+    verdict = paper_filter.verify(sandbox, task, {"no-op", "random", "wrong", "tools"})
+    assert verdict.stage == stage
+    assert len(verdict.findings) == len(messages), verdict.findings
+    assert all(text in finding.message for text, finding in zip(messages, verdict.findings, strict=True))
+
+
+def test_a_proof_that_fails_rejects_one_task(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unforeseen error in a stage is a finding against the task, with the error's name."""
+
+    def no_stage(_: stages.Trial) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setitem(stages.STAGES, "leak", no_stage)  # type: ignore[arg-type]  # its error is the point
+    verdict = paper_filter.verify(sandbox, made(), {"leak"})
+    assert (verdict.stage, verdict.findings[0].message) == (
+        "leak",
+        "this proof failed on the task: RecursionError: too deep",
+    )
+
+
+def test_a_program_cannot_read_which_twin_it_is(sandbox: Sandbox, shop: EnvSpec) -> None:
+    """The process environment is empty, and the interpreter's flags are the same in every twin."""
+    asks = "import os, sys; final_answer([dict(os.environ), list(sys.flags)])"
+    (variables, flags), again = (answer_of(sandbox, shop, asks, twin) for twin in (0, 1))
+    assert variables == {}
+    assert [variables, flags] == again
 
 
 def test_a_check_too_deep_to_examine_falls_by_it(sandbox: Sandbox) -> None:

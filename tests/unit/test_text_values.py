@@ -179,6 +179,11 @@ def test_what_a_model_wrote_cannot_break_the_look_at_it() -> None:
         ("Twenty-five hundred", "2500"),
         ("three thousand and twelve", "3012"),
         ("a weight of tens", "a weight of tens"),
+        ("fifty-nine point nine", "59.9"),
+        ("minus three point one four", "-3.14"),
+        ("twelve and a half", "12.5"),
+        ("two dozen", "24"),
+        ("at that point one left", "at that point 1 left"),
     ],
 )
 def test_numbers_in_words_are_read(text: str, figures: str) -> None:

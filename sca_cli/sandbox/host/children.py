@@ -27,6 +27,7 @@ from sca_cli.sandbox.inside.zygote import read_blob, receive_fds, send_blob, sen
 _FORK_BATCH = 8  # spare children per fork request; chosen by hand
 _BLOB_BYTES = 16 << 20  # of a description, which a hostile world may write
 _NO_MEMORY = r"bad_alloc|[Cc]annot allocate memory|MemoryError"
+_REPLY_S = 30.0  # a zygote that is not stopped forks or reports much sooner; chosen by hand
 _KILL_S = 10.0  # a killed child ends much sooner; if it does not, its zygote has ended
 
 
@@ -66,7 +67,7 @@ class _Ready(msgspec.Struct):
 
 
 class ZygoteDied(Exception):
-    """The zygote has ended, and with it all its children. How the children ended is unknown."""
+    """The zygote has ended or does not reply, and its children are lost. How the children ended is unknown."""
 
 
 class Child:
@@ -85,8 +86,9 @@ class Child:
             order: further frames for the child.
 
         Raises:
-            OSError: the child has ended.
+            OSError: the child has ended, or is stopped and does not read its work.
         """
+        self.job.settimeout(_REPLY_S)
         data = wire.frame(words.encode()) + order
         sent = send_fds(self.job, data, fds)
         if sent < len(data):
@@ -98,15 +100,19 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
+    def has_ended(self, wait_s: float) -> bool:
+        """Return whether the child is dead, or dies within some seconds."""
+        poller = select.poll()
+        poller.register(self._pidfd, select.POLLIN)
+        return bool(poller.poll(wait_s * 1000))
+
     def wait(self) -> None:
         """Wait until the child is dead. Call this only for a child that was killed or is about to end.
 
         Raises:
             ZygoteDied: the child did not end in time, so its zygote must have ended.
         """
-        poller = select.poll()
-        poller.register(self._pidfd, select.POLLIN)
-        if not poller.poll(_KILL_S * 1000):
+        if not self.has_ended(_KILL_S):
             self._zygote.lost = True
             raise ZygoteDied
 
@@ -208,7 +214,7 @@ class Zygote:
             if error.errno != errno.EMSGSIZE:
                 raise
             raise UsageError(f"the options of the environment are too long: {len(data)} bytes") from None
-        self._control.settimeout(None)
+        self._control.settimeout(_REPLY_S)  # a stopped zygote never replies; it then counts as lost
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
         if not word:
             messages = jail.messages(log)
@@ -235,7 +241,7 @@ class Zygote:
             learn: returns that value; called if the zygote does not have it yet.
 
         Raises:
-            ZygoteDied: the zygote has ended.
+            ZygoteDied: the zygote has ended, or does not reply.
         """
         with self._lock:
             if key and key not in self._learnt_keys:

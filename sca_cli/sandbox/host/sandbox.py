@@ -173,7 +173,8 @@ class Sandbox:
 
     def _start_programs(self, twin: int) -> children.Zygote:
         order = {"role": "program", "path": [jail.PACKAGE_ROOT], "twin": twin}
-        return children.Zygote(order | self._limits_order(), jail.guest_files(), _PROGRAM_START_S, hash_seed=twin)
+        hash_seed = twin + 1  # never 0, which `sys.flags` shows: a program must not know which twin it is
+        return children.Zygote(order | self._limits_order(), jail.guest_files(), _PROGRAM_START_S, hash_seed=hash_seed)
 
     def _limits_order(self) -> dict[str, Any]:
         limits = self.limits
@@ -285,7 +286,8 @@ class _ZygotePool:
                 zygote.lost = True
                 continue
             return child
-        raise SandboxError("the jail ends right after it starts", "run 'sca doctor' to find the cause")
+        message = f"the jail ends right after it starts, or stops: {_TRIES} attempts"
+        raise SandboxError(message, "run 'sca doctor' to find the cause")
 
     def pids(self) -> list[int]:
         """Return the process ids of the pool's nsjails."""

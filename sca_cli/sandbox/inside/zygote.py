@@ -192,6 +192,7 @@ def _role(order: dict[str, Any]) -> tuple[Role, Any]:
         from sca_cli.sandbox.inside.program import ProgramRole
 
         sys.path[:] = [entry for entry in sys.path if entry not in order["path"]]
+        os.environ.clear()  # PYTHONHASHSEED would show a program which twin it is
         return ProgramRole(order), {}
     sys.path[:0] = [entry for entry in order["path"] if entry not in sys.path]
     from sca_cli.sandbox.inside.world import WorldRole, build
