@@ -2,14 +2,17 @@
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from sca_cli.errors import MissingError, ModelError
 from sca_cli.interfaces import Tool
 from sca_cli.records import FunctionCall, Message, ToolCall
+from sca_cli.toolkit.conversation import without_system
+from sca_cli.toolkit.replies import read_arguments, read_call, tagged_calls, without_reasoning
 
-_TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_OPENED_REASONING = re.compile(r"(?:<think>|\[THINK\])\s*\Z")
 
 
 class ChatFormat:
@@ -27,11 +30,13 @@ class ChatFormat:
     def __init__(self, tokenizer: Any, generation_config: Any, name: str) -> None:
         if not tokenizer.chat_template:
             raise MissingError(f"'{name}' has no chat template", "name an instruction-tuned model")
-        self._tokenizer = tokenizer
+        self._tokenizer, self._name, self._merges_system = tokenizer, name, False
         self.has_tools = "tools" in str(tokenizer.chat_template)
         """Whether the template renders tool definitions."""
         self.end_ids = self._end_ids(generation_config)
         """Tokens that end a reply."""
+        self.opened_reasoning = self._opened_reasoning()
+        """The tag with which the template opens the reasoning of each reply, or ""; the reply does not contain it."""
 
     def encode(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
         """Return the token ids of the prompt, which ends where the assistant's reply begins.
@@ -43,16 +48,31 @@ class ChatFormat:
 
         schemas = [_schema(tool) for tool in tools] if self.has_tools else []
         try:
-            text = self._tokenizer.apply_chat_template(
-                [_plain(message) for message in messages],
-                tools=schemas or None,
-                add_generation_prompt=True,
-                tokenize=False,
-            )
+            text = self._render(messages, schemas)
         except TemplateError as error:
-            raise ModelError(f"the chat template rejects the conversation: {error}") from error
+            try:  # many templates have no system role, or want the roles to alternate
+                text = self._render(without_system(messages), schemas)
+            except TemplateError:
+                raise ModelError(f"the chat template rejects the conversation: {error}") from error
+            if not self._merges_system:
+                self._merges_system = True
+                print(f"sca: {self._name}: its chat template has no system role: {error}", file=sys.stderr)
+                print("hint: the system message begins the first user message instead", file=sys.stderr)
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+    def _render(self, messages: Sequence[Message], schemas: list[dict[str, Any]]) -> str:
+        text: str = self._tokenizer.apply_chat_template(
+            [_plain(message) for message in messages],
+            tools=schemas or None,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        return text
+
+    def _opened_reasoning(self) -> str:
+        opened = _OPENED_REASONING.search(self._render([Message(role="user", content="a")], [])[-100:])
+        return opened[0] if opened else ""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of sampled tokens, without special tokens."""
@@ -80,24 +100,20 @@ class ChatFormat:
 def parse_tool_calls(text: str) -> tuple[str, list[ToolCall]]:
     """Split a reply into its text and its `<tool_call>{"name": …, "arguments": {…}}</tool_call>` blocks.
 
-    A malformed block stays in the text. The agent loop then reports the mistake to the model.
+    Blocks in the reasoning are no calls. A malformed block stays in the text; the agent loop then reports the mistake.
     """
     calls: list[ToolCall] = []
-
-    def parse(match: re.Match[str]) -> str:
-        try:
-            call = json.loads(match.group(1))
-            name, arguments = call["name"], call.get("arguments", {})
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return match.group(0)
-        if not isinstance(name, str) or not isinstance(arguments, dict):
-            return match.group(0)
-        function = FunctionCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False))
+    spoken = without_reasoning(text)
+    rest, place = [text[: len(text) - len(spoken)] if text.endswith(spoken) else ""], 0
+    for start, end, content in tagged_calls(spoken):
+        call = read_call(content)
+        if call is None or call[1] is None or not spoken[:end].endswith("</tool_call>"):
+            continue
+        function = FunctionCall(name=call[0], arguments=json.dumps(call[1], ensure_ascii=False))
         calls.append(ToolCall(id=f"call_{len(calls)}", function=function))
-        return ""
-
-    rest = _TOOL_CALL.sub(parse, text)
-    return (rest.strip(), calls) if calls else (text, [])
+        rest.append(spoken[place:start])
+        place = end
+    return ("".join([*rest, spoken[place:]]).strip(), calls) if calls else (text, [])
 
 
 def _schema(tool: Tool) -> dict[str, Any]:
@@ -121,8 +137,5 @@ def _plain(message: Message) -> dict[str, Any]:
     return plain
 
 
-def _object(arguments: str) -> Any:
-    try:
-        return json.loads(arguments)
-    except ValueError:
-        return arguments  # invalid JSON from an earlier turn is shown to the model unchanged
+def _object(arguments: str) -> dict[str, Any]:
+    return read_arguments(arguments) or {}  # templates iterate over the arguments

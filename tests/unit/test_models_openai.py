@@ -218,7 +218,7 @@ def test_a_reply_limit_beyond_the_window_is_lowered(server):
     words = "max_tokens=7 cannot be greater than max_model_len=4"
     server.respond = lambda r: (400, {"error": {"message": words}}) if r["max_tokens"] > 4 else (200, answer())
     assert ask(server)[0].text == "hello"
-    assert [request["max_tokens"] for request in server.requests] == [7, 3]
+    assert [request["max_tokens"] for request in server.requests] == [7, 1]
 
 
 @pytest.mark.parametrize(
