@@ -93,7 +93,7 @@ class OpenAIModel:
         self._name = name
         self._base_url = base_url or os.environ.get("OPENAI_BASE_URL", "")
         if self._base_url and not self._base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url '{self._base_url}' does not begin with http:// or https://")
+            raise ValueError(f"base_url={self._base_url} does not begin with http:// or https://")
         self._api_key = os.environ.get(api_key_env, "").strip()
         if not self._api_key.isascii() or not self._api_key.isprintable():
             raise ValueError(f"the key in {api_key_env} contains a line break, or a character that a key cannot have")

@@ -11,7 +11,7 @@ from typing import Any
 
 from sca_cli import Completion, FunctionCall, Message, ModelError, Sampling, Tool, ToolCall
 from sca_cli.toolkit.conversation import alternating, without_system
-from sca_cli.toolkit.replies import ends_in_reasoning, find_stop, read_arguments
+from sca_cli.toolkit.replies import MOST_CALLS, ends_in_reasoning, find_stop, read_arguments
 from sca_openai.refusals import SYSTEM, TEMPERATURES, UNTYPED
 
 REPLY_CHARS = 1 << 20
@@ -277,7 +277,8 @@ def _flat(part: Any, depth: int = 0) -> str:
 def _calls(message: dict[str, Any]) -> list[ToolCall]:
     """Return the tool calls of a message; the older form `function_call` is one."""
     calls: list[ToolCall] = []
-    for call in _list(message.get("tool_calls")) or _list(message.get("function_call")):
+    written = _list(message.get("tool_calls")) or _list(message.get("function_call"))
+    for call in written[:MOST_CALLS]:
         function = call.get("function", call) if isinstance(call, dict) else None
         if not isinstance(function, dict):
             continue

@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+MOST_CALLS = 64
+"""Most tool calls of one reply that are read. Chosen by hand."""
+
 _REASONING = re.compile(
     r"(?P<close></(?:think|thinking|thought|reasoning)>|\[/THINK\])"
     r"|^[ \t]*(?:<(?:think|thinking|thought|reasoning)>|\[THINK\])",
@@ -56,10 +59,15 @@ def find_stop(text: str, stops: Sequence[str]) -> int:
 
 
 def tagged_calls(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and content of each `<tool_call>` block; a block without an end extends to the next one."""
+    """Yield start, end and content of the first `MOST_CALLS` blocks `<tool_call>…</tool_call>`.
+
+    A block without an end extends to the next one.
+    """
     opening, closing = "<tool_call>", "</tool_call>"
     start = text.find(opening)
-    while start >= 0:
+    for _ in range(MOST_CALLS):
+        if start < 0:
+            return
         inner = start + len(opening)
         following = text.find(opening, inner)
         limit = following if following >= 0 else len(text)
