@@ -2,10 +2,10 @@
 
     python tests/benchmarks/server_faults.py [--attempts 400] [--faults 100] [--seed 0]
 
-A server on localhost answers half of all tasks right. The faults are error codes, empty bodies, HTML, event streams, lost
-connections, filtered replies and others. `sca rollout` must write one record for each attempt, exit with 0, and the true
-share of 1/2 must be in the 95 % interval of its estimate. Progress on stderr, one JSON object on stdout; exit code 1 if
-one of these is not so.
+A server on localhost answers half of all tasks right. The faults are error codes, empty bodies, HTML, event streams,
+lost connections, filtered replies and others. `sca rollout` must write one record for each attempt, exit with 0, and
+the true share of 1/2 must be in the 95 % interval of its estimate. Progress on stderr, one JSON object on stdout; exit
+code 1 if one of these is not so.
 """
 
 import argparse
