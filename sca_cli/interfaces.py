@@ -232,7 +232,7 @@ class Sampling:
     top_p: float = 1.0
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
-    """Texts that end the reply. The text that matched is kept at the end of the reply."""
+    """Texts that end the reply, unless they occur in its reasoning. The text that matched is kept at the end."""
     seed: int = 0
 
 
@@ -252,6 +252,8 @@ class Completion:
     """Token ids of the reply as sampled, including the end-of-turn token."""
     logprobs: list[float] | None = None
     """Natural-log probability of each of `token_ids` under the sampling distribution at temperature 1."""
+    reasoning: str = ""
+    """The reasoning before the reply, if the engine returns it apart from `text`."""
 
 
 class Model(Protocol):

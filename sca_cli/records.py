@@ -94,6 +94,8 @@ class Message(_Part):
     """Id of the call that a tool message answers."""
     name: str = ""
     """Name of the tool that answers."""
+    reasoning_content: str = ""
+    """The reasoning of the assistant, if the server returns it apart from the text; it is not sent again."""
 
 
 class Observation(_Part):
@@ -241,12 +243,15 @@ class Usage(_Part):
     """Sampled tokens of the model that plays the customer; not included in `completion_tokens`."""
     user_turns: int = 0
     """Number of messages of the customer."""
+    cut_before_text: int = 0
+    """Number of replies that the limit of tokens cut before any text or tool call, for example in the reasoning."""
     seconds: float | None = None
     """Wall time in seconds, with `--times`."""
 
-    def reply(self, prompt_tokens: int, completion_tokens: int) -> None:
+    def reply(self, prompt_tokens: int, completion_tokens: int, *, cut_before_text: bool = False) -> None:
         """Add one reply of the model."""
         self.turns += 1
+        self.cut_before_text += cut_before_text
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
 

@@ -29,6 +29,7 @@ import torch  # noqa: TID253  this module is imported inside the model's constru
 
 from sca_cli import ModelError
 from sca_cli.toolkit.chat_format import ChatFormat
+from sca_cli.toolkit.replies import find_stop
 from sca_transformers.attention import SHARED, SharedPrefixes, causal_mask
 from sca_transformers.cache import Held, Ids, PrefixStore, SlotCache, common_prefix
 from sca_transformers.sampling import Dice, choose
@@ -367,7 +368,9 @@ class Engine:
             return False
         # A token is at least a byte, so this tail holds any stop text that the newest token completes.
         tail = self._chat.decode(row.tokens[-max(len(stop.encode()) for stop in row.stop) - 4 :])
-        return any(stop in tail for stop in row.stop) and find_stop(self._chat.decode(row.tokens), row.stop) >= 0
+        if not any(stop in tail for stop in row.stop):
+            return False
+        return find_stop(self._chat.opened_reasoning + self._chat.decode(row.tokens), row.stop) >= 0
 
     def _settle(self, slot: int) -> None:
         row = self._running[slot]
@@ -398,11 +401,6 @@ def _shared(rows: Sequence[Row]) -> SharedPrefixes | None:
     order = torch.tensor([index for group in groups.values() for index in group])
     parts = [(len(group), held.own if held else []) for held, group in groups.items()]
     return SharedPrefixes(order, order.argsort(), parts)
-
-
-def find_stop(text: str, stops: Sequence[str]) -> int:
-    """Return the end position of the stop text that ends first, or -1 if the text contains none."""
-    return min((text.find(stop) + len(stop) for stop in stops if stop in text), default=-1)
 
 
 def _reject(row: Row, error: ModelError) -> None:

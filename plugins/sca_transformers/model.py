@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sca_cli import Completion, Message, Sampling, Tool, ask_for_huge_pages
 from sca_cli.toolkit.chat_format import ChatFormat, parse_tool_calls
+from sca_cli.toolkit.replies import find_stop
 
 if TYPE_CHECKING:
     from sca_transformers.engine import Row
@@ -105,12 +106,10 @@ class TransformersModel:
         )
 
     def _completion(self, row: "Row", tools: bool) -> Completion:
-        from sca_transformers.engine import find_stop
-
         prompt_ids = row.prompt.tolist()
         if not row.finish:
             return Completion("", "context", len(prompt_ids), prompt_ids=prompt_ids)
-        text = self.chat.decode(row.tokens)
+        text = self.chat.opened_reasoning + self.chat.decode(row.tokens)
         if (end := find_stop(text, row.stop)) >= 0:
             text = text[:end]
         text, calls = parse_tool_calls(text) if tools and self.chat.has_tools else (text, [])

@@ -11,7 +11,7 @@ import typer
 from sca_cli import plugins, streams
 from sca_cli.commands.shared import eval_against, eval_suite, options
 from sca_cli.commands.shared.acting import Talk, opened_actor
-from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_all, worth_attempting
+from sca_cli.commands.shared.attempts import TURNS, Attempts, Results, attempt_all, worth_attempting
 from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.eval_suite import SUITE_LIMITS
 from sca_cli.commands.shared.limits import Sandboxes
@@ -37,6 +37,11 @@ from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
 
+_SHOWN_PROBLEMS = 5
+"""Most tasks whose solution fails that are listed."""
+_REASON_CHARS = 120
+"""Longest end of an exception that is shown: its last line is there."""
+
 
 def noop_share(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> float:
     """Return the share of tasks whose check passes after an empty program."""
@@ -54,13 +59,39 @@ def noop_share(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> f
     return sum(fanout.ordered(tasks, work)) / len(tasks)
 
 
+def warn_of_unproven(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> None:
+    """Run the solution of each task, and warn, even with `--quiet`, if some do not pass their own check."""
+
+    async def work(task: Task) -> str:
+        sandbox = sandboxes.sandbox_of(task)
+        check = await asyncio.to_thread(paper_filter.run_check, sandbox, task, task.solution, "solution")
+        reason = " ".join(f"{check.outcome} {check.reason} {check.message.strip()[-_REASON_CHARS:]}".split())
+        return "" if check.outcome == "pass" else f"  task {task.id}: {reason}"
+
+    solvable = [task for task in tasks if task.solution and not task.unverified]
+    problems = [line for line in fanout.ordered(solvable, work) if line]
+    if problems:
+        count = f"the solutions of {len(problems)} of {len(solvable)} tasks do not pass their own checks"
+        say(f"sca eval: WARNING: {count}; no attempt at them measures the model", quiet=False)
+        for line in problems[:_SHOWN_PROBLEMS]:
+            say(line, quiet=False)
+        say("hint: correct or remove these tasks, or keep what 'sca verify' passes", quiet=False)
+
+
 def run(
     tasks: Sequence[Task], attempts: Attempts, *, output: Output, fanout: Fanout, meter: Meter, path: str
-) -> Tallies:
+) -> tuple[Tallies, Results]:
     """Attempt all tasks and count the outcomes. Attempts of a resumed run are counted from the file."""
     for _ in attempt_all(tasks, attempts, output=output, fanout=fanout, meter=meter):
         pass
-    return counted(streams.read([path], Rollout))
+    results = Results("eval")
+
+    def counting() -> Iterator[Rollout]:
+        for rollout in streams.read([path], Rollout):
+            results.add(rollout)
+            yield rollout
+
+    return counted(counting()), results
 
 
 def command(
@@ -188,6 +219,9 @@ def command(
         if compare and not (user_model or direct) and _have_customers(tasks, sandboxes):
             raise UsageError("--compare with customers needs --user-model", "both models must meet the same customers")
         noop = (opened.noop_share(fanout) if opened else noop_share(tasks, sandboxes, fanout)) if tasks else None
+        if not opened:  # 'sca suite gold' runs the solutions of a suite
+            warn_of_unproven(tasks, sandboxes, fanout)
+        broke = False
         for place, name in enumerate(names if tasks else []):
             settings = options.settings_of(
                 context, "compare", "against", model=name, prompt=prompts.fingerprint(*ATTEMPT)
@@ -206,7 +240,9 @@ def command(
                 kept = Output(path, rejected=None, resume=resume, settings=settings, inputs=read_from)
                 attempter = Attempts(actor, sandboxes, name, attempts, seed, command="eval", times=times, turns=turns)
                 attempter = eval_suite.judged_by(opened, attempter) if opened else attempter
-                tallies.append(run(tasks, attempter, output=kept, fanout=fanout, meter=meter, path=path))
+                tally, results = run(tasks, attempter, output=kept, fanout=fanout, meter=meter, path=path)
+            tallies.append(tally)
+            broke = broke or results.broke()
             scores.append(score_of(tallies[-1], name, attempts, noop))
             scores[-1].made_by = made_by("eval", model=name, seed=seed, prompt=prompts.fingerprint(*ATTEMPT))
             if opened:
@@ -215,7 +251,9 @@ def command(
                 scores[-1].against, scores[-1].difference = names[0], paired_difference(tallies[1], tallies[0])
             scores[-1].overlap = overlap_of(shared, tallies[-1], tallies[0] if place else None)
             say(table(scores[-1:]), quiet=quiet)
-    return _write(scores, sink, left_out)
+            results.say(quiet=quiet, summary=False)
+    code = _write(scores, sink, left_out)
+    return ExitCode.NOTHING if broke else code
 
 
 def _have_customers(tasks: Sequence[Task], sandboxes: Sandboxes) -> bool:

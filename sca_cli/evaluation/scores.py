@@ -39,6 +39,7 @@ class Tallies:
         self.usage.prompt_tokens += rollout.usage.prompt_tokens
         self.usage.completion_tokens += rollout.usage.completion_tokens
         self.usage.turns += rollout.usage.turns
+        self.usage.cut_before_text += rollout.usage.cut_before_text
         self.usage.user_prompt_tokens += rollout.usage.user_prompt_tokens
         self.usage.user_completion_tokens += rollout.usage.user_completion_tokens
         self.usage.user_turns += rollout.usage.user_turns

@@ -54,6 +54,8 @@ def url(directory: Path) -> Iterator[str]:
         "float32",
     ]
     command += ["--max-model-len", "256", "--enforce-eager"]
+    # On a CPU, a seed and a prompt that is computed in parts end the engine of vLLM 0.31.
+    command += ["--max-num-batched-tokens", "512", "--no-enable-chunked-prefill"]
     environment = os.environ | {
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "HF_HUB_OFFLINE": "1",

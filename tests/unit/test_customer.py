@@ -240,3 +240,18 @@ def test_the_customers_seeds_follow_from_the_attempts(talk: Talk) -> None:
         assert len({*user.seeds, *agent.seeds}) == 5
         seeds.append(user.seeds)
     assert seeds[0] == seeds[1]
+
+
+def test_a_customer_who_agrees_and_leaves_gives_the_agent_its_turn_first(talk: Talk) -> None:
+    """A yes with the stop token is a message to act on; the token follows after the agent's turn."""
+    agent = Engine("Shall I?", code(RENAME), "Done.")
+    episode, calls = talk(agent, Engine("Call me Eve, I am user_1.", f"Yes, please do it. {STOP}"))
+    assert [call.tool for call in calls] == ["set_name"]
+    assert said(episode.messages)[2:] == [
+        ("user", "Yes, please do it."),
+        ("assistant", code(RENAME)),
+        ("user", "Output:\n'ok'"),
+        ("assistant", "Done."),
+        ("user", STOP),
+    ]
+    assert episode.stop == "user"

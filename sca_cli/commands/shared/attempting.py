@@ -1,6 +1,5 @@
 """Attempts that `train` and `distill` make when they read tasks; the loop is that of `sca rollout`."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -10,10 +9,10 @@ import typer
 
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.acting import Talk, opened_actor
-from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_name, summary, worth_attempting
+from sca_cli.commands.shared.attempts import TURNS, Attempts, Results, attempt_name, worth_attempting
 from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.limits import Sandboxes
-from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, required_model, say, written_before
+from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, required_model, written_before
 from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import RecordError
 from sca_cli.fanout import Fanout
@@ -104,12 +103,12 @@ class Roller:
         """
         model = required_model(self.model, "--teacher" if self.command == "distill" else "--model")
         sampling = Sampling(self.options.temperature, self.options.top_p, self.options.max_tokens)
-        outcomes: Counter[str] = Counter()
+        results = Results(self.command)
         keep = self.options.rollouts
         sink = Output(keep, rejected=None, resume=self.resume, settings=self._settings(model)) if keep else None
         if sink is not None:
             for rollout in written_before(sink, [keep], Rollout):
-                outcomes[rollout.outcome] += 1
+                results.add(rollout)
                 yield rollout
         with (
             Fanout(self.options.concurrency or MODEL_WIDTH) as fanout,
@@ -148,12 +147,12 @@ class Roller:
                     except RecordError as error:
                         rollout = attempts.failed(*item, error_note(error))
                         sink.write(attempt_name(item), [rollout])
-                outcomes[rollout.outcome] += 1
+                results.add(rollout)
                 meter.advance(rollout.outcome == "pass")
                 yield rollout
         if sink is not None:
             sink.close(complete=True)
-        say(summary(self.command, outcomes), quiet=self.quiet)
+        results.say(quiet=self.quiet)
 
     def _settings(self, model: str) -> dict[str, object]:
         """Return the settings that decide the rollouts, for `--resume`."""
