@@ -265,6 +265,14 @@ class Session:
         """
         return str(self._request({"ask": "first_observation"}).state)
 
+    def not_in_state(self) -> list[str]:
+        """Return the names of variables that the state of this world leaves out.
+
+        Raises:
+            WorldError: the environment failed, or the session has ended.
+        """
+        return [str(name) for name in self._request({"ask": "not_in_state"}).state]
+
     def answer(self, value: JSON) -> None:
         """Set the final answer from the host, for agents that act by tool calls instead of a program.
 
