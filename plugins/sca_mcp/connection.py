@@ -11,6 +11,7 @@ from mcp import Client, StdioServerParameters, stdio_client  # noqa: TID253  imp
 from mcp.client.stdio import get_default_environment  # noqa: TID253  as above
 
 from sca_cli import UsageError
+from sca_mcp.tolerant import tolerant
 
 _LANGUAGE = frozenset({"LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"})
 _STOP_S = 10.0
@@ -28,6 +29,7 @@ class Connection:
     Args:
         server: a command line, or a URL that starts with http:// or https://.
         environment: environment variables for the command, in addition to those that it needs to run, see `_variables`.
+        headers: HTTP headers of each request to a URL.
         timeout_s: timeout of the start, in seconds.
 
     Raises:
@@ -37,14 +39,14 @@ class Connection:
             stderr.
     """
 
-    def __init__(self, server: str, environment: dict[str, str], timeout_s: float) -> None:
+    def __init__(self, server: str, environment: dict[str, str], headers: dict[str, str], timeout_s: float) -> None:
         self._loop = asyncio.new_event_loop()
         self._work: asyncio.Queue[tuple[Work[Any], asyncio.Future[Any]] | None] = asyncio.Queue()
         target = _target(server, environment)
         self._stderr = os.fdopen(os.memfd_create("mcp-stderr"), "w+")
         fcntl.fcntl(self._stderr, fcntl.F_SETFL, os.O_APPEND)  # we truncate the file while the server writes to it
-        transport = target if isinstance(target, str) else stdio_client(target, self._stderr)
-        self._task = self._loop.create_task(self._serve(Client(transport, cache=None)))
+        transport = _http(target, headers) if isinstance(target, str) else stdio_client(target, self._stderr)
+        self._task = self._loop.create_task(self._serve(Client(tolerant(transport), cache=None)))
         try:
             self.do(_nothing, timeout_s)
         except BaseException:
@@ -90,6 +92,8 @@ class Connection:
 
     async def _serve(self, client: Client) -> None:
         async with client:
+            # A result that breaks the server's own output schema is still its answer.
+            client.session.validate_tool_result = _accept  # type: ignore[assignment,method-assign]
             while (item := await self._work.get()) is not None:
                 work, reply = item
                 try:
@@ -107,6 +111,19 @@ class Connection:
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
         self._stderr.close()
+
+
+def _http(url: str, headers: dict[str, str]) -> Any:
+    import httpx2
+    from mcp.client.streamable_http import streamable_http_client
+
+    timeout = httpx2.Timeout(30, read=300)  # of the protocol's package; `do` has a shorter one
+    client = httpx2.AsyncClient(headers=headers, timeout=timeout) if headers else None
+    return streamable_http_client(url, http_client=client)
+
+
+async def _accept(_name: str, _result: Any) -> None:
+    pass
 
 
 async def _nothing(_: Client) -> None:

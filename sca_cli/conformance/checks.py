@@ -21,7 +21,7 @@ from typing import Any, Literal
 from sca_cli import plugins
 from sca_cli.analysis.calls import call_text
 from sca_cli.conformance import arguments
-from sca_cli.errors import PluginError, WorldError
+from sca_cli.errors import PluginError, ScaError, WorldError
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, EnvSpec, Observation, Task
 from sca_cli.sandbox import Limits, Sandbox, Session
@@ -52,13 +52,17 @@ class Skipped(Exception):
     """There is nothing to check; the message says why."""
 
 
+class Noted(Exception):
+    """The environment keeps the promise, but the user should know what the message says."""
+
+
 @dataclass(slots=True)
 class CheckResult:
     """The result of one check."""
 
     check: str
     """Name of the check."""
-    outcome: Literal["ok", "fail", "skipped"]
+    outcome: Literal["ok", "note", "fail", "skipped"]
     reason: str
     """What the check observed, what is wrong, or why it was skipped."""
     figures: dict[str, float] = field(default_factory=dict)
@@ -113,8 +117,14 @@ def examine(subject: Subject) -> Iterator[CheckResult]:
             yield CheckResult(name, "fail", str(broken))
         except Skipped as skipped:
             yield CheckResult(name, "skipped", str(skipped))
+        except Noted as noted:
+            yield CheckResult(name, "note", str(noted))
         except WorldError as error:
             yield CheckResult(name, "fail", f"the environment failed: {error.message}")
+        except ScaError as error:
+            yield CheckResult(name, "fail", f"{error.message}; {error.hint}".rstrip("; "))
+        except Exception as error:  # noqa: BLE001  some checks run the environment in this process; it may raise anything
+            yield CheckResult(name, "fail", f"the environment failed: {type(error).__name__}: {error}")
 
 
 # ---------------------------------------------------------------- tools
@@ -171,7 +181,7 @@ def same_seed_same_state(subject: Subject) -> str:
 
 
 def different_seeds_different_states(subject: Subject) -> str:
-    """Check that more than half of the seeds give different states.
+    """Check that more than half of the seeds give different states, or that the start state is fixed.
 
     An environment without a state is skipped; it must not have writing tools.
     """
@@ -181,6 +191,10 @@ def different_seeds_different_states(subject: Subject) -> str:
             raise Broken("it has tools that write, and `state()` shows nothing")
         raise Skipped("its state is in another process" if subject.is_outside() else "it has no state")
     distinct = len(set(states))
+    if distinct == 1:
+        raise Noted(
+            "every seed gives the same start state; a function `reset(seed)` can vary it, for more varied tasks"
+        )
     message = f"{len(states)} seeds give {distinct} different states"
     if distinct <= len(states) // 2:
         raise Broken(message)
@@ -194,7 +208,14 @@ def state_is_plain_data(subject: Subject) -> str:
     seen = subject.inspection("plain state")
     if seen["fault"]:
         raise Broken(seen["fault"])
-    return f"{seen['characters']} characters of JSON"
+    return f"{seen['characters']} characters of JSON{_not_in_state(subject)}"
+
+
+def _not_in_state(subject: Subject) -> str:
+    """Return the variables that are not part of the state, as the end of a sentence, or ""."""
+    with subject.sandbox.session(subject.env, 0) as session:
+        names = session.not_in_state()
+    return f"; not part of the state, so no check sees a change: {', '.join(names)}" if names else ""
 
 
 def state_can_be_restored(subject: Subject) -> str:
@@ -248,6 +269,8 @@ def sessions_are_apart(subject: Subject) -> str:
     can_read = any(not tool.writes for tool in subject.tools)  # if all tools write, every session writes
     if can_read and any(state != initial for _, state in ends[::2]):
         raise Broken("the state of a session that only read has changed")
+    if not changed:
+        raise Skipped(f"{count} at once; none of them changed its state, so none could affect another")
     return f"{count} at once, {changed} of them changed their state"
 
 
@@ -264,7 +287,7 @@ def readers_change_nothing(subject: Subject) -> str:
         attempted.update(call.tool for call in reader_calls)
         succeeded.update(call.tool for call in reader_calls if not call.error)
     shares = ", ".join(f"{name} {succeeded[name]} of {attempted[name]}" for name in readers)
-    return f"{len(readers)} reading tools; calls that succeeded: {shares or 'none'}"
+    return f"{len(readers)} reading tools; calls that succeeded: {shares or 'none'}{_not_in_state(subject)}"
 
 
 def _random_calls(subject: Subject, tools: Iterable[Tool]) -> Iterator[tuple[int, list[Observation]]]:

@@ -113,7 +113,8 @@ def positional(tool: Tool, arguments: dict[str, JSON]) -> tuple[list[JSON], dict
     star = tool.variadic()
     if star and isinstance(values := arguments.get(star), list):
         named = {key: value for key, value in arguments.items() if key != star}
-        leading = [named.pop(name) for name in tool.parameters["properties"] if name in named]
+        names = list(tool.parameters["properties"])
+        leading = [named.pop(name) for name in names[: names.index(star)] if name in named]
         return [*leading, *values], named
     return [], arguments
 

@@ -36,7 +36,7 @@ _FAREWELL = {
     ),
     *("much", "nice", "no", "nothing", "now", "s", "so", "thank", "thanks", "that", "the", "very", "you", "your"),
 }
-"""A last message of these words alone asks for nothing. Chosen by hand."""
+"""A last message of these words alone needs no reply. Chosen by hand."""
 
 
 @dataclass(frozen=True, slots=True)

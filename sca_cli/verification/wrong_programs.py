@@ -395,9 +395,11 @@ def _value(schema: Any, rng: random.Random) -> JSON:
         case "boolean":
             return rng.random() < 0.5
         case "array":
+            if places := schema.get("prefixItems"):
+                return [_value(place, rng) for place in places]
             return [_value(schema.get("items", {}), rng) for _ in range(rng.randint(1, 3))]
         case "object":
-            return {}
+            return {key: _value(part, rng) for key, part in schema.get("properties", {}).items()}
         case "null":
             return None
     return _word(rng.randint(3, 8), rng)

@@ -115,7 +115,7 @@ def test_a_run_in_which_every_attempt_broke_exits_with_1_and_the_reason(
 def test_eval_reports_tasks_whose_solution_fails_their_own_check(
     tmp_path: Path, script: Callable[..., str], capfd: Any
 ) -> None:
-    """A held-out task that nobody can pass is named with the reason, before it lowers a score without a word."""
+    """A held-out task whose solution fails is named with the reason, before its score is reported."""
     tasks = tmp_path / "tasks.jsonl"
     broken, whole = task_of("raise KeyError('gone')"), task_of("return answer == 7")
     tasks.write_bytes(encode(broken) + b"\n" + encode(whole) + b"\n")

@@ -110,7 +110,10 @@ def test_a_class_is_an_environment_too(shop: Path) -> None:
 
 def test_a_module_is_an_environment_too() -> None:
     """A module's name does as well as a file's path; its own undocumented functions are named in one error."""
-    with Sandbox() as sandbox, pytest.raises(PluginError, match=r"json: no type hints or no docstring: dump, dumps"):
+    with (
+        Sandbox() as sandbox,
+        pytest.raises(PluginError, match=r"json: no type hints or no docstring: dump\(obj, fp, skipkeys, …\), dumps"),
+    ):
         sandbox.describe(spec("json"))
 
 
@@ -121,7 +124,7 @@ def test_functions_without_hints_or_docstring_are_named(tmp_path: Path) -> None:
     path.write_text("def a(x): 'Does.'\ndef b(x: int): ...\ndef c(x: int) -> int:\n    'Is well.'\ndef _d(x): ...\n")
     with (
         Sandbox() as sandbox,
-        pytest.raises(PluginError, match=r"bare.py: no type hints or no docstring: a, b$") as raised,
+        pytest.raises(PluginError, match=r"bare.py: no type hints or no docstring: a\(x\), b$") as raised,
     ):
         sandbox.describe(spec(path))
     assert "a function whose name starts with _ is not a tool" in raised.value.hint
@@ -159,9 +162,9 @@ def test_a_package_that_the_file_needs_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     path = tmp_path / "needy.py"
     path.write_text("import no_such_package\n")
-    with Sandbox() as sandbox, pytest.raises(MissingError, match=r"needy\.py needs the package 'no_such") as raised:
+    with Sandbox() as sandbox, pytest.raises(MissingError, match=r"needy\.py:1 needs the module 'no_such") as raised:
         sandbox.describe(spec(path))
-    assert raised.value.hint == "pip install no_such_package"
+    assert "pip install no_such_package" in raised.value.hint
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def command(
     Example:
       sca env test calculation:family=travel_itinerary
 
-    Each line holds one check: ok, fail or skipped, and the reason. The exit code is 1 if a check fails.
+    Each line holds one check: ok, note, fail or skipped, and the reason. The exit code is 1 if a check fails.
     """
     failed = False
     spec = plugins.parse_env(name)

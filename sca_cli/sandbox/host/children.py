@@ -55,6 +55,7 @@ class _Tool(msgspec.Struct, forbid_unknown_fields=True):
     signature: str
     returns: str
     writes: bool
+    result: dict[str, Any]
 
 
 class _Ready(msgspec.Struct):

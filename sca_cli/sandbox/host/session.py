@@ -268,6 +268,14 @@ class Session:
         """
         return str(self._request({"ask": "first_observation"}).state)
 
+    def not_in_state(self) -> list[str]:
+        """Return the names of variables that the state of this world leaves out.
+
+        Raises:
+            WorldError: the environment failed, or the session has ended.
+        """
+        return [str(name) for name in self._request({"ask": "not_in_state"}).state]
+
     def inspect(self, name: str) -> Any:
         """Return what an inspection of the environment in this session's world found, see `INSPECTIONS`.
 

@@ -194,7 +194,7 @@ def _role(order: dict[str, Any]) -> tuple[Role, Any]:
         sys.path[:] = [entry for entry in sys.path if entry not in order["path"]]
         os.environ.clear()  # PYTHONHASHSEED would show a program which twin it is
         return ProgramRole(order), {}
-    sys.path[:0] = [entry for entry in order["path"] if entry not in sys.path]
+    sys.path[:] = [*order["path"], *(entry for entry in sys.path if entry not in order["path"])]
     from sca_cli.sandbox.inside.world import WorldRole, build
 
     role = WorldRole(order, build(order["target"], order["options"]))
