@@ -57,6 +57,12 @@ class UsageError(ScaError):
     exit_code = ExitCode.USAGE
 
 
+class PromptError(UsageError):
+    """A prompt of `--prompt` cannot be filled. No record could be processed with it."""
+
+    ends_run = True
+
+
 class NotAllowedError(UsageError):
     """A record names an environment that only the user may start. Nothing of it was started."""
 

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from sca_cli.errors import UsageError
+from sca_cli.errors import PromptError, UsageError
 from sca_cli.records import Message
 
 ATTEMPT = ("agent", "user", "judge")
@@ -63,7 +63,7 @@ class Prompts:
             values: the value of each `$name`.
 
         Raises:
-            UsageError: a file of `--prompt` uses a `$name` without a value, or contains no message.
+            PromptError: a file of `--prompt` uses a `$name` without a value, or contains no message.
         """
         messages = []
         for role, text in re.findall(_MESSAGE, _text(name, self.directory)):
@@ -71,10 +71,10 @@ class Prompts:
                 filled = Template(text).substitute(values).strip()
             except (KeyError, ValueError) as error:
                 known = ", ".join("$" + key for key in values)
-                raise UsageError(f"prompt {name}.md: cannot fill {error}", f"it may use: {known}") from error
+                raise PromptError(f"prompt {name}.md: cannot fill {error}", f"it may use: {known}") from error
             messages.append(Message(role=role, content=filled))
         if not messages:
-            raise UsageError(
+            raise PromptError(
                 f"prompt {name}.md contains no message", "a line [system], [user] or [assistant] begins one"
             )
         return messages

@@ -146,12 +146,12 @@ def test_nothing_to_compose_of_is_code_1(sca, tmp_path: Path, settings) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        (encode(Exploration(env=EnvSpec(name="nowhere"), observations=REVERSED)), 4, "unknown environment 'nowhere'"),
+        (encode(Exploration(env=EnvSpec(name="nowhere"), observations=REVERSED)), 1, "unknown environment 'nowhere'"),
         (encode(Exploration(env=DECODER, observations=REVERSED))[:-20], 3, "stdin:1: "),
     ],
 )
 def test_bad_input_is_told_in_a_line(sca, settings, line: bytes, code: int, said: str) -> None:
-    """An unknown environment and half a line each end the run with a one-line message."""
+    """An unknown environment and half a line are each named in one line; without another record there is no task."""
     ended = compose(sca, stdin=line + b"\n", env=settings)
     assert (ended.returncode, ended.stdout) == (code, b"")
     assert said in ended.stderr.decode()

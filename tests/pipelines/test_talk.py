@@ -38,11 +38,13 @@ type Sca = Callable[..., "subprocess.CompletedProcess[bytes]"]
 def attempt(sca: Sca, script: Callable[..., str], outside: str) -> Callable[..., list[dict[str, Any]]]:
     """Return a function that rolls out the task at the counter and returns the rollouts."""
 
-    def run(*options: object, agent: dict[str, Any] = AGENT, user: dict[str, Any] | None = USER) -> Any:
+    def run(
+        *options: object, agent: dict[str, Any] = AGENT, user: dict[str, Any] | None = USER, exit_code: int = 0
+    ) -> Any:
         player = ("--user-model", script(user, name="user")) if user else ()
         command = ("rollout", "-m", script(agent, name="agent"), *player, *options)
         ended = sca(*command, stdin=encode(TASK), env={"PYTHONPATH": outside})
-        assert ended.returncode == 0, ended.stderr.decode()
+        assert ended.returncode == exit_code, ended.stderr.decode()
         return [json.loads(line) for line in ended.stdout.splitlines()]
 
     return run
@@ -115,7 +117,7 @@ def test_direct_leaves_the_customer_out(attempt) -> None:
 
 def test_a_user_model_that_fails_makes_an_attempt_invalid(attempt) -> None:
     """Even where the agent had done all: there is no outcome but invalid, no reward, and an error that says why."""
-    (rollout,) = attempt("-k", "1", user={"when": "Hello|Who are you", "replies": USER["replies"]})
+    (rollout,) = attempt("-k", "1", user={"when": "Hello|Who are you", "replies": USER["replies"]}, exit_code=1)
     assert [call["tool"] for call in rollout["calls"]] == ["set_name"]
     assert rollout.get("outcome", "invalid") == "invalid" and "reward" not in rollout
     assert (rollout["stop"], rollout["error"]["boundary"]) == ("error", "model")
