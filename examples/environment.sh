@@ -63,8 +63,11 @@ sca_environment() {
         sca_install_step "$directory/install.log" \
             "$directory/bin/python" -m pip install -q --disable-pip-version-check 'uv>=0.9'
         # bytecode now makes every later start twice as fast
-        (cd "$root" && UV_COMPILE_BYTECODE=1 sca_install_step "$directory/install.log" "$directory/bin/uv" pip install \
-            --python "$directory/bin/python" --constraint constraints.txt "$@") || exit 4
+        (
+            export UV_COMPILE_BYTECODE="${UV_COMPILE_BYTECODE:-1}" && cd "$root"
+            sca_install_step "$directory/install.log" "$directory/bin/uv" pip install \
+                --python "$directory/bin/python" --constraint constraints.txt "$@"
+        ) || exit 4
         printf '%s' "$wanted" >"$directory/sca-installed"
     fi
     sca_nsjail_library "$directory"

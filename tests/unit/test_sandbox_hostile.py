@@ -81,7 +81,7 @@ def test_nobody_is_as_safe_as_root(tmp_path: Path) -> None:
 
 
 @pytest.mark.sandbox
-@pytest.mark.parametrize("kind", ["subprocess", "weak-nsjail"])
+@pytest.mark.parametrize("kind", ["subprocess", pytest.param("weak-nsjail", marks=pytest.mark.slow)])
 def test_the_corpus_bites(kind: str, tmp_path: Path) -> None:
     """Under a weak set-up, programs of every group do harm and the harm is detected."""
     report = as_nobody([str(TESTS / "controls.py"), kind, FILE, str(BITES)], tmp_path)
