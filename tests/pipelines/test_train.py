@@ -49,7 +49,7 @@ def task(word: str, **fields: Any) -> Task:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory of a tiny random model."""
-    pytest.importorskip("trl", reason="needs the train extra")
+    pytest.importorskip("peft", reason="needs the train extra")
     return save_model(tmp_path_factory.mktemp("tiny") / "base", window=8192)
 
 

@@ -16,7 +16,8 @@ from sca_cli.records import JSON, Checkpoint, Rollout, Task, decode, encode
 from sca_cli.streams import Output
 from sca_cli.training.data import Tally
 from sca_cli.training.selection import Rules, Selection, select
-from sca_cli.training.sft import SftOptions, train_sft
+from sca_cli.training.sft import train_sft
+from sca_cli.training.trainer import TrainOptions
 
 Save = Annotated[
     Path,
@@ -187,7 +188,7 @@ class Training:
         selection = select(rollouts, self.tokenizer, self.rules, tally)
         self._report(tally, selection, "solutions" if algorithm == "solutions" else "rollouts")
         recipe, running = self.recipe, self.running
-        sft = SftOptions(
+        sft = TrainOptions(
             lora_rank=recipe.lora_rank,
             learning_rate=recipe.learning_rate,
             epochs=recipe.epochs,
