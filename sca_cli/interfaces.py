@@ -7,9 +7,20 @@ memory pages that every fork copies. The manual is `sca-plugins(7)`.
 import inspect
 import re
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Protocol,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+    runtime_checkable,
+)
 
 from sca_cli.errors import PluginError
 
@@ -277,4 +288,20 @@ class Model(Protocol):
 
     async def close(self) -> None:
         """Release the model's resources. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class TrainableModel(Model, Protocol):
+    """A model whose weights can be replaced while it is loaded. Online training needs it; other verbs do not."""
+
+    async def update_weights(self, weights: "Iterable[tuple[str, Any]]") -> None:
+        """Replace weights in place, and forget what was computed with the old ones.
+
+        Args:
+            weights: (name in the model's state, tensor of the same shape); names that are absent keep their weights.
+
+        Raises:
+            ModelError: replies are in the making, or the engine failed.
+        """
         ...

@@ -84,6 +84,10 @@ class Batch:
     """(model, layout on the model's device) → the layout's share of the loss, differentiable."""
 
 
+NO_UPDATE = Batch((), lambda *_: NotImplemented)
+"""A step that changes nothing."""
+
+
 class Learner(ABC):
     """An algorithm: what the trainer's steps are."""
 
@@ -112,6 +116,10 @@ class Learner(ABC):
     @abstractmethod
     def batch(self, model: Any, items: Sequence[int]) -> Batch:
         """Return the step of some items."""
+
+    def end_of_step(self) -> str:
+        """Return why training stops now; "": it continues."""
+        return ""
 
     def save(self, directory: Path) -> None:
         """Write the learner's own state, if it has one, into a checkpoint."""
@@ -159,8 +167,8 @@ def train(
         progress: called after every step with step, steps, epoch, loss, learning_rate, and the learner's metrics.
 
     Returns:
-        steps; trainable_parameters; first_loss, last_loss, loss_epoch_1, … and losses, one a step; seconds (wall time
-        of this call).
+        steps; trainable_parameters; stopped (why it ended early, if it did); first_loss, last_loss, loss_epoch_1, … and
+        losses, one a step; seconds (wall time of this call).
 
     Raises:
         MissingError: the train extra, the base model or the device is missing.
@@ -171,7 +179,7 @@ def train(
     work = work_of(out)
     with _quiet(options):
         checkpoint = last_checkpoint(work, fingerprint)
-        trainer = _trainer(learner, base_model, work, options, progress)
+        trainer, report = _trainer(learner, base_model, work, options, progress)
         work.mkdir(parents=True, exist_ok=True)
         (work / "run.json").write_text(json.dumps(fingerprint))
         from peft.helpers import disable_input_dtype_casting
@@ -185,6 +193,7 @@ def train(
     return {
         "steps": trainer.state.global_step,
         "trainable_parameters": trainable,
+        **({"stopped": report.stopped} if report.stopped else {}),
         **_losses(trainer.state.log_history),
         "seconds": time.monotonic() - began,
     }
@@ -259,8 +268,8 @@ def _trainer(
     work: Path,
     options: TrainOptions,
     progress: Callable[[dict[str, float]], None],
-) -> Any:
-    """Build transformers' trainer with the batches of the learner."""
+) -> tuple[Any, Any]:
+    """Return transformers' trainer with the batches of the learner, and the callback that reports its steps."""
     import torch
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
@@ -318,6 +327,12 @@ def _trainer(
             return 0
 
     class Report(TrainerCallback):
+        stopped = ""
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+            if reason := learner.end_of_step():
+                self.stopped, control.should_training_stop = reason, True
+
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             logs = kwargs["logs"]
             if "loss" not in logs:
@@ -355,15 +370,16 @@ def _trainer(
     )
     if device != "cpu":
         arguments._n_gpu = 1  # the trainer would wrap the model for all GPUs of the machine
+    report = Report()
     trainer = LearnerTrainer(
         model=model,
         args=arguments,
         train_dataset=learner.items,
         data_collator=lambda items: {"items": list(items)},
-        callbacks=[Report()],
+        callbacks=[report],
     )
     trainer.remove_callback(PrinterCallback)
     model.to(trainer.args.device)
     base = model.get_base_model() if options.lora_rank else model
     learner.begin(model, shared=options.share_prefixes and shares(base, learner.longest))
-    return trainer
+    return trainer, report
