@@ -46,11 +46,16 @@ class Algorithm(StrEnum):
 
     SFT = "sft"
     RFT = "rft"
+    DPO = "dpo"
+    KTO = "kto"
     REINFORCE = "reinforce"
     RLOO = "rloo"
     GRPO = "grpo"
     PPO = "ppo"
 
+
+PREFERENCES = (Algorithm.DPO, Algorithm.KTO)
+"""The algorithms that compare passed with failed rollouts."""
 
 ONLINE = (Algorithm.REINFORCE, Algorithm.RLOO, Algorithm.GRPO, Algorithm.PPO)
 """The algorithms that roll out with the weights that they train."""
@@ -64,7 +69,8 @@ class Choosing:
         Algorithm | None,
         typer.Option(
             "--algo",
-            help="sft: fine-tune on solutions. rft: fine-tune on passed rollouts. reinforce, rloo, grpo, ppo: "
+            help="sft: fine-tune on solutions. rft: fine-tune on passed rollouts. dpo, kto: prefer passed to failed "
+            "rollouts. reinforce, rloo, grpo, ppo: "
             "reinforcement learning on tasks, with rollouts of the current weights.",
             show_default="rft; sft with --on solutions",
             rich_help_panel=options.TRAINING,
@@ -147,14 +153,15 @@ class Choosing:
         Raises:
             UsageError: they do.
         """
-        if self.algo in ONLINE:
+        if self.algo in (*PREFERENCES, *ONLINE):
             if self.on == "both":
                 raise UsageError(
                     f"--algo {self.algo} and --on both exclude each other",
                     "first train with --algo sft, then with --base of the result",
                 )
             if self.control or self.balance != "none":
-                raise UsageError(f"--algo {self.algo} chooses no examples: --control and --balance have no meaning")
+                raise UsageError(f"--algo {self.algo} excludes --control and --balance", "--algo rft")
+        if self.algo in ONLINE:
             if attempting.temperature != 1.0 or attempting.top_p != 1.0:
                 raise UsageError(
                     f"--algo {self.algo} needs samples of the policy itself", "leave out --temperature and --top-p"
@@ -273,8 +280,10 @@ def command(
         fail_if_not_free(save, resume=running.resume)
     else:
         fail_if_in_the_way(save, resume=running.resume)
+    compares = choosing.algo in PREFERENCES
     rules = Rules(
-        keep_solved=choosing.keep_solved,
+        keep_failures=compares,
+        keep_solved=choosing.keep_solved or compares,
         max_tokens=recipe.max_length,
         max_per_task=recipe.max_per_task,
         balance=choosing.balance,

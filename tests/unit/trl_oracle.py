@@ -14,11 +14,18 @@ OWN = [1, 1, 0, 0, 1, 1]
 """The two tokens in the middle are a tool's."""
 
 
-def tiny(directory: Path) -> Any:
-    """Return a tiny random model in float32."""
+def tiny(directory: Path, *, seed: int = 0) -> Any:
+    """Return a tiny random model in float32; another seed moves its weights a little."""
+    import torch
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(save_model(directory))
+    model = AutoModelForCausalLM.from_pretrained(save_model(directory))
+    if seed:
+        draw = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight += 0.02 * torch.randn(weight.shape, generator=draw)
+    return model
 
 
 def grpo_batch(directory: Path, rewards: Sequence[float | None], *, scaled: bool = False, beta: float = 0.0) -> Any:
@@ -95,3 +102,88 @@ def _inputs(directory: Path, rewards: Sequence[float | None]) -> dict[str, Any]:
 def _batch(trainer: Any, rewards: Sequence[float | None]) -> Any:
     trainer.model.train()
     return trainer._generate_and_score_completions([{"prompt": "a"} for _ in rewards])
+
+
+def preference_losses(algorithm: str, model: Any, reference: Any, pairs: Sequence[Any], directory: Path) -> float:
+    """Return the loss of TRL's DPOTrainer or KTOTrainer on pairs of rollouts, with own-token masks."""
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+
+    config, trainer_class = {"dpo": (DPOConfig, DPOTrainer), "kto": (KTOConfig, KTOTrainer)}[algorithm]
+    tokenizer = AutoTokenizer.from_pretrained(directory / "model")
+
+    class Tokens(trainer_class):  # type: ignore[misc,valid-type]
+        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+            return dataset
+
+    arguments = config(
+        output_dir=str(directory / "out"),
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        gradient_checkpointing=False,
+        remove_unused_columns=False,
+        max_length=None,
+        beta=0.1,
+        per_device_train_batch_size=4,
+        **({"train_sampling_strategy": "sequential"} if algorithm == "kto" else {}),
+    )
+    rows = _pair_rows(pairs) if algorithm == "dpo" else _single_rows(pairs)
+    trainer = Tokens(
+        model=model,
+        ref_model=reference,
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+    )
+    inputs = trainer.data_collator(rows)
+    if algorithm == "dpo":
+        masks = [row[f"{side}_mask"] for side in ("chosen", "rejected") for row in rows]
+        _set_masks(inputs["completion_mask"], [len(row["prompt_ids"]) for row in rows] * 2, masks)
+    else:
+        lengths = [len(row["prompt_ids"]) for row in rows]
+        _set_masks(inputs["completion_mask"], lengths, [row["mask"] for row in rows])
+        _set_masks(inputs["KL_completion_mask"], lengths, [row["KL_mask"] for row in rows])
+    trainer.model.train()
+    return float(trainer.compute_loss(trainer.model, inputs).detach())
+
+
+def _split(rollout: Any) -> tuple[list[int], list[int], list[int]]:
+    example = rollout.sequences[0]
+    begun = list(example.loss_mask).index(1)
+    return list(example.input_ids[:begun]), list(example.input_ids[begun:]), list(example.loss_mask[begun:])
+
+
+def _pair_rows(pairs: Sequence[Any]) -> list[dict[str, Any]]:
+    rows = []
+    for chosen, rejected in pairs:
+        prompt, chosen_ids, chosen_mask = _split(chosen)
+        _, rejected_ids, rejected_mask = _split(rejected)
+        row = {"prompt_ids": prompt, "chosen_ids": chosen_ids, "chosen_mask": chosen_mask}
+        rows.append(row | {"rejected_ids": rejected_ids, "rejected_mask": rejected_mask})
+    return rows
+
+
+def _single_rows(pairs: Sequence[Any]) -> list[dict[str, Any]]:
+    parts = [(*_split(rollout), rollout.passed) for pair in pairs for rollout in pair]
+    return [
+        {
+            "prompt_ids": prompt,
+            "completion_ids": ids,
+            "mask": mask,
+            "label": passed,
+            "KL_completion_ids": parts[i - 1][1],
+            "KL_mask": parts[i - 1][2],
+        }
+        for i, (prompt, ids, mask, passed) in enumerate(parts)
+    ]
+
+
+def _set_masks(mask: Any, prompts: Sequence[int], own: Sequence[Sequence[int]]) -> None:
+    """Write own-token masks where TRL marks everything after the prompt."""
+    import torch
+
+    for row, (prompt, values) in enumerate(zip(prompts, own, strict=True)):
+        mask[row] = 0
+        mask[row, prompt : prompt + len(values)] = torch.tensor(values)

@@ -140,7 +140,7 @@ def train_online(
             say(_line(figures, options.rounds), quiet=running.quiet)
 
         learner = Online(options, roll, report)
-        settings_of_trainer = training.train_options(passes=options.passes)
+        settings_of_trainer = training.train_options(options.algorithm, passes=options.passes)
         fingerprint = {"tasks": settings["tasks"], "base model": base_fingerprint(base)}
         fingerprint["options"] = asdict(settings_of_trainer) | asdict(options)
         try:

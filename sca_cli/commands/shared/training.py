@@ -15,6 +15,7 @@ from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.records import JSON, Checkpoint, Rollout, Task, decode, encode
 from sca_cli.streams import Output
 from sca_cli.training.data import Tally
+from sca_cli.training.preference import PreferenceOptions, train_preference
 from sca_cli.training.selection import Rules, Selection, select
 from sca_cli.training.sft import train_sft
 from sca_cli.training.trainer import TrainOptions
@@ -181,11 +182,12 @@ class Training:
     settings: dict[str, JSON] = field(default_factory=dict)
     """Settings of the run; `--resume` accepts a finished model only if it was trained with the same."""
 
-    def train_options(self, *, passes: int | None = None) -> TrainOptions:
+    def train_options(self, algorithm: str, *, passes: int = 0) -> TrainOptions:
         """Return the settings of the trainer.
 
         Args:
-            passes: optimiser steps of a round of online training; None: training on examples.
+            algorithm: decides the learning rate, if none was given.
+            passes: optimiser steps of a round of online training; 0: training on examples.
         """
         recipe = self.recipe
         settings = TrainOptions(
@@ -198,11 +200,11 @@ class Training:
             dtype=recipe.dtype,
             threads=recipe.threads,
         )
-        if passes is None:
-            return settings
-        rate = recipe.learning_rate or (2e-5 if recipe.lora_rank else 1e-6)
-        online = {"epochs": 1, "batch_size": 1, "scheduler": "constant", "save_every_steps": passes}
-        return replace(settings, learning_rate=rate, **online)  # type: ignore[arg-type]
+        if algorithm not in ("solutions", "rft", "distill", "solutions+rft"):
+            settings = replace(settings, learning_rate=recipe.learning_rate or settings.rate / 10)
+        if passes:
+            settings = replace(settings, epochs=1, batch_size=1, scheduler="constant", save_every_steps=passes)
+        return settings
 
     def fine_tune(self, rollouts: Iterable[Rollout], base: str, save: Path, algorithm: str, tally: Tally) -> Checkpoint:
         """Fine-tune on rollouts, and report the examples on standard error.
@@ -228,9 +230,14 @@ class Training:
                 meter.status(f"step {step['step']:.0f}/{step['steps']:.0f}, loss {step['loss']:.3f}")
 
             meter.status("loading")
-            metrics: dict[str, Any] = dict(
-                train_sft(selection.examples, base, save, self.train_options(), show, resume=running.resume)
-            )
+            settings = self.train_options(algorithm)
+            if algorithm in ("dpo", "kto"):
+                preference = PreferenceOptions(algorithm)  # type: ignore[arg-type]
+                metrics = train_preference(
+                    selection.examples, base, save, settings, preference, show, resume=running.resume
+                )
+            else:
+                metrics = train_sft(selection.examples, base, save, settings, show, resume=running.resume)
         if not running.times:
             del metrics["seconds"]
         data = list(dict.fromkeys(example.record for example in selection.examples))
