@@ -55,7 +55,7 @@ class Critic:
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimiser.step()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
         return losses[0]
 
     def state(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
     python tasks.py COUNT SEED > candidates.jsonl
 
 The numbers of an odd seed are odd and those of an even seed even, so that tasks of both kinds of seeds are never equal.
+Tasks of even seeds are held out for evaluation.
 """
 
 import json
@@ -48,6 +49,7 @@ def task(draw: random.Random, parity: int) -> dict[str, object]:
         "kind": "task",
         "env": {"name": "python", "options": {"target": str(TOOLS)}},
         "method": "experiment",
+        "split": "train" if parity else "eval",
         "instruction": draw.choice(WORDS[tool]).format(a=a, b=b),
         "evaluate": f"def evaluate(answer):\n    return answer == {right}",
         "solution": f"final_answer({tool}({a}, {b}))",
