@@ -1,7 +1,8 @@
 """`sca train`: improve a model on rollouts or tasks (paper, section 2.3: self-improvement).
 
 On rollouts it is the paper's one-step REINFORCE with 0/1 reward: fine-tuning on the model's own successful rollouts. On
-solutions it is self-made supervision, an addition to the paper: fine-tuning on the tasks' own proven solutions.
+solutions it is self-made supervision, an addition to the paper: fine-tuning on the tasks' own proven solutions. The
+other algorithms compare passed with failed rollouts, or learn by reinforcement on rollouts of the current weights.
 """
 
 from dataclasses import dataclass, replace
@@ -252,15 +253,16 @@ def command(
     attempting: OwnAttempts,
     running: Running,
 ) -> ExitCode:
-    """Fine-tune a model on its own successful rollouts.
+    """Train a model on its own rollouts, on solutions, or by reinforcement learning on tasks.
 
     \b
     Example:
       sca rollout tasks.jsonl -k 4 | sca train --save runs/trained --base Qwen/Qwen2.5-Coder-0.5B-Instruct
 
     It reads rollouts, or tasks, which --model attempts first. The loss is on the tokens that the model sampled, and on
-    no others. With --on solutions it learns from the tasks' proven solutions. It writes a model directory, which every
-    local model plugin loads, and prints one checkpoint record.
+    no others. With --on solutions it learns from the tasks' proven solutions; with --algo grpo and the like from rounds
+    of attempts at tasks. It writes a model directory, which every local model plugin loads, and prints one checkpoint
+    record.
     """
     paths = required_inputs(inputs, "sca train rollouts.jsonl --save runs/trained")
     choosing = choosing.resolved()

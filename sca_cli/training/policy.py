@@ -1,4 +1,4 @@
-"""The policy gradient of one batch of rollouts, on the prefix tree: REINFORCE, RLOO, GRPO and PPO alike.
+"""The policy gradient of one batch of rollouts, on the prefix tree, for REINFORCE, RLOO, GRPO and PPO.
 
 The algorithms differ in the advantages only. The loss of an own token is the clipped surrogate of PPO (Schulman et al.
 2017, arXiv 1707.06347, equation 7), with a wider upper clip (DAPO, arXiv 2503.14476, equation 10), times the truncated
