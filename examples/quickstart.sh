@@ -27,11 +27,15 @@ for number in "$seed" "${SCA_TASKS:-1}" "${SCA_EVAL:-1}"; do
         ;;
     esac
 done
-unset SCA_ENV SCA_MODEL
+unset SCA_MODEL; export SCA_ENV="$env"  # every verb may start it
 stage() { sca_say "" "[$1/7] $2"; }
 
 if [ "$model" = "$small" ]; then
     sca_say "sca: a model of 135M parameters improves itself. This takes about 15 minutes on two CPU cores."
+    if nvidia-smi >/dev/null 2>&1; then
+        sca_say "There is a GPU. A larger model takes about 9 minutes on it: stop this, and set SCA_MODEL as" \
+            "'SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/quickstart.sh'."
+    fi
     tasks=${SCA_TASKS:-500} calls=2 base=
     recipe="--lora-rank 0 --learning-rate 2e-4 --epochs 1"
 else

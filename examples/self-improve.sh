@@ -1,7 +1,7 @@
 #!/bin/sh
 # Self-improvement on composed tasks, with controls: explore, challenge, verify, train on the solutions, evaluate. In later
-# rounds the updated model writes new tasks, attempts them and drops those that it reads otherwise; all solutions, and then
-# the attempts that passed, are trained on again. Leaves a report. A stage is a file in $SCA_RUN; run again, it goes on where it stopped.
+# rounds the updated model writes new tasks and drops those whose check rejects most of its attempts. It is trained again on
+# all solutions, and then on the attempts that passed. Writes a report. A stage is a file in $SCA_RUN; run again to resume.
 #   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/self-improve.sh   75 minutes of a core a seed, controls apart
 # SCA_MODEL=PLUGIN:NAME  challenger and learner, of a plugin that loads trained weights too   SCA_OPTIONS=k=v,…  of it
 # SCA_ENV=NAME (calculation)   SCA_RUN=DIR (runs/self-improve)   SCA_SEEDS='0 1 2' (0)   SCA_ROUNDS=N (1)   SCA_EVAL=N (all)
@@ -9,7 +9,7 @@
 set -eu
 model=${SCA_MODEL:?"name a model, as in SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct"}
 plugin=${model%%:*} options=${SCA_OPTIONS:+,$SCA_OPTIONS} env=${SCA_ENV:-calculation} run=${SCA_RUN:-runs/self-improve}
-unset SCA_ENV SCA_MODEL
+unset SCA_MODEL; export SCA_ENV="$env"  # every verb may start it
 . "$(dirname -- "$0")/environment.sh"; command -v sca >/dev/null || sca_environment "${SCA_VENV:-$PWD/.venv}" --editable '.[train]'
 needs() { [ -s "$1" ] || { echo "$0: $2; a larger model or more candidates may do" >&2; exit 1; }; }
 train() { sca train --balance calls --seed "$seed" --resume --times -o "$1.jsonl" --save "$@"; }

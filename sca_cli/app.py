@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import sca_cli
-from sca_cli import plugins
+from sca_cli import machine, messages, plugins
 from sca_cli.errors import ExitCode, ScaError
 
 VERBS = {
@@ -99,13 +100,27 @@ def every_command() -> dict[str, Any]:
 
 def main() -> None:
     """Run `sca` with the arguments of this process, and exit."""
+    machine.prepare()
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)  # None: it was closed
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
     code = run()
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_stdout()
+    except OSError as error:
+        limit = machine.limit_reached(error)
+        _drop_stdout()
+        _print_error("sca", limit.message if limit else f"cannot write stdout: {error.strerror}", "")
+        code = ExitCode.MISSING
+    with suppress(OSError):
+        sys.stderr.flush()
     sys.exit(code)
+
+
+def _drop_stdout() -> None:
+    """Let the interpreter's last flush succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -122,7 +137,7 @@ def run(arguments: list[str] | None = None) -> int:
         # Typer exits with 1 on a closed pipe. For `sca` a closed pipe is success.
         if not isinstance(exit_request.__context__, BrokenPipeError):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_stdout()
         return ExitCode.OK
     except ScaError as error:
         _print_error(name, error.message, error.hint)
@@ -138,7 +153,10 @@ def run(arguments: list[str] | None = None) -> int:
         )
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last boundary: any other exception is a bug in sca
-        traceback.print_exc()
+        if limit := machine.limit_reached(error):
+            _print_error(name, limit.message, limit.hint)
+            return limit.exit_code
+        messages.write(traceback.format_exc().rstrip())
         _print_error(
             name,
             f"internal error: {type(error).__name__}: {error}",
@@ -152,15 +170,15 @@ def _print_usage_error(error: TyperException) -> None:
     command = context.command_path if context else "sca"
     message = error.format_message()
     if context and message == context.get_help():  # `sca` or `sca env` without a verb
-        print(message, file=sys.stderr)
+        messages.write(message)
     else:
         _print_error(command, message[:1].lower() + message[1:].rstrip("."), f"see '{command} --help'")
 
 
 def _print_error(name: str, message: str, hint: str) -> None:
-    print(f"{name}: {message}", file=sys.stderr)
+    messages.write(f"{name}: {message}")
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        messages.write(f"hint: {hint}")
 
 
 if __name__ == "__main__":

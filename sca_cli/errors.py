@@ -2,8 +2,10 @@
 
     ScaError                    ends a command with one line on stderr
     ├── UsageError       2      the options contradict each other
+    │   └── NotAllowedError 2   a record names an environment that only the user may start
     ├── RecordError      3      a line of input is not a valid record, or a data file of an environment is not valid
     ├── MissingError     4      something needed is absent: plugin, extra, model, nsjail, disk space
+    │   ├── MachineError 4      a limit of the machine or of this process is reached
     │   └── SandboxError 4      the jail does not start, or one of its layers does not work
     ├── PluginError      4      a plugin broke its contract
     ├── ModelError       4      a model backend failed; during one record it is stored on that record instead
@@ -11,7 +13,8 @@
     ToolError                   a tool raises it for the *model* to read (a refusal); it never ends a command
 
 Only `app.py` turns these errors into exit codes. An error that concerns one record is stored on that record
-(`Record.error`) with the name in `boundary`, and the command continues with the next record.
+(`Record.error`) with the name in `boundary`, and the command continues with the next record. An error with `ends_run`
+would concern every record.
 """
 
 from enum import IntEnum
@@ -39,6 +42,8 @@ class ScaError(Exception):
 
     exit_code = ExitCode.BUG
     boundary = "sca"
+    ends_run = False
+    """The error ends the run, also where it occurs during the work on one record."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -50,6 +55,12 @@ class UsageError(ScaError):
     """The options contradict each other, or an option has a value that cannot be used."""
 
     exit_code = ExitCode.USAGE
+
+
+class NotAllowedError(UsageError):
+    """A record names an environment that only the user may start. Nothing of it was started."""
+
+    ends_run = True
 
 
 class RecordError(ScaError):
@@ -68,10 +79,17 @@ class MissingError(ScaError):
     exit_code = ExitCode.MISSING
 
 
+class MachineError(MissingError):
+    """A limit of the machine or of this process is reached: memory, open files, processes, disk space, CPU time."""
+
+    ends_run = True
+
+
 class SandboxError(MissingError):
     """The jail does not start, or one of its layers does not work. No hostile code was run."""
 
     boundary = "sandbox"
+    ends_run = True
 
 
 class PluginError(ScaError):

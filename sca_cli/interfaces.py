@@ -5,14 +5,17 @@ memory pages that every fork copies. The manual is `sca-plugins(7)`.
 """
 
 import inspect
+import json
 import re
 import types
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import (
     TYPE_CHECKING,
+    Annotated,
     Any,
     Literal,
+    Optional,
     Protocol,
     Union,
     get_args,
@@ -47,6 +50,8 @@ class Tool:
     """The returned type as Python text: `float` or `list[str]`."""
     writes: bool = False
     """The tool can change the environment's state. During a check (`evaluate`) its calls are blocked."""
+    result: "dict[str, JSON]" = field(default_factory=dict)
+    """JSON Schema of the result; {} if it is not known."""
 
     def variadic(self) -> str:
         """Return the name of the `*args` parameter, or "" if there is none."""
@@ -100,6 +105,10 @@ class Environment:
         """Return the state as JSON data."""
         return {}
 
+    def not_in_state(self) -> list[str]:
+        """Return the names of variables that `state()` leaves out, for `sca env test`."""
+        return []
+
     def restore(self, state: "JSON") -> None:
         """Set a state that `state()` returned.
 
@@ -112,8 +121,8 @@ class Environment:
         """Return name → (description, function) of the tools: by default the methods marked with `@tool`.
 
         Override it if the tools are known only at run time. Each function's parameters must have the names in its
-        description (setting `__signature__` is enough). The description's schemas may use what `@tool` produces:
-        `type`, `items`, `enum`, `anyOf`.
+        description (setting `__signature__` is enough). The description's schemas have the form that
+        `sca_cli.toolkit.schemas` describes.
         """
         return tools_of(self)
 
@@ -144,24 +153,31 @@ class Environment:
 _PRIMITIVES: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 
+class _NotJson(Exception):
+    """A type hint is not made of JSON types."""
+
+
 def _schema(hint: Any) -> "dict[str, JSON]":
-    """Return the JSON Schema of a type hint made of JSON types, unions, Literals, lists and dicts."""
-    if hint in _PRIMITIVES:
-        return {"type": _PRIMITIVES[hint]}
+    """Return the JSON Schema of a type hint made of JSON types, unions, Literals, lists and dicts.
+
+    Raises:
+        _NotJson: the hint is made of other types.
+    """
+    if hint is Any or hint is object or hint is inspect.Parameter.empty:
+        return {}
     origin, args = get_origin(hint), get_args(hint)
-    if origin is Literal:
+    if origin is Literal and all(type(arg) in (str, int, bool, type(None)) for arg in args):
         return {"enum": list(args)}
     if origin in (Union, types.UnionType):
         return {"anyOf": [_schema(arg) for arg in args]}
     if hint is list or origin is list:
         return {"type": "array", "items": _schema(args[0])} if args else {"type": "array"}
-    if hint is dict or origin is dict:
-        return {"type": "object"}
-    if hint is Any or hint is inspect.Parameter.empty:
-        return {}
-    raise PluginError(
-        f"a tool's type {hint!r} is not a JSON type", "use str, int, float, bool, None, list, dict or a union of them"
-    )
+    if (hint is dict or origin is dict) and args[:1] in ((), (str,)):
+        values = _schema(args[1]) if args else {}
+        return {"type": "object", "additionalProperties": values} if values else {"type": "object"}
+    if isinstance(hint, type | types.NoneType) and hint in _PRIMITIVES:
+        return {"type": _PRIMITIVES[hint]}
+    raise _NotJson
 
 
 def _type_name(hint: Any) -> str:
@@ -171,46 +187,77 @@ def _type_name(hint: Any) -> str:
 
 
 def _parameter_texts(docstring: str) -> dict[str, str]:
-    """Return parameter → description from the `Args:` section of a docstring."""
-    texts: dict[str, str] = {}
-    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
-    for match in re.finditer(r"^ {4}\*?(\w+): (.*(?:\n {8}.*)*)", section.group(1) if section else "", re.MULTILINE):
-        texts[match.group(1)] = re.sub(r"\s+", " ", match.group(2)).strip()
-    return texts
+    """Return parameter → description from a docstring in the style of Google, NumPy or Sphinx."""
+    if not re.search(r"^ *(?:(?:Args|Arguments|Parameters|Params):?|:param .*)$", docstring, re.MULTILINE):
+        return {}
+    import docstring_parser  # not at the top: most forks of a world would copy its pages for nothing
+
+    try:
+        parsed = docstring_parser.parse(docstring)
+    except docstring_parser.ParseError:
+        return {}
+    return {each.arg_name.lstrip("*"): " ".join((each.description or "").split()) for each in parsed.params}
 
 
-def describe_tool(function: Callable[..., Any]) -> Tool:
+type HintReader = Callable[[str, Any], "tuple[dict[str, JSON], str]"]
+"""Takes the name of a parameter, or "return", and its type hint; returns JSON Schema and Python text of the type."""
+
+
+def _not_supported(_name: str, hint: Any) -> "tuple[dict[str, JSON], str]":
+    raise TypeError(f"{_type_name(hint)} is not a JSON type")
+
+
+def describe_tool(function: Callable[..., Any], read_hint: HintReader = _not_supported) -> Tool:
     """Build the `Tool` of a method or function from its type hints and docstring.
 
+    Args:
+        function: a function or a bound method.
+        read_hint: reads hints that are not made of JSON types; raises TypeError for a hint that it does not support.
+
     Raises:
-        PluginError: it has no docstring, a `**` parameter, or a type that JSON does not have.
+        PluginError: it has no docstring, a `**` parameter, or a type that is not supported; names tool and parameter.
     """
     name = function.__name__
     docstring = inspect.getdoc(function)
     if not docstring:
         raise PluginError(f"tool '{name}' has no docstring", "the model reads it; say what the tool does")
-    hints = get_type_hints(function)
+    hints = _hints(function)
     texts = _parameter_texts(docstring)
-    parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
     properties: dict[str, Any] = {}
     signature_parts: list[str] = []
     required: list[str] = []
-    for parameter in parameters:
-        hint = hints.get(parameter.name, parameter.annotation)
-        schema = _schema(hint)
-        star = ""
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            schema, star = {"type": "array", "items": schema}, "*"
-        elif parameter.kind is parameter.VAR_KEYWORD:
+    star = ""
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name == "self" and parameter.annotation is parameter.empty:
+            continue
+        if parameter.kind is parameter.VAR_KEYWORD:
             raise PluginError(f"tool '{name}' takes **{parameter.name}", "name every parameter")
+        hint = hints.get(parameter.name, parameter.annotation)
+        if parameter.default is None and get_origin(hint) is not Annotated and types.NoneType not in get_args(hint):
+            hint = Optional[hint]  # noqa: UP045  `|` does not take every hint
+        try:
+            schema, text = _read(parameter.name, hint, read_hint)
+        except TypeError as error:
+            raise PluginError(f"tool '{name}', parameter '{parameter.name}': {error}", _SUPPORTED) from None
+        if parameter.name in texts:
+            schema = schema | {"description": texts[parameter.name]}
+        default = ""
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            described = {key: schema.pop(key) for key in ("description",) if key in schema}
+            schema, star = {"type": "array", "items": schema} | described, "*"
         elif parameter.default is parameter.empty:
             required.append(parameter.name)
-        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-        properties[parameter.name] = schema | (
-            {"description": texts[parameter.name]} if parameter.name in texts else {}
-        )
-        signature_parts.append(f"{star}{parameter.name}: {_type_name(hint)}{default}")
-    returns = _type_name(hints.get("return", inspect.Parameter.empty))
+        else:
+            schema, default = _with_default(schema, parameter.default)
+        if parameter.kind is parameter.KEYWORD_ONLY and not star:
+            signature_parts.append(star := "*")
+        mark = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+        properties[parameter.name] = schema
+        signature_parts.append(f"{mark}{parameter.name}: {text}{default}")
+    try:
+        result, returns = _read("return", hints.get("return", inspect.Parameter.empty), read_hint)
+    except TypeError:
+        result, returns = {}, _type_name(hints["return"])
     return Tool(
         name=name,
         description=docstring,
@@ -218,7 +265,42 @@ def describe_tool(function: Callable[..., Any]) -> Tool:
         signature=f"{name}({', '.join(signature_parts)}) -> {returns}",
         returns=returns,
         writes=bool(getattr(function, "__sca_tool__", {}).get("writes", False)),
+        result=result,
     )
+
+
+_SUPPORTED = "use JSON types (str, int, float, bool, None, list, dict, Literal)"
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise PluginError(
+            f"tool '{function.__name__}': its type hints cannot be read: {error}",
+            "import their names at the top of the file, not under TYPE_CHECKING",
+        ) from None
+
+
+def _read(name: str, hint: Any, read_hint: HintReader) -> "tuple[dict[str, JSON], str]":
+    """Return the JSON Schema and the Python text of a type hint; a text in `Annotated` is the description."""
+    words = [word for word in getattr(hint, "__metadata__", ()) if isinstance(word, str)]
+    inner = get_args(hint)[0] if words and len(words) == len(hint.__metadata__) else hint
+    try:
+        schema, text = _schema(inner), _type_name(inner)
+    except _NotJson:
+        schema, text = read_hint(name, inner)
+    return schema | ({"description": words[0]} if words else {}), text
+
+
+def _with_default(schema: "dict[str, JSON]", default: Any) -> "tuple[dict[str, JSON], str]":
+    """Add a default to a schema, if it is JSON, and return its text in a signature."""
+    if "default" in schema:  # read from the hint
+        return schema, f" = {schema['default']!r}"
+    try:
+        return schema | {"default": json.loads(json.dumps(default, allow_nan=False))}, f" = {default!r}"
+    except (TypeError, ValueError):
+        return schema, f" = {default!r}"
 
 
 def tools_of(environment: Environment) -> dict[str, tuple[Tool, Callable[..., Any]]]:
@@ -243,7 +325,7 @@ class Sampling:
     top_p: float = 1.0
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
-    """Texts that end the reply. The text that matched is kept at the end of the reply."""
+    """Texts that end the reply, unless they occur in its reasoning. The text that matched is kept at the end."""
     seed: int = 0
 
 
@@ -263,6 +345,8 @@ class Completion:
     """Token ids of the reply as sampled, including the end-of-turn token."""
     logprobs: list[float] | None = None
     """Natural-log probability of each of `token_ids` under the sampling distribution at temperature 1."""
+    reasoning: str = ""
+    """The reasoning before the reply, if the engine returns it apart from `text`."""
 
 
 class Model(Protocol):

@@ -149,9 +149,10 @@ def _register_into(entries: dict[str, Entry], plugin: str) -> hookspecs.Register
 
 
 def parse_env(text: str) -> EnvSpec:
-    """Parse `NAME[:k=v,…]`, or `NAME:VALUE` for an environment with a single free-text option.
+    """Parse `NAME[:k=v,…]`, or `NAME:VALUE` for an environment with a free-text option.
 
-    `NAME:option=VALUE` is also accepted in the second case, because `str(EnvSpec)` writes that form.
+    In the second case, other options come before the free text: `NAME:k=v,…,option=VALUE`. `str(EnvSpec)` writes this
+    form too, because it sorts the options and the name of the free-text option is the last one.
 
     Raises:
         UsageError: an option is not `k=v`, or the value is missing.
@@ -160,13 +161,14 @@ def parse_env(text: str) -> EnvSpec:
     entry = registry().environments.get(name)
     if not entry or not entry.argument:
         return EnvSpec(name=name, options=_options(rest, f"--env {text}"))
-    value = rest.removeprefix(f"{entry.argument}=")
+    listed = re.fullmatch(rf"((?:{_OPTION}=[^,]*,)*?){entry.argument}=(.*)", rest, re.DOTALL)
+    others, value = listed.groups() if listed else ("", rest)
     if not value:
         raise UsageError(
             f"--env {text}: '{name}' needs a {entry.argument}",
             f"write {name}:{entry.argument.upper()}; see 'sca env list'",
         )
-    return EnvSpec(name=name, options={entry.argument: value})
+    return EnvSpec(name=name, options=_options(others, f"--env {text}") | {entry.argument: value})
 
 
 def parse_model(text: str) -> tuple[str, str, dict[str, str]]:
@@ -186,11 +188,15 @@ def parse_model(text: str) -> tuple[str, str, dict[str, str]]:
     return plugin, name, _options(options, f"--model {text}")
 
 
+_OPTION = r"[^\W\d]\w*(?:\.[\w-]+)?"
+"""Name of an option: an identifier, or one with a name after it, such as `header.Authorization`."""
+
+
 def _options(text: str, where: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for part in filter(None, text.split(",")):
         key, equals, value = part.partition("=")
-        if not equals or not key.isidentifier():
+        if not equals or not re.fullmatch(_OPTION, key):
             raise UsageError(f"{where}: '{part}' is not of the form key=value")
         options[key] = value
     return options
@@ -265,7 +271,22 @@ def _naming_plugin(entry: Entry, action: str) -> Iterator[None]:
 
 def _missing_extra(entry: Entry, error: ImportError) -> MissingError:
     package = f"'sca-cli[{entry.extra}]'" if entry.extra else entry.plugin
-    return MissingError(f"'{entry.name}' needs the package '{error.name}'", f"pip install {package}")
+    return missing_package(error, f"'{entry.name}'", f"pip install {package}")
+
+
+def missing_package(error: ImportError, user: str, cure: str) -> MissingError:
+    """Return the error for a package that cannot be imported.
+
+    Args:
+        error: of the import.
+        user: what needs the package, for the message.
+        cure: the command that installs it.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        return MissingError(f"{user} needs the package '{error.name}'", cure)
+    limited = re.search("failed to map segment|allocate memory", str(error))  # of the dynamic loader
+    hint = "raise 'ulimit -v', or free memory" if limited else cure
+    return MissingError(f"{user} needs a package that cannot be loaded: {error}", hint)
 
 
 def load_environment(spec: EnvSpec) -> Environment:

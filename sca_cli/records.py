@@ -42,7 +42,7 @@ class ErrorNote(_Part):
     """The error that made this record incomplete or empty."""
 
     boundary: str
-    """The part that failed: record, plugin, model, sandbox, world or task."""
+    """The part that failed: record, plugin, model, sandbox, world, task, or sca (an internal error)."""
     message: str
     """The error message."""
 
@@ -74,7 +74,7 @@ class ToolCall(_Part):
     """A tool call in OpenAI chat form."""
 
     id: str
-    """The message that answers the call has the same id."""
+    """Id of the call; the tool message that answers it has the same id."""
     function: FunctionCall
     """The tool and its arguments."""
     type: Literal["function"] = "function"
@@ -94,6 +94,8 @@ class Message(_Part):
     """Id of the call that a tool message answers."""
     name: str = ""
     """Name of the tool that answers."""
+    reasoning_content: str = ""
+    """The reasoning of the assistant, if the server returns it apart from the text; it is not sent again."""
 
 
 class Observation(_Part):
@@ -128,8 +130,8 @@ class Check(_Part):
 
     name: str
     """`solution` or `failure_case[i]`; then `no-op`, `answer-only`, `random[i]` (random calls and a random answer),
-    `answer[i]` (the solution with another answer), and the twins `solution@n` and `failure_case[i]@n` (the same program
-    run again with number n as its hash seed, random seed and clock offset).
+    `answer[i]`, `cheap[i]`, `reordered`, `reformatted` (the solution with another answer), and the twins `solution@n`
+    and `failure_case[i]@n` (the same program run again with another hash seed, random seed and clock offset).
     """
     outcome: Outcome
     """pass: `evaluate` returned exactly True; fail: it returned exactly False; invalid: any other result, or the
@@ -241,12 +243,15 @@ class Usage(_Part):
     """Sampled tokens of the model that plays the customer; not included in `completion_tokens`."""
     user_turns: int = 0
     """Number of messages of the customer."""
+    cut_before_text: int = 0
+    """Number of replies that the limit of tokens cut before any text or tool call, for example in the reasoning."""
     seconds: float | None = None
     """Wall time in seconds, with `--times`."""
 
-    def reply(self, prompt_tokens: int, completion_tokens: int) -> None:
+    def reply(self, prompt_tokens: int, completion_tokens: int, *, cut_before_text: bool = False) -> None:
         """Add one reply of the model."""
         self.turns += 1
+        self.cut_before_text += cut_before_text
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
 

@@ -1,13 +1,15 @@
 """Read and write records as JSON lines, and keep the journal that `--resume` needs.
 
-Standard input, standard output and files are covered. Each line is written completely or not at all. A run that is
-killed at any moment leaves complete lines. `--resume` then continues after the last finished input and ends with the
-same bytes. Memory use does not grow with the length of a stream.
+Standard input, standard output and files are covered; a file named `*.gz` is compressed. Each line is written
+completely or not at all. A run that is killed at any moment leaves complete lines. `--resume` then continues after the
+last finished input and ends with the same bytes. An output file is locked, so that two runs cannot write to it. Memory
+use does not grow with the length of a stream.
 """
 
 import errno
+import fcntl
+import gzip
 import hashlib
-import io
 import os
 import re
 import signal
@@ -15,22 +17,20 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import jsonlines
 import msgspec
 
-from sca_cli.errors import MissingError, RecordError, UsageError
-from sca_cli.records import Record, decode, sealed
+from sca_cli import lines, machine
+from sca_cli.errors import MachineError, MissingError, RecordError, UsageError
+from sca_cli.records import Record, decode, encode
 
-MAX_LINE_BYTES = 32 << 20
-"""A longer line is an error, because the input must not decide how much memory is used. Chosen by hand."""
-
-_CHUNK_BYTES = 1 << 16
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_WRONG_FILE = 5
+"""If the first lines of an input, this many, are no records, it is the wrong file. Chosen by hand."""
 
 
 # ---------------------------------------------------------------- reading
@@ -45,14 +45,23 @@ def is_piped() -> bool:
 
 
 def line_count(paths: Iterable[str]) -> int | None:
-    """Return the number of lines to read, or None if it is unknown because an input is a pipe."""
+    """Return the number of lines to read, or None if it is unknown because an input is a pipe.
+
+    Raises:
+        RecordError, MissingError: an input is not text in UTF-8, or cannot be read.
+    """
     paths = list(paths)
     if not all(os.path.isfile(path) for path in paths):  # noqa: PTH113  '-' is not a file
         return None
-    return sum(_lines_within(path, os.path.getsize(path)) for path in paths)  # noqa: PTH202  file names as the user wrote them
+    return sum(map(lines.count, paths))
 
 
-def read(paths: Iterable[str], *kinds: type[Record], halves: list[str] | None = None) -> Iterator[Any]:
+def read(
+    paths: Iterable[str],
+    *kinds: type[Record],
+    halves: list[str] | None = None,
+    left_out: Callable[[RecordError], None] | None = None,
+) -> Iterator[Any]:
     """Read records from files; `-` is standard input.
 
     Args:
@@ -60,85 +69,90 @@ def read(paths: Iterable[str], *kinds: type[Record], halves: list[str] | None = 
         kinds: the accepted record classes; none means all.
         halves: a list that receives the place (`source:line`) of an incomplete line at the end of a file. Use it to
             read a file that another process is still writing. If None, an incomplete line is an error.
+        left_out: receives the error of a line that is not a record; reading continues with the next line. If None, the
+            error is raised.
 
     Raises:
-        RecordError: a line is not a record of these classes; the message starts with `source:line:`.
+        RecordError: a line is not a record of these classes; the message starts with `source:line:`. With `left_out`:
+            the inputs hold no record at all, or the first lines of one of them are no records.
         MissingError: a file cannot be read.
     """
+    paths = list(paths)
+    lines.fail_if_unreadable(paths)
+    began = False
+    held: list[RecordError] = []  # errors to report as soon as it is known that the input is not the wrong file
     for path in paths:
-        name = "stdin" if path == "-" else path
-        with _opened(path) as descriptor:
-            reader = jsonlines.Reader(_lines(descriptor, name, halves), loads=partial(_loads, kinds))
-            try:
-                yield from reader.iter(skip_empty=True)
-            except jsonlines.InvalidLineError as error:
-                raise _line_error(error, name) from error
+        began_file = False
+        for record in _records_of(path, kinds, halves):
+            if not isinstance(record, RecordError):
+                began = began_file = True
+                _report(held, left_out)
+                yield record
+            elif left_out is None or isinstance(record, _NotLines):
+                raise record
+            else:
+                held.append(record)
+                if began_file:
+                    _report(held, left_out)
+                elif len(held) >= _WRONG_FILE:
+                    raise held[0]
+        if began:
+            _report(held, left_out)
+    if held:
+        raise held[0]
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    if path == "-":
-        yield 0
-        return
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise MissingError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _report(errors: list[RecordError], left_out: Callable[[RecordError], None] | None) -> None:
+    for error in errors if left_out else ():
+        left_out(error)  # type: ignore[misc]  # mypy forgets the condition
+    errors.clear()
 
 
-def _lines(descriptor: int, name: str, halves: list[str] | None) -> Iterator[bytes]:
-    """Split the bytes of a descriptor into lines, and keep only one line in memory.
-
-    It reads the descriptor directly: at exit, Python cannot stop a thread that blocks in a buffered stdin.
-    """
-    pending = bytearray()
-    number = 0
-    while True:
-        try:
-            chunk = os.read(descriptor, _CHUNK_BYTES)
-        except OSError as error:
-            raise MissingError(f"cannot read {name}: {error.strerror}") from error
-        searched = len(pending)
-        pending += chunk
-        start = 0
-        while (end := pending.find(b"\n", max(start, searched))) >= 0:
-            number += 1
-            yield bytes(pending[start:end])
-            start = end + 1
-        del pending[:start]
-        if len(pending) > MAX_LINE_BYTES:
-            raise RecordError(f"{name}:{number + 1}: line is longer than {MAX_LINE_BYTES >> 20} MiB")
-        if not chunk:
-            if pending and halves is not None and _is_half(pending):
-                halves.append(f"{name}:{number + 1}")
-            elif pending:
-                yield bytes(pending)
-            return
+class _NotLines(RecordError):
+    """The file is JSON, but not one record a line."""
 
 
-def _is_half(line: bytearray) -> bool:
+def _records_of(path: str, kinds: tuple[type[Record], ...], halves: list[str] | None) -> Iterator[Record | RecordError]:
+    """Yield the records of a file, and an error for each line that is none."""
+    is_first = True
+    for number, content, ended in lines.lines_of(path):
+        where = f"{lines.name_of(path)}:{number}"
+        if isinstance(content, RecordError):
+            yield content
+        elif text := content.removeprefix(_BYTE_ORDER_MARK).strip():
+            if not ended and halves is not None and _is_half(text):
+                halves.append(where)
+            elif is_first and (text == b"{" or text[:1] == b"["):
+                cure = f"jq -c {'.' if text == b'{' else "'.[]'"} FILE"
+                yield _NotLines(f"{where}: JSON over several lines or in an array", f"one record a line: {cure}")
+            else:
+                yield _record(text, kinds, where)
+            is_first = False
+
+
+def _is_half(line: bytes) -> bool:
     """Return whether a line is JSON text that was cut off before its end."""
     try:
         msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError) as error:
         return re.search("truncated|invalid number", str(error)) is not None  # `1.` and `-` are cut-off numbers
+    except UnicodeDecodeError:
+        return False
     return False
 
 
-def _loads(kinds: tuple[type[Record], ...], text: str) -> Record:
+def _record(text: bytes, kinds: tuple[type[Record], ...], where: str) -> Record | RecordError:
     try:
         record = decode(text)
-    except msgspec.MsgspecError as error:
-        raise ValueError(str(error)) from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    except RecursionError:
+        return RecordError(f"{where}: not a record: nested too deeply")
+    except UnicodeDecodeError:
+        return RecordError(f"{where}: not valid UTF-8")
+    except (msgspec.MsgspecError, UnicodeEncodeError) as error:
+        return _line_error(where, str(error), text)
     if kinds and not isinstance(record, kinds):
         expected = " or ".join(f"'{kind_of(kind)}'" for kind in kinds)
-        raise ValueError(f"'{kind_of(type(record))}' where {expected} is expected - at `$.kind`")
+        return RecordError(f"{where}: $.kind: '{kind_of(type(record))}' where {expected} is expected")
     return record
 
 
@@ -147,22 +161,23 @@ def kind_of(record_class: type[Record]) -> str:
     return str(record_class.__struct_config__.tag)
 
 
-def _line_error(error: jsonlines.InvalidLineError, name: str) -> RecordError:
-    where = f"{name}:{error.lineno}:"
-    message = re.sub(r" \(line \d+\)$", "", str(error)).removeprefix("line contains invalid json: ")
-    if "not valid utf-8" in message:
-        return RecordError(f"{where} not valid UTF-8")
+def _line_error(where: str, message: str, text: bytes) -> RecordError:
     if "truncated" in message:
-        return RecordError(f"{where} line is cut short", "the program that wrote it was stopped in the middle")
+        return RecordError(f"{where}: line is cut short", "the program that wrote it was stopped in the middle")
     if unknown := re.search(r"unknown field `(.+?)`(?: - at `(.+?)`)?", message):
         return RecordError(
-            f"{where} {unknown[2] or '$'}.{unknown[1]}: unknown field", "fields of your own go under 'extra'"
+            f"{where}: {unknown[2] or '$'}.{unknown[1]}: unknown field", "fields of your own go under 'extra'"
         )
     if located := re.fullmatch(r"(.*) - at `(.+?)`", message):
-        return RecordError(f"{where} {located[2]}: {_plain(located[1])}")
+        return RecordError(f"{where}: {located[2]}: {_plain(located[1])}")
     if missing := re.search(r"missing required field `(.+?)`", message):
-        return RecordError(f"{where} $.{missing[1]}: missing")
-    return RecordError(f"{where} not a record: {_plain(message)}")
+        return RecordError(f"{where}: $.{missing[1]}: missing")
+    hint = ""
+    if b"\0" in text:
+        hint = "it contains NUL bytes: it is not text, or the machine stopped while the file was written"
+    elif re.search(rb"[:,\[]\s*-?(NaN|Infinity)\b", text):
+        hint = "NaN and Infinity are not JSON; write null"
+    return RecordError(f"{where}: not a record: {_plain(message)}", hint)
 
 
 def _plain(message: str) -> str:
@@ -194,37 +209,52 @@ def _uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-class _WholeLines(io.RawIOBase):
-    """A binary file that buffers data until `flush`. If the disk is full, it removes a half-written line."""
+class _File:
+    """An open output. If the disk is full, it removes a half-written line.
 
-    def __init__(self, descriptor: int, name: str) -> None:
-        self._descriptor, self._name, self._pending = descriptor, name, bytearray()
-        self.seekable_file = name != "stdout"
+    Args:
+        descriptor: where to write.
+        name: for messages.
+        is_regular: it has a length and a position; otherwise it is a pipe or a device.
+    """
 
-    def writable(self) -> bool:
-        return True
+    def __init__(self, descriptor: int, name: str, *, is_regular: bool) -> None:
+        self._descriptor, self._name, self.is_regular = descriptor, name, is_regular
 
-    def write(self, data: Any) -> int:
-        self._pending += data
-        return len(data)
+    def cut(self, length: int) -> None:
+        """Remove all bytes after the first `length`, and continue there."""
+        if self.is_regular:
+            os.ftruncate(self._descriptor, length)
+            os.lseek(self._descriptor, length, os.SEEK_SET)
 
-    def flush(self) -> None:
-        line, self._pending = memoryview(bytes(self._pending)), bytearray()
-        start = self.tell() if self.seekable_file else 0
+    def write(self, data: bytes) -> None:
+        """Write all bytes or none. In a file named `*.gz` they become one member of their own.
+
+        Raises:
+            BrokenPipeError: standard output was closed by its reader.
+            MachineError: the disk is full, or another reason.
+        """
+        if self._name.endswith(".gz"):
+            data = gzip.compress(data, mtime=0)
+        rest, start = memoryview(data), self.position()
         try:
             with _uninterrupted():
-                while line:
-                    line = line[os.write(self._descriptor, line) :]
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
         except OSError as error:
-            if not self.seekable_file and error.errno == errno.EPIPE:
+            if not self.is_regular and error.errno == errno.EPIPE:
                 raise BrokenPipeError(errno.EPIPE, "closed pipe") from error
-            if self.seekable_file:
-                os.ftruncate(self._descriptor, start)
-            hint = "the lines before are complete; free disk space, then use --resume" if self.seekable_file else ""
-            raise MissingError(f"cannot write {self._name}: {error.strerror}", hint) from error
+            self.cut(start)
+            hint = f"the lines before are complete; {_cure(error)}, then use --resume" if self.is_regular else ""
+            raise MachineError(f"cannot write {self._name}: {error.strerror}", hint) from error
 
-    def tell(self) -> int:
-        return os.lseek(self._descriptor, 0, os.SEEK_CUR)
+    def position(self) -> int:
+        """Return the number of bytes before the next one; 0 for a pipe or a device."""
+        return os.lseek(self._descriptor, 0, os.SEEK_CUR) if self.is_regular else 0
+
+
+def _cure(error: OSError) -> str:
+    return "raise 'ulimit -f'" if error.errno == errno.EFBIG else "free disk space"
 
 
 class Output:
@@ -240,7 +270,7 @@ class Output:
 
     Raises:
         UsageError: `--resume` without a file or with other settings, or `path` holds an unfinished run.
-        MissingError: a file cannot be written.
+        MissingError: a file cannot be written, or another process is writing it.
     """
 
     def __init__(
@@ -256,43 +286,29 @@ class Output:
         files = {
             option: name for option, name in (("-o", path), ("--rejected", rejected), ("--rollouts", rollouts)) if name
         }
-        for name in files.values():
+        journal = f"{path}.journal"
+        for name in (*files.values(), *([journal] if os.path.exists(journal) else [])):  # noqa: PTH110  a name as written
             _reject_overwriting(name, inputs)
+        for option, name in files.items():
+            if name == journal:
+                raise UsageError(f"{option} {name} is the journal of -o {path}", "write to another file")
         journalled = path != "-" and (os.path.isfile(path) or not os.path.exists(path))  # noqa: PTH110, PTH113  neither /dev/full nor a named pipe
         if resume and not journalled:
             raise UsageError("--resume needs -o FILE", "it continues from the output file")
         for (one, name), (other, same) in combinations(files.items(), 2):
             if name == same:
                 raise UsageError(f"{one} and {other} name the same file")
-        self._files = ExitStack()
-        self._journal = _Journal(files, settings, resume) if journalled else None
+        with ExitStack() as closing:
+            self._files = {option: _opened(name, closing) for option, name in files.items()}
+            self._journal = _Journal(files, settings, resume) if journalled else None
+            offsets = self._journal.offsets if self._journal and self._journal.offsets else [0] * len(files)
+            for file, offset in zip(self._files.values(), offsets, strict=True):
+                file.cut(offset)
+            self._closing = closing.pop_all()
         self.begun_at = self.finished = self._journal.finished if self._journal else 0
         """Number of inputs that an earlier run finished; they are skipped."""
-        offsets = self._journal.offsets if self._journal and self._journal.offsets else [0] * len(files)
-        self.kept = _lines_within(path, offsets[0])
+        self.kept = lines.count(path, offsets[0]) if offsets[0] else 0
         """Number of records in `path`, including those of an earlier run."""
-        self._raw = [self._open(name, offset) for name, offset in zip(files.values(), offsets, strict=True)]
-        self._writers = {
-            option: jsonlines.Writer(raw, dumps=msgspec.json.encode, flush=True)  # type: ignore[arg-type]
-            for option, raw in zip(files, self._raw, strict=True)
-        }
-
-    def _open(self, name: str, offset: int) -> _WholeLines:
-        if name == "-":
-            sys.stdout.flush()
-            return _WholeLines(1, "stdout")
-        try:
-            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            self._files.callback(os.close, descriptor)
-            if os.path.isfile(name):  # noqa: PTH113  /dev/full and named pipes have no length
-                os.ftruncate(descriptor, offset)
-                os.lseek(descriptor, offset, os.SEEK_SET)
-                return _WholeLines(descriptor, name)
-        except OSError as error:
-            raise MissingError(f"cannot write {name}: {error.strerror}") from error
-        raw = _WholeLines(descriptor, name)
-        raw.seekable_file = False
-        return raw
 
     def remaining[T](self, items: Iterable[T], identify: Callable[[T], str]) -> Iterator[T]:
         """Return an iterator over the items that an earlier run did not finish.
@@ -321,14 +337,21 @@ class Output:
     def write(
         self, identity: str, kept: Sequence[Record], rejected: Sequence[Record] = (), rollouts: Sequence[Record] = ()
     ) -> None:
-        """Write the records of one input, then add it to the journal as finished."""
+        """Write the records of one input, then add it to the journal as finished.
+
+        Raises:
+            RecordError: a record cannot be encoded; nothing was written.
+            MachineError: a file cannot be written.
+        """
+        outputs = {"-o": kept, "--rejected": rejected, "--rollouts": rollouts}
+        data = {option: b"".join(map(_line_of, outputs[option])) for option in self._files}
+        for option, file in self._files.items():
+            if data[option]:
+                file.write(data[option])
         self.kept += len(kept)
-        for option, records in (("-o", kept), ("--rejected", rejected), ("--rollouts", rollouts)):
-            for record in records if option in self._writers else ():
-                self._writers[option].write(sealed(record))
         if self._journal:
             self.finished += 1
-            self._journal.note(self.finished, identity, [raw.tell() if raw.seekable_file else 0 for raw in self._raw])
+            self._journal.note(self.finished, identity, [file.position() for file in self._files.values()])
 
     def close(self, *, complete: bool) -> None:
         """Close the files.
@@ -338,7 +361,75 @@ class Output:
         """
         if self._journal:
             self._journal.close(complete=complete)
-        self._files.close()
+        self._closing.close()
+
+
+def _line_of(record: Record) -> bytes:
+    """Return a record as a line.
+
+    Raises:
+        RecordError: it holds something that JSON cannot hold.
+    """
+    try:
+        return encode(record) + b"\n"
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise RecordError(f"the record cannot be written as JSON: {type(error).__name__}: {error}") from error
+
+
+def _opened(name: str, closing: ExitStack) -> _File:
+    """Open an output file and lock it; `-` is standard output. Nothing is removed from the file yet.
+
+    Raises:
+        UsageError: another process is writing it.
+        MissingError: it cannot be written.
+    """
+    if name == "-":
+        machine.fail_if_stdout_is_closed()
+        sys.stdout.flush()
+        return _File(1, "stdout", is_regular=False)
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise MissingError(f"cannot write {name}: {error.strerror}") from error
+    closing.callback(os.close, descriptor)
+    is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    if is_regular:
+        _lock(descriptor, name)
+    return _File(descriptor, name, is_regular=is_regular)
+
+
+def _lock(descriptor: int, name: str) -> None:
+    """Lock an open file or directory until it is closed.
+
+    The kernel removes the lock when this process ends, also after kill -9. Programs that this process starts do not
+    inherit it: the descriptor is closed on exec.
+
+    Raises:
+        UsageError: another process holds the lock.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(
+            f"{name} is being written by another process", "wait until it ends, or write to another file"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Lock a directory for a block, so that two runs cannot write to it.
+
+    Raises:
+        UsageError: another process holds the lock.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _lock(descriptor, str(directory))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _reject_overwriting(name: str, inputs: Iterable[str]) -> None:
@@ -356,14 +447,8 @@ def _reject_overwriting(name: str, inputs: Iterable[str]) -> None:
             raise UsageError(f"{name} is also an input: writing would overwrite it", "write to another file")
 
 
-def _lines_within(path: str, size: int) -> int:
-    count = 0
-    if size:
-        with open(path, "rb") as file:  # noqa: PTH123  a file name as the user wrote it
-            while size > 0 and (chunk := file.read(min(size, _CHUNK_BYTES))):
-                count += chunk.count(b"\n")
-                size -= len(chunk)
-    return count
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 class _Progress(msgspec.Struct):
@@ -390,17 +475,15 @@ class _Journal:
         self._descriptor = -1
         self.finished, self.last, self.offsets = 0, "", list[int]()
         fingerprint = hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()[:16]
-        lines = self._read()
-        if resume and lines:
-            earlier = msgspec.json.decode(lines[0], type=dict[str, Any])
-            if earlier["fingerprint"] != fingerprint:
-                changed = sorted(
-                    k for k in settings | earlier["settings"] if settings.get(k) != earlier["settings"].get(k)
-                )
+        head, entries = self._read()
+        if resume and head:
+            if head["fingerprint"] != fingerprint:
+                earlier = head["settings"]
+                changed = sorted(k for k in settings | earlier if settings.get(k) != earlier.get(k))
                 raise UsageError(f"--resume: {output} was started with other settings: {', '.join(changed)}")
-            if len(lines) > 1:
-                self._restore_progress(lines[1:], earlier.get("files", list(files)), files)
-        elif lines and output.exists() and output.stat().st_size and not self._is_complete(lines):
+            if entries:
+                self._restore_progress(entries, head.get("files", list(files)), files)
+        elif head and output.exists() and output.stat().st_size and not (entries and entries[-1].complete):
             raise UsageError(
                 f"{output} holds an unfinished run", f"continue with --resume, or remove {output} and {self._path.name}"
             )
@@ -411,23 +494,46 @@ class _Journal:
         self._head = msgspec.json.encode({"fingerprint": fingerprint, "settings": settings, "files": list(files)})
         self._rewrite(complete=False)
 
-    def _read(self) -> list[bytes]:
-        try:
-            complete, _, _ = self._path.read_bytes().rpartition(b"\n")
-        except FileNotFoundError:
-            return []
-        return complete.splitlines()
+    def _read(self) -> "tuple[dict[str, Any], list[_Progress]]":
+        """Return the settings and the entries; {} and [] if there is no journal.
 
-    def _restore_progress(self, lines: list[bytes], earlier_options: list[str], files: dict[str, str]) -> None:
-        """Continue from the last journal line whose output is on disk: a machine crash may have lost later output."""
+        Raises:
+            UsageError: the first line is damaged. Damaged lines after it are left out: a machine that goes down may
+                leave zeros at the end of a file.
+            MissingError: the file cannot be read.
+        """
+        try:
+            with open(self._path, "rb", opener=_no_link) as file:
+                complete, _, _ = file.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return {}, []
+        except OSError as error:
+            raise MissingError(f"cannot read {self._path}: {error.strerror}") from error
+        first, *rest = complete.splitlines() or [b""]
+        if not first:
+            return {}, []
+        try:
+            head = msgspec.json.decode(first, type=dict[str, Any])
+            _ = head["fingerprint"], head["settings"].items()
+        except (ValueError, KeyError, AttributeError):
+            raise UsageError(
+                f"{self._path} is damaged", f"remove it and {self._path.with_suffix('')} to start again"
+            ) from None
+        entries = []
+        for line in rest:
+            with suppress(ValueError):
+                entries.append(msgspec.json.decode(line, type=_Progress))
+        return head, entries
+
+    def _restore_progress(self, entries: list[_Progress], earlier_options: list[str], files: dict[str, str]) -> None:
+        """Continue from the last entry whose output is on disk: a machine crash may have lost later output."""
         names = list(files.values())
         for option in sorted({*earlier_options} ^ {*files}):
             raise UsageError(
                 f"--resume: {names[0]} was started {'with' if option in earlier_options else 'without'} {option}"
             )
         sizes = [os.path.getsize(name) if os.path.exists(name) else 0 for name in names]  # noqa: PTH110, PTH202  '-' is not a path
-        for line in reversed(lines):
-            progress = msgspec.json.decode(line, type=_Progress)
+        for progress in reversed(entries):
             if all(offset <= size for offset, size in zip(progress.offsets, sizes, strict=True)):
                 self.finished, self.last, self.offsets = progress.finished, progress.last, progress.offsets
                 return
@@ -435,9 +541,6 @@ class _Journal:
             f"--resume: {' or '.join(names)} is shorter than {self._path.name} says",
             f"restore it, or remove {self._path.name} and the output to start again",
         )
-
-    def _is_complete(self, lines: list[bytes]) -> bool:
-        return len(lines) > 1 and msgspec.json.decode(lines[-1], type=_Progress).complete
 
     def _rewrite(self, *, complete: bool) -> None:
         """Write the settings and the progress to a new file and rename it over the journal.
@@ -447,7 +550,9 @@ class _Journal:
         fresh = self._path.with_name(self._path.name + ".new")
         old = self._descriptor
         try:
-            self._descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            fresh.unlink(missing_ok=True)
+            # O_EXCL: a link of this name, which another user may have put there, is not followed.
+            self._descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             if old >= 0:
                 os.close(old)
             self._append(self._head)
@@ -463,8 +568,8 @@ class _Journal:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError as error:
-            raise MissingError(
-                f"cannot write {self._path}: {error.strerror}", "free disk space, then use --resume"
+            raise MachineError(
+                f"cannot write {self._path}: {error.strerror}", f"{_cure(error)}, then use --resume"
             ) from error
 
     def note(self, finished: int, last: str, offsets: list[int], *, complete: bool = False) -> None:

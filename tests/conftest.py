@@ -165,7 +165,7 @@ def _warm_server() -> Path:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> str:
-    """Install `tests/worlds.py` as a package of somebody else's and return the PYTHONPATH where processes find it."""
+    """Install `tests/worlds.py` as a third-party package and return the PYTHONPATH with which processes find it."""
     folder = tmp_path / "outside"
     about = folder / "outside_shop-1.0.dist-info"
     about.mkdir(parents=True)
@@ -183,7 +183,7 @@ def outside(tmp_path: Path) -> str:
 
 @pytest.fixture
 def no_strays() -> Iterator[None]:
-    """Fail a test that leaves processes behind: orphans fall to this process, which looks for them."""
+    """Fail a test that leaves processes behind: this process becomes the parent of orphans and looks for them."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = set(descendants(os.getpid()))
     yield

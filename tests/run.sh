@@ -5,7 +5,7 @@
 #   sh tests/run.sh --all       everything, with coverage: about 45 minutes
 #   sh tests/run.sh ARGUMENT…   pytest with these arguments
 #
-# SCA_TEST_WORKERS=N    processes that run tests at the same time (2)
+# SCA_TEST_WORKERS=N    processes that run tests at the same time (3: some tests wait)
 set -eu
 cd "$(dirname -- "$0")/.."
 . examples/environment.sh
@@ -24,5 +24,5 @@ mypy
 python -m cogapp --check README.md CONTRIBUTING.md man/*.[157]
 # The tests of a file share a process and its fixtures. The longest files come first, so that both processes end together.
 # shellcheck disable=SC2086
-exec pytest "$@" $coverage -n "${SCA_TEST_WORKERS:-2}" --dist loadfile --no-loadscope-reorder \
+exec pytest "$@" $coverage -n "${SCA_TEST_WORKERS:-3}" --dist loadfile --no-loadscope-reorder \
     tests/pipelines tests/cli tests/unit

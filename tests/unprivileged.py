@@ -1,4 +1,4 @@
-"""Running Python as nobody, also where the interpreter lives in a directory that only root may enter."""
+"""Run Python as an unprivileged user (uid 65534), even where only root may enter the interpreter's directory."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 NOBODY = 65534
 
-# In a mount namespace of its own the interpreter is put in plain sight, at its own path.
+# In its own mount namespace, make the interpreter reachable for every user at its usual path.
 _SHOW = """
 mount --bind {prefix} {aside}
 mount -t tmpfs -o mode=755 tmpfs {top}
@@ -20,11 +20,11 @@ _BECOME = 'exec setpriv --reuid {nobody} --regid {nobody} --clear-groups "$@"'
 
 
 def python(arguments: Sequence[str], aside: Path) -> list[str]:
-    """Return a command that runs this Python as nobody; as who we are, if we are not root.
+    """Return a command that runs this Python as the unprivileged user; if we are not root, as the current user.
 
     Args:
-        arguments: of Python.
-        aside: an empty directory, only to be mounted over.
+        arguments: the arguments of Python.
+        aside: an empty directory; it only serves as a mount point.
     """
     command = [sys.executable, *arguments]
     if os.geteuid() != 0:
@@ -37,7 +37,7 @@ def python(arguments: Sequence[str], aside: Path) -> list[str]:
 
 
 def why_not(aside: Path) -> str:
-    """Return why Python with sca cannot be run as nobody here, or ""."""
+    """Return the reason why the unprivileged user cannot run Python with sca here, or ""."""
     if os.geteuid() != 0:
         return "only root can become nobody; all else runs unprivileged then"
     if not shutil.which("unshare") or not shutil.which("setpriv"):

@@ -104,7 +104,7 @@ class Shop(Environment):
 
     @tool
     def touch_outside(self, what: str) -> str:
-        """Try what no world may do, and return what came of it."""
+        """Try an operation that no world may do, and return the result."""
         import socket
         import subprocess
 
@@ -132,7 +132,7 @@ class Counter(Shop):
 
 
 class Mute(Shop):
-    """A shop that cannot say what is seen first."""
+    """A shop whose `first_observation` raises."""
 
     def first_observation(self) -> str:
         """Fail."""

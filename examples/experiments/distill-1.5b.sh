@@ -1,14 +1,14 @@
 #!/bin/sh
 # Distillation in small: a 0.5B student writes the tasks, a 1.5B teacher attempts them, and the student learns from the
-# attempts that passed, and from all of them (the paper: keeping the failures is better). Run it again: it goes on where
-# it stopped.
+# attempts that passed, and from all of them (the paper: keeping the failures is better). Run it again to
+# resume.
 #
 #   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct \
 #   SCA_TEACHER=transformers:Qwen/Qwen2.5-Coder-1.5B-Instruct sh examples/experiments/distill-1.5b.sh
 #
 # Prints held-out scores in pairs: the teacher, the student that learnt from passes, and the one that learnt from all
-# attempts, each minus the student as it was.
-# On two CPU cores about five hours as it stands, half of it evaluation (480 attempts a model; the first each time).
+# attempts, each minus the untrained student.
+# With the defaults it takes about five hours on two CPU cores, half of them evaluation (480 attempts a model).
 #
 # SCA_ENV=NAME (calculation)       SCA_RUN=DIR (runs/distill-1.5b)     SCA_CANDIDATES=N  candidate tasks (200)
 # SCA_SAMPLES=K  the teacher's attempts at each task (4)               SCA_EVAL=N        held-out tasks (all)
@@ -23,7 +23,7 @@ student=${SCA_BASE:-${plain#*:}}
 env=${SCA_ENV:-calculation}
 run=${SCA_RUN:-runs/distill-1.5b}
 n=${SCA_CANDIDATES:-200}
-unset SCA_ENV SCA_MODEL
+unset SCA_MODEL; export SCA_ENV="$env"  # every verb may start it
 mkdir -p "$run"
 
 . examples/environment.sh

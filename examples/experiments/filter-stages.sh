@@ -1,15 +1,15 @@
 #!/bin/sh
-# What the stages of the filter are worth: each proof beyond the paper's filter is switched off once, and a stronger
-# model audits what is then kept. Run it again: it goes on where it stopped.
+# Measure the effect of each stage of the filter: each proof after the paper's filter is skipped once, and a stronger
+# model audits the tasks that are then kept. Run it again to resume.
 #
 #   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct \
 #   SCA_AUDITOR=transformers:Qwen/Qwen2.5-Coder-1.5B-Instruct sh examples/experiments/filter-stages.sh
 #
 # Prints for the paper's filter, all proofs, all but one, and --strict: tasks kept, and of them the share mislabelled
-# (most of the auditor's attempts come to one outcome, which the check refuses) and unsolved; $SCA_RUN/by-eye.txt holds
-# drawn tasks to read. Then held-out scores of the model trained on what the paper's filter keeps, and on what all proofs
-# keep, each beside the model as it was.
-# On two CPU cores about four hours as it stands, one of them the audit (600 attempts of a 1.5B model).
+# (most of the auditor's attempts have one outcome, which the check rejects) and unsolved; $SCA_RUN/by-eye.txt holds
+# a sample of tasks to read. Then held-out scores of the model trained on the tasks that the paper's filter keeps, and on
+# those that all proofs keep, each compared with the untrained model.
+# With the defaults it takes about four hours on two CPU cores, one of them the audit (600 attempts of a 1.5B model).
 #
 # SCA_ENV=NAME (calculation)    SCA_RUN=DIR (runs/filter-stages)    SCA_CANDIDATES=N (200)
 # SCA_METHOD=NAME (solution-first)
@@ -23,7 +23,7 @@ auditor=${SCA_AUDITOR:?"name a stronger model, as in SCA_AUDITOR=transformers:Qw
 env=${SCA_ENV:-calculation}
 run=${SCA_RUN:-runs/filter-stages}
 n=${SCA_CANDIDATES:-200}
-unset SCA_ENV SCA_MODEL
+unset SCA_MODEL; export SCA_ENV="$env"  # every verb may start it
 mkdir -p "$run"
 
 . examples/environment.sh

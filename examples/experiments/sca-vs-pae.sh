@@ -1,7 +1,7 @@
 #!/bin/sh
-# Two ways to make training data, side by side: the paper's verified tasks (sca) against PAE's (arXiv 2412.13194),
-# whose tasks have no check and whose attempts a model judges. Both end in the same held-out evaluation. Run it again:
-# it goes on where it stopped.
+# Compare two ways to make training data: the paper's verified tasks (sca) against PAE's (arXiv 2412.13194),
+# whose tasks have no check and whose attempts a model judges. Both end in the same held-out evaluation. Run it again
+# to resume.
 #
 #   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/experiments/sca-vs-pae.sh
 #
@@ -16,7 +16,7 @@ env=${SCA_ENV:-web_browsing}
 run=${SCA_RUN:-runs/sca-vs-pae}
 n=${SCA_CANDIDATES:-200}
 k=${SCA_SAMPLES:-4}
-unset SCA_ENV
+export SCA_ENV="$env"  # every verb may start it
 mkdir -p "$run/sca" "$run/pae"
 
 . "$(dirname -- "$0")/../environment.sh"

@@ -1,16 +1,16 @@
 #!/bin/sh
 # More tasks, or more attempts at each? Two arms with the same number of sampled tokens: all tasks with K attempts each,
 # and one task in SCA_FACTOR with K * SCA_FACTOR. The paper finds that more tasks help far more out of distribution. Run
-# it again: it goes on where it stopped.
+# it again to resume.
 #
 #   SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/experiments/tasks-vs-rollouts.sh
 #
 # Prints for each arm rollouts, tasks, passes and tokens, then the scores of both trained models, more tasks minus more
 # attempts in pairs: on held-out tasks of the environments trained on, and of others.
-# On two CPU cores about four hours as it stands: rollouts, trainings and evaluations of 240 attempts twice each.
+# With the defaults it takes about four hours on two CPU cores: two rollouts, trainings and evaluations of 240 attempts each.
 #
 # SCA_ENV='A B'    trained on (two families of calculation)     SCA_OTHER='C D'  measured on too (its other two)
-# SCA_RUN=DIR      (runs/tasks-vs-rollouts)                     SCA_TASKS=FILE   verified tasks, in place of making them
+# SCA_RUN=DIR      (runs/tasks-vs-rollouts)                     SCA_TASKS=FILE   verified tasks to use instead of new ones
 # SCA_CANDIDATES=N (200)   SCA_METHOD=NAME (solution-first)   SCA_SAMPLES=K (4)   SCA_FACTOR=F (4)
 # SCA_EVAL=N       held-out tasks (all)
 # SCA_BASE=DIR_OR_NAME   weights to train, where the model does not say where they are (a server)
@@ -23,7 +23,7 @@ k=${SCA_SAMPLES:-4}
 factor=${SCA_FACTOR:-4}
 envs=${SCA_ENV:-calculation:family=message_decoder calculation:family=trade_calculator}
 others=${SCA_OTHER:-calculation:family=dna_sequencer calculation:family=travel_itinerary}
-unset SCA_MODEL
+unset SCA_MODEL; export SCA_ENV="$envs $others"  # every verb may start them
 mkdir -p "$run"
 
 . examples/environment.sh

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Distillation at the paper's size (arXiv 2506.01716): the 8B model's own tasks, attempted by a 70B teacher. The 8B
 # model is fine-tuned once on the attempts that passed and once on all of them, which the paper found better. The tasks
-# are those of self-improve.sh with the same SCA_RUN, made here where they are not there yet. Run it again: it goes on.
+# are those of self-improve.sh with the same SCA_RUN, made here if they do not exist yet. Run it again to resume.
 #
 #   sh examples/paper/distill.sh --dry-run         what every stage would cost
 #   sh examples/paper/distill.sh                   needs 4 or 8 A100-80G, `sca` with the extras train and vllm

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The baseline at the paper's size: PAE (arXiv 2412.13194). The 8B model proposes 800 instructions from documentation
 # and first observation, without a check; it attempts each 15 times, judges its own attempts, and is fine-tuned on those
-# that it calls a success. The evaluation is that of self-improve.sh. Run it again: it goes on where it stopped.
+# that it calls a success. The evaluation is that of self-improve.sh. Run it again to resume.
 #
 #   sh examples/paper/pae.sh --dry-run             what every stage would cost
 #   sh examples/paper/pae.sh                       needs SCA_GPUS A100-80G, `sca` with the extras train and vllm

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Self-improvement at the paper's size (arXiv 2506.01716): an 8B model writes tasks, the filter keeps 800 of each
 # environment, the model attempts each 15 times (12,000 rollouts), is fine-tuned on what passed (RFT, LoRA), and is
-# measured beside the model it began with. Run it again: it goes on where it stopped.
+# compared with the model it began with. Run it again to resume.
 #
-#   sh examples/paper/self-improve.sh --dry-run    what every stage would cost, beside the paper's hours
+#   sh examples/paper/self-improve.sh --dry-run    what every stage would cost, and the paper's hours
 #   sh examples/paper/self-improve.sh              needs SCA_GPUS A100-80G, `sca` with the extras train and vllm
 #
 set -eu

@@ -35,7 +35,7 @@ width=$((64 * gpus)) # conversations at once: 64 a GPU
 calculation=message_decoder+cryptobotanists_plant_dna_sequencer+trade_calculator+travel_itinerary_planning
 longest=16384 # tokens of a conversation, served and trained
 executor="openai:$base,base_url=http://localhost:8000/v1,concurrency=$width"
-unset SCA_ENV SCA_MODEL
+unset SCA_MODEL; export SCA_ENV="$envs"  # every verb may start them
 export CUDA_VISIBLE_DEVICES=0 # of training; servers get their own
 [ "$gpus" -ge 2 ] || { echo "$0: SCA_GPUS=$gpus: two models are served side by side" >&2; exit 2; }
 

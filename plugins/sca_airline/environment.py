@@ -6,11 +6,11 @@ from pathlib import Path
 from sca_airline import seeds
 from sca_airline.files import checked, own_tables, tables_in
 from sca_airline.store import Store, Tables
-from sca_airline.writing import Writing
+from sca_airline.writing import AirlineWritingTools
 from sca_cli.toolkit.tables import variants
 
 
-class Airline(Writing):
+class Airline(AirlineWritingTools):
     """Simulate an airline's customer desk with the tool names and signatures of TauBench's airline and our own data.
 
     Tools behave like tau2's tools of the same names. `think` of TauBench is added, and `get_flight_status` is left

@@ -11,7 +11,7 @@ from sca_cli.toolkit.arguments import text
 from sca_cli.toolkit.arithmetic import calculate
 
 
-class Reading(Environment):
+class AirlineReadingTools(Environment):
     """Tools for look-ups, arithmetic, thoughts, and the transfer to a human agent."""
 
     store: Store

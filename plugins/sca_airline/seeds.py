@@ -19,7 +19,7 @@ _METHODS = 8  # gift cards and certificates that a seed varies
 _DELAY = datetime.timedelta(minutes=95)
 
 Places = list[tuple[str, str]]
-"""Flight number and date, or user id and payment id."""
+"""(flight number, date) of flights, or (user id, payment id) of payment methods."""
 
 
 def customer_of(seed: int, users: list[str]) -> str:

@@ -12,7 +12,7 @@ from copy import deepcopy
 from typing import Any, Literal
 
 from sca_airline.arguments import bags, dollars, flights_of, passengers_of, payments_of
-from sca_airline.reading import Reading
+from sca_airline.reading import AirlineReadingTools
 from sca_airline.store import Record
 from sca_cli import ToolError, tool
 
@@ -28,7 +28,7 @@ _NEW_RESERVATIONS = ("HATHAT", "HATHAU", "HATHAV")
 _NEW_CERTIFICATES = ("certificate_3221322", "certificate_3221323", "certificate_3221324")
 
 
-class Writing(Reading):
+class AirlineWritingTools(AirlineReadingTools):
     """Tools that book, change, cancel and compensate."""
 
     @tool(writes=True)

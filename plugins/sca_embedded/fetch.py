@@ -5,8 +5,10 @@ downloaded without its dependencies and is not installed. The file's hash is che
 once and saved as bfloat16 safetensors, with tokenizer and chat template.
 """
 
+import contextlib
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -96,8 +98,12 @@ def _convert(gguf: Path, target: Path) -> None:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers has no types here
     print("sca: converting the weights, once", file=sys.stderr)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
+    # transformers shows a progress bar here that its logging does not switch off
+    with contextlib.redirect_stderr(io.StringIO()):
+        read = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
+        )
     plain = read.config.to_dict()
     plain.pop("quantization_config", None)
     model: Any = type(read)(type(read.config)(**plain))

@@ -8,9 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mcp import Client, StdioServerParameters, stdio_client  # noqa: TID253  imported only for the environment itself
+from mcp.client.stdio import get_default_environment  # noqa: TID253  as above
 
 from sca_cli import UsageError
+from sca_mcp.tolerant import tolerant
 
+_LANGUAGE = frozenset({"LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"})
 _STOP_S = 10.0
 _STDERR_LINES = 3  # last lines of the server's stderr that an error message quotes
 _STDERR_BYTES = 1000
@@ -25,7 +28,8 @@ class Connection:
 
     Args:
         server: a command line, or a URL that starts with http:// or https://.
-        environment: environment variables for the command, in addition to those of this process.
+        environment: environment variables for the command, in addition to those that it needs to run, see `_variables`.
+        headers: HTTP headers of each request to a URL.
         timeout_s: timeout of the start, in seconds.
 
     Raises:
@@ -35,14 +39,14 @@ class Connection:
             stderr.
     """
 
-    def __init__(self, server: str, environment: dict[str, str], timeout_s: float) -> None:
+    def __init__(self, server: str, environment: dict[str, str], headers: dict[str, str], timeout_s: float) -> None:
         self._loop = asyncio.new_event_loop()
         self._work: asyncio.Queue[tuple[Work[Any], asyncio.Future[Any]] | None] = asyncio.Queue()
         target = _target(server, environment)
         self._stderr = os.fdopen(os.memfd_create("mcp-stderr"), "w+")
         fcntl.fcntl(self._stderr, fcntl.F_SETFL, os.O_APPEND)  # we truncate the file while the server writes to it
-        transport = target if isinstance(target, str) else stdio_client(target, self._stderr)
-        self._task = self._loop.create_task(self._serve(Client(transport, cache=None)))
+        transport = _http(target, headers) if isinstance(target, str) else stdio_client(target, self._stderr)
+        self._task = self._loop.create_task(self._serve(Client(tolerant(transport), cache=None)))
         try:
             self.do(_nothing, timeout_s)
         except BaseException:
@@ -88,6 +92,8 @@ class Connection:
 
     async def _serve(self, client: Client) -> None:
         async with client:
+            # A result that breaks the server's own output schema is still its answer.
+            client.session.validate_tool_result = _accept  # type: ignore[assignment,method-assign]
             while (item := await self._work.get()) is not None:
                 work, reply = item
                 try:
@@ -107,6 +113,19 @@ class Connection:
         self._stderr.close()
 
 
+def _http(url: str, headers: dict[str, str]) -> Any:
+    import httpx2
+    from mcp.client.streamable_http import streamable_http_client
+
+    timeout = httpx2.Timeout(30, read=300)  # of the protocol's package; `do` has a shorter one
+    client = httpx2.AsyncClient(headers=headers, timeout=timeout) if headers else None
+    return streamable_http_client(url, http_client=client)
+
+
+async def _accept(_name: str, _result: Any) -> None:
+    pass
+
+
 async def _nothing(_: Client) -> None:
     pass
 
@@ -118,7 +137,16 @@ def _target(server: str, environment: dict[str, str]) -> str | StdioServerParame
         command, *arguments = shlex.split(server)
     except ValueError as error:
         raise UsageError(f"cannot read the command line: {error}") from error
-    return StdioServerParameters(command=command, args=arguments, env=dict(os.environ) | environment)
+    return StdioServerParameters(command=command, args=arguments, env=_variables() | environment)
+
+
+def _variables() -> dict[str, str]:
+    """Return the variables of this process that a command gets: where programs are, who the user is, the language.
+
+    The others may hold keys and tokens of the user, which a server must be given by name.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name in _LANGUAGE}
+    return get_default_environment() | inherited
 
 
 def is_url(server: str) -> bool:

@@ -1,20 +1,19 @@
-"""Convert a server's tools to our `Tool`: reduce any JSON Schema to type, items, enum and anyOf."""
+"""Convert a server's tools to our `Tool`, with names that Python accepts."""
 
 import inspect
 import keyword
 import re
+import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 import mcp  # noqa: TID253  imported only for the environment itself
 
 from sca_cli import Tool
+from sca_cli.toolkit import schemas
 
-_PYTHON = {
-    "string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None", "array": "list",
-    "object": "dict",
-}  # fmt: skip
-_MAX_DEPTH = 8
-"""Nesting depth below which a schema is replaced by one that accepts everything; chosen by hand."""
+_RESERVED = {"final_answer", "evaluate", "print", "ToolError"}
+"""Names that programs and checks use for other functions."""
 
 
 class Described:
@@ -22,31 +21,33 @@ class Described:
 
     Args:
         tool: the server's description of the tool.
+        name: our name of the tool.
+        reads: whether the tool only reads the state.
     """
 
-    def __init__(self, tool: "mcp.Tool") -> None:
+    def __init__(self, tool: "mcp.Tool", name: str, *, reads: bool) -> None:
         self.remote = tool.name
-        schema = tool.input_schema
-        required = schema.get("required", [])
-        listed = schema.get("properties", {})
-        order = sorted(listed, key=lambda name: name not in required)  # Python needs parameters with defaults last
-        self._names = {_python_name(name): name for name in order}
-        properties = {mine: _simple(listed[theirs], schema) for mine, theirs in self._names.items()}
+        schema = schemas.plain(tool.input_schema)
+        required, listed = schema.get("required", []), schema.get("properties", {})
+        order = sorted(listed, key=lambda each: each not in required)  # Python needs parameters with defaults last
+        self._names = dict(zip(python_names(order), order, strict=True))
+        properties = {mine: listed[theirs] for mine, theirs in self._names.items()}
         needed = [mine for mine, theirs in self._names.items() if theirs in required]
-        self.signature = inspect.Signature([_parameter(name, name in needed) for name in properties])
-        name = _python_name(tool.name)
-        defaults = {mine: f" = {listed[theirs].get('default')!r}" for mine, theirs in self._names.items()}
+        self.signature = inspect.Signature([_parameter(each, each in needed) for each in properties])
         parameters = [
-            f"{key}: {_python_type(value)}{'' if key in needed else defaults[key]}" for key, value in properties.items()
+            f"{key}: {schemas.python_type(value)}{'' if key in needed else f' = {value.get("default")!r}'}"
+            for key, value in properties.items()
         ]
-        returns = _return_type(tool.output_schema)
+        result = _result(schemas.plain(tool.output_schema))
+        returns = schemas.python_type(result)
         self.tool = Tool(
             name=name,
-            description=_description(tool, properties),
+            description=_description(tool, name, properties, self._names),
             parameters={"type": "object", "properties": properties, "required": needed, "additionalProperties": False},
             signature=f"{name}({', '.join(parameters)}) -> {returns}",
             returns=returns,
-            writes=not (tool.annotations and tool.annotations.read_only_hint),
+            writes=not reads,
+            result=result,
         )
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -55,78 +56,39 @@ class Described:
         return {self._names[name]: value for name, value in bound.items()}
 
 
+def python_names(names: Iterable[str]) -> list[str]:
+    """Return a different Python name for each name; a number follows a name that is taken."""
+    taken: list[str] = []
+    for name in names:
+        wanted = python_name(name)
+        free = (each for each in (wanted, *(f"{wanted}_{number}" for number in range(2, 10_000))) if each not in taken)
+        taken.append(next(free))
+    return taken
+
+
+def python_name(name: str) -> str:
+    """Return a name as a Python identifier that no program uses for something else."""
+    name = re.sub(r"\W", "_", unicodedata.normalize("NFKC", name))
+    if not name or name[0].isdigit():
+        name = f"_{name}"
+    return f"{name}_" if keyword.iskeyword(name) or name in _RESERVED else name
+
+
 def _parameter(name: str, needed: bool) -> inspect.Parameter:
     default = inspect.Parameter.empty if needed else None
     return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
 
 
-def _python_name(name: str) -> str:
-    name = re.sub(r"\W", "_", name)
-    return f"{name}_" if keyword.iskeyword(name) or not name or name[0].isdigit() else name
-
-
-def _description(tool: "mcp.Tool", properties: dict[str, Any]) -> str:
-    text = (tool.description or tool.title or tool.name).strip()
-    descriptions = {name: schema["description"] for name, schema in properties.items() if "description" in schema}
-    if not descriptions or re.search(r"^Args:$", text, re.MULTILINE):
+def _description(tool: "mcp.Tool", name: str, properties: dict[str, Any], names: dict[str, str]) -> str:
+    """Return the server's text, with what its schemas say, and with the server's names where ours differ."""
+    text = schemas.with_details((tool.description or tool.title or tool.name).strip(), properties)
+    renamed = {mine: theirs for mine, theirs in {name: tool.name, **names}.items() if mine != theirs}
+    if not renamed:
         return text
-    lines = [f"    {name}: {' '.join(words.split())}" for name, words in descriptions.items()]
-    return "\n".join([text, "", "Args:", *lines])
+    return f"{text}\n\nNames at the server: {', '.join(f'{mine} is {theirs!r}' for mine, theirs in renamed.items())}."
 
 
-def _simple(schema: Any, root: dict[str, Any], depth: int = 0) -> dict[str, Any]:
-    """Return a less strict schema made only of type, items, enum, anyOf and description; the server checks the rest.
-
-    Args:
-        schema: the schema, or a part of it.
-        root: the whole schema, which `$ref` refers to.
-        depth: nesting depth of the part.
-    """
-    if not isinstance(schema, dict) or depth > _MAX_DEPTH:
-        return {}
-    if "$ref" in schema:
-        return _simple(_resolve(schema["$ref"], root), root, depth + 1) | _description_of(schema)
-    if "const" in schema or "enum" in schema:
-        return {"enum": schema.get("enum", [schema.get("const")])} | _description_of(schema)
-    for word in ("anyOf", "oneOf"):
-        if word in schema:
-            return {"anyOf": [_simple(part, root, depth + 1) for part in schema[word]]} | _description_of(schema)
-    if len(schema.get("allOf", ())) == 1:
-        return _simple(schema["allOf"][0], root, depth + 1) | _description_of(schema)
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        return {"anyOf": [_simple(schema | {"type": one}, root, depth + 1) for one in kind]} | _description_of(schema)
-    simple = {"type": kind} if kind in _PYTHON else {}
-    if kind == "array" and "items" in schema:
-        simple["items"] = _simple(schema["items"], root, depth + 1)
-    return simple | _description_of(schema)
-
-
-def _description_of(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": schema["description"]} if "description" in schema else {}
-
-
-def _resolve(reference: str, root: dict[str, Any]) -> Any:
-    """Return the part of a schema that a `$ref` points to, or {} if there is none."""
-    part: Any = root
-    for step in reference.removeprefix("#").strip("/").split("/"):
-        part = part.get(step.replace("~1", "/").replace("~0", "~"), {}) if isinstance(part, dict) else {}
-    return part
-
-
-def _python_type(schema: dict[str, Any]) -> str:
-    if "enum" in schema:
-        return f"Literal[{', '.join(map(repr, schema['enum']))}]"
-    if "anyOf" in schema:
-        return " | ".join(dict.fromkeys(map(_python_type, schema["anyOf"])))
-    if schema.get("items"):
-        return f"list[{_python_type(schema['items'])}]"
-    return _PYTHON.get(schema.get("type", ""), "Any")
-
-
-def _return_type(schema: dict[str, Any] | None) -> str:
-    if not schema:
-        return "Any"
+def _result(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a result; servers wrap values that are not objects in an object with the key `result`."""
     properties = schema.get("properties", {})
-    inner = properties["result"] if set(properties) == {"result"} else schema
-    return _python_type(_simple(inner, schema))
+    return properties["result"] if set(properties) == {"result"} else schema

@@ -6,7 +6,6 @@ import functools
 import importlib
 import importlib.util
 import inspect
-import json
 import sys
 import traceback
 import types
@@ -14,20 +13,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sca_cli import Environment, MissingError, PluginError, RecordError, Tool, ToolError, UsageError, describe_tool
+from sca_cli import Environment, MissingError, PluginError, RecordError, Tool, UsageError
+from sca_python.conversion import missing_package, tool_of
+from sca_python.files import files_of
+from sca_python.variables import as_json, assign, variables
 
 
 class PythonEnvironment(Environment):
     """Make a tool of every public function that the module itself defines, or of every public method of the class.
 
     Functions marked `@tool(writes=True)` change the state; functions without the mark only read it. The state consists
-    of the module's variables, or the object's attributes, that are plain JSON. The functions do not have to import sca:
-    ValueError and LookupError count as refusals, like ToolError. If the class is an `Environment` itself, its object is
-    returned unchanged.
+    of the module's variables, or the object's attributes, that can be written as JSON. The functions do not have to
+    import sca: ValueError, LookupError, ArithmeticError and what the user's code raises itself count as refusals, like
+    ToolError. If the class is an `Environment` itself, its object is returned unchanged.
     """
 
     _owner: Any
     """The module, or the instance of the class."""
+    _home: types.ModuleType
+    """The module."""
 
     def __new__(cls, target: str) -> Environment:  # type: ignore[misc]  # may return the user's own Environment
         """Import the module, and create an instance of the class if the target names one."""
@@ -39,7 +43,7 @@ class PythonEnvironment(Environment):
                 raise UsageError(f"'{name}' must reach outside, and this world is jailed", "make it a plugin")
             return owner
         self = super().__new__(cls)
-        self._owner = owner
+        self._owner, self._home = owner, module
         return self
 
     def __init__(self, target: str) -> None:
@@ -53,9 +57,10 @@ class PythonEnvironment(Environment):
             PluginError: its code fails, or a public function has no type hints or no docstring.
             MissingError: the code needs a package that is not installed.
         """
-        self._tools = _describe(self._owner, target)
+        self._tools = _describe(self._owner, self._home, target)
         self.policy = inspect.getdoc(self._owner if inspect.ismodule(self._owner) else type(self._owner)) or ""
-        self._initial = copy.deepcopy(self.state())
+        self._initial_state = self.state()
+        self._initial = copy.deepcopy({name: self._variables()[name] for name in self._initial_state})
 
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
         """Return the public functions, in the order of the source code."""
@@ -63,28 +68,40 @@ class PythonEnvironment(Environment):
 
     def reset(self, seed: int) -> None:
         """Restore the initial state, then call the module's or the object's own `reset(seed)`, if it has one."""
-        if self.state() != self._initial:
-            self.restore(self._initial)
+        if self.state() != self._initial_state:
+            self._assign(copy.deepcopy(self._initial))
         if own_reset := getattr(self._owner, "reset", None):
             own_reset(seed)
 
     def state(self) -> dict[str, Any]:
-        """Return the variables that are plain JSON."""
-        return {name: value for name, value in vars(self._owner).items() if name[:2] != "__" and _is_json(value)}
+        """Return the variables that can be written as JSON."""
+        return as_json(self._variables(), self._home)
+
+    def not_in_state(self) -> list[str]:
+        """Return the variables that cannot be written as JSON, each with its type."""
+        state = self.state()
+        return [f"{name} ({type(value).__name__})" for name, value in self._variables().items() if name not in state]
 
     def restore(self, state: Any) -> None:
-        """Set the variables to the result of an earlier `state()`; lists and dictionaries stay the same objects."""
-        old, new = self.state(), copy.deepcopy(state)
-        for name in old.keys() - new.keys():
+        """Set the variables to the result of an earlier `state()`; lists and dictionaries stay the same objects.
+
+        Raises:
+            NotImplementedError: a variable holds objects, which JSON cannot restore.
+        """
+        current = self._variables()
+        if objects := [name for name, value in self.state().items() if value != current[name]]:
+            raise NotImplementedError(f"these variables hold objects: {', '.join(objects)}")
+        self._assign(copy.deepcopy(state))
+
+    def _variables(self) -> dict[str, Any]:
+        return variables(self._owner, self._home)
+
+    def _assign(self, new: dict[str, Any]) -> None:
+        old = self._variables()
+        for name in self.state().keys() - new.keys():
             delattr(self._owner, name)
         for name, value in new.items():
-            if isinstance(value, dict) and isinstance(old.get(name), dict):
-                old[name].clear()
-                old[name].update(value)
-            elif isinstance(value, list) and isinstance(old.get(name), list):
-                old[name][:] = value
-            else:
-                setattr(self._owner, name, value)
+            assign(self._owner, name, value, old.get(name))
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
@@ -94,12 +111,9 @@ class PythonEnvironment(Environment):
 
     @classmethod
     def reads(cls, options: dict[str, str]) -> list[Path]:
-        """Return the directory of the file, because the file may import its neighbours."""
+        """Return the file, and what it needs from its folder."""
         path, _, _ = _split(options["target"])
-        if not isinstance(path, Path):
-            return []
-        folder = path.absolute().parent
-        return [folder if folder != Path("/") else path.absolute()]
+        return files_of(path.absolute()) if isinstance(path, Path) else []
 
 
 def _split(target: str) -> tuple[Path | str, str, str]:
@@ -166,24 +180,25 @@ def _with_line(error: BaseException) -> MissingError | PluginError:
     if isinstance(error, SyntaxError):
         place, text = (error.filename or "", error.lineno), error.msg
     if isinstance(error, ModuleNotFoundError):
-        return MissingError(f"{place[0]} needs the package '{error.name}'", f"pip install {error.name}")
+        return missing_package(error, Path(place[0]))
     prefix = f"{place[0]}:{place[1]}: " if place[0] else ""
     return PluginError(f"{prefix}{type(error).__name__}: {text}")
 
 
-def _describe(owner: Any, target: str) -> dict[str, tuple[Tool, Callable[..., Any]]]:
+def _describe(owner: Any, home: types.ModuleType, target: str) -> dict[str, tuple[Tool, Callable[..., Any]]]:
     functions = _functions(owner)
     if not functions:
+        classes = [f":{name}" for name, value in vars(home).items() if _is_own_class(value, home)]
         raise PluginError(
             f"{target} has no public functions",
-            "define one with type hints and a docstring, or name a class: FILE:CLASS",
+            f"define one with type hints and a docstring, or append a class: {' or '.join(classes) or ':CLASS'}",
         )
-    if undocumented := [name for name, function in functions.items() if not _is_documented(function)]:
+    if undocumented := [text for name, function in functions.items() for text in _undocumented(name, function)]:
         raise PluginError(
             f"{target}: no type hints or no docstring: {', '.join(undocumented)}",
             "add them, because the model reads both; a function whose name starts with _ is not a tool",
         )
-    return {name: (describe_tool(function), _with_refusals(function)) for name, function in functions.items()}
+    return {name: tool_of(name, function, home) for name, function in functions.items()}
 
 
 def _functions(owner: Any) -> dict[str, Callable[..., Any]]:
@@ -192,30 +207,23 @@ def _functions(owner: Any) -> dict[str, Callable[..., Any]]:
         names = [name for name, value in vars(owner).items() if getattr(value, "__module__", "") == owner.__name__]
     else:
         names = [name for cls in reversed(type(owner).__mro__[:-1]) for name in vars(cls)]
-    members = {name: getattr(owner, name) for name in names if name[0] != "_" and name != "reset"}
-    return {name: value for name, value in members.items() if inspect.isroutine(value)}
+    public = [name for name in names if name[0] != "_" and name != "reset"]
+    members = {name: getattr(owner, name) for name in public if not _is_property(owner, name)}
+    return {name: value for name, value in members.items() if inspect.isroutine(value) or hasattr(value, "__wrapped__")}
 
 
-def _with_refusals(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function so that ValueError and LookupError become refusals (ToolError)."""
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except (ValueError, LookupError) as error:
-            raise ToolError(f"{type(error).__name__}: {error}") from error
-
-    return call
+def _is_own_class(value: Any, home: types.ModuleType) -> bool:
+    return isinstance(value, type) and value.__module__ == home.__name__
 
 
-def _is_documented(function: Callable[..., Any]) -> bool:
+def _is_property(owner: Any, name: str) -> bool:
+    return isinstance(inspect.getattr_static(owner, name), property | functools.cached_property)
+
+
+def _undocumented(name: str, function: Callable[..., Any]) -> list[str]:
+    """Return what a function lacks: its name if it has no docstring, or its parameters without a type hint."""
     parameters = inspect.signature(function).parameters.values()
-    return bool(inspect.getdoc(function)) and all(p.annotation is not p.empty for p in parameters)
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
-    except (TypeError, ValueError, RecursionError):
-        return False
+    untyped = [p.name for p in parameters if p.annotation is p.empty]
+    if not inspect.getdoc(function):
+        return [name]
+    return [f"{name}({', '.join(untyped[:3])}{', …' if untyped[3:] else ''})"] if untyped else []

@@ -8,10 +8,10 @@ from sca_cli.toolkit import tables
 from sca_retail.data import OWN, load
 from sca_retail.policy import POLICY
 from sca_retail.variation import vary
-from sca_retail.writing import Writing
+from sca_retail.writing import RetailWritingTools
 
 
-class Retail(Writing):
+class Retail(RetailWritingTools):
     """Simulate a service desk with customers, orders and products, with the tools of TauBench v1 retail.
 
     Tool names and signatures are TauBench's. A seed chooses a customer. It also changes some of our own records, the

@@ -12,7 +12,7 @@ _SHOWN = 60
 """Maximum number of characters of an argument that a refusal quotes."""
 
 
-class Reading(Environment):
+class RetailReadingTools(Environment):
     """The shop's tools that do not change records. Tools return copies, which the caller may change."""
 
     users: Table

@@ -17,9 +17,9 @@ def vary(users: Table, orders: Table, products: Table, customer: str, draw: Rand
     """Replace records in the tables, so that the customer has a pending and a delivered order.
 
     Args:
-        users: like the other tables, changed in place; its records are replaced, not changed.
-        orders: see `users`.
-        products: see `users`.
+        users: the table of users. All three tables are changed in place; their records are replaced, not changed.
+        orders: the table of orders.
+        products: the table of products.
         customer: id of a user with two orders or more.
         draw: random generator for all other choices.
     """

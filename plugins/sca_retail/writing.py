@@ -5,12 +5,12 @@ from typing import Any
 
 from sca_cli import ToolError, tool
 from sca_cli.toolkit.tables import Record
-from sca_retail.reading import Reading, copied, shown
+from sca_retail.reading import RetailReadingTools, copied, shown
 
 REASONS = ("no longer needed", "ordered by mistake")
 
 
-class Writing(Reading):
+class RetailWritingTools(RetailReadingTools):
     """The shop's tools that change records. `Dialect` lists where TauBench's own tools differ from ours."""
 
     @tool(writes=True)

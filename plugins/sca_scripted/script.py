@@ -38,24 +38,24 @@ from sca_cli import (
 )
 
 
-class _Call(msgspec.Struct, forbid_unknown_fields=True):
+class _ScriptedCall(msgspec.Struct, forbid_unknown_fields=True):
     """A tool call in the file."""
 
     name: str
     arguments: dict[str, Any] = {}
 
 
-class _Reply(msgspec.Struct, forbid_unknown_fields=True):
+class _ScriptedReply(msgspec.Struct, forbid_unknown_fields=True):
     """One reply: text, tool calls, or both."""
 
     text: str = ""
-    tool_calls: list[_Call] = []
+    tool_calls: list[_ScriptedCall] = []
 
 
 class _Rule(msgspec.Struct, forbid_unknown_fields=True):
     """One line of the file."""
 
-    replies: list[str | _Reply | list[str | _Reply]]
+    replies: list[str | _ScriptedReply | list[str | _ScriptedReply]]
     when: str = ""
     anywhere: bool = False
 
@@ -101,7 +101,7 @@ class ScriptedModel:
     async def close(self) -> None:
         """Do nothing, because the model holds no resources."""
 
-    def _reply(self, messages: Sequence[Message], seed: int) -> _Reply:
+    def _reply(self, messages: Sequence[Message], seed: int) -> _ScriptedReply:
         last = next((m.content for m in reversed(messages) if m.role in ("user", "tool")), "")
         conversation = "\n".join(message.content for message in messages)
         for pattern, rule in self._rules:
@@ -109,7 +109,7 @@ class ScriptedModel:
                 turn = sum(message.role == "assistant" for message in messages)
                 reply = rule.replies[min(turn, len(rule.replies) - 1)]
                 chosen = reply[seed % len(reply)] if isinstance(reply, list) else reply
-                return chosen if isinstance(chosen, _Reply) else _Reply(text=chosen)
+                return chosen if isinstance(chosen, _ScriptedReply) else _ScriptedReply(text=chosen)
         raise ModelError(
             f"no rule of '{self._name}' matches {last[:80]!r}",
             "a last rule without 'when' matches everything",
@@ -131,7 +131,7 @@ def _rule(where: str, line: bytes) -> tuple[re.Pattern[str], _Rule]:
     return pattern, rule
 
 
-def _complete(reply: _Reply, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
+def _complete(reply: _ScriptedReply, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
     turn = sum(message.role == "assistant" for message in messages)
     text, cut = _cut(reply.text.replace("{seed}", str(seed)), sampling)
     calls = [
@@ -147,7 +147,7 @@ def _complete(reply: _Reply, messages: Sequence[Message], sampling: Sampling, se
     )
 
 
-def _arguments(call: _Call, seed: int) -> str:
+def _arguments(call: _ScriptedCall, seed: int) -> str:
     return msgspec.json.encode(call.arguments).decode().replace("{seed}", str(seed))
 
 

@@ -15,26 +15,30 @@ NAME = "sca_slots"
 
 
 @dataclass(slots=True)
-class Shared:
-    """Beginnings that rows of a pass share. Their keys and values are in no slot, and are read once for all rows."""
+class SharedPrefixes:
+    """The prefixes that several rows of a forward pass share. Their keys and values are stored once, outside the
+    slots.
+    """
 
     order: torch.Tensor
-    """(rows,) the rows of the pass, those that share a beginning beside each other."""
+    """(rows,) the rows of the pass, sorted so that rows with the same prefix are adjacent."""
     back: torch.Tensor
-    """(rows,) the place of each row in `order`."""
+    """(rows,) the position of each row in `order`."""
     parts: list[tuple[int, list[torch.Tensor]]]
-    """How many rows share each beginning, and its keys and values (see `Held.own`), or none."""
+    """(number of rows, keys and values) of each prefix, see `Held.own`; [] for rows without a prefix."""
 
 
-SHARED: ContextVar[Shared | None] = ContextVar("sca_shared", default=None)
-"""What rows of this thread's pass share; not an argument, since not every architecture hands arguments on."""
+SHARED: ContextVar[SharedPrefixes | None] = ContextVar("sca_shared", default=None)
+"""The shared prefixes of this thread's forward pass. It is no argument, because some architectures do not pass
+arguments on.
+"""
 
 
 def causal_mask(positions: torch.Tensor, width: int) -> torch.Tensor:
     """Return the mask of the columns that each query sees: the columns up to its own position.
 
     Args:
-        positions: (rows, queries) column that each query token is written to.
+        positions: (rows, queries) the column to which each query token is written.
         width: number of columns that are read, W.
 
     Returns:
@@ -59,18 +63,18 @@ def attend(
     """Compute attention; transformers calls this function.
 
     Args:
-        module: the attention layer, which knows its number.
+        module: the attention layer; its `layer_idx` selects the keys and values of shared prefixes.
         query: (rows, query heads, queries, head width)
         key: (rows, key heads, columns, head width)
-        value: like `key`
+        value: same shape as `key`
         attention_mask: the result of `causal_mask`.
-        scaling: factor on the scores.
-        sliding_window: most columns that a query sees, its own included.
+        scaling: factor of the scores; None: 1 / sqrt(head width).
+        sliding_window: maximum number of columns that a query sees, including its own; None: no limit.
         softcap: must be None.
         s_aux: must be None.
 
     Returns:
-        (rows, queries, query heads, head width), and None for the weights.
+        (rows, queries, query heads, head width), and None instead of attention weights.
 
     Raises:
         NotImplementedError: the architecture caps scores or has attention sinks.
@@ -98,24 +102,24 @@ def _attend_with_shared(
     value: torch.Tensor,
     mask: torch.Tensor,
     scaling: float | None,
-    shared: Shared,
+    shared: SharedPrefixes,
     layer: int,
 ) -> torch.Tensor:
-    """Attend to shared beginnings and to the rows' own columns, each with its softmax, and merge the two exactly.
+    """Attend to shared prefixes and to the rows' own columns, each with its own softmax; merge the outputs exactly.
 
-    A softmax over both is the mean of the two outputs, weighted by the sums of exponentials that each divided by.
+    The softmax over both is the mean of the two outputs, each weighted by its sum of exponentials.
 
     Args:
         query: (rows, key heads, queries, head width)
         key: (rows, key heads, columns, head width)
-        value: like `key`
-        mask: (rows, 1, queries or 1, columns); True is visible. Each query sees a column at least.
-        scaling: factor on the scores.
-        shared: what comes before the columns.
+        value: same shape as `key`
+        mask: (rows, 1, queries or 1, columns); True is visible. Each query sees at least one column.
+        scaling: factor of the scores; None: 1 / sqrt(head width).
+        shared: the shared prefixes, which are before the columns.
         layer: number of the layer.
 
     Returns:
-        like `query`
+        same shape as `query`
     """
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     rows, heads, queries, width = query.shape

@@ -1,8 +1,8 @@
-"""Keys and values: `SlotCache` holds the running batch, `PrefixStore` what finished rows left behind.
+"""Store keys and values: `SlotCache` for the running batch, `PrefixStore` for finished conversations.
 
-A row of the batch owns a slot; column c of a slot belongs to the token at position c, or at position P + c if the
-first P tokens of the row are held once for several rows, in a `Held`. Rows of different lengths stand side by side
-without padding, because each query sees only the columns up to its own position.
+Each row of the batch has a slot. Column c of a slot belongs to the token at position c. If the first P tokens of a row
+are stored once for several rows, in a `Held`, column c belongs to position P + c. Rows of different lengths need no
+padding, because each query sees only the columns up to its own position.
 """
 
 from collections import OrderedDict
@@ -12,20 +12,24 @@ import numpy as np
 import torch  # noqa: TID253  this module is imported inside the model's constructor
 
 Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
-"""Token ids, one dimension."""
+"""Token ids: (tokens,)."""
 
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """Keys and values of a sequence of tokens; those of its beginning may belong to several sequences."""
+    """Keys and values of a sequence of tokens. Those of a prefix are stored separately if several sequences share
+    it.
+    """
 
     ids: Ids
     own: list[torch.Tensor]
-    """Of the tokens behind the prefix: keys and values of each layer in turn, each (heads, tokens, head width)."""
+    """Keys and values of the tokens after the prefix: keys, then values, of each layer, each (heads, tokens, head
+    width).
+    """
     prefix: "Held | None" = None
-    """What the ids begin with."""
+    """The shared prefix with which `ids` begins, or None."""
     nbytes: int = field(init=False)
-    """Size of `own`."""
+    """Size of `own` in bytes."""
 
     def __post_init__(self) -> None:
         self.nbytes = sum(tensor.nbytes for tensor in self.own)
@@ -41,7 +45,7 @@ class Held:
 
 @dataclass(slots=True)
 class _Aim:
-    """Where the next forward pass writes and what it reads."""
+    """The slots and columns that the next forward pass writes and reads."""
 
     slots: slice
     rows: torch.Tensor  # (rows, 1)
@@ -50,10 +54,10 @@ class _Aim:
 
 
 class SlotCache:
-    """The cache object handed to a transformers model; grows as needed, never shrinks.
+    """The cache object that a transformers model uses. It grows on demand and never shrinks.
 
     Raises:
-        RuntimeError: memory is out (from torch).
+        RuntimeError: out of memory (raised by torch).
     """
 
     def __init__(self) -> None:
@@ -81,12 +85,12 @@ class SlotCache:
                 pair[index][: old.shape[0], :, : old.shape[2] - 1] = old[:, :, :-1]
 
     def aim(self, first: int, columns: torch.Tensor, width: int) -> None:
-        """Say what the next forward pass works on.
+        """Set the slots and columns of the next forward pass.
 
         Args:
             first: slot of the first row; the rows have consecutive slots.
-            columns: (rows, tokens) column that each token is written to.
-            width: columns read.
+            columns: (rows, tokens) the column to which each token is written.
+            width: number of columns that are read.
         """
         rows = torch.arange(first, first + len(columns), device=columns.device)[:, None]
         self._aim = _Aim(slice(first, first + len(columns)), rows, columns, width)
@@ -94,12 +98,12 @@ class SlotCache:
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write one layer's new keys and values and return all that the rows hold; called by the model.
+        """Store one layer's new keys and values; return all keys and values of the rows. The model calls this.
 
         Args:
             keys: (rows, heads, tokens, head width)
-            values: like `keys`
-            layer_idx: layers come in order on the first pass.
+            values: same shape as `keys`
+            layer_idx: number of the layer. In the first pass, layers must arrive in order.
         """
         if layer_idx == len(self._layers):
             shapes = [(self._slots, new.shape[1], self._columns + 1, new.shape[3]) for new in (keys, values)]
@@ -111,7 +115,7 @@ class SlotCache:
         return keys, values
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Return the columns read in this pass; some models ask."""
+        """Return the number of columns that this pass reads; some models ask for it."""
         del layer_idx
         return self._aim.width
 
@@ -122,31 +126,30 @@ class SlotCache:
                 held[target, :, :length] = held[source, :, :length]
 
     def look(self, slot: int, length: int) -> list[torch.Tensor]:
-        """Return views of a slot's first columns, keys and values of each layer in turn, like `Held.own`."""
+        """Return views of the first `length` columns of a slot, in the order of `Held.own`."""
         return [held[slot, :, :length] for pair in self._layers for held in pair]
 
     def put(self, slot: int, taken: list[torch.Tensor]) -> None:
-        """Write columns, which are no view of the slot itself, to the beginning of a slot."""
+        """Write keys and values to the first columns of a slot; they must not be views of that slot."""
         for held, saved in zip((held for pair in self._layers for held in pair), taken, strict=True):
             held[slot, :, : saved.shape[1]] = saved
 
 
 def common_prefix(left: Ids, right: Ids) -> int:
-    """Return how many leading tokens two sequences share."""
+    """Return the length of the common prefix of two sequences, in tokens."""
     length = min(len(left), len(right))
     different = np.flatnonzero(left[:length] != right[:length])
     return int(different[0]) if different.size else length
 
 
 class PrefixStore:
-    """Keys and values of finished conversations, the least recently used dropped first.
+    """Keys and values of finished conversations. If memory is full, the least recently used ones are deleted.
 
-    The next turn of a conversation begins with the last one's tokens, and every conversation of an
-    environment begins with the same system prompt: both are found here by their longest common token
-    prefix.
+    The next turn of a conversation begins with the tokens of the last one, and all conversations of an environment
+    begin with the same system prompt. `find` returns the stored sequence with the longest common prefix.
 
     Args:
-        capacity: bytes held at most.
+        capacity: maximum size in bytes.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -154,7 +157,9 @@ class PrefixStore:
         self._entries: OrderedDict[bytes, Held] = OrderedDict()
 
     def find(self, ids: Ids) -> tuple[int, Held | None]:
-        """Return the sequence that shares the most leading tokens with `ids`, and how many (0 and none)."""
+        """Return the length of the longest common prefix with `ids`, and the sequence that has it; (0, None) if none
+        has.
+        """
         best, key = max(((common_prefix(ids, held.ids), key) for key, held in self._entries.items()), default=(0, b""))
         if best == 0:
             return 0, None
@@ -162,7 +167,7 @@ class PrefixStore:
         return best, self._entries[key]
 
     def add(self, new: Held) -> None:
-        """Keep a sequence; entries that it begins with are dropped, as it serves for them too."""
+        """Store a sequence, and delete stored sequences that are prefixes of it, because it replaces them."""
         if new.nbytes + (new.prefix.nbytes if new.prefix else 0) > self._capacity:
             return
         for key, held in list(self._entries.items()):
@@ -173,5 +178,5 @@ class PrefixStore:
             self._entries.popitem(last=False)
 
     def prefixes(self) -> set[Held]:
-        """Return what sequences here begin with; it is dropped with the last of them."""
+        """Return the shared prefixes of the stored sequences. A prefix is freed with its last sequence."""
         return {held.prefix for held in self._entries.values() if held.prefix}

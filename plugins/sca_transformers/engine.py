@@ -1,18 +1,18 @@
-"""Continuous batching: one worker thread decodes all running replies together, a token each per step.
+"""Continuous batching: one worker thread decodes all running replies together, one token each per step.
 
-A step drops cancelled rows, admits waiting ones into free slots, and runs the model once over all rows. A
-newcomer's prompt is computed only beyond the longest prefix that a running or a finished row already holds;
-among newcomers that share a prefix that no row holds yet, one goes first and the others copy from it. The last token
-of a prompt runs with the next tokens of the running rows: the vocabulary's matrix, which costs as much for one row
-as for eight, is multiplied once a step.
+A step removes cancelled rows, puts waiting rows into free slots, and runs the model once over all rows. The prompt of a
+new row is computed only after the longest prefix whose keys and values a running or finished row has. If several new
+rows share a prefix that no other row has, one of them is computed first and the others copy from it. The last token of
+a prompt runs together with the next tokens of the running rows. So the output head, which costs the same for one row
+and for eight, is multiplied once per step.
 
-On a CPU a prefix that several rows begin with is held once and in no slot, because reading a copy of it for every
-row would take most of a step. A row is given its prefix when it is admitted; rows that run may be given a longer
-one then. A prefix lives as long as a row or a kept conversation refers to it.
+On a CPU, a prefix of several rows is stored once, outside the slots, because reading a copy of it for every row would
+take most of a step. A row gets its shared prefix when it is admitted; running rows can then get a longer one. A prefix
+is stored as long as a row or a stored conversation uses it.
 
-The same rows in the same order give the same tokens. Which rows run beside each other depends on when
-requests arrive, and matrix products of another batch size round differently: in bfloat16 a near tie may
-then fall the other way.
+The same rows in the same order give the same tokens. The rows that run together depend on the times of the requests,
+and matrix products of another batch size round differently. In bfloat16, this can change the choice between two almost
+equally likely tokens.
 """
 
 import itertools
@@ -29,44 +29,48 @@ import torch  # noqa: TID253  this module is imported inside the model's constru
 
 from sca_cli import ModelError
 from sca_cli.toolkit.chat_format import ChatFormat
-from sca_transformers.attention import SHARED, Shared, causal_mask
+from sca_cli.toolkit.replies import find_stop
+from sca_transformers.attention import SHARED, SharedPrefixes, causal_mask
 from sca_transformers.cache import Held, Ids, PrefixStore, SlotCache, common_prefix
 from sca_transformers.packed import replace_weights
 from sca_transformers.sampling import Dice, choose
 
 _WORTH_WAITING = 32
-"""Shared tokens that make it worth letting another newcomer go first."""
+"""A new row waits for another new row if it can copy at least this number of tokens from it."""
 
 _WORTH_SHARING = 64
-"""Tokens that a beginning must have to be held apart from the slots. Four of 64 tokens for eight rows each take about
-as long as in the slots (0.15 ms a layer of a model of 135M); longer ones take less."""
+"""Minimum length of a prefix that is stored outside the slots, in tokens. Measured with a model of 135M parameters:
+four prefixes of 64 tokens for eight rows each take about the same time as in the slots (0.15 ms per layer); longer ones
+take less.
+"""
 
 _PATIENCE = 8
-"""Steps that newcomers wait on a GPU at most until an eighth as many as are running can go in together: there a pass
-takes as long for one row as for many."""
+"""On a GPU, number of steps that new rows wait until they are at least an eighth of the running rows. A forward pass on
+a GPU takes the same time for one row as for many, so it is better to admit several at once.
+"""
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One reply in the making. While it runs, its slot is its place in the batch."""
+    """One reply that is being sampled. While it runs, its slot is its index in the batch."""
 
     prompt: Ids
     dice: Dice
     max_tokens: int
     stop: tuple[str, ...]
     future: "Future[Row]" = field(default_factory=Future)
-    """Resolves to the row itself when the reply is whole."""
+    """Returns the row itself when the reply is complete."""
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: Literal["", "stop", "length"] = ""
     length: int = 0
-    """Tokens whose keys and values are held: those of the prefix, then columns of its slot."""
+    """Number of tokens whose keys and values are stored: those of the prefix and those in the slot."""
     prefix: Held | None = None
-    """What the prompt begins with and other rows, too; it is not in the slot."""
+    """The prefix of the prompt that is stored outside the slot, because other rows have it too."""
 
     @property
     def base(self) -> int:
-        """Position of the token in the first column of its slot."""
+        """Position in the sequence of the first token of the slot: the length of the shared prefix."""
         return len(self.prefix.ids) if self.prefix else 0
 
 
@@ -83,12 +87,12 @@ class Engine:
     """Run a model for rows that arrive at any time.
 
     Args:
-        model: a transformers causal language model that attends through `attention.NAME`.
-        chat: decodes for stop texts and names the end tokens.
-        batch: rows that run at once at most.
-        max_context: tokens of prompt and reply together.
-        prefix_bytes: memory for keys and values of finished conversations.
-        threads: torch threads of the worker, or 0 for torch's own choice.
+        model: a transformers causal language model that uses the attention `attention.NAME`.
+        chat: decodes tokens to search for stop texts, and lists the end tokens.
+        batch: maximum number of rows that run at once.
+        max_context: maximum number of tokens of prompt and reply together.
+        prefix_bytes: memory for keys and values of finished conversations, in bytes.
+        threads: number of torch threads of the worker; 0: torch's default.
     """
 
     def __init__(
@@ -124,7 +128,7 @@ class Engine:
         self._thread.start()
 
     def submit(self, rows: list[Row]) -> None:
-        """Queue rows; from any thread.
+        """Queue rows. Thread-safe.
 
         Raises:
             ModelError: the engine is closed.
@@ -151,7 +155,7 @@ class Engine:
         update.future.result()
 
     def close(self) -> None:
-        """Stop the worker and wait for it; replies not yet whole fail."""
+        """Stop the worker and wait until it has ended; unfinished replies fail."""
         with self._door:
             self._closed = True
             self._inbox.put(None)
@@ -173,7 +177,7 @@ class Engine:
             _reject(row, ModelError("the model was closed before the reply was whole"))
 
     def _receive(self) -> bool:
-        """Take in what has arrived, waiting only when there is nothing to do; False means stop."""
+        """Receive new rows; wait only if there is no work. Return False if the worker must stop."""
         while True:
             try:
                 rows = self._inbox.get(block=not (self._running or self._waiting))
@@ -238,7 +242,7 @@ class Engine:
                 self._prefill(start, end)
 
     def _next_wave(self) -> list[Row]:
-        """Take the rows to be computed together: none that could copy from another one of them instead."""
+        """Remove from the queue the rows to compute together: none of them could copy a prefix from another one."""
         wave: list[Row] = []
         deferred: list[Row] = []
         new: dict[int, int] = {}  # row → tokens that no row holds
@@ -258,7 +262,7 @@ class Engine:
         return sorted(wave, key=lambda row: new[id(row)])
 
     def _reuse(self, slot: int, row: Row) -> None:
-        """Give the row the longest prefix that anybody holds: what it cannot share is copied into its slot."""
+        """Give the row the longest prefix that any row has. The part that it cannot share is copied into its slot."""
         length, source = self._prefixes.find(row.prompt)
         beside, nearest = max(
             (common_prefix(row.prompt, other.prompt[: other.length]), n) for n, other in enumerate(self._running)
@@ -274,14 +278,14 @@ class Engine:
         row.length = length
 
     def _share(self, row: Row, source: Held, length: int) -> Held | None:
-        """Return the prefix that a row had best share with others; a new one is taken from what they hold already.
+        """Return the best prefix for a row to share with other rows; a new one is copied from `source`.
 
-        A prefix of n tokens that k others begin with as well saves the row n * k / (k + 1) columns a step.
+        If k other rows begin with the same n tokens, sharing saves n * k / (k + 1) columns per step for this row.
 
         Args:
-            row: not yet in its slot.
-            source: begins with `length` tokens of the row.
-            length: tokens held at most.
+            row: the new row; its slot is still empty.
+            source: stored keys and values; its first `length` tokens are those of the row.
+            length: number of tokens that can be copied.
         """
         others = [*self._running, *itertools.islice(self._waiting, self._batch)]
         shared = [min(common_prefix(row.prompt, other.prompt), len(row.prompt) - 1) for other in others if other != row]
@@ -306,13 +310,13 @@ class Engine:
         return new
 
     def _look(self, slot: int) -> Held:
-        """Return what a row holds, as views of its slot."""
+        """Return the keys and values of a row, as views of its slot."""
         row = self._running[slot]
         ids = np.concatenate([row.prompt, np.array(row.tokens, dtype=np.int64)])[: row.length]
         return Held(ids, self._cache.look(slot, row.length - row.base), row.prefix)
 
     def _groups(self, first: int) -> list[tuple[int, int]]:
-        """Return ranges of new slots whose padded size fits in one forward pass, and is half padding at most."""
+        """Return ranges of new slots. Each fits in one forward pass when padded, and at most half of it is padding."""
         groups: list[tuple[int, int]] = []
         start = first
         while start < len(self._running):
@@ -329,9 +333,9 @@ class Engine:
         return groups
 
     def _prefill(self, start: int, end: int) -> None:
-        """Compute the prompts of consecutive slots up to their last tokens.
+        """Compute the prompts of consecutive slots, except for their last tokens.
 
-        Rows end together: padding is on the left and is written to the scratch column.
+        Padding is on the left and is written to the scratch column.
         """
         rows = self._running[start:end]
         longest = max(len(row.prompt) - 1 - row.length for row in rows)
@@ -361,18 +365,18 @@ class Engine:
         for slot in reversed(range(len(rows))):
             self._settle(slot)
 
-    def _forward(self, model: Any, first: int, tokens: Any, positions: Any, **given: int) -> Any:
-        """Run the model, or its body without the vocabulary's matrix, over rows in consecutive slots.
+    def _forward(self, model: Any, first: int, tokens: Any, positions: Any, **options: int) -> Any:
+        """Run the model, with or without its output head, over rows in consecutive slots.
 
         Args:
-            model: which.
+            model: the model, or its `base_model` without the output head.
             first: slot of the first row.
             tokens: (rows, n) token ids.
             positions: (rows, n); -1 is padding.
-            given: further arguments of the model.
+            options: further arguments of the model.
 
         Returns:
-            What the model returns.
+            The output of the model.
         """
         device = self._model.device
         rows = self._running[first : first + len(tokens)]
@@ -389,7 +393,7 @@ class Engine:
             position_ids=at,
             past_key_values=self._cache,
             use_cache=True,
-            **given,
+            **options,
         )
 
     def _extend(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
@@ -407,7 +411,9 @@ class Engine:
             return False
         # A token is at least a byte, so this tail holds any stop text that the newest token completes.
         tail = self._chat.decode(row.tokens[-max(len(stop.encode()) for stop in row.stop) - 4 :])
-        return any(stop in tail for stop in row.stop) and find_stop(self._chat.decode(row.tokens), row.stop) >= 0
+        if not any(stop in tail for stop in row.stop):
+            return False
+        return find_stop(self._chat.opened_reasoning + self._chat.decode(row.tokens), row.stop) >= 0
 
     def _settle(self, slot: int) -> None:
         row = self._running[slot]
@@ -428,20 +434,16 @@ class Engine:
             self._cache.copy(len(self._running), slot, last.length - last.base)
 
 
-def _shared(rows: Sequence[Row]) -> Shared | None:
-    """Return how to attend to the prefixes of rows, if they have any."""
+def _shared(rows: Sequence[Row]) -> SharedPrefixes | None:
+    """Return the shared prefixes of rows, or None if no row has one."""
     groups: dict[Held | None, list[int]] = {}
     for index, row in enumerate(rows):
         groups.setdefault(row.prefix, []).append(index)
     if not any(groups):
         return None
     order = torch.tensor([index for group in groups.values() for index in group])
-    return Shared(order, order.argsort(), [(len(group), held.own if held else []) for held, group in groups.items()])
-
-
-def find_stop(text: str, stops: Sequence[str]) -> int:
-    """Return where the text ends by its earliest stop text (which is kept), or -1."""
-    return min((text.find(stop) + len(stop) for stop in stops if stop in text), default=-1)
+    parts = [(len(group), held.own if held else []) for held, group in groups.items()]
+    return SharedPrefixes(order, order.argsort(), parts)
 
 
 def _reject(row: Row, error: ModelError) -> None:

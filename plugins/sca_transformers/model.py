@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sca_cli import Completion, Message, Sampling, Tool, ask_for_huge_pages
 from sca_cli.toolkit.chat_format import ChatFormat, parse_tool_calls
+from sca_cli.toolkit.replies import find_stop
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,7 @@ class TransformersModel:
         threads: torch threads; default: `OMP_NUM_THREADS`, else the number of cores.
         max_context: maximum tokens of prompt and reply together; default: the model's own window.
         prefix_mb: memory in MiB for keys and values of finished conversations, whose prefixes are reused.
+        trust_remote_code: `true` runs Python code of the model's directory.
 
     Raises:
         ImportError: torch or transformers is not installed.
@@ -46,13 +48,14 @@ class TransformersModel:
         threads: str = "0",
         max_context: str = "0",
         prefix_mb: str = "1024",
+        trust_remote_code: str = "false",
     ) -> None:
         # Idle OpenMP threads would spin and take CPU time from other processes. torch reads this once, when imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         ask_for_huge_pages()
         from sca_transformers.load import load
 
-        model, tokenizer = load(name, dtype, device)
+        model, tokenizer = load(name, dtype, device, trust_remote_code=trust_remote_code.lower() == "true")
         from sca_transformers.engine import Engine
 
         window = model.config.get_text_config().max_position_embeddings
@@ -113,12 +116,10 @@ class TransformersModel:
         )
 
     def _completion(self, row: "Row", tools: bool) -> Completion:
-        from sca_transformers.engine import find_stop
-
         prompt_ids = row.prompt.tolist()
         if not row.finish:
             return Completion("", "context", len(prompt_ids), prompt_ids=prompt_ids)
-        text = self.chat.decode(row.tokens)
+        text = self.chat.opened_reasoning + self.chat.decode(row.tokens)
         if (end := find_stop(text, row.stop)) >= 0:
             text = text[:end]
         text, calls = parse_tool_calls(text) if tools and self.chat.has_tools else (text, [])

@@ -18,7 +18,8 @@ from typing import Any
 
 from sca_cli import Completion, Message, ModelError, Sampling, Tool
 from sca_cli.toolkit.chat_format import ChatFormat, parse_tool_calls
-from sca_cli.toolkit.model_files import locate
+from sca_cli.toolkit.model_files import load_generation_config, load_tokenizer, locate
+from sca_cli.toolkit.replies import ends_in_reasoning
 
 _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -27,6 +28,10 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
+
+
+_BATCHED_TOKENS = 4096
+"""Least number of tokens that vLLM computes at once on a CPU; about its own default."""
 
 
 class VLLMModel:
@@ -39,6 +44,8 @@ class VLLMModel:
         gpu_memory_utilization: share of the GPU's memory that vLLM uses; ignored on a CPU.
         tensor_parallel_size: number of GPUs to split the model over.
         enforce_eager: `true` (do not compile), `false` (compile), or `auto` (compile on a GPU only).
+        trust_remote_code: `true` runs Python code of the model's directory.
+        seed: `false` sends no seeds, so that another run samples other replies.
 
     Raises:
         ImportError: vLLM is not installed.
@@ -56,7 +63,13 @@ class VLLMModel:
         gpu_memory_utilization: str = "0.9",
         tensor_parallel_size: str = "1",
         enforce_eager: str = "auto",
+        trust_remote_code: str = "false",
+        seed: str = "true",
     ) -> None:
+        if seed.lower() not in ("true", "false"):
+            raise ValueError(f"seed={seed} is neither true nor false")
+        self._seeded = seed.lower() == "true"
+        self._first_failure = ""
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         self._closed = False
@@ -71,8 +84,14 @@ class VLLMModel:
                 "enforce_eager": _eager(enforce_eager),
                 "enable_prefix_caching": True,
                 "disable_log_stats": True,
+                "trust_remote_code": trust_remote_code.lower() == "true",
+                "load_format": "safetensors",
             }
-            self._chat = _chat(options["model"], name)
+            self._chat = _chat(options["model"], name, trust_remote_code=options["trust_remote_code"])
+            if _on_cpu():
+                options |= _whole_prompts(
+                    options["model"], options["max_model_len"], trust_remote_code=options["trust_remote_code"]
+                )
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="sca-vllm", daemon=True)
             self._thread.start()
@@ -143,29 +162,48 @@ class VLLMModel:
         room = self._window - len(prompt)
         if room < 1:
             return Completion("", "context", len(prompt), prompt_ids=prompt)
-        self._calls += 1
-        stream = self._engine.generate(
-            {"prompt_token_ids": prompt},
-            self._params(sampling, min(sampling.max_tokens, room), seed),
-            f"sca-{self._calls}",
-        )
-        try:
-            async for output in stream:
-                last = output.outputs[0]
-        except Exception as error:  # vLLM's errors have no more specific common base class
-            raise ModelError(f"vLLM failed: {type(error).__name__}: {str(error).strip()[:300]}") from error
-        ids = list(last.token_ids)
-        text, calls = parse_tool_calls(last.text) if tools and self._chat.has_tools else (last.text, [])
+        ids: list[int] = []
+        logprobs: list[float] = []
+        text = self._chat.opened_reasoning
+        most = min(sampling.max_tokens, room)
+        while True:
+            output = await self._sample([*prompt, *ids], self._params(sampling, most - len(ids), seed))
+            ids += output.token_ids
+            steps = zip(output.token_ids, output.logprobs, strict=True)
+            logprobs += [step[token].logprob for token, step in steps]
+            text += output.text
+            # A stop text in the reasoning ends nothing: sample on from there.
+            stopped = output.finish_reason == "stop" and output.stop_reason in sampling.stop
+            if not stopped or len(ids) >= most or not ends_in_reasoning(text):
+                break
+        text, calls = parse_tool_calls(text) if tools and self._chat.has_tools else (text, [])
         return Completion(
             text,
-            "tool_calls" if calls else "length" if last.finish_reason == "length" else "stop",
+            "tool_calls" if calls else "length" if output.finish_reason == "length" else "stop",
             prompt_tokens=len(prompt),
             completion_tokens=len(ids),
             tool_calls=calls,
             prompt_ids=prompt,
             token_ids=ids,
-            logprobs=[step[token].logprob for token, step in zip(ids, last.logprobs, strict=True)],
+            logprobs=logprobs,
         )
+
+    async def _sample(self, prompt: list[int], params: Any) -> Any:
+        """Return vLLM's only output for a prompt.
+
+        Raises:
+            ModelError: vLLM failed. A dead engine fails every later call, so the message quotes the first failure.
+        """
+        self._calls += 1
+        try:
+            async for output in self._engine.generate({"prompt_token_ids": prompt}, params, f"sca-{self._calls}"):
+                last = output.outputs[0]
+        except Exception as error:  # vLLM's errors have no more specific common base class
+            failure = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            self._first_failure = self._first_failure or failure
+            first = f"; its first failure: {self._first_failure}" if failure != self._first_failure else ""
+            raise ModelError(f"vLLM failed: {failure}{first}") from error
+        return last
 
     def _params(self, sampling: Sampling, max_tokens: int, seed: int) -> Any:
         from vllm import SamplingParams
@@ -178,7 +216,7 @@ class VLLMModel:
             stop=list(sampling.stop),
             stop_token_ids=sorted(self._chat.end_ids),
             include_stop_str_in_output=True,
-            seed=seed & (2**63 - 1),
+            seed=seed & (2**63 - 1) if self._seeded else None,
             logprobs=0,  # only the sampled token's log-probability, before temperature
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -194,19 +232,35 @@ async def _start(options: dict[str, Any]) -> Any:
 def _eager(text: str) -> bool:
     if text != "auto":
         return text.lower() == "true"
+    return _on_cpu()
+
+
+def _on_cpu() -> bool:
     from vllm.platforms import current_platform
 
     return bool(current_platform.is_cpu())
 
 
-def _chat(path: str, name: str) -> ChatFormat:
-    from transformers import AutoTokenizer, GenerationConfig
+def _whole_prompts(path: str, max_model_len: int | None, *, trust_remote_code: bool) -> dict[str, Any]:
+    """Return options with which vLLM never computes a prompt in parts.
 
-    try:
-        generation = GenerationConfig.from_pretrained(path, local_files_only=True)
-    except OSError:
-        generation = None  # not every model has one
-    return ChatFormat(AutoTokenizer.from_pretrained(path, local_files_only=True), generation, name)
+    In vLLM 0.31 for CPUs, a request with a seed whose prompt is computed in parts ends the engine ("Generator does not
+    use offset").
+    """
+    from transformers import AutoConfig
+
+    window = (
+        max_model_len
+        or AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
+        .get_text_config()
+        .max_position_embeddings
+    )
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(window + 1, _BATCHED_TOKENS)}
+
+
+def _chat(path: str, name: str, *, trust_remote_code: bool) -> ChatFormat:
+    tokenizer = load_tokenizer(path, name, trust_remote_code=trust_remote_code)
+    return ChatFormat(tokenizer, load_generation_config(path), name)
 
 
 @contextlib.contextmanager

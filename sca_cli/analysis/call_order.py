@@ -3,10 +3,13 @@
 import ast
 import builtins
 from collections.abc import Iterator
+from itertools import islice
 
 from sca_cli.analysis import source
 
 _NO_TOOLS = {*dir(builtins), "final_answer"}
+_MOST_CALLS = 10_000
+"""Calls that are read. Functions that call each other twice would have exponentially many. Chosen by hand."""
 
 
 def tools_called(program: str) -> list[str]:
@@ -14,7 +17,7 @@ def tools_called(program: str) -> list[str]:
 
     A call counts as a tool call if its plain name is neither a Python builtin, nor `final_answer`, nor bound by the
     program. The body of a loop counts once, every branch counts, and the body of a function that the program defines
-    counts at each of its calls.
+    counts at each of its calls. Calls after the first 10,000 are left out.
 
     Raises:
         NotPython: the program does not parse.
@@ -22,7 +25,8 @@ def tools_called(program: str) -> list[str]:
     tree = source.parse(program)
     functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     no_tools = _NO_TOOLS | set(_bound_names(tree))
-    return [name for name in _called_names(tree, functions, ()) if name not in no_tools]
+    called = islice(_called_names(tree, functions, ()), _MOST_CALLS)
+    return [name for name in called if name not in no_tools]
 
 
 def _bound_names(tree: ast.Module) -> Iterator[str]:

@@ -51,17 +51,30 @@ def weakened(program: str) -> Iterator[tuple[str, str]]:
                 yield ast.unparse(node), text
 
 
+def only_excluded(program: str) -> str:
+    """Return a condition of a check that has no condition but those that exclude values, or "" for any other check.
+
+    `status != "open"` excludes a value: every other status passes, whatever made it.
+
+    Raises:
+        NotPython: the check does not parse.
+    """
+    compared = [node for node in _conditions(source.parse(program)) if isinstance(node, ast.Compare)]
+    excludes = [all(isinstance(op, ast.NotEq | ast.NotIn | ast.IsNot) for op in node.ops) for node in compared]
+    return ast.unparse(compared[0]) if compared and all(excludes) else ""
+
+
 def _conditions(tree: ast.Module) -> list[ast.expr]:
-    conditions: list[ast.expr] = []
+    conditions: dict[ast.expr, None] = {}
     for node in ast.walk(tree):
         operands = node.values if isinstance(node, ast.BoolOp) else [node]
         for operand in operands:
             is_compare = isinstance(operand, ast.Compare)
             is_operand = isinstance(node, ast.BoolOp) and not isinstance(operand, ast.BoolOp)
             is_all = isinstance(operand, ast.Name) and operand.id == "all"
-            if (is_compare or is_operand or is_all) and not _is_guard(operand) and operand not in conditions:
-                conditions.append(operand)  # type: ignore[arg-type]  # all three are expressions
-    return conditions
+            if (is_compare or is_operand or is_all) and not _is_guard(operand):
+                conditions[operand] = None  # type: ignore[index]  # all three are expressions
+    return list(conditions)
 
 
 def _is_guard(node: ast.AST) -> bool:

@@ -4,6 +4,7 @@ import re
 
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON
+from sca_cli.toolkit import schemas
 
 _JSON_TYPE = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object"}
 
@@ -34,20 +35,13 @@ def _fits(schema: dict[str, JSON], returned: str) -> bool:
 
 
 def holds(schema: dict[str, JSON], value: JSON) -> bool:
-    """Tell whether a parameter of this schema takes a value. A boolean fits only a boolean, never an integer."""
+    """Tell whether a parameter of this schema takes a value; False if the schema takes every value, or every object."""
+    return _is_specific(schema) and schemas.fits(schema, value)
+
+
+def _is_specific(schema: dict[str, JSON]) -> bool:
     if "anyOf" in schema:
-        return any(holds(option, value) for option in schema["anyOf"])
-    if "enum" in schema:
-        return value in schema["enum"]
-    match value:
-        case bool():
-            return schema.get("type") == "boolean"
-        case list():
-            return schema.get("type") == "array" and all(holds(schema.get("items", {}), part) for part in value)
-        case int():
-            return schema.get("type") in ("integer", "number")
-        case float():
-            return schema.get("type") == "number"
-        case str():
-            return schema.get("type") == "string"
-    return False
+        return any(map(_is_specific, schema["anyOf"]))
+    if schema.get("type") == "array":
+        return _is_specific(schema.get("items") or {}) or "prefixItems" in schema
+    return "enum" in schema or "properties" in schema or schema.get("type", "object") != "object"

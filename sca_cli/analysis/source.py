@@ -71,7 +71,10 @@ def without_answer(program: str) -> str:
 
 
 def literals(tree: ast.Module) -> list[JSON]:
-    """Return the number and string literals of a program, each once, in order; not indices, booleans, docstrings."""
+    """Return the literals of a program that are numbers or strings, each once and in order.
+
+    Indices, booleans and docstrings are left out.
+    """
     finder = _LiteralFinder()
     finder.visit(tree)
     return finder.literals
@@ -80,7 +83,7 @@ def literals(tree: ast.Module) -> list[JSON]:
 def inlined(program: str) -> str:
     """Return the program with each variable that is assigned once and read once replaced by its expression.
 
-    So two programs become equal that differ only in how many lines they spread one expression over.
+    Programs then become equal if they differ only in how they split an expression over several lines.
 
     Raises:
         NotPython: the program does not parse.
@@ -148,19 +151,31 @@ class _Inliner(ast.NodeTransformer):
 def without_unused_steps(tree: ast.Module) -> ast.Module:
     """Return the program without top-level assignments to names that are never read.
 
-    Repeats until no such assignment remains, because one removed assignment can make another one unused.
+    One removed assignment can make another one unused, which is then removed too.
     """
-    names_read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    body = [statement for statement in tree.body if not _is_unused(statement, names_read)]
-    if len(body) == len(tree.body):
-        return tree
-    return without_unused_steps(ast.Module(body=body, type_ignores=[]))
+    reads = Counter(_reads(tree))
+    assignments: dict[str, list[ast.Assign]] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and all(isinstance(target, ast.Name) for target in statement.targets):
+            for name in _names_in(*statement.targets):
+                assignments.setdefault(name, []).append(statement)
+    todo = [name for name in assignments if not reads[name]]
+    removed: set[ast.stmt] = set()
+    while todo:
+        for statement in assignments[todo.pop()]:
+            if statement in removed or any(reads[name] for name in _names_in(*statement.targets)):
+                continue
+            removed.add(statement)
+            for name in _reads(statement):
+                reads[name] -= 1
+                if not reads[name] and name in assignments:
+                    todo.append(name)
+    return ast.Module(body=[statement for statement in tree.body if statement not in removed], type_ignores=[])
 
 
-def _is_unused(statement: ast.stmt, names_read: set[str]) -> bool:
-    return isinstance(statement, ast.Assign) and all(
-        isinstance(target, ast.Name) and target.id not in names_read for target in statement.targets
-    )
+def _reads(tree: ast.AST) -> Iterator[str]:
+    """Yield each name that is read, once for each time."""
+    return (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
 
 
 class _LiteralFinder(ast.NodeVisitor):
@@ -290,74 +305,90 @@ class _Replace(ast.NodeTransformer):
 def depends(program: str, tools: set[str]) -> bool:
     """Tell whether the final answer may depend on a tool's result: through names, containers, branches and functions.
 
-    This is taint analysis: the tools are tainted, and every statement passes the taint on, until nothing changes.
+    This is taint analysis: the tools are tainted, and every statement passes the taint of the names that it reads to
+    the names that it may change. Each statement is examined once, so the cost does not grow with the length of a chain.
 
     Raises:
         NotPython: the program does not parse.
     """
-    tree = parse(program)
-    tainted = set(tools)
-    while (extended := tainted | set(_tainted_in_one_step(tree, tainted))) != tainted:
-        tainted = extended
+    passed_on: dict[str, list[set[str]]] = {}
+    for node in ast.walk(parse(program)):
+        for read, changed in _flows(node):
+            for name in read:
+                passed_on.setdefault(name, []).append(changed)
+    tainted: set[str] = set()
+    todo = set(tools)
+    while todo:
+        name = todo.pop()
+        tainted.add(name)
+        for changed in passed_on.pop(name, ()):
+            todo |= changed - tainted
     return "final_answer" in tainted
 
 
-def _tainted_in_one_step(tree: ast.Module, tainted: set[str]) -> Iterator[str]:
-    """Yield the names to which a statement passes the taint of a tainted name."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr() if node.value:
-                if _mentions(node.value, tainted):
-                    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                    yield from (name for target in targets for name in _names_in(target))
-            case ast.For() | ast.comprehension() if _mentions(node.iter, tainted):
-                yield from _names_in(node.target)
-                if isinstance(node, ast.For):
-                    yield from _changed_names(node)
-            case ast.For() | ast.While() if any(_is_tainted_exit(part, tainted) for part in ast.walk(node)):
-                yield from _changed_names(node)
-            case ast.If() | ast.While() if _mentions(node.test, tainted):
-                yield from _changed_names(node)
-            case ast.Match() if _mentions(node.subject, tainted):
-                yield from _changed_names(node)
-            case ast.With() if any(_mentions(item.context_expr, tainted) for item in node.items):
-                yield from _changed_names(node)
-            case ast.Try() if any(_mentions(part, tainted) for part in node.body):
-                yield from _changed_names(node)
-            case ast.FunctionDef() if node.name in tainted or _mentions(node, tainted):
-                yield node.name
-                yield from (argument.arg for argument in node.args.args)
-            case ast.Lambda() if _mentions(node, tainted):
-                yield from (argument.arg for argument in node.args.args)
-            case ast.Call() if any(_mentions(part, tainted) for part in [*node.args, *node.keywords]):
-                yield from _names_in(node.func)
+type _Flow = tuple[set[str], set[str]]
+"""The names that a statement reads, and the names to which it passes the taint of each of them."""
 
 
-def _is_tainted_exit(node: ast.AST, tainted: set[str]) -> bool:
-    """Tell whether a tainted branch holds `break` or `continue`. All that the loop binds then depends on the branch."""
-    return (
-        isinstance(node, ast.If)
-        and _mentions(node.test, tainted)
-        and any(isinstance(part, ast.Break | ast.Continue) for part in ast.walk(node))
-    )
+def _flows(node: ast.AST) -> Iterator[_Flow]:
+    """Yield what one node passes on. The nodes inside it are examined on their own."""
+    match node:
+        case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr() if node.value:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield _names_in(node.value), _names_in(*targets)
+        case ast.comprehension():
+            yield _names_in(node.iter), _names_in(node.target)
+        case ast.For():
+            yield _names_in(node.iter), _names_in(node.target) | _changed_names(node)
+            yield _exit_tests(node), _changed_names(node)
+        case ast.While():
+            yield _names_in(node.test) | _exit_tests(node), _changed_names(node)
+        case ast.If():
+            yield _names_in(node.test), _changed_names(node)
+        case ast.Match():
+            yield _names_in(node.subject), _changed_names(node)
+        case ast.With():
+            yield _names_in(*(item.context_expr for item in node.items)), _changed_names(node)
+        case ast.Try():
+            yield _names_in(*node.body), _changed_names(node)
+        case ast.FunctionDef():
+            yield {node.name} | _names_in(node), {node.name} | {argument.arg for argument in node.args.args}
+        case ast.Lambda():
+            yield _names_in(node), {argument.arg for argument in node.args.args}
+        case ast.Call():
+            yield _names_in(*node.args, *node.keywords), _names_in(node.func)
 
 
-def _mentions(node: ast.AST, names: set[str]) -> bool:
-    return any(isinstance(part, ast.Name) and part.id in names for part in ast.walk(node))
+def _exit_tests(loop: ast.For | ast.While) -> set[str]:
+    """Return the names in the tests of branches that hold `break` or `continue`.
+
+    All that the loop changes depends on such a branch.
+    """
+    branches = [
+        node
+        for node in ast.walk(loop)
+        if isinstance(node, ast.If) and any(isinstance(part, ast.Break | ast.Continue) for part in ast.walk(node))
+    ]
+    return _names_in(*(branch.test for branch in branches))
 
 
-def _names_in(target: ast.AST) -> Iterator[str]:
-    """Yield the names inside an assignment target or a called expression: `a[0]` and `a.append` both yield `a`."""
-    return (part.id for part in ast.walk(target) if isinstance(part, ast.Name))
+def _names_in(*nodes: ast.AST) -> set[str]:
+    """Return the names inside expressions or targets: `a[0]` and `a.append` both hold `a`."""
+    return {part.id for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
-def _changed_names(block: ast.AST) -> Iterator[str]:
-    """Yield the names that a block assigns to or calls, and which it may thus change."""
+def _changed_names(block: ast.AST) -> set[str]:
+    """Return the names that a block binds, assigns to or calls, and which it may thus change."""
+    changed: set[str] = set()
     for node in ast.walk(block):
-        if isinstance(node, ast.Name | ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield from _names_in(node)
-        elif isinstance(node, ast.Call):
-            yield from _names_in(node.func)
+        match node:
+            case ast.Name(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()) | ast.Attribute(ctx=ast.Store()):
+                changed |= _names_in(node)
+            case ast.Call():
+                changed |= _names_in(node.func)
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                changed.add(name)
+    return changed
 
 
 def orders_a_set(tree: ast.Module) -> bool:
@@ -395,6 +426,63 @@ def _is_set(node: ast.expr, names: set[str]) -> bool:
         return node.id in names
     is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"set", "frozenset"}
     return is_call or isinstance(node, ast.Set | ast.SetComp)
+
+
+_BY_NAME = {"__import__": 0, "import_module": 0, "getattr": 1}
+"""Function that reaches something by its name → place of the argument that is the name."""
+
+_HIDING = {
+    "eval",
+    "exec",
+    "compile",
+    "globals",
+    "locals",
+    "vars",
+    "__builtins__",
+    "__dict__",
+    "__subclasses__",
+    "ctypes",
+}
+"""Names by which a program can reach anything, without the name of what it reaches in its source."""
+
+
+def names_as_texts(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a program passes as texts, such as `time` in `__import__('ti' + 'me')`."""
+    yield from (text for text in map(_folded, _name_arguments(tree)) if text)
+
+
+def computed_access(tree: ast.Module) -> Iterator[str]:
+    """Yield the means by which a program reaches what its source does not name: `eval`, or `getattr` of a variable."""
+    for node in ast.walk(tree):
+        names = {"Name": "id", "Attribute": "attr"}.get(type(node).__name__, "")
+        if names and getattr(node, names) in _HIDING:
+            yield getattr(node, names)
+    yield from ("a computed name" for argument in _name_arguments(tree) if not _folded(argument))
+
+
+def _name_arguments(tree: ast.Module) -> list[ast.expr]:
+    places = [(call, _BY_NAME[name]) for call in _calls(tree) if (name := _function_name(call)) in _BY_NAME]
+    return [call.args[place] for call, place in places if len(call.args) > place]
+
+
+def _folded(node: ast.expr) -> str:
+    """Return the text that an expression of literals computes, or "" if it is not known."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            one, other = _folded(left), _folded(right)
+            return one + other if one and other else ""
+        case ast.JoinedStr(values=parts):
+            texts = [_folded(part.value if isinstance(part, ast.FormattedValue) else part) for part in parts]
+            return "".join(texts) if all(texts) else ""
+        case ast.Call(
+            func=ast.Attribute(value=ast.Constant(value=str(glue)), attr="join"), args=[ast.List(elts=parts)]
+        ):
+            return glue.join(texts) if all(texts := [_folded(part) for part in parts]) else ""
+        case ast.Subscript(value=value, slice=ast.Slice(lower=None, upper=None, step=ast.UnaryOp(op=ast.USub()))):
+            return _folded(value)[::-1]
+    return ""
 
 
 def takes_argument(program: str, name: str) -> bool:

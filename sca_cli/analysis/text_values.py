@@ -21,16 +21,34 @@ _UNITS = [
 ]  # fmt: skip
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SMALL = {word: n for n, word in enumerate(_UNITS)} | {word: 10 * n for n, word in enumerate(_TENS, start=2)}
-_LARGE = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
+_LARGE = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000}
+_FRACTIONS = {"a half": ".5", "a quarter": ".25", "three quarters": ".75", "3 quarters": ".75"}
 _SPELLED = re.compile(
     rf"\b(?:a )?(?:{'|'.join([*_SMALL, *_LARGE])})(?:(?:[ -]| and )(?:{'|'.join([*_SMALL, *_LARGE])}))*\b",
     re.IGNORECASE,
 )
 
+_DIGIT = "|".join(_UNITS[:10])
+_SPELLED_DECIMALS = re.compile(rf"\bpoint ((?:{_DIGIT})(?:[ -](?:{_DIGIT}))*)\b", re.IGNORECASE)
+_DECIMALS = re.compile(r"(?<![\w.])(\d+) point (\d+)\b", re.IGNORECASE)
+_FRACTION = re.compile(rf"(?<![\w.])(\d+) and ({'|'.join(_FRACTIONS)})\b", re.IGNORECASE)
+_SIGN = re.compile(r"\b(?:minus|negative) (?=\d)", re.IGNORECASE)
+
 
 def in_figures(text: str) -> str:
-    """Return a text with each spelled-out number replaced by its digits: "two hundred and four" → "204"."""
-    return _SPELLED.sub(lambda match: str(_number_of(match[0].lower())), text)
+    """Return a text with each spelled-out number replaced by its digits: "two hundred and four" → "204".
+
+    Decimals, a sign, halves and dozens count too: "minus three point one four" → "-3.14", "two and a half" → "2.5".
+    """
+    digits = _SPELLED_DECIMALS.sub(lambda match: "point " + _digits_of(match[1].lower()), text)
+    figures = _SPELLED.sub(lambda match: str(_number_of(match[0].lower())), digits)
+    figures = _DECIMALS.sub(r"\1.\2", figures)
+    figures = _FRACTION.sub(lambda match: f"{match[1]}{_FRACTIONS[match[2].lower()]}", figures)
+    return _SIGN.sub("-", figures)
+
+
+def _digits_of(spelled: str) -> str:
+    return "".join(str(_SMALL[word]) for word in re.findall(r"[a-z]+", spelled))
 
 
 def _number_of(spelled: str) -> int:

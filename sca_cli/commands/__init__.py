@@ -1,1 +1,1 @@
-"""The verbs, one file each: `run` does the work on records, `command` is its shell."""
+"""The verbs. `command` reads the options; the work on records is in `run` or in `shared`. `env` is a folder."""

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from sca_cli import streams
-from sca_cli.commands.explore import Explorer, Walker, exploring_actor
+from sca_cli.commands.explore import Explorer, Walker, explored, exploring_actor
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
     Done,
+    LeftOut,
     Meter,
     exit_code,
     made_by,
@@ -26,6 +27,7 @@ from sca_cli.commands.shared.shell import (
     required_envs,
     required_model,
     say,
+    session_width,
     written_before,
 )
 from sca_cli.errors import ExitCode, ModelError, UsageError, WorldError
@@ -36,7 +38,7 @@ from sca_cli.methods.compose import compose
 from sca_cli.methods.compose.plan import Composed, Plan
 from sca_cli.prompts import CHALLENGE, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Record, Task, content_id
-from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox
 from sca_cli.streams import Output
 
 EXPLORATION_TURNS = 2
@@ -75,14 +77,14 @@ def in_turn(explorations: Iterable[Exploration], count: int | None) -> Iterator[
     if count is None:
         yield from enumerate(explorations)
         return
-    seen: list[Exploration] = []
+    kept: list[Exploration] = []
     for exploration in explorations:
-        if len(seen) == count:
+        if len(kept) == count:
             return
-        seen.append(exploration)
-        yield len(seen) - 1, exploration
-    for place in range(len(seen), count if seen else 0):
-        yield place, seen[place % len(seen)]
+        kept.append(exploration)
+        yield len(kept) - 1, exploration
+    for place in range(len(kept), count if kept else 0):
+        yield place, kept[place % len(kept)]
 
 
 def run(
@@ -100,19 +102,32 @@ def run(
 
     Args:
         candidates: (place, input) of each candidate.
-        method: how candidates are made.
+        method: the method that makes candidates.
         workshop_for: returns the model, sandbox and prompts that make a candidate.
         keep_all: write rejected candidates too.
         times: keep wall times in the records.
-        output: where the records are written.
+        output: the files for the records.
         fanout: runs the work concurrently.
         meter: shows progress.
     """
 
+    def stamped(task: Task, place: int) -> Task:
+        task.made_by = made_by(
+            "challenge",
+            model=workshop_for.model_name,
+            seed=seed_of(place),
+            prompt=workshop_for.prompts.fingerprint(*CHALLENGE),
+        )
+        task.id = content_id(task)
+        return task
+
+    def seed_of(place: int) -> int:
+        return derived_seed(workshop_for.seed, "challenge", method, place)
+
     async def work(item: tuple[int, Subject]) -> Done:
         place, subject = item
         exploration = _world(subject)
-        seed = derived_seed(workshop_for.seed, "challenge", method, place)
+        seed = seed_of(place)
         workshop = workshop_for(exploration)
         started = time.monotonic()
         try:
@@ -122,16 +137,20 @@ def run(
             task.error = ErrorNote(boundary=error.boundary, message=error.message)
         task.usage = copy(workshop.usage)  # other calls of a failed candidate may still add to it
         task.usage.seconds = time.monotonic() - started if times else None
-        task.made_by = made_by(
-            "challenge", model=workshop_for.model_name, seed=seed, prompt=workshop_for.prompts.fingerprint(*CHALLENGE)
-        )
         if workshop.may_name_tools:
             task.extra["may_name_tools"] = True
-        task.id = content_id(task)
+        stamped(task, place)
         accepted = task.error is None
         return Done(_identity(item), [task] if accepted or keep_all else [], [] if accepted else [task])
 
-    return pump(candidates, work, identify=_identity, output=output, fanout=fanout, meter=meter)
+    def failed(item: tuple[int, Subject], note: ErrorNote) -> Done:
+        place, subject = item
+        task = rejected(_world(subject), method, note.message, "")
+        task.error = note
+        stamped(task, place)
+        return Done(_identity(item), [task] if keep_all else [], [task])
+
+    return pump(candidates, work, failed=failed, identify=_identity, output=output, fanout=fanout, meter=meter)
 
 
 def _by_machine(record: Record) -> bool:
@@ -176,6 +195,7 @@ def command(
     context: typer.Context,
     inputs: options.Inputs = None,
     env: options.Env = None,
+    allow_env: options.AllowEnv = None,
     model: options.Model = None,
     method: Annotated[
         MethodName,
@@ -273,11 +293,13 @@ def command(
         model=model_name,
         prompt=prompts.fingerprint(*CHALLENGE),
     )
+    allowed = AllowedEnvs([*(env or []), *(allow_env or [])])
     sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=paths)
     sampling = Sampling(temperature, top_p, max_tokens)
+    left_out = LeftOut("challenge")
     with (
-        Fanout(concurrency or MODEL_WIDTH) as fanout,
-        Sandbox(Limits()) as sandbox,
+        Fanout(concurrency or session_width(MODEL_WIDTH)) as fanout,
+        Sandbox(Limits(), allowed) as sandbox,
         Meter("challenge", count, quiet=quiet) as meter,
         opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):
@@ -285,7 +307,8 @@ def command(
             sandbox.describe(env_spec)  # an environment that does not start is reported once, before any work
         explorations: Iterable[Exploration | Task]
         if paths:
-            explorations = streams.read(paths, Exploration, *([Task] if method is MethodName.COMPOSE else []))
+            kinds = [Exploration, Task] if method is MethodName.COMPOSE else [Exploration]
+            explorations = streams.read(paths, *kinds, left_out=left_out)
         elif method is MethodName.PAE:
             explorations = _unexplored(envs, count or len(envs), seed)
         else:
@@ -322,12 +345,12 @@ def command(
             reason = "the model's text was rejected" if model_name else "no model was given"
             say(f"  {machine_written} instructions were written without a model: {reason}", quiet=quiet)
         say(_composition(plan, cover), quiet=quiet)
-    return exit_code(sink.kept)
+    return exit_code(sink.kept, left_out)
 
 
 def _own_explorations(explorer: Explorer | Walker, count: int, fanout: Fanout) -> Iterator[Exploration]:
     async def work(index: int) -> Exploration:
-        return await explorer.explore(index)
+        return await explored(explorer, index)
 
     explorations = max(len(explorer.envs), -(-count // CANDIDATES_PER_EXPLORATION))
     return (record for record in fanout.ordered(range(explorations), work) if record.error is None)
@@ -353,6 +376,7 @@ def _composition(plan: Plan, cover: int) -> str:
     lines += most_frequent(plan.dropped)
     if plan.unproven:
         lines.append(f"  {plan.unproven} tasks were left out: sca verify rejected them")
+    lines += [f"  {number:5d}  records left out: {reason}" for reason, number in plan.left_out.items()]
     for env, (fitting, worked, occurring, often) in plan.coverage().items():
         pairs = f"{fitting} pairs of tools fit, {worked} of them ran, {occurring} are in tasks"
         lines.append(f"  {env}: {pairs}, {often} in {cover} or more")

@@ -9,7 +9,7 @@ from sca_cli import plugins, streams
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.attempting import Attempting, Roller
 from sca_cli.commands.shared.grouped import grouped
-from sca_cli.commands.shared.shell import required_inputs
+from sca_cli.commands.shared.shell import LeftOut, required_inputs
 from sca_cli.commands.shared.training import (
     Recipe,
     Running,
@@ -106,8 +106,17 @@ def command(
         max_per_task=recipe.max_per_task,
         seed=running.seed,
     )
-    records = refuse_eval(streams.read(paths, Task, Rollout), allow=running.allow_eval)
-    training = Training("distill", load_tokenizer(student), rules, recipe, running, teacher or "", settings=settings)
+    left_out = LeftOut("distill")
+    records = refuse_eval(streams.read(paths, Task, Rollout, left_out=left_out), allow=running.allow_eval)
+    training = Training(
+        "distill",
+        load_tokenizer(student, trust_remote_code=recipe.trust_remote_code),
+        rules,
+        recipe,
+        running,
+        teacher or "",
+        settings=settings,
+    )
     checkpoint = training.fine_tune(roller.of(records), student, save, "distill", Tally())
     keep_checkpoint(checkpoint, save, settings)
-    return write_checkpoint("distill", checkpoint, sink, quiet=running.quiet)
+    return write_checkpoint("distill", checkpoint, sink, quiet=running.quiet, left_out=left_out)

@@ -7,18 +7,21 @@ from typing import Annotated
 import msgspec
 import typer
 
+from sca_cli import machine
 from sca_cli.doctor import corpus, layers
 from sca_cli.doctor.corpus import GroupReport, Hostile
 from sca_cli.doctor.layers import Layer
 from sca_cli.errors import ExitCode
 
 
-class Report(msgspec.Struct):
+class DoctorReport(msgspec.Struct):
     """The output of `--json`."""
 
     ok: bool
     layers: list[Layer]
     corpus: dict[str, GroupReport] = {}
+    notes: list[str] = []
+    """Limits of this machine or process that a usual run may reach."""
 
 
 def run(programs: Sequence[Hostile]) -> Iterator[Layer | tuple[Hostile, list[str]]]:
@@ -55,7 +58,7 @@ def command(
     hold.
     """
     programs = corpus.read(files or [])
-    report = Report(True, [])
+    report = DoctorReport(True, [], notes=machine.low_limits())
     results = []
     for result in run(programs):
         if isinstance(result, Layer):
@@ -79,11 +82,13 @@ def _count(done: int, total: int) -> None:
         print(f"\r{done} of {total} programs", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
 
-def _print(report: Report) -> None:
+def _print(report: DoctorReport) -> None:
     _table("layer", [(layer.layer, layer.ok, layer.seen) for layer in report.layers])
     for layer in report.layers:
         if not layer.ok:
             print(f"\n{layer.layer} does not hold: {layer.seen}\ncure: {layer.cure}")
+    for limit in report.notes:
+        print(f"note: {limit}")
     if report.corpus:
         print()
         _table("group", [(name, not group.through, _summary(group)) for name, group in report.corpus.items()])

@@ -11,11 +11,13 @@ import typer
 from sca_cli import plugins, streams
 from sca_cli.commands.shared import eval_against, eval_suite, options
 from sca_cli.commands.shared.acting import Talk, opened_actor
-from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_all, worth_attempting
+from sca_cli.commands.shared.attempts import TURNS, Attempts, Results, attempt_all, worth_attempting
+from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.eval_suite import SUITE_LIMITS
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
+    LeftOut,
     Meter,
     exit_code,
     made_by,
@@ -24,40 +26,79 @@ from sca_cli.commands.shared.shell import (
     say,
 )
 from sca_cli.episode.agent import EpisodeLimits
-from sca_cli.errors import ExitCode, UsageError
+from sca_cli.errors import ExitCode, ScaError, UsageError
 from sca_cli.evaluation.scores import Tallies, counted, overlap_of, paired_difference, score_of, scores_by_model, table
 from sca_cli.evaluation.suites import open_suite, parse_suite
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Rollout, Score, Task
+from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
+
+_SHOWN_PROBLEMS = 5
+"""Most tasks whose solution fails that are listed."""
+_REASON_CHARS = 120
+"""Longest end of an exception that is shown: its last line is there."""
 
 
 def noop_share(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> float:
     """Return the share of tasks whose check passes after an empty program."""
 
     async def work(task: Task) -> bool:
-        sandbox = sandboxes.sandbox_of(task)
-        return (await asyncio.to_thread(paper_filter.run_check, sandbox, task, "", "no-op")).outcome == "pass"
+        try:
+            async with sandboxes.room_for(task):
+                sandbox = sandboxes.sandbox_of(task)
+                check = await asyncio.to_thread(paper_filter.run_check, sandbox, task, "", "no-op")
+        except Exception as error:  # noqa: BLE001  the attempts at the task report it
+            error_note(error)
+            return False
+        return check.outcome == "pass"
 
     return sum(fanout.ordered(tasks, work)) / len(tasks)
 
 
+def warn_of_unproven(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> None:
+    """Run the solution of each task, and warn, even with `--quiet`, if some do not pass their own check."""
+
+    async def work(task: Task) -> str:
+        sandbox = sandboxes.sandbox_of(task)
+        check = await asyncio.to_thread(paper_filter.run_check, sandbox, task, task.solution, "solution")
+        reason = " ".join(f"{check.outcome} {check.reason} {check.message.strip()[-_REASON_CHARS:]}".split())
+        return "" if check.outcome == "pass" else f"  task {task.id}: {reason}"
+
+    solvable = [task for task in tasks if task.solution and not task.unverified]
+    problems = [line for line in fanout.ordered(solvable, work) if line]
+    if problems:
+        count = f"the solutions of {len(problems)} of {len(solvable)} tasks do not pass their own checks"
+        say(f"sca eval: WARNING: {count}; no attempt at them measures the model", quiet=False)
+        for line in problems[:_SHOWN_PROBLEMS]:
+            say(line, quiet=False)
+        say("hint: correct or remove these tasks, or keep what 'sca verify' passes", quiet=False)
+
+
 def run(
     tasks: Sequence[Task], attempts: Attempts, *, output: Output, fanout: Fanout, meter: Meter, path: str
-) -> Tallies:
+) -> tuple[Tallies, Results]:
     """Attempt all tasks and count the outcomes. Attempts of a resumed run are counted from the file."""
     for _ in attempt_all(tasks, attempts, output=output, fanout=fanout, meter=meter):
         pass
-    return counted(streams.read([path], Rollout))
+    results = Results("eval")
+
+    def counting() -> Iterator[Rollout]:
+        for rollout in streams.read([path], Rollout):
+            results.add(rollout)
+            yield rollout
+
+    return counted(counting()), results
 
 
 def command(
     context: typer.Context,
     inputs: options.Inputs = None,
     env: options.Env = None,
+    allow_env: options.AllowEnv = None,
     model: options.Model = None,
     compare: Annotated[
         tuple[str, str] | None,
@@ -144,7 +185,9 @@ def command(
     sink = Output(output, rejected=None, resume=False, settings={"command": "eval"}, inputs=read_from)
     trained = eval_against.read(against, stdin_taken="-" in paths) if against else None
     suite_spec = parse_suite(suite) if suite else None
-    records = [] if suite_spec else list(_records(paths, env))
+    allowed = AllowedEnvs.of_suite(suite_spec) if suite_spec else AllowedEnvs([*(env or []), *(allow_env or [])])
+    left_out = LeftOut("eval")
+    records = [] if suite_spec else list(_records(paths, env, left_out))
     attempted = [record for record in records if isinstance(record, Rollout)]
     if len(attempted) not in (0, len(records)):
         raise UsageError("tasks and rollouts are mixed", "evaluate one kind at a time")
@@ -155,7 +198,7 @@ def command(
         )
     if attempted:
         shared = eval_against.shared_by(trained, {rollout.task.id: rollout.task for rollout in attempted}.values())
-        return finish(scores_by_model(attempted, shared), sink, quiet)
+        return finish(scores_by_model(attempted, shared), sink, quiet, left_out)
     names = [required_model(name) for name in models] or [required_model(None)]
     if resume and not rollouts:
         raise UsageError("--resume needs --rollouts FILE", "the attempts in it are the progress")
@@ -164,7 +207,7 @@ def command(
     scores: list[Score] = []
     tallies: list[Tallies] = []
     limits = SUITE_LIMITS if suite_spec else None
-    with Fanout(concurrency or MODEL_WIDTH) as fanout, Sandboxes(limits) as sandboxes:
+    with Fanout(concurrency or MODEL_WIDTH) as fanout, Sandboxes(limits, allowed=allowed) as sandboxes:
         opened = open_suite(suite_spec, sandboxes.sandbox_of(), fanout, count) if suite_spec else None
         tasks = list(worth_attempting(record for record in records if isinstance(record, Task)))[:count]
         tasks = opened.tasks if opened else tasks
@@ -176,6 +219,9 @@ def command(
         if compare and not (user_model or direct) and _have_customers(tasks, sandboxes):
             raise UsageError("--compare with customers needs --user-model", "both models must meet the same customers")
         noop = (opened.noop_share(fanout) if opened else noop_share(tasks, sandboxes, fanout)) if tasks else None
+        if not opened:  # 'sca suite gold' runs the solutions of a suite
+            warn_of_unproven(tasks, sandboxes, fanout)
+        broke = False
         for place, name in enumerate(names if tasks else []):
             settings = options.settings_of(
                 context, "compare", "against", model=name, prompt=prompts.fingerprint(*ATTEMPT)
@@ -194,7 +240,9 @@ def command(
                 kept = Output(path, rejected=None, resume=resume, settings=settings, inputs=read_from)
                 attempter = Attempts(actor, sandboxes, name, attempts, seed, command="eval", times=times, turns=turns)
                 attempter = eval_suite.judged_by(opened, attempter) if opened else attempter
-                tallies.append(run(tasks, attempter, output=kept, fanout=fanout, meter=meter, path=path))
+                tally, results = run(tasks, attempter, output=kept, fanout=fanout, meter=meter, path=path)
+            tallies.append(tally)
+            broke = broke or results.broke()
             scores.append(score_of(tallies[-1], name, attempts, noop))
             scores[-1].made_by = made_by("eval", model=name, seed=seed, prompt=prompts.fingerprint(*ATTEMPT))
             if opened:
@@ -203,17 +251,28 @@ def command(
                 scores[-1].against, scores[-1].difference = names[0], paired_difference(tallies[1], tallies[0])
             scores[-1].overlap = overlap_of(shared, tallies[-1], tallies[0] if place else None)
             say(table(scores[-1:]), quiet=quiet)
-    return _write(scores, sink)
+            results.say(quiet=quiet, summary=False)
+    code = _write(scores, sink, left_out)
+    return ExitCode.NOTHING if broke else code
 
 
 def _have_customers(tasks: Sequence[Task], sandboxes: Sandboxes) -> bool:
-    return any(sandboxes.sandbox_of(task).describe(task.env).customer for task in tasks)
+    return any(_has_customer(task, sandboxes) for task in tasks)
 
 
-def _records(paths: list[str], env: list[str] | None) -> Iterator[Task | Rollout]:
+def _has_customer(task: Task, sandboxes: Sandboxes) -> bool:
+    try:
+        return sandboxes.sandbox_of(task).describe(task.env).customer
+    except ScaError as error:
+        if error.ends_run:
+            raise
+        return False  # the attempts at the task report it
+
+
+def _records(paths: list[str], env: list[str] | None, left_out: LeftOut) -> Iterator[Task | Rollout]:
     """Read the records to score: named files or piped input, else the held-out tasks of the environments."""
     if paths:
-        return streams.read(paths, Task, Rollout)
+        return streams.read(paths, Task, Rollout, left_out=left_out)
     if not env:
         raise UsageError(
             "nothing to evaluate: pipe tasks in, name a file, or give --env", "for example sca eval --env calculation"
@@ -254,15 +313,15 @@ class _kept_rollouts:
             self._folder.cleanup()
 
 
-def finish(scores: list[Score], sink: Output, quiet: bool) -> ExitCode:
+def finish(scores: list[Score], sink: Output, quiet: bool, left_out: LeftOut | None = None) -> ExitCode:
     if scores:
         say(table(scores), quiet=quiet)
-    return _write(scores, sink)
+    return _write(scores, sink, left_out)
 
 
-def _write(scores: list[Score], sink: Output) -> ExitCode:
+def _write(scores: list[Score], sink: Output, left_out: LeftOut | None = None) -> ExitCode:
     """Write all scores at the end; a file with one score would look like an unfinished run to `--resume`."""
     for score in scores:
         sink.write(score.model, [score])
     sink.close(complete=True)
-    return exit_code(sink.kept)
+    return exit_code(sink.kept, left_out)

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from sca_cli.commands.shared import options
+from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
     Done,
@@ -29,6 +30,7 @@ from sca_cli.commands.shared.shell import (
     required_model,
     sandbox_width,
     say,
+    session_width,
 )
 from sca_cli.episode import chat
 from sca_cli.episode.agent import Actor, EpisodeLimits
@@ -37,7 +39,7 @@ from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling, Tool
 from sca_cli.prompts import EXPLORE, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Message, sealed
-from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox
 from sca_cli.streams import Output
 from sca_cli.walk.explorer import CALLS, walk
 
@@ -153,10 +155,32 @@ def run(count: int, explorer: Explorer | Walker, *, output: Output, fanout: Fano
     """Make `count` explorations and write them."""
 
     async def work(index: int) -> Done:
-        exploration = await explorer.explore(index)
+        exploration = await explored(explorer, index)
         return Done(str(index), [] if exploration.error else [exploration], [exploration] if exploration.error else [])
 
-    return pump(range(count), work, identify=str, output=output, fanout=fanout, meter=meter)
+    def failed(index: int, note: ErrorNote) -> Done:
+        return Done(str(index), rejected=[_failed(explorer, index, note)])
+
+    return pump(range(count), work, failed=failed, identify=str, output=output, fanout=fanout, meter=meter)
+
+
+async def explored(explorer: Explorer | Walker, index: int) -> Exploration:
+    """Make exploration `index`. An exception becomes its error.
+
+    Raises:
+        SandboxError: the jail does not start.
+        MachineError: the machine is at a limit.
+    """
+    try:
+        return await explorer.explore(index)
+    except Exception as error:  # noqa: BLE001  whatever one exploration raises, it does not end the run
+        return _failed(explorer, index, error_note(error))
+
+
+def _failed(explorer: Explorer | Walker, index: int, note: ErrorNote) -> Exploration:
+    seed = derived_seed(explorer.seed, "explore", index)
+    env = explorer.envs[index % len(explorer.envs)]
+    return Exploration(env=env, seed=seed, made_by=made_by("explore", seed=seed), error=note)
 
 
 def exploring_actor(model: Model, sampling: Sampling, prompts: Prompts, turns: int) -> Actor:
@@ -229,8 +253,8 @@ def command(
     sink = Output(output, rejected=rejected, resume=resume, settings=settings)
     width = sandbox_width() if chosen is ExploreMethod.WALK else MODEL_WIDTH
     with (
-        Fanout(concurrency or width) as fanout,
-        Sandbox(Limits()) as sandbox,
+        Fanout(concurrency or session_width(width)) as fanout,
+        Sandbox(Limits(), AllowedEnvs.of(*envs)) as sandbox,
         Meter("explore", count, quiet=quiet) as meter,
         opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):

@@ -1,8 +1,6 @@
 """`sca plugins`: list what is installed, without importing anything heavy."""
 
-import sys
-
-from sca_cli import plugins
+from sca_cli import messages, plugins
 
 
 def command() -> None:
@@ -19,6 +17,6 @@ def command() -> None:
     rows += [("model", entry) for entry in installed.models.values()]
     for kind, entry in rows:
         need = f" [needs sca-cli[{entry.extra}]]" if entry.extra else ""
-        print(f"{kind:<12}{entry.name:<16}{entry.help} ({entry.plugin}){need}")
+        print(messages.visible(f"{kind:<12}{entry.name:<16}{entry.help} ({entry.plugin}){need}"))
     for text in installed.warnings():
-        print(f"sca plugins: {text}", file=sys.stderr)
+        messages.write(f"sca plugins: {text}")

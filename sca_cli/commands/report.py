@@ -9,25 +9,26 @@ from typing import Annotated
 import typer
 
 from sca_cli.commands.shared import options
-from sca_cli.commands.shared.shell import required_inputs, say
+from sca_cli.commands.shared.shell import LeftOut, exit_code, required_inputs, say
 from sca_cli.errors import ExitCode, MissingError, UsageError
 from sca_cli.report.gather import Gathered
 from sca_cli.report.page import page
 
 
-def run(inputs: Sequence[str], seed: int) -> Gathered:
+def run(inputs: Sequence[str], seed: int, left_out: LeftOut | None = None) -> Gathered:
     """Read everything that the page shows.
 
     Args:
         inputs: files, directories, `-`.
-        seed: of the random choice of example tasks.
+        seed: seed of the choice of example tasks.
+        left_out: as for `streams.read`.
 
     Raises:
-        RecordError: a line is not a record, in a named file or in a file that begins with records.
+        RecordError: as `Gathered.read`.
         MissingError: a file cannot be read.
     """
     gathered = Gathered(seed)
-    gathered.read(inputs)
+    gathered.read(inputs, left_out)
     return gathered
 
 
@@ -63,17 +64,18 @@ def command(
     It reads records of every kind. Sections without data are left out. A run that is still writing can be drawn too.
     """
     paths = required_inputs(inputs, "sca report runs/mine -o report.html")
-    gathered = run(paths, seed)
+    left_out = LeftOut("report")
+    gathered = run(paths, seed, left_out)
     for place in gathered.halves:
         say(f"sca report: {place}: half a line at the end of the file is left out", quiet=quiet)
     for name in gathered.foreign:
         say(f"sca report: {name}: the file is left out", quiet=quiet)
     if not gathered.kinds:
         say("sca report: no records, nothing to report", quiet=quiet)
-        return ExitCode.NOTHING
+        return exit_code(0, left_out)
     write(page(gathered), output, paths)
     say(f"sca report: {gathered.kinds.total()} records of {gathered.files} files", quiet=quiet)
-    return ExitCode.OK
+    return exit_code(gathered.kinds.total(), left_out)
 
 
 def write(text: str, output: str, inputs: Sequence[str] = ()) -> None:
@@ -96,7 +98,9 @@ def write(text: str, output: str, inputs: Sequence[str] = ()) -> None:
             return
         fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
         try:
-            fresh.write_bytes(data)
+            fresh.unlink(missing_ok=True)
+            with fresh.open("xb") as file:  # a link of this name is not followed
+                file.write(data)
             fresh.replace(path)
         finally:
             fresh.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """`sca rollout`: attempt each task several times; the task's own check gives the reward (paper, section 2)."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -10,17 +9,16 @@ import typer
 from sca_cli import streams
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.acting import Talk, opened_actor
-from sca_cli.commands.shared.attempts import TURNS, UNVERIFIED, Attempts, attempt_all, summary, worth_attempting
+from sca_cli.commands.shared.attempts import TURNS, Attempts, Results, attempt_all, worth_attempting
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
+    LeftOut,
     Meter,
     exit_code,
-    most_frequent,
     opened_model,
     required_inputs,
     required_model,
-    say,
     written_before,
 )
 from sca_cli.episode.agent import EpisodeLimits
@@ -30,9 +28,8 @@ from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Model, Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Rollout, Task
+from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
-
-_MOST_ERRORS = 5
 
 
 def command(
@@ -50,6 +47,7 @@ def command(
             rich_help_panel=options.ATTEMPTS,
         ),
     ] = None,
+    allow_env: options.AllowEnv = None,
     actions: options.Actions = "code",
     turns: options.Turns = None,
     user_model: options.UserModel = None,
@@ -80,13 +78,15 @@ def command(
     prompts = Prompts.from_option(prompt)
     talk = Talk.from_options(user_model, user_turns, direct=direct)
     settings = options.settings_of(context, model=model_name, judge=judge_name, prompt=prompts.fingerprint(*ATTEMPT))
+    allowed = AllowedEnvs(allow_env or [])
     sink = Output(output, rejected=None, resume=resume, settings=settings, inputs=paths)
     lines = streams.line_count(paths)
-    errors: Counter[str] = Counter()
-    outcomes: Counter[str] = Counter(rollout.outcome for rollout in written_before(sink, [output], Rollout))
+    results = Results("rollout")
+    for rollout in written_before(sink, [output], Rollout):
+        results.add(rollout)
     with (
         Fanout(concurrency or MODEL_WIDTH) as fanout,
-        Sandboxes() as sandboxes,
+        Sandboxes(allowed=allowed) as sandboxes,
         Meter("rollout", lines and lines * attempts, quiet=quiet) as meter,
         opened_actor(
             model_name,
@@ -100,18 +100,16 @@ def command(
         _opened_judge(judge_name, model_name, actor.model, prompts, fanout) as referee,
     ):
         attempter = Attempts(actor, sandboxes, model_name, attempts, seed, times=times, judge=referee, turns=turns)
-        tasks = worth_attempting(streams.read(paths, Task))
+        left_out = LeftOut("rollout")
+        tasks = worth_attempting(streams.read(paths, Task, left_out=left_out))
         for done in attempt_all(tasks, attempter, output=sink, fanout=fanout, meter=meter):
-            outcomes.update(record.outcome for record in done.kept if isinstance(record, Rollout))
-            errors.update(record.error.message for record in done.kept if record.error)
-    say(summary("rollout", outcomes), quiet=quiet)
-    unverified = errors.pop(UNVERIFIED, 0)
-    for line in most_frequent(errors, _MOST_ERRORS):
-        say(line, quiet=quiet)
-    if unverified:
-        say(f"sca rollout: {unverified} attempts were not made: {UNVERIFIED}", quiet=quiet)
-        say("hint: --judge MODEL lets a model judge them", quiet=quiet)
-    return exit_code(sink.kept)
+            for record in done.kept:
+                if isinstance(record, Rollout):
+                    results.add(record)
+    results.say(quiet=quiet)
+    results.say_unverified(quiet=quiet)
+    code = exit_code(sink.kept, left_out)
+    return ExitCode.NOTHING if results.broke() else code
 
 
 @contextmanager

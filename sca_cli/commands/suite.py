@@ -23,6 +23,7 @@ from sca_cli.evaluation.scores import counted, overlap_of, score_of
 from sca_cli.evaluation.suites import Suite, failure_cases, open_suite, parse_suite
 from sca_cli.fanout import Fanout
 from sca_cli.records import Task, content_id
+from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 
 app = typer.Typer(
@@ -57,7 +58,10 @@ Count = Annotated[
 def _opened(name: str, count: int | None, concurrency: int | None, *, quiet: bool) -> Iterator[tuple[Suite, Fanout]]:
     """Open a suite for a block, and print the versions of its data and of its checker."""
     spec = parse_suite(name)
-    with Fanout(concurrency or sandbox_width()) as fanout, Sandboxes(SUITE_LIMITS) as sandboxes:
+    with (
+        Fanout(concurrency or sandbox_width()) as fanout,
+        Sandboxes(SUITE_LIMITS, allowed=AllowedEnvs.of_suite(spec)) as sandboxes,
+    ):
         suite = open_suite(spec, sandboxes.sandbox_of(), fanout, count)
         say("sca suite: {suite}: {data}; checker {checker}".format(**suite.facts()), quiet=quiet)
         yield suite, fanout

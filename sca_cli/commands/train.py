@@ -16,7 +16,7 @@ from sca_cli.commands.shared import options
 from sca_cli.commands.shared.attempting import Attempting, Roller
 from sca_cli.commands.shared.grouped import grouped
 from sca_cli.commands.shared.online import train_online
-from sca_cli.commands.shared.shell import is_default, required_inputs
+from sca_cli.commands.shared.shell import LeftOut, is_default, required_inputs
 from sca_cli.commands.shared.train_stages import fail_if_not_free, on_both, on_solutions, updated
 from sca_cli.commands.shared.training import (
     Recipe,
@@ -295,8 +295,18 @@ def command(
     )
     rolls_out = choosing.algo in ONLINE or choosing.on != "rollouts"
     prompt = "" if not rolls_out else roller.prompts.fingerprint(*ATTEMPT)
-    records = refuse_eval(streams.read(paths, Task, Rollout), allow=running.allow_eval)
-    training = Training("train", load_tokenizer(weights), rules, recipe, running, model or "", prompt, settings)
+    left_out = LeftOut("train")
+    records = refuse_eval(streams.read(paths, Task, Rollout, left_out=left_out), allow=running.allow_eval)
+    training = Training(
+        "train",
+        load_tokenizer(weights, trust_remote_code=recipe.trust_remote_code),
+        rules,
+        recipe,
+        running,
+        model or "",
+        prompt,
+        settings,
+    )
     tally = Tally()
     if choosing.algo in ONLINE:
         online = OnlineOptions(
@@ -313,4 +323,4 @@ def command(
         tasks = list(proven_tasks(records, tally))
         stages = on_solutions if choosing.on == "solutions" else on_both
         checkpoint = stages(training, tasks, weights, save, roller, tally)
-    return write_checkpoint("train", checkpoint, sink, quiet=running.quiet)
+    return write_checkpoint("train", checkpoint, sink, quiet=running.quiet, left_out=left_out)

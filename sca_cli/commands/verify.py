@@ -1,6 +1,7 @@
 """`sca verify`: keep the candidate tasks that pass the paper's filter and further proofs (paper, section 3)."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
     Done,
+    LeftOut,
     Meter,
     exit_code,
+    most_frequent,
     on_command_line,
     opened_model,
     pump,
@@ -33,8 +36,8 @@ from sca_cli.errors import ExitCode, UsageError
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
-from sca_cli.records import Rollout, Task, TaskLimits, Verdict
-from sca_cli.sandbox import Sandbox
+from sca_cli.records import ErrorNote, Rollout, Task, TaskLimits, Verdict
+from sca_cli.sandbox import AllowedEnvs, Sandbox
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
 from sca_cli.verification.agreement import agreement
@@ -64,7 +67,8 @@ class Proofs:
             RecordError: the tasks of this run have too many different limits.
         """
         sandbox, limits = sandboxes.sandbox_of(task), sandboxes.limits_of(task)
-        verdict = await asyncio.to_thread(paper_filter.verify, sandbox, task, self.stages, strict=self.strict)
+        async with sandboxes.room_for(task):
+            verdict = await asyncio.to_thread(paper_filter.verify, sandbox, task, self.stages, strict=self.strict)
         rollouts: list[Rollout] = []
         if verdict.passed and self.attempts:
             samples = range(self.attempts.per_task)
@@ -114,6 +118,10 @@ def run(
                 paper_filter.without_times(task.verdict)
         return Done(task.id, [task] if passed or keep_all else [], [] if passed else [task], [*rollouts])
 
+    def failed(task: Task, note: ErrorNote) -> Done:
+        task.error, task.verdict = note, None
+        return Done(task.id, [task] if keep_all else [], [task])
+
     def settle(done: Done) -> None:
         for task in done.kept:
             assert isinstance(task, Task)
@@ -131,7 +139,16 @@ def run(
         if done.rejected and not keep_all:
             done.kept.clear()
 
-    return pump(tasks, work, identify=lambda task: task.id, output=output, fanout=fanout, meter=meter, settle=settle)
+    return pump(
+        tasks,
+        work,
+        failed=failed,
+        identify=lambda task: task.id,
+        output=output,
+        fanout=fanout,
+        meter=meter,
+        settle=settle,
+    )
 
 
 def _in_sound_jail(tasks: Iterable[Task], sandbox: Sandbox, *, quiet: bool) -> Iterator[Task]:
@@ -270,6 +287,7 @@ def command(
     seed: Annotated[
         int, typer.Option("--seed", help="With --agree: seed of the attempts.", rich_help_panel=options.ATTEMPTS)
     ] = 0,
+    allow_env: options.AllowEnv = None,
     check_seconds: options.CheckSeconds = None,
     cpu_seconds: options.CpuSeconds = None,
     memory_mb: options.MemoryMb = None,
@@ -313,6 +331,7 @@ def command(
         agree=required_model(agree, "--agree") if agree else None,
         prompt=prompts.fingerprint(*ATTEMPT) if agree else None,
     )
+    allowed = AllowedEnvs(allow_env or [])
     read_from = [*paths, *(seen or [])]
     sink = Output(output, rejected=rejected, rollouts=rollouts, resume=resume, settings=settings, inputs=read_from)
     shown = [
@@ -332,9 +351,11 @@ def command(
         known.add(earlier)
         if counted:
             funnel.count(earlier)
+    left_out = LeftOut("verify")
+    errors: Counter[str] = Counter()
     with ExitStack() as stack:
         fanout = stack.enter_context(Fanout(concurrency or (MODEL_WIDTH if agree else sandbox_width())))
-        sandboxes = stack.enter_context(Sandboxes(typed=typed_limits))
+        sandboxes = stack.enter_context(Sandboxes(typed=typed_limits, allowed=allowed))
         meter = stack.enter_context(Meter("verify", streams.line_count(paths), quiet=quiet))
         attempter = None
         if agree:
@@ -347,7 +368,7 @@ def command(
             )
             attempter = Attempts(actor, sandboxes, agree, attempts, seed, "verify", times, turns=turns)
         proofs = Proofs(stages, strict, attempter)
-        tasks = _in_sound_jail(streams.read(paths, Task), sandboxes.sandbox_of(), quiet=quiet)
+        tasks = _in_sound_jail(streams.read(paths, Task, left_out=left_out), sandboxes.sandbox_of(), quiet=quiet)
         for done in run(
             tasks,
             sandboxes,
@@ -362,5 +383,7 @@ def command(
             for task in done.rejected or done.kept:
                 assert isinstance(task, Task)
                 funnel.count(task)
-    say("\n".join(funnel.lines()) or "sca verify: no candidates", quiet=quiet)
-    return exit_code(sink.kept)
+                if task.error:
+                    errors[task.error.message] += 1
+    say("\n".join([*funnel.lines(), *most_frequent(errors)]) or "sca verify: no candidates", quiet=quiet)
+    return exit_code(sink.kept, left_out)

@@ -1,5 +1,6 @@
 """Generate arguments for tools from their schemas and a state: fitting ones, mismatched ones and unusual ones."""
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,10 +8,15 @@ from typing import Any
 
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON
+from sca_cli.toolkit import schemas
 
 # All values below are chosen by hand.
 _WORDS = ("", "a", "12", "Ann", "2024-01-31", "no such thing")
 _NUMBERS = (0, 1, 2, 3, 10, 250)
+_FORMATS = {
+    "date": "2024-01-31", "date-time": "2024-01-31T12:30:00", "time": "12:30:00", "duration": "P1D",
+    "uuid": "00000000-0000-4000-8000-000000000001", "email": "ann@example.org", "uri": "https://example.org/a",
+}  # fmt: skip
 _VALUES_OF_ALL_TYPES = ("text", 7, 1.5, True, None, ["text"], {"key": 1})
 _UNUSUAL_VALUES = {
     "string": ("", " ", "x" * 2000, "\0", "🙂", "'; DROP TABLE x", "../../etc/passwd", "{0.__class__}", "%s"),
@@ -19,10 +25,6 @@ _UNUSUAL_VALUES = {
     "array": ([],),
     "object": ({}, {"": {}}),
 }
-_TYPES = {
-    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),),
-    "array": (list,), "object": (dict,),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def fitting(tool: Tool, values: StateValues, rng: random.Random, count: int) -> 
         record = rng.choice(values.records[rng.choice(known)]) if known and rng.random() < 0.8 else {}
         yield {
             name: record[name]
-            if name in record and _fits(properties[name], record[name])
+            if name in record and schemas.fits(properties[name], record[name])
             else _value(properties[name], rng, values.words, values.numbers)
             for name in names
         }
@@ -89,17 +91,24 @@ def _value(schema: dict[str, Any], rng: random.Random, words: list[str], numbers
         return _value(rng.choice(schema["anyOf"]), rng, words, numbers)
     match schema.get("type"):
         case "array":
+            if places := schema.get("prefixItems"):
+                return [_value(place, rng, words, numbers) for place in places]
             items = schema.get("items", {})
-            return [_value(items, rng, words, numbers) for _ in range(rng.randint(0, 3))]
+            return [_value(items, rng, words, numbers) for _ in range(rng.randint(schema.get("minItems", 0), 3))]
+        case "object" if "properties" in schema:
+            names = [key for key in schema["properties"] if key in schema.get("required", ()) or rng.random() < 0.5]
+            return {name: _value(schema["properties"][name], rng, words, numbers) for name in names}
         case "object":
-            return {rng.choice(words): rng.choice(words)}
+            others = schema.get("additionalProperties", {})
+            return {rng.choice(words): _value(others, rng, words, numbers) if others is not True else rng.choice(words)}
         case "integer" | "number":
-            return rng.choice(numbers)
+            low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+            return rng.choice([number for number in numbers if low <= number <= high] or [low])
         case "boolean":
             return rng.random() < 0.5
         case "null":
             return None
-    return rng.choice(words)
+    return _FORMATS.get(schema.get("format", "")) or rng.choice(words)
 
 
 def misfits(tool: Tool, state: JSON) -> Iterator[dict[str, JSON]]:
@@ -110,18 +119,7 @@ def misfits(tool: Tool, state: JSON) -> Iterator[dict[str, JSON]]:
     for name in tool.parameters.get("required", []):
         yield {key: value for key, value in arguments.items() if key != name}
     for name, schema in properties.items():
-        yield from (arguments | {name: value} for value in _VALUES_OF_ALL_TYPES if not _fits(schema, value))
-
-
-def _fits(schema: dict[str, Any], value: Any) -> bool:
-    if "enum" in schema:
-        return any(type(value) is type(item) and value == item for item in schema["enum"])
-    if "anyOf" in schema:
-        return any(_fits(option, value) for option in schema["anyOf"])
-    if "type" not in schema:
-        return True
-    inner = schema.get("items", {}) if isinstance(value, list) else {}
-    return type(value) in _TYPES[schema["type"]] and (not inner or all(_fits(inner, item) for item in value))
+        yield from (arguments | {name: value} for value in _VALUES_OF_ALL_TYPES if not schemas.fits(schema, value))
 
 
 def oddities(tool: Tool) -> Iterator[dict[str, JSON]]:
@@ -130,14 +128,11 @@ def oddities(tool: Tool) -> Iterator[dict[str, JSON]]:
     properties = tool.parameters["properties"]
     for name, schema in properties.items():
         for value in _UNUSUAL_VALUES.get(schema.get("type", "string"), ()):
-            if "enum" not in schema and "anyOf" not in schema:
+            if "enum" not in schema and "anyOf" not in schema and schemas.fits(schema, value):
                 (arguments,) = fitting(tool, values_of({}), rng, 1)
                 yield arguments | {name: value}
 
 
 def is_schema(schema: Any) -> bool:
-    """Tell whether a schema uses only the keywords and types that this module can check."""
-    if not isinstance(schema, dict):
-        return False
-    inner = [*schema.get("anyOf", []), *([schema["items"]] if "items" in schema else [])]
-    return schema.get("type", "string") in _TYPES and all(map(is_schema, inner))
+    """Tell whether a schema has the form that `sca_cli.toolkit.schemas` describes."""
+    return isinstance(schema, dict) and schemas.plain(schema) == schema

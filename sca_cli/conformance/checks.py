@@ -21,11 +21,11 @@ from typing import Any, Literal
 from sca_cli import plugins
 from sca_cli.analysis.calls import call_text
 from sca_cli.conformance import arguments
-from sca_cli.errors import PluginError, WorldError
+from sca_cli.errors import PluginError, ScaError, WorldError
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, EnvSpec, Observation, Task
 from sca_cli.sandbox import Limits, Sandbox, Session
-from sca_cli.sandbox.inside.audit import evaluators
+from sca_cli.sandbox.inside.inspection import difference, short_repr
 from sca_cli.verification import paper_filter
 
 LIMITS = Limits(calls=100_000)
@@ -52,13 +52,17 @@ class Skipped(Exception):
     """There is nothing to check; the message says why."""
 
 
+class Noted(Exception):
+    """The environment keeps the promise, but the user should know what the message says."""
+
+
 @dataclass(slots=True)
 class CheckResult:
     """The result of one check."""
 
     check: str
     """Name of the check."""
-    outcome: Literal["ok", "fail", "skipped"]
+    outcome: Literal["ok", "note", "fail", "skipped"]
     reason: str
     """What the check observed, what is wrong, or why it was skipped."""
     figures: dict[str, float] = field(default_factory=dict)
@@ -87,6 +91,11 @@ class Subject:
         """Tell whether the environment's worlds run outside the jail."""
         return plugins.environment_entry(self.env).outside
 
+    def inspection(self, name: str) -> Any:
+        """Return the result of an inspection in a world of seed 0, see `sca_cli/sandbox/inside/inspection.py`."""
+        with self.sandbox.session(self.env, 0) as session:
+            return session.inspect(name)
+
     def seeds(self) -> range:
         """Return the seeds whose states are checked."""
         return range(OUTSIDE_SEEDS if self.is_outside() else SEEDS)
@@ -108,8 +117,14 @@ def examine(subject: Subject) -> Iterator[CheckResult]:
             yield CheckResult(name, "fail", str(broken))
         except Skipped as skipped:
             yield CheckResult(name, "skipped", str(skipped))
+        except Noted as noted:
+            yield CheckResult(name, "note", str(noted))
         except WorldError as error:
             yield CheckResult(name, "fail", f"the environment failed: {error.message}")
+        except ScaError as error:
+            yield CheckResult(name, "fail", f"{error.message}; {error.hint}".rstrip("; "))
+        except Exception as error:  # noqa: BLE001  some checks run the environment in this process; it may raise anything
+            yield CheckResult(name, "fail", f"the environment failed: {type(error).__name__}: {error}")
 
 
 # ---------------------------------------------------------------- tools
@@ -143,12 +158,12 @@ def tools_do_not_evaluate(subject: Subject) -> str:
     """
     if subject.is_outside():
         raise Skipped("its tools run in another process")
-    environment = plugins.load_environment(subject.env)
-    places_by_tool = {name: evaluators(method) for name, (_, method) in environment.tools().items()}
-    evaluations = [f"{name}: {place}" for name, places in places_by_tool.items() for place in places]
-    if evaluations and not environment.isolated:
-        raise Broken(evaluations[0])
-    return f"isolated; {evaluations[0]}" if evaluations else "no tool does, as far as its own package's source shows"
+    seen = subject.inspection("evaluations")
+    if seen["places"] and not seen["isolated"]:
+        raise Broken(seen["places"][0])
+    return (
+        f"isolated; {seen['places'][0]}" if seen["places"] else "no tool does, as far as its own package's source shows"
+    )
 
 
 # ---------------------------------------------------------------- state
@@ -161,12 +176,12 @@ def same_seed_same_state(subject: Subject) -> str:
             first = subject.state(seed)
             for again in (subject.state(seed), Subject(other, subject.env).state(seed)):
                 if again != first:
-                    raise Broken(f"seed {seed} gave two states: {_difference(first, again)}")
+                    raise Broken(f"seed {seed} gave two states: {difference(first, again)}")
     return "in two sessions and in a newly built world"
 
 
 def different_seeds_different_states(subject: Subject) -> str:
-    """Check that more than half of the seeds give different states.
+    """Check that more than half of the seeds give different states, or that the start state is fixed.
 
     An environment without a state is skipped; it must not have writing tools.
     """
@@ -176,6 +191,10 @@ def different_seeds_different_states(subject: Subject) -> str:
             raise Broken("it has tools that write, and `state()` shows nothing")
         raise Skipped("its state is in another process" if subject.is_outside() else "it has no state")
     distinct = len(set(states))
+    if distinct == 1:
+        raise Noted(
+            "every seed gives the same start state; a function `reset(seed)` can vary it, for more varied tasks"
+        )
     message = f"{len(states)} seeds give {distinct} different states"
     if distinct <= len(states) // 2:
         raise Broken(message)
@@ -186,61 +205,35 @@ def state_is_plain_data(subject: Subject) -> str:
     """Check that the state does not change when it is written as JSON and read again: no tuples, only string keys."""
     if subject.is_outside():
         raise Skipped("its state is in another process")
-    environment = plugins.load_environment(subject.env)
-    environment.reset(0)
-    state = environment.state()
-    try:
-        text = json.dumps(state, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise Broken(f"state(): {error}") from error
-    if not _is_same(state, json.loads(text)):
-        raise Broken(f"the state changes when it is written as JSON: {_difference(state, json.loads(text))}")
-    return f"{len(text)} characters of JSON"
+    seen = subject.inspection("plain state")
+    if seen["fault"]:
+        raise Broken(seen["fault"])
+    return f"{seen['characters']} characters of JSON{_not_in_state(subject)}"
+
+
+def _not_in_state(subject: Subject) -> str:
+    """Return the variables that are not part of the state, as the end of a sentence, or ""."""
+    with subject.sandbox.session(subject.env, 0) as session:
+        names = session.not_in_state()
+    return f"; not part of the state, so no check sees a change: {', '.join(names)}" if names else ""
 
 
 def state_can_be_restored(subject: Subject) -> str:
     """Check that `restore(state)` restores an earlier `state()` after a reset to another seed."""
     if subject.is_outside():
         raise Skipped("its state is in another process")
-    environment = plugins.load_environment(subject.env)
     for seed in range(SEEDS):
-        environment.reset(seed)
-        saved = json.loads(json.dumps(environment.state()))
-        environment.reset(seed + 1)
-        try:
-            environment.restore(json.loads(json.dumps(saved)))
-        except NotImplementedError:
-            raise Skipped("restore is not implemented") from None
-        if environment.state() != saved:
-            raise Broken(f"seed {seed}: {_difference(saved, environment.state())}")
+        saved = subject.state(seed)
+        with subject.sandbox.session(subject.env, seed + 1) as session:
+            try:
+                session.restore(saved)
+            except WorldError as error:
+                if "NotImplementedError" in error.message:
+                    raise Skipped("restore is not implemented") from None
+                raise
+            if (restored := session.state()) != saved:
+                raise Broken(f"seed {seed}: {difference(saved, restored)}")
     return f"{SEEDS} states"
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Compare two values and their types: a tuple is not a list, and 1 is not True."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(_is_same, one, other))
-    return bool(one == other)
-
-
-def _difference(one: Any, other: Any, path: str = "$") -> str:
-    """Return the path of the first difference between two states, and both values there."""
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        key = next((key for key in one if not _is_same(one[key], other[key])), None)
-        return path if key is None else _difference(one[key], other[key], f"{path}.{key}")
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        place = next((i for i, pair in enumerate(zip(one, other, strict=True)) if not _is_same(*pair)), None)
-        return path if place is None else _difference(one[place], other[place], f"{path}[{place}]")
-    return f"{path}: {_short_repr(one)}, then {_short_repr(other)}"
-
-
-def _short_repr(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:60] + "…"
 
 
 # ---------------------------------------------------------------- sessions
@@ -276,6 +269,8 @@ def sessions_are_apart(subject: Subject) -> str:
     can_read = any(not tool.writes for tool in subject.tools)  # if all tools write, every session writes
     if can_read and any(state != initial for _, state in ends[::2]):
         raise Broken("the state of a session that only read has changed")
+    if not changed:
+        raise Skipped(f"{count} at once; none of them changed its state, so none could affect another")
     return f"{count} at once, {changed} of them changed their state"
 
 
@@ -292,7 +287,7 @@ def readers_change_nothing(subject: Subject) -> str:
         attempted.update(call.tool for call in reader_calls)
         succeeded.update(call.tool for call in reader_calls if not call.error)
     shares = ", ".join(f"{name} {succeeded[name]} of {attempted[name]}" for name in readers)
-    return f"{len(readers)} reading tools; calls that succeeded: {shares or 'none'}"
+    return f"{len(readers)} reading tools; calls that succeeded: {shares or 'none'}{_not_in_state(subject)}"
 
 
 def _random_calls(subject: Subject, tools: Iterable[Tool]) -> Iterator[tuple[int, list[Observation]]]:
@@ -377,7 +372,7 @@ def odd_arguments_are_survived(subject: Subject) -> str:
                     raise Broken(f"{call} fails without a refusal: {error.message}; raise ToolError") from error
                 if refusal and after != before:
                     call = _short_call(tool.name, kwargs)
-                    raise Broken(f"{call} was refused and changed {_difference(before, after)}")
+                    raise Broken(f"{call} was refused and changed {difference(before, after)}")
             if subject.is_outside() and count >= OUTSIDE_SESSIONS:
                 return f"{count} calls with unusual values"
     return f"{count} calls with unusual values"
@@ -396,7 +391,7 @@ def _change(session: Session, calls: Iterable[Observation], watched: Collection[
             session.call(call.tool, call.args, call.kwargs)
         if is_watched and (after := session.state()) != before:
             first = consecutive[0]
-            return f"{_short_call(first.tool, first.kwargs, first.args)} changed {_difference(before, after)}"
+            return f"{_short_call(first.tool, first.kwargs, first.args)} changed {difference(before, after)}"
     return ""
 
 
@@ -409,7 +404,7 @@ def _first_change(subject: Subject, seed: int, calls: Sequence[Observation], wat
 
 def _short_call(tool: str, kwargs: dict[str, JSON], args: Sequence[JSON] = ()) -> str:
     """Return a call as text, with long arguments shortened."""
-    return call_text(tool, args, kwargs, _short_repr)
+    return call_text(tool, args, kwargs, short_repr)
 
 
 # ---------------------------------------------------------------- speed, tasks
@@ -421,9 +416,7 @@ def calls_are_fast(subject: Subject) -> str:
     The times are only reported: no environment is too slow to pass.
     """
     if not subject.is_outside():
-        environment = plugins.load_environment(subject.env)
-        times_ms = [_milliseconds(environment.reset, seed) for seed in subject.seeds()]
-        subject.figures["reset()"] = statistics.median(times_ms)
+        subject.figures["reset()"] = subject.inspection("reset ms")
     times_ms = [_milliseconds(subject.state, seed) for seed in subject.seeds()]
     subject.figures["opening and reading the state"] = statistics.median(times_ms)
     for tool in subject.tools:

@@ -12,14 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from sca_cli import lines
 from sca_cli.doctor import host
 from sca_cli.doctor.probes import IS_BOB, MAKE_BOB
-from sca_cli.errors import MissingError, RecordError, ScaError
+from sca_cli.errors import RecordError, ScaError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Judgement, Limits, Run, Sandbox
 
@@ -67,19 +67,17 @@ def read(paths: Iterable[str]) -> list[Hostile]:
 
     Raises:
         MissingError: a file cannot be read.
-        RecordError: a line is not a hostile program.
+        RecordError: a line is not a hostile program, or a file is not text.
     """
     programs = []
     for path in paths:
-        try:
-            lines = Path(path).read_text().splitlines()
-        except OSError as error:
-            raise MissingError(f"cannot read {path}: {error.strerror}") from None
-        for number, line in enumerate(lines, 1):
+        for line in lines.lines_of(path):
+            if isinstance(line.content, RecordError):
+                raise line.content
             try:
-                programs.append(_hostile(json.loads(line)))
-            except (ValueError, TypeError, msgspec.ValidationError) as error:
-                raise RecordError(f"{path}:{number}: not a hostile program: {error}") from None
+                programs.append(_hostile(json.loads(line.content)))
+            except (ValueError, TypeError, RecursionError, msgspec.ValidationError) as error:
+                raise RecordError(f"{path}:{line.number}: not a hostile program: {error}") from None
     return programs
 
 
@@ -122,7 +120,7 @@ class Arena:
 
     def signs(self, hostile: Hostile) -> list[str]:
         """Run one hostile program and return the signs of a breach; empty if there are none."""
-        return _Trial(self._sandbox, self._env, self._trap, hostile).signs()
+        return _HostileRun(self._sandbox, self._env, self._trap, hostile).signs()
 
 
 def by_group(results: Iterable[tuple[Hostile, list[str]]]) -> dict[str, GroupReport]:
@@ -136,7 +134,7 @@ def by_group(results: Iterable[tuple[Hostile, list[str]]]) -> dict[str, GroupRep
     return groups
 
 
-class _Trial:
+class _HostileRun:
     """Run one hostile program with honest sessions before, during and after it."""
 
     def __init__(self, sandbox: Sandbox, env: EnvSpec, trap: host.Trap, hostile: Hostile) -> None:

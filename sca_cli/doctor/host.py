@@ -35,7 +35,7 @@ def descendants() -> set[int]:
 def at_work(sandbox: Sandbox) -> set[int]:
     """Return the pids of all live descendants of this process, except nsjails, zygotes and spare children.
 
-    These exceptions can be started at any time: one zygote can fork for about four cores.
+    Those can start at any time: a further zygote starts if many cores wait for the first.
     """
     nsjails = sandbox.nsjails()
     zygotes = {child for pid in nsjails for child in _children(pid)}

@@ -208,7 +208,7 @@ answer = {
 }
 """
 _THREADS = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"}
-_OUR_VARIABLES = {"PYTHONHASHSEED", "LANG", "LC_CTYPE", "LD_BIND_NOW", *_THREADS}
+_OUR_VARIABLES = {"PYTHONHASHSEED", "LANG", "LC_CTYPE", "LD_BIND_NOW", "LD_LIBRARY_PATH", *_THREADS}
 _SYSTEM = ((), ("dev",), ("lib",), ("usr",))  # service users have no home directory of their own
 
 

@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from sca_cli.episode import chat
 from sca_cli.episode.customer import STOP, Customer, User
 from sca_cli.errors import ModelError
 from sca_cli.interfaces import Completion, Model, Sampling, Tool
 from sca_cli.prompts import Prompts
-from sca_cli.records import JSON, Message, Observation, Segment, Usage
+from sca_cli.records import JSON, FunctionCall, Message, Observation, Segment, ToolCall, Usage
 from sca_cli.sandbox import Description, Session
+from sca_cli.toolkit.replies import without_reasoning
 
 FINAL_ANSWER = Tool(
     name="final_answer",
@@ -26,6 +29,9 @@ FINAL_ANSWER = Tool(
     signature="final_answer(answer) -> None",
     returns="None",
 )
+
+_SHOWN_ARGUMENTS_CHARS = 200
+"""Longest text of arguments that an error message quotes whole. Chosen by hand."""
 
 type _TurnKind = Literal["answer", "action", "words"]
 """Kind of a turn: the final answer, another action, or only words."""
@@ -171,7 +177,13 @@ class Actor:
         closing = False
         for turn in range(limits.turns + 1):
             if turn == limits.turns and not closing:
-                break
+                if customer is None or not customer.leaves:
+                    break
+                episode.stop = "user"
+                if not wants_value:
+                    break
+                closing = True
+                episode.messages[-1].content += f"\n\n{chat.CLOSING[self.actions]}"
             spare = limits.tokens - episode.usage.completion_tokens
             if spare <= 0 or time.monotonic() - started > limits.seconds:
                 episode.stop = "tokens" if spare <= 0 else "time"
@@ -185,7 +197,12 @@ class Actor:
                 episode.stop = "context"
                 break
             tracker.add(completion)
-            episode.usage.reply(completion.prompt_tokens, completion.completion_tokens)
+            is_cut = completion.finish_reason == "length" and not completion.tool_calls
+            episode.usage.reply(
+                completion.prompt_tokens,
+                completion.completion_tokens,
+                cut_before_text=is_cut and not without_reasoning(completion.text).strip(),
+            )
             steps = {"code": self._step_by_code, "json": self._step_by_calls, "text": self._step_by_text}
             kind = await asyncio.to_thread(steps[self.actions], session, completion, episode, tools)
             if closing:
@@ -242,8 +259,8 @@ class Actor:
 
     def _step_by_code(self, session: Session, completion: Completion, episode: Episode, _: Sequence[Tool]) -> _TurnKind:
         """Run the first code block of a reply; add its output, or the answer, to the episode."""
-        episode.messages.append(Message(role="assistant", content=completion.text))
-        blocks = chat.code_blocks(completion.text)
+        episode.messages.append(_said(completion))
+        blocks = chat.code_blocks(without_reasoning(completion.text))
         if not blocks:
             return "words"
         run = session.run(blocks[0])
@@ -263,13 +280,15 @@ class Actor:
         """Make the tool calls of a reply in order, up to `final_answer`; add their results to the episode."""
         calls = chat.json_calls(completion)
         native = bool(completion.tool_calls)
-        episode.messages.append(
-            Message(role="assistant", content=completion.text, tool_calls=completion.tool_calls if native else [])
-        )
+        reply = _said(completion)
+        reply.tool_calls = _for_replay(calls, episode.messages) if native else []
+        episode.messages.append(reply)
         if not calls:
             return "words"
         by_name = {tool.name: tool for tool in tools}
-        for call in calls:
+        results: list[str] = []
+        kind: _TurnKind = "action"
+        for place, call in enumerate(calls):
             name = call.call.function.name
             if name == FINAL_ANSWER.name and call.arguments is not None and "answer" in call.arguments:
                 try:
@@ -277,23 +296,25 @@ class Actor:
                 except ValueError as error:  # nested too deeply to be an answer
                     text = f"Error: {error}"
                 else:
-                    episode.answer = call.arguments["answer"]
-                    return "answer"
+                    episode.answer, kind = call.arguments["answer"], "answer"
+                    break
             else:
                 text = self._result_of_call(session, by_name.get(name), call)
-            episode.messages.append(
-                Message(role="tool", content=text, tool_call_id=call.call.id, name=name)
-                if native
-                else Message(role="user", content=f"Result of {name or 'the call'}: {text}")
-            )
-        return "action"
+            if native:
+                identity = reply.tool_calls[place].id
+                episode.messages.append(Message(role="tool", content=text, tool_call_id=identity, name=name))
+            else:
+                results.append(f"Result of {name or 'the call'}: {text}")
+        if results:  # one message, because strict servers want the roles to alternate
+            episode.messages.append(Message(role="user", content="\n\n".join(results)))
+        return kind
 
     def _step_by_text(
         self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]
     ) -> _TurnKind:
         """Carry out the first `Action:` or `Answer:` of a reply; add the result to the episode."""
-        episode.messages.append(Message(role="assistant", content=completion.text))
-        kind, text = chat.text_step(completion.text)
+        episode.messages.append(_said(completion))
+        kind, text = chat.text_step(without_reasoning(completion.text))
         if kind == "answer":
             session.answer(text)
             episode.answer = text
@@ -308,17 +329,50 @@ class Actor:
         if name not in {tool.name for tool in tools}:
             return f"Error: there is no tool '{name}'"
         observation = session.call(name, arguments)
-        result = f"Error: {observation.error}" if observation.error else str(observation.result)
+        result = f"Error: {observation.error}" if observation.error else str(observation.result) or "(nothing)"
         return chat.shortened(result, self.limits.observation_chars)
 
     def _result_of_call(self, session: Session, tool: Tool | None, call: chat.JsonCall) -> str:
         if call.arguments is None:
-            return 'Error: the call is not JSON of the form {"name": …, "arguments": {…}}'
+            written = chat.shortened(call.call.function.arguments, _SHOWN_ARGUMENTS_CHARS)
+            form = 'the call is not JSON of the form {"name": …, "arguments": {…}}'
+            return f"Error: {form}" + (f"; its arguments were: {written}" if written != "{}" else "")
+        if call.call.function.name == FINAL_ANSWER.name:
+            return 'Error: final_answer needs {"answer": value}'
         if tool is None:
             return f"Error: there is no tool '{call.call.function.name}'"
         observation: Observation = session.call(tool.name, *chat.positional(tool, call.arguments))
         text = f"Error: {observation.error}" if observation.error else repr(observation.result)
         return chat.shortened(text, self.limits.observation_chars)
+
+
+def _said(completion: Completion) -> Message:
+    return Message(role="assistant", content=completion.text, reasoning_content=completion.reasoning)
+
+
+def _for_replay(calls: Sequence[chat.JsonCall], earlier: Sequence[Message]) -> list[ToolCall]:
+    """Return the calls of a reply as servers accept them in later requests.
+
+    Ids are unique over the conversation, and arguments are JSON text of an object: `{}` if the model wrote none.
+
+    Args:
+        calls: the calls of the reply.
+        earlier: the messages before it.
+    """
+    used = {call.id for message in earlier for call in message.tool_calls}
+    replayed = []
+    for call in calls:
+        identity = call.call.id
+        number = len(used)
+        while not identity or identity in used:
+            identity = f"call{number:05d}"  # Mistral's servers want nine letters or digits
+            number += 1
+        used.add(identity)
+        written = call.call.function.arguments
+        is_object = call.arguments is not None and written.lstrip().startswith("{")
+        arguments = written if is_object else msgspec.json.encode(call.arguments or {}).decode()
+        replayed.append(ToolCall(id=identity, function=FunctionCall(name=call.call.function.name, arguments=arguments)))
+    return replayed
 
 
 class _Tokens:

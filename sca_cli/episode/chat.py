@@ -1,6 +1,7 @@
 """Read actions from a model's replies, and write observations as messages to the model. Nothing is run here."""
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import msgspec
 from sca_cli.analysis.calls import call_text
 from sca_cli.interfaces import Completion, Tool
 from sca_cli.records import JSON, FunctionCall, Message, Observation, ToolCall
+from sca_cli.toolkit.replies import read_arguments, read_call, tagged_calls, without_reasoning
 
 CODE_STOP = ("\n```\n",)
 """Stop texts for a reply that acts by code. Text after the code block would only guess the code's output."""
@@ -18,14 +20,22 @@ CODE_STOP = ("\n```\n",)
 TEXT_STOP = ("End Action",)
 """Stop texts for a reply that acts by text."""
 
-_FENCE = re.compile(r"```[ \t]*([^\s`]*)[^\n`]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
+_FENCE = re.compile(r"```([^\n`]*)\n")
+"""The beginning of a code block. A pattern for the whole block would take quadratic time on some replies."""
 _PYTHON = ("", "python", "py", "python3")
-_TAGGED_CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
 
 
 def code_blocks(text: str) -> list[str]:
     """Return the Python code blocks of a reply. A block without an end extends to the end of the reply."""
-    return [code.strip("\n") for language, code in _FENCE.findall(text) if code.strip() and language.lower() in _PYTHON]
+    blocks = []
+    place = 0
+    while fence := _FENCE.search(text, place):
+        end = text.find("```", fence.end())
+        end, place = (len(text), len(text)) if end < 0 else (end, end + 3)
+        code, language = text[fence.end() : end], [*fence[1].split(), ""][0].lower()
+        if code.strip() and language in _PYTHON:
+            blocks.append(code.strip("\n"))
+    return blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +48,24 @@ class JsonCall:
 
 
 def json_calls(completion: Completion) -> list[JsonCall]:
-    """Return the tool calls of a reply: those that the engine parsed, else the `<tool_call>` blocks in the text."""
-    calls = completion.tool_calls or [
-        _tagged_call(text, index) for index, text in enumerate(_TAGGED_CALL.findall(completion.text))
-    ]
-    return [JsonCall(call, _arguments(call.function.arguments)) for call in calls]
+    """Return the tool calls of a reply, as the model wrote them outside its reasoning.
+
+    They are those that the engine parsed; else the `<tool_call>` blocks; else the whole text, if it is a call.
+    """
+    if completion.tool_calls:
+        return [JsonCall(call, read_arguments(call.function.arguments)) for call in completion.tool_calls]
+    text = without_reasoning(completion.text).strip()
+    contents = [content for _, _, content in tagged_calls(text)]
+    if not contents:
+        bare = text.removeprefix("```json").removeprefix("```").removesuffix("```").strip()
+        contents = [bare] if bare.startswith("{") and read_call(bare) else []
+    return [_written_call(content, index) for index, content in enumerate(contents)]
 
 
-def _tagged_call(text: str, index: int) -> ToolCall:
-    try:
-        value = msgspec.json.decode(text)
-        name, arguments = str(value["name"]), msgspec.json.encode(value.get("arguments", {})).decode()
-    except (msgspec.MsgspecError, TypeError, KeyError, AttributeError, RecursionError):
-        name, arguments = "", "null"
-    return ToolCall(id=f"call_{index}", function=FunctionCall(name=name, arguments=arguments))
-
-
-def _arguments(text: str) -> dict[str, JSON] | None:
-    try:
-        return msgspec.json.decode(text or "{}", type=dict[str, JSON])
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+def _written_call(text: str, index: int) -> JsonCall:
+    name, arguments = read_call(text) or ("", None)
+    written = "{}" if arguments is None else msgspec.json.encode(arguments).decode()
+    return JsonCall(ToolCall(id=f"call_{index}", function=FunctionCall(name=name, arguments=written)), arguments)
 
 
 def text_step(text: str) -> tuple[Literal["action", "answer", ""], str]:
@@ -90,9 +97,10 @@ class _TextCall(msgspec.Struct):
 def _number_or_text(text: str) -> JSON:
     for kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
-            pass
+            continue
+        return number if math.isfinite(number) else text
     return text
 
 
@@ -105,7 +113,8 @@ def positional(tool: Tool, arguments: dict[str, JSON]) -> tuple[list[JSON], dict
     star = tool.variadic()
     if star and isinstance(values := arguments.get(star), list):
         named = {key: value for key, value in arguments.items() if key != star}
-        leading = [named.pop(name) for name in tool.parameters["properties"] if name in named]
+        names = list(tool.parameters["properties"])
+        leading = [named.pop(name) for name in names[: names.index(star)] if name in named]
         return [*leading, *values], named
     return [], arguments
 

@@ -4,15 +4,39 @@ The customer reads the instruction, and the agent does not. The customer reads t
 tool calls and observations.
 """
 
+import re
 from dataclasses import dataclass, field, replace
 
 from sca_cli.errors import ModelError
 from sca_cli.interfaces import Model, Sampling
 from sca_cli.prompts import Prompts
 from sca_cli.records import Message, Usage
+from sca_cli.toolkit.replies import without_reasoning
 
 STOP = "###STOP###"
 """The customer's message contains this text when the conversation is over."""
+
+_FAREWELL = {
+    *(
+        "a",
+        "again",
+        "all",
+        "and",
+        "bye",
+        "cheers",
+        "day",
+        "else",
+        "for",
+        "good",
+        "goodbye",
+        "have",
+        "help",
+        "is",
+        "lot",
+    ),
+    *("much", "nice", "no", "nothing", "now", "s", "so", "thank", "thanks", "that", "the", "very", "you", "your"),
+}
+"""A last message of these words alone needs no reply. Chosen by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +69,8 @@ class Customer:
         self.usage = Usage()
         """Tokens and turns of the customer, in the fields for the user. The episode adds those of the agent."""
         self._user, self._seed = user, seed
+        self.leaves = False
+        """The last message contained `STOP` and a request: the conversation is over after the agent's turn."""
         self._messages = user.prompts.fill("user", instruction=instruction, stop=STOP)
 
     async def speak(self, agent_message: str | None = None) -> str:
@@ -54,11 +80,15 @@ class Customer:
             agent_message: the agent's last message; None before its first one.
 
         Returns:
-            The message. If it contains `STOP`, it is the last one.
+            The message. If it contains `STOP`, it is the last one. If the model writes `STOP` after more than thanks
+            and a farewell, such as "Yes, do that", the agent gets a turn to do it: this call returns the text without
+            `STOP`, and the next call returns `STOP`.
 
         Raises:
             ModelError: the engine failed, or its reply is empty.
         """
+        if self.leaves:
+            return STOP
         if agent_message is not None:
             self._messages.append(Message(role="user", content=agent_message))
         sampling = replace(self._user.sampling, stop=(STOP,), seed=self._seed + self.usage.user_turns)
@@ -69,9 +99,12 @@ class Customer:
         self.usage.user_turns += 1
         self.usage.user_prompt_tokens += completion.prompt_tokens
         self.usage.user_completion_tokens += completion.completion_tokens
-        message = completion.text.strip()
-        if agent_message is None:  # the conversation cannot be over before it began
-            message = message.replace(STOP, "").strip()
+        message = without_reasoning(completion.text).strip()
+        if STOP in message:
+            words = message.replace(STOP, "").strip()
+            is_first = agent_message is None  # the conversation cannot be over before it began
+            self.leaves = not is_first and not _FAREWELL.issuperset(re.findall(r"\w+", words.lower()))
+            message = words if is_first or self.leaves else message
         if not message:
             is_full = completion.finish_reason == "context"
             problem = "the conversation does not fit in its context" if is_full else "no reply"

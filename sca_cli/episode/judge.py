@@ -15,6 +15,7 @@ from sca_cli.interfaces import Model, Sampling
 from sca_cli.prompts import Prompts
 from sca_cli.records import JSON, Message, Task
 from sca_cli.sandbox import Judgement
+from sca_cli.toolkit.replies import without_reasoning
 
 TRANSCRIPT_CHARS = 8000
 """Longest transcript, and longest answer, that the judge reads whole. Chosen by hand."""
@@ -59,7 +60,7 @@ class Judge:
             (completion,) = await self.model.generate([prompt], sampling)
         except ModelError as error:
             return Judgement("invalid", "judge", error.message)
-        statuses = re.findall(r"status:\W*(success|failure)", completion.text, re.IGNORECASE)
+        statuses = re.findall(r"status:\W*(success|failure)", without_reasoning(completion.text), re.IGNORECASE)
         if not statuses:
             return Judgement("invalid", "judge", "the reply says neither success nor failure")
         return Judgement("pass" if statuses[-1].lower() == "success" else "fail")

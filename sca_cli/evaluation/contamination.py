@@ -18,7 +18,7 @@ from sca_cli.verification.duplicates import masked
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class OverlappingTasks:
     """The overlap: ids of the evaluated tasks that share something with the training data."""
 
     trained: int
@@ -58,7 +58,7 @@ class TrainedOn:
             for name, digests in keys(task).items():
                 self._keys[name] |= digests
 
-    def shared_by(self, tasks: Iterable[Task]) -> Shared:
+    def shared_by(self, tasks: Iterable[Task]) -> OverlappingTasks:
         """Return which of the evaluated tasks overlap with the training data, by kind of overlap."""
         same: set[str] = set()
         shared: dict[str, set[str]] = {"instruction": set(), "program": set(), "calls": set()}
@@ -68,7 +68,7 @@ class TrainedOn:
             for name, digests in keys(task).items():
                 if digests & self._keys[name]:
                     shared[name].add(task.id)
-        return Shared(trained=len(self._tasks), held_out=len(self._held_out), same=same, **shared)
+        return OverlappingTasks(trained=len(self._tasks), held_out=len(self._held_out), same=same, **shared)
 
 
 def keys(task: Task) -> dict[str, set[bytes]]:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 import sca_cli
-from sca_cli.evaluation.contamination import Shared
+from sca_cli.evaluation.contamination import OverlappingTasks
 from sca_cli.evaluation.estimates import AttemptCounts, estimate, interval, pass_at, pass_hat
 from sca_cli.records import Interval, MadeBy, Overlap, Rollout, Score, SharedTasks, Usage
 
@@ -39,6 +39,7 @@ class Tallies:
         self.usage.prompt_tokens += rollout.usage.prompt_tokens
         self.usage.completion_tokens += rollout.usage.completion_tokens
         self.usage.turns += rollout.usage.turns
+        self.usage.cut_before_text += rollout.usage.cut_before_text
         self.usage.user_prompt_tokens += rollout.usage.user_prompt_tokens
         self.usage.user_completion_tokens += rollout.usage.user_completion_tokens
         self.usage.user_turns += rollout.usage.user_turns
@@ -99,7 +100,7 @@ def paired_difference(ours: Tallies, theirs: Tallies, without: Container[str] = 
     return interval(values, least=-1.0) if values else None
 
 
-def overlap_of(shared: Shared | None, ours: Tallies, theirs: Tallies | None = None) -> Overlap | None:
+def overlap_of(shared: OverlappingTasks | None, ours: Tallies, theirs: Tallies | None = None) -> Overlap | None:
     """Return a model's score without the tasks that overlap with its training data, by kind of overlap.
 
     Args:
@@ -135,7 +136,7 @@ def counted(rollouts: Iterable[Rollout]) -> Tallies:
     return tallies
 
 
-def scores_by_model(rollouts: Sequence[Rollout], shared: Shared | None) -> list[Score]:
+def scores_by_model(rollouts: Sequence[Rollout], shared: OverlappingTasks | None) -> list[Score]:
     """Return the score of each model that made some of the rollouts, sorted by the model's name.
 
     Args:

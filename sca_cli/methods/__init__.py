@@ -10,6 +10,7 @@ from sca_cli.interfaces import Completion, Model, Sampling, Tool
 from sca_cli.prompts import Prompts
 from sca_cli.records import ErrorNote, Exploration, Task, Usage
 from sca_cli.sandbox import Sandbox
+from sca_cli.toolkit.replies import without_reasoning
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Workshop:
         stop: tuple[str, ...] = (),
         **values: str,
     ) -> list[Completion]:
-        """Send the model the same prompt `count` times and return the completions, in order.
+        """Send the model the same prompt `count` times and return the completions without reasoning, in order.
 
         Args:
             prompt: name of the prompt file.
@@ -73,8 +74,10 @@ class Workshop:
         assert self.model is not None, "only methods that have a model call ask()"
         completions = await self.model.generate([self.prompts.fill(prompt, **values)] * count, sampling)
         for completion in completions:
+            completion.text = without_reasoning(completion.text)
             if completion.finish_reason != "context":  # the prompt was too long: the model processed no token
-                self.usage.reply(completion.prompt_tokens, completion.completion_tokens)
+                is_cut = completion.finish_reason == "length" and not completion.text.strip()
+                self.usage.reply(completion.prompt_tokens, completion.completion_tokens, cut_before_text=is_cut)
         return completions
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sca_cli.analysis import source
 from sca_cli.episode import chat
 from sca_cli.methods import Workshop, rejected
+from sca_cli.methods.tags import closing_tag, tag_contents
 from sca_cli.records import Exploration, Observation, Task
 from sca_cli.verification.paper_filter import FAILURE_CASES
 
@@ -88,13 +89,13 @@ def parse(text: str) -> Parts:
     Raises:
         Unparsable: a part is missing, empty, repeated, or not Python.
     """
-    ends = [end.end() for end in re.finditer(r"</failure_case>", text)]
+    ends = [end.end() for end in closing_tag("failure_case").finditer(text)]
     text = text[: ends[FAILURE_CASES - 1]] if len(ends) >= FAILURE_CASES else text
     parts = Parts(
         instruction=_only(text, "instruction"),
         evaluate=_source(_only(text, "evaluation_function"), "evaluation_function"),
         solution=_source(_only(text, "solution"), "solution"),
-        failure_cases=[_source(case, "failure_case") for case in _all(text, "failure_case")],
+        failure_cases=[_source(case, "failure_case") for case in tag_contents(text, "failure_case")],
     )
     if not re.search(r"^def evaluate\(", parts.evaluate, re.MULTILINE):
         raise Unparsable("<evaluation_function> does not define evaluate()")
@@ -103,12 +104,8 @@ def parse(text: str) -> Parts:
     return parts
 
 
-def _all(text: str, tag: str) -> list[str]:
-    return [part.strip() for part in re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL) if part.strip()]
-
-
 def _only(text: str, tag: str) -> str:
-    bodies = _all(text, tag)
+    bodies = tag_contents(text, tag)
     if len(bodies) != 1:
         raise Unparsable(f"{len(bodies)} <{tag}> instead of one")
     return bodies[0]

@@ -7,11 +7,11 @@ paper: one reply proposes one task, for the tools in focus; the observation is t
 
 import asyncio
 import random
-import re
 
 from sca_cli.episode import chat
 from sca_cli.methods import Workshop, rejected
 from sca_cli.methods.cat import focus
+from sca_cli.methods.tags import tag_contents
 from sca_cli.records import Exploration, Task
 
 OBSERVATION_CHARS = 2000
@@ -34,8 +34,8 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
         observation=chat.shortened(observation, OBSERVATION_CHARS) or "(nothing)",
         focus=focus(workshop, random.Random(seed)),
     )
-    instructions = re.findall(r"<instruction>\s*(.*?)\s*</instruction>", completion.text, re.DOTALL)
-    if len(instructions) != 1 or not instructions[0]:
+    instructions = tag_contents(completion.text, "instruction")
+    if len(instructions) != 1:
         problem = f"unparsable: {len(instructions)} <instruction> instead of one"
         return rejected(exploration, "pae", problem, completion.text)
     return Task(

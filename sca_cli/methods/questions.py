@@ -56,7 +56,7 @@ def worth_asking(answer: JSON, program: str) -> JSON:
     facts = source.literals(source.parse(program))
     in_program = answer in facts or str(answer) in map(str, facts)  # calculator('15.0') is 15.0
     if in_program and len(facts) < FACTS_TO_CHOOSE_FROM:
-        raise NotWorthAsking("answer stands in the program")
+        raise NotWorthAsking("the program contains the answer")
     if len(repr(answer)) > _MAX_ANSWER_CHARS:
         raise NotWorthAsking("answer too long")
     return answer
@@ -122,7 +122,7 @@ def step_problem(text: str, call: str, facts: list[JSON], references: Iterable[s
     if _leaves_out(facts, text):
         return "leaves a fact out"
     if not all(reference in text for reference in references):
-        return "leaves out what it goes on from"
+        return "leaves out the earlier result"
     if any(figure not in str(facts) for figure in re.findall(r"\d+", text)):
         return "adds a figure"
     if any(quoted not in call for quoted in re.findall(r"\B'(\w+)'", text)):
@@ -154,7 +154,7 @@ def phrase_problem(text: str, call: str, facts: list[JSON], references: Iterable
     if not re.match(r"(the|all) ", text) or text[-1] in ".?!:" or ". " in text or re.search(_PREDICATE, text):
         return "is no noun phrase"
     if any(text.count(reference) > 1 for reference in references):
-        return "says twice what it goes on from"
+        return "names an earlier result twice"
     return step_problem(text, call, facts, references, tool)
 
 

@@ -95,5 +95,9 @@ def names() -> tuple[str, ...]:
 @cache
 def _text(name: str, directory: Path | None) -> str:
     if directory is not None and (own := directory / f"{name}.md").exists():
-        return own.read_text(encoding="utf-8")
+        try:
+            return own.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
+            raise UsageError(f"--prompt {directory}: cannot read {own.name}: {reason}") from error
     return resources.files(__package__).joinpath(f"{name}.md").read_text(encoding="utf-8")

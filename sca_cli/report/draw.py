@@ -21,7 +21,7 @@ MAX_CHARS = 8000
 
 
 @dataclass(slots=True)
-class Reading:
+class SelectedTask:
     """The parts of one task that the page shows."""
 
     identity: str
@@ -39,7 +39,7 @@ class Reading:
     """Outcome (`pass` or `fail`) → the replies of one attempt with this outcome."""
 
 
-class Draw:
+class TaskSelection:
     """Selects the tasks to read.
 
     Args:
@@ -49,9 +49,9 @@ class Draw:
 
     def __init__(self, count: int, seed: int) -> None:
         self._count, self._seed = count, seed
-        self._strata: dict[int, dict[bytes, Reading]] = {}
+        self._strata: dict[int, dict[bytes, SelectedTask]] = {}
 
-    def offer(self, task: Task) -> Reading | None:
+    def offer(self, task: Task) -> SelectedTask | None:
         """Store a task if it is verified and has one of the lowest ranks; return its stored parts, else None."""
         if not task.kept:
             return None
@@ -71,7 +71,7 @@ class Draw:
         if reading is not None and rollout.outcome != "invalid" and rollout.outcome not in reading.attempts:
             reading.attempts[rollout.outcome] = cut("\n\n".join(_replies(rollout)))
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[SelectedTask]:
         """Return the tasks to read, evenly over the numbers of calls, fewest calls first."""
         ranked = [[stratum[rank] for rank in sorted(stratum)] for _, stratum in sorted(self._strata.items())]
         turns = [(turn, place) for place, stratum in enumerate(ranked) for turn in range(len(stratum))]
@@ -89,10 +89,10 @@ def _calls(task: Task) -> int:
     return (task.calls or 0) if calls is None else len(calls)
 
 
-def _reading(task: Task) -> Reading:
+def _reading(task: Task) -> SelectedTask:
     authors = task.extra.get("written_by")
     findings = task.verdict.findings if task.verdict else []
-    return Reading(
+    return SelectedTask(
         identity=task.id,
         env=str(task.env),
         method=task.method,

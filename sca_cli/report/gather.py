@@ -6,15 +6,15 @@ of a few bytes, which shows that a record of another file is the same.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sca_cli import streams
-from sca_cli.errors import RecordError
+from sca_cli.errors import MissingError, RecordError
 from sca_cli.records import AnyRecord, Checkpoint, Exploration, Record, Rollout, Score, Task, Verdict
 from sca_cli.report import places
 from sca_cli.report.counts import AgreementCounts, Cost, ExplorationCounts, HeldOutAttempts, ToolCoverage
-from sca_cli.report.draw import Draw
+from sca_cli.report.draw import TaskSelection
 from sca_cli.report.places import Place
 from sca_cli.verification import paper_filter
 from sca_cli.verification.funnel import Funnel, method_of
@@ -38,7 +38,7 @@ class Gathered:
         self.halves: list[str] = []
         """`file:line` of each incomplete last line."""
         self.foreign: list[str] = []
-        """Messages about files of a directory that do not begin with a record; these files are left out."""
+        """Messages about files of a directory that hold no record or cannot be read; these files are left out."""
         self.envs: set[str] = set()
         self.models: dict[str, set[str]] = {}
         """Verb → models that it used."""
@@ -60,25 +60,26 @@ class Gathered:
         self.checkpoints: list[tuple[Place, Checkpoint]] = []
         self.evaluated: dict[tuple[str, int | None, str], list[HeldOutAttempts]] = {}
         """(arm, seed, model) → its attempts at held-out tasks: first all of them, then those of each file."""
-        self.draw = Draw(TASKS_TO_READ, seed)
+        self.draw = TaskSelection(TASKS_TO_READ, seed)
         self._digests: set[bytes] = set()
         self._without_verdict: dict[bytes, tuple[str, str, str]] = {}
 
-    def read(self, inputs: Sequence[str]) -> None:
+    def read(self, inputs: Sequence[str], left_out: Callable[[RecordError], None] | None = None) -> None:
         """Read files and directories.
 
         Args:
             inputs: files, directories, `-` for standard input.
+            left_out: as for `streams.read`.
 
         Raises:
-            RecordError: a line is not a record, and the file is named in `inputs` or begins with a record.
-            MissingError: a file cannot be read.
+            RecordError: a file named in `inputs` holds no records; without `left_out`, also if it holds another line.
+            MissingError: a file named in `inputs` cannot be read.
         """
         for path, place in places.files_to_read(inputs):
             before = self.kinds.total()
             try:
-                self.add(streams.read([path], halves=self.halves), place)
-            except RecordError as error:
+                self.add(streams.read([path], halves=self.halves, left_out=left_out), place)
+            except (RecordError, MissingError) as error:
                 if path in inputs or self.kinds.total() > before:
                     raise
                 self.foreign.append(error.message)

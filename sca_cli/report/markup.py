@@ -5,27 +5,19 @@ All return values are markup. Arguments are text, unless a docstring says that t
 
 import html
 import math
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 from sca_cli.analysis.text_values import as_float
+from sca_cli.messages import visible
 from sca_cli.records import JSON, Interval
 
 NOTHING = "\N{EN DASH}"
 """Shown for a missing value."""
-_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories of characters that are invisible or that change the direction of the text after them."""
 
 
 def text(value: object) -> str:
     """Return text as markup: tags are escaped, and invisible characters are replaced by their code points."""
-    return html.escape("".join(_visible(character) for character in str(value)))
-
-
-def _visible(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in _INVISIBLE:
-        return character
-    return f"⟨U+{ord(character):04X}⟩"
+    return html.escape(visible(str(value)))
 
 
 def code(program: str) -> str:
@@ -83,7 +75,7 @@ def table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], *, cap
 
     Args:
         head: markup of the column headings.
-        rows: for each row the markup of its heading, and its cells.
+        rows: (markup of the heading, cells) of each row.
         caption: markup of the caption.
         kind: CSS class.
     """

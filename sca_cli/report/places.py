@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_ENDINGS = (".jsonl", ".jsonl.b")
+_ENDINGS = (".jsonl", ".jsonl.b", ".jsonl.gz", ".jsonl.gz.b")
 """`eval --compare --rollouts FILE.jsonl` writes the second model's rollouts to `FILE.jsonl.b`."""
 
 
@@ -27,7 +27,7 @@ class Place:
 def files_to_read(inputs: Sequence[str]) -> Iterator[tuple[str, Place]]:
     """Yield (path, place) of every file to read, each file once.
 
-    Directories are searched for `*.jsonl` and `*.jsonl.b`, in sorted order.
+    Directories are searched for `*.jsonl`, `*.jsonl.gz` and the `.b` of either, in sorted order.
 
     Args:
         inputs: files, directories, `-` for standard input.
@@ -45,9 +45,8 @@ def files_to_read(inputs: Sequence[str]) -> Iterator[tuple[str, Place]]:
 def _files(name: str) -> list[str]:
     if not os.path.isdir(name):  # noqa: PTH112  '-' is no path
         return [name]
-    return sorted(
-        str(folder / file) for folder, _, files in Path(name).walk() for file in files if file.endswith(_ENDINGS)
-    )
+    paths = [folder / file for folder, _, files in Path(name).walk() for file in files if file.endswith(_ENDINGS)]
+    return sorted(str(path) for path in paths if path.is_file() or path.is_symlink())  # a named pipe would block
 
 
 def _place(path: Path) -> Place:
@@ -58,4 +57,4 @@ def _place(path: Path) -> Place:
             numbers[numbered[1]] = int(numbered[2])
         else:
             arm.append(part)
-    return Place("/".join(arm), numbers.get("seed"), numbers.get("round"), path.stem)
+    return Place("/".join(arm), numbers.get("seed"), numbers.get("round"), Path(path.name.removesuffix(".gz")).stem)

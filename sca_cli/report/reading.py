@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sca_cli.report.draw import MOST_CALLS, Reading
+from sca_cli.report.draw import MOST_CALLS, SelectedTask
 from sca_cli.report.gather import Gathered
 from sca_cli.report.markup import code, note, section, text
 
@@ -22,7 +22,7 @@ def tasks(gathered: Gathered) -> str:
     )
 
 
-def _task(place: int, task: Reading) -> str:
+def _task(place: int, task: SelectedTask) -> str:
     calls = f"{task.calls} call{'' if task.calls == 1 else 's'}"
     about = " · ".join(filter(None, (calls, task.env, task.method, task.identity)))
     parts = "\n".join(_parts(task))
@@ -32,7 +32,7 @@ def _task(place: int, task: Reading) -> str:
     )
 
 
-def _parts(task: Reading) -> Iterator[str]:
+def _parts(task: SelectedTask) -> Iterator[str]:
     yield _program("Check", task.evaluate)
     yield _program("Solution", task.solution)
     for place, program in enumerate(task.failure_cases, 1):

@@ -8,16 +8,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sca_cli.sandbox.host.allowed import AllowedEnvs
     from sca_cli.sandbox.host.outcomes import Judgement, Limits, Run
     from sca_cli.sandbox.host.sandbox import Description, Sandbox
     from sca_cli.sandbox.host.session import Session
 
 _HOME = {
-    "Judgement": "outcomes", "Limits": "outcomes", "Run": "outcomes",
+    "AllowedEnvs": "allowed", "Judgement": "outcomes", "Limits": "outcomes", "Run": "outcomes",
     "Description": "sandbox", "Sandbox": "sandbox", "Session": "session",
 }  # fmt: skip
 
-__all__ = ["Description", "Judgement", "Limits", "Run", "Sandbox", "Session"]
+__all__ = ["AllowedEnvs", "Description", "Judgement", "Limits", "Run", "Sandbox", "Session"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,9 +7,13 @@ from typing import Any
 
 from sca_cli.errors import MissingError, ModelError
 from sca_cli.interfaces import Tool
+from sca_cli.messages import write
 from sca_cli.records import FunctionCall, Message, ToolCall
+from sca_cli.toolkit.control_tokens import Shield
+from sca_cli.toolkit.conversation import without_system
+from sca_cli.toolkit.replies import read_arguments, read_call, tagged_calls, without_reasoning
 
-_TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+_OPENED_REASONING = re.compile(r"(?:<think>|\[THINK\])\s*\Z")
 
 
 class ChatFormat:
@@ -22,16 +26,19 @@ class ChatFormat:
 
     Raises:
         MissingError: the tokenizer has no chat template.
+        ModelError: its chat template fails.
     """
 
     def __init__(self, tokenizer: Any, generation_config: Any, name: str) -> None:
         if not tokenizer.chat_template:
             raise MissingError(f"'{name}' has no chat template", "name an instruction-tuned model")
-        self._tokenizer = tokenizer
+        self._tokenizer, self._name, self._merges_system = tokenizer, name, False
         self.has_tools = "tools" in str(tokenizer.chat_template)
         """Whether the template renders tool definitions."""
         self.end_ids = self._end_ids(generation_config)
         """Tokens that end a reply."""
+        self.opened_reasoning = self._opened_reasoning()
+        """The tag with which the template opens the reasoning of each reply, or ""; the reply does not contain it."""
 
     def encode(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
         """Return the token ids of the prompt, which ends where the assistant's reply begins.
@@ -39,20 +46,29 @@ class ChatFormat:
         Raises:
             ModelError: the template rejects the conversation.
         """
-        from jinja2 import TemplateError
-
         schemas = [_schema(tool) for tool in tools] if self.has_tools else []
+        plain = [_plain(message) for message in messages]
+        shield = Shield(self._tokenizer, [plain, schemas])
+        options = {"tools": shield.hide(schemas) or None, "add_generation_prompt": True}
         try:
-            text = self._tokenizer.apply_chat_template(
-                [_plain(message) for message in messages],
-                tools=schemas or None,
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-        except TemplateError as error:
-            raise ModelError(f"the chat template rejects the conversation: {error}") from error
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+            text = render(self._tokenizer, shield.hide(plain), **options)
+        except ModelError as error:
+            merged = [_plain(message) for message in without_system(messages)]
+            try:  # many templates have no system role, or want the roles to alternate
+                text = render(self._tokenizer, shield.hide(merged), **options)
+            except ModelError:
+                raise error from None
+            if not self._merges_system:
+                self._merges_system = True
+                write(f"sca: {self._name}: its chat template has no system role: {error}")
+                write("hint: the system message begins the first user message instead")
+        return shield.encode(text)
+
+    def _opened_reasoning(self) -> str:
+        opened = _OPENED_REASONING.search(
+            render(self._tokenizer, [{"role": "user", "content": "a"}], add_generation_prompt=True)[-100:]
+        )
+        return opened[0] if opened else ""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of sampled tokens, without special tokens."""
@@ -69,7 +85,7 @@ class ChatFormat:
         ends = {configured} if isinstance(configured, int) else set(configured or ())
         ends.add(self._tokenizer.eos_token_id)
         probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "reply"}]
-        after = self._tokenizer.apply_chat_template(probe, tokenize=False).rpartition("reply")[2]
+        after = render(self._tokenizer, probe).rpartition("reply")[2]
         first = self._tokenizer(after, add_special_tokens=False)["input_ids"][:1]
         # all_special_ids would miss control tokens that have no role in the configuration.
         added = self._tokenizer.added_tokens_decoder
@@ -77,27 +93,41 @@ class ChatFormat:
         return frozenset(ends - {None})
 
 
+def render(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> str:
+    """Return a conversation as text, rendered by the tokenizer's chat template.
+
+    Args:
+        tokenizer: a transformers tokenizer with a chat template.
+        messages: as chat templates expect them.
+        options: further arguments of `apply_chat_template`.
+
+    Raises:
+        ModelError: the template rejects the conversation, or fails. It is a program that came with the model.
+    """
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise ModelError(f"the chat template rejects the conversation: {reason}") from error
+
+
 def parse_tool_calls(text: str) -> tuple[str, list[ToolCall]]:
     """Split a reply into its text and its `<tool_call>{"name": …, "arguments": {…}}</tool_call>` blocks.
 
-    A malformed block stays in the text. The agent loop then reports the mistake to the model.
+    Blocks in the reasoning are no calls. A malformed block stays in the text; the agent loop then reports the mistake.
     """
     calls: list[ToolCall] = []
-
-    def parse(match: re.Match[str]) -> str:
-        try:
-            call = json.loads(match.group(1))
-            name, arguments = call["name"], call.get("arguments", {})
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return match.group(0)
-        if not isinstance(name, str) or not isinstance(arguments, dict):
-            return match.group(0)
-        function = FunctionCall(name=name, arguments=json.dumps(arguments, ensure_ascii=False))
+    spoken = without_reasoning(text)
+    rest, place = [text[: len(text) - len(spoken)] if text.endswith(spoken) else ""], 0
+    for start, end, content in tagged_calls(spoken):
+        call = read_call(content)
+        if call is None or call[1] is None or not spoken[:end].endswith("</tool_call>"):
+            continue
+        function = FunctionCall(name=call[0], arguments=json.dumps(call[1], ensure_ascii=False))
         calls.append(ToolCall(id=f"call_{len(calls)}", function=function))
-        return ""
-
-    rest = _TOOL_CALL.sub(parse, text)
-    return (rest.strip(), calls) if calls else (text, [])
+        rest.append(spoken[place:start])
+        place = end
+    return ("".join([*rest, spoken[place:]]).strip(), calls) if calls else (text, [])
 
 
 def _schema(tool: Tool) -> dict[str, Any]:
@@ -121,8 +151,5 @@ def _plain(message: Message) -> dict[str, Any]:
     return plain
 
 
-def _object(arguments: str) -> Any:
-    try:
-        return json.loads(arguments)
-    except ValueError:
-        return arguments  # invalid JSON from an earlier turn is shown to the model unchanged
+def _object(arguments: str) -> dict[str, Any]:
+    return read_arguments(arguments) or {}  # templates iterate over the arguments

@@ -1,6 +1,13 @@
-"""Find a model's directory, or download it; if the hub does not answer, raise an error after some seconds."""
+"""Find a model's directory, or download it, and load what is in it.
 
+A model directory is data. Its files can hold Python code (`*.py`) and pickles, which run code when they are loaded, so
+neither is loaded unless the user says `trust_remote_code`. If the hub does not answer, there is an error after some
+seconds.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sca_cli.errors import MissingError
 
@@ -52,3 +59,101 @@ def _answers(endpoint: str) -> bool:
     except httpx.HTTPError:
         return False
     return True
+
+
+def load_tokenizer(path: str, name: str, *, trust_remote_code: bool = False) -> Any:
+    """Load a tokenizer.
+
+    Args:
+        path: the model's directory, or a hub name.
+        name: the model's name, for error messages.
+        trust_remote_code: run Python code of the directory.
+
+    Raises:
+        ImportError: transformers is not installed.
+        MissingError: the files are absent, broken, or need code of the directory.
+    """
+    from transformers import AutoTokenizer
+
+    return _loaded(
+        lambda: AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code),
+        path,
+        f"model '{name}': its tokenizer",
+    )
+
+
+def load_weights(path: str, name: str, *, trust_remote_code: bool = False, **options: Any) -> Any:
+    """Load a causal language model from safetensors files.
+
+    Args:
+        path: the model's directory, or a hub name.
+        name: the model's name, for error messages.
+        trust_remote_code: run Python code of the directory.
+        options: further arguments of `from_pretrained`.
+
+    Raises:
+        ImportError: torch or transformers is not installed.
+        MissingError: the files are absent, broken, incomplete, or need code of the directory.
+    """
+    from transformers import AutoModelForCausalLM
+
+    loaded: Any = _loaded(
+        lambda: AutoModelForCausalLM.from_pretrained(
+            path, trust_remote_code=trust_remote_code, use_safetensors=True, output_loading_info=True, **options
+        ),
+        path,
+        f"model '{name}'",
+    )
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
+        raise MissingError(
+            f"cannot load the model '{name}': its files lack {len(missing)} tensors, such as {missing[0]}",
+            "copy or download the model again",
+        )
+    return model
+
+
+def load_generation_config(path: str) -> Any:
+    """Load a model's `GenerationConfig`. Return None if it has none, because not every model has one.
+
+    Raises:
+        ImportError: transformers is not installed.
+        MissingError: the file is broken.
+    """
+    from transformers import GenerationConfig
+
+    if not (Path(path) / "generation_config.json").is_file():
+        return None
+    return _loaded(
+        lambda: GenerationConfig.from_pretrained(path, local_files_only=True), path, "configuration of the replies"
+    )
+
+
+def _loaded[T](load: Callable[[], T], path: str, thing: str) -> T:
+    """Load files that may be broken in any way, and name the cause."""
+    try:
+        return load()
+    except Exception as error:
+        if pointer := _pointer(Path(path)):
+            hint = f"run 'git lfs pull' in {path}"
+            raise MissingError(f"cannot load the {thing}: {pointer} is a pointer of git-LFS", hint) from error
+        reason = str(error).strip().partition("\n")[0] or "no reason given"
+        hint = ""
+        if "trust_remote_code" in str(error) or "custom code" in str(error):
+            reason, hint = (
+                "it needs Python code from its directory",
+                "the option trust_remote_code=true of a model, or --trust-remote-code, runs it",
+            )
+        elif not list(Path(path).glob("*.safetensors")) and list(Path(path).glob("*.bin")):
+            reason, hint = "its weights are pickles, which can run code", "convert them to safetensors"
+        kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
+        raise MissingError(f"cannot load the {thing}: {kind}{reason}", hint) from error
+
+
+def _pointer(path: Path) -> str:
+    """Return the name of a file that holds only a reference to the real file, or ""."""
+    for file in sorted([*path.glob("*.safetensors"), *path.glob("*.json"), *path.glob("*.model")]):
+        with file.open("rb") as opened:
+            if opened.read(40).startswith(b"version https://git-lfs"):
+                return file.name
+    return ""

@@ -46,6 +46,8 @@ class Tally:
     """Tasks with an error, or that `sca verify` rejected."""
     wordless: int = 0
     """Tasks whose solution cannot be written as one Markdown code block."""
+    unusable: int = 0
+    """Tasks whose environment does not start, and rollouts whose token lists do not fit together."""
     invalid: int = 0
     """Rollouts with an error or outcome `invalid`: never trained on."""
     failed: int = 0
@@ -65,9 +67,9 @@ class Tally:
     examples: int = 0
     """Sequences to train on."""
     tokens: int = 0
-    """Tokens in these sequences."""
+    """Tokens in the examples."""
     loss_tokens: int = 0
-    """Tokens in these sequences that carry loss."""
+    """Tokens in the examples that carry loss."""
     judged: dict[str, Counter[Outcome]] = field(default_factory=dict, compare=False)
     """Id of a task → number of its judged attempts by outcome."""
 
@@ -97,8 +99,7 @@ def examples(
     Raises:
         UsageError: a task is held out for evaluation; or a rollout has no tokens, and there is no tokenizer with a chat
             template to make them.
-        RecordError: the lists of a segment differ in length, or its loss mask has other values than 0 and 1; or some
-            outcomes are a judge model's and others a check's.
+        RecordError: some outcomes are a judge model's and others a check's.
     """
     tally = tally if tally is not None else Tally()
     digests: set[bytes] = set()
@@ -109,7 +110,12 @@ def examples(
             continue
         task = rollout.task.id or content_id(rollout.task)
         calls, tools = _calls_and_tools(rollout)
-        for input_ids, loss_mask in _sequences(rollout, tokenizer, use_segments, tally):
+        try:
+            sequences = _sequences(rollout, tokenizer, use_segments, tally)
+        except RecordError:
+            tally.unusable += 1
+            continue
+        for input_ids, loss_mask in sequences:
             digest = hashlib.sha256(array("q", input_ids).tobytes() + bytes(loss_mask)).digest()
             # the first token cannot be predicted: it has no context
             if not any(loss_mask[1:]):

@@ -29,7 +29,9 @@ ATTENTION = "sca_tree"
 """The name under which `tree_attention` is registered in transformers."""
 
 _SHORT = 1 << 18
-"""Own tokens times path of a branch up to which `_attend_short` serves: half a megabyte of scores a head."""
+"""`_attend_short` is used if (own tokens of a branch) * (tokens of its path) is at most this: 0.5 MB of scores per
+head.
+"""
 
 type Branch = tuple[torch.Tensor, int]
 """The columns from the root to the end of the branch (k,), and the number of tokens that only this branch adds: they
@@ -196,12 +198,12 @@ class Scores:
 
 
 def surprise(model: Any, layout: Layout) -> "torch.Tensor":
-    """Return -log p of each target: (m,), nats, float32, differentiable.
+    """Return the negative log-probability of each target token: (m,), in nats, float32, differentiable.
 
     Args:
-        model: a transformers model for causal language modelling, bare or under PEFT.
-        layout: on the model's device. A tree needs a model whose attention is set to `ATTENTION`. Logits are computed
-            only for `columns`, because the output head is the largest matrix.
+        model: a transformers model for causal language modelling, with or without a PEFT adapter.
+        layout: the batch, on the model's device. If it is a tree, the model's attention must be `ATTENTION`. Logits are
+            computed only for `columns`, because the output head is the largest matrix.
     """
     import torch
 

@@ -4,7 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from sca_cli.errors import ModelError
 from sca_cli.records import Message
+from sca_cli.toolkit.chat_format import render
+from sca_cli.toolkit.control_tokens import Shield, control_tokens
 
 type Tokens = tuple[list[int], list[int]]
 """Token ids, and for each 1 if it belongs to the model's own reply, else 0."""
@@ -25,9 +28,10 @@ def rendered(messages: Sequence[Message], replies: int, tokenizer: Any) -> tuple
         the sequences, and the number of replies left out because the template does not reproduce them.
     """
     places = [i for i, message in enumerate(messages) if message.role == "assistant"][-replies:]
-    turns = [_turn(messages[: i + 1], tokenizer) for i in places]
+    shield = Shield(tokenizer, [_plain(message) for message in messages])
+    turns = [_turn(messages[: i + 1], shield) for i in places]
     rendered_turns = [turn for turn in turns if turn is not None]
-    sequences = [_encoded(pieces, tokenizer) for pieces in _sequences(rendered_turns)]
+    sequences = [_encoded(pieces, shield) for pieces in _sequences(rendered_turns)]
     return sequences, len(turns) - len(rendered_turns)
 
 
@@ -46,51 +50,42 @@ def _sequences(turns: list[tuple[str, str]]) -> list[Pieces]:
     return [pieces] if pieces else []
 
 
-def _turn(messages: Sequence[Message], tokenizer: Any) -> tuple[str, str] | None:
+def _turn(messages: Sequence[Message], shield: Shield) -> tuple[str, str] | None:
     """Return the prompt of the last message, and that reply up to its end-of-turn token.
 
     None: the template rejects the messages, or does not reproduce a reply with tool calls.
     """
-    from jinja2 import TemplateError
-
     try:
-        prompt = _render(messages[:-1], tokenizer, add_generation_prompt=True)
-        complete = _render(messages, tokenizer)
-    except TemplateError:  # the template rejects a role or an order of roles
+        prompt = _render(messages[:-1], shield, add_generation_prompt=True)
+        complete = _render(messages, shield)
+    except ModelError:  # the template rejects a role or an order of roles
         return None
-    content = messages[-1].content
+    content = shield.hide(messages[-1].content)
     if complete.startswith(prompt):
-        reply = _until_end_of_turn(complete[len(prompt) :], tokenizer)
+        reply = _until_end_of_turn(complete[len(prompt) :], shield)
         if content.strip() in reply:
             return prompt, reply
     # The template renders the finished turn differently from what the model wrote after this prompt: the prompt opens
     # a <think> that the turn lacks, or reasoning is removed. The turn is then the message and an end-of-turn token.
-    return None if messages[-1].tool_calls else (prompt, content + _end_of_turn(tokenizer))
+    return None if messages[-1].tool_calls else (prompt, content + _end_of_turn(shield))
 
 
-def _end_of_turn(tokenizer: Any) -> str:
+def _end_of_turn(shield: Shield) -> str:
     """Return the text that the template adds after a reply, up to its last special token."""
     probe = "sca-end-of-turn"
     conversation = [Message(role="user", content="?"), Message(role="assistant", content=probe)]
-    return _until_end_of_turn(_render(conversation, tokenizer).partition(probe)[2], tokenizer)
+    return _until_end_of_turn(_render(conversation, shield).partition(probe)[2], shield)
 
 
-def _until_end_of_turn(text: str, tokenizer: Any) -> str:
-    """Cut the text after the last special token: the model never samples it."""
-    ends = [text.rfind(token) + len(token) for token in _special(tokenizer) if token in text]
+def _until_end_of_turn(text: str, shield: Shield) -> str:
+    """Cut the text after the last control token: the model never samples it."""
+    ends = [text.rfind(token) + len(token) for token in control_tokens(shield.tokenizer) if token in text]
     return text[: max(ends)] if ends else text
 
 
-def _special(tokenizer: Any) -> set[str]:
-    """Return the texts of the control tokens: those declared special, and those added to the vocabulary as special."""
-    added = tokenizer.added_tokens_decoder.values()
-    return {token.content for token in added if token.special} | set(tokenizer.all_special_tokens)
-
-
-def _render(messages: Sequence[Message], tokenizer: Any, add_generation_prompt: bool = False) -> str:
-    plain = [_plain(message) for message in messages]
-    text: str = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=add_generation_prompt)
-    return text
+def _render(messages: Sequence[Message], shield: Shield, add_generation_prompt: bool = False) -> str:
+    plain = [shield.hide(_plain(message)) for message in messages]
+    return render(shield.tokenizer, plain, add_generation_prompt=add_generation_prompt)
 
 
 def _plain(message: Message) -> dict[str, Any]:
@@ -115,12 +110,12 @@ def _object(text: str) -> Any:
         return text
 
 
-def _encoded(pieces: Pieces, tokenizer: Any) -> Tokens:
+def _encoded(pieces: Pieces, shield: Shield) -> Tokens:
     """Tokenise each piece alone: a sampled reply starts at a token boundary, and the training data must too."""
     input_ids: list[int] = []
     loss_mask: list[int] = []
     for text, own in pieces:
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = shield.encode(text)
         input_ids += ids
         loss_mask += [int(own)] * len(ids)
     return input_ids, loss_mask

@@ -65,7 +65,7 @@ def select(rollouts: Iterable[Rollout], tokenizer: Any, rules: Rules, tally: Tal
     Args:
         rollouts: the rollouts; iterated once. With a control, all of them are stored in memory.
         tokenizer: the student's.
-        rules: how to select.
+        rules: rules of the selection.
         tally: updated with the counts of the selection; with a control, of the selection that it replaces.
 
     Raises:
@@ -83,7 +83,7 @@ def select(rollouts: Iterable[Rollout], tokenizer: Any, rules: Rules, tally: Tal
     else:
         everything = shuffled_solutions(everything, rules.seed)
     arm = _selected(everything, tokenizer, rules, Tally())
-    return Selection(drawn(arm.examples, wanted, rules.seed), arm.balance, len(arm.examples))
+    return Selection(draw_examples(arm.examples, wanted, rules.seed), arm.balance, len(arm.examples))
 
 
 def _selected(rollouts: Iterable[Rollout], tokenizer: Any, rules: Rules, tally: Tally) -> Selection:
@@ -133,9 +133,9 @@ def by_calls(example: Example) -> str:
 
 
 def by_rarest_tool(chosen: Iterable[Example]) -> Callable[[Example], str]:
-    """Return a function from an example to its group when balancing by tool: the tool that the fewest examples use.
+    """Return a function that gives the group of an example when balancing by tool: its rarest tool.
 
-    An example can use several tools, so the rarest one decides.
+    An example can use several tools. The rarest one is the tool that the fewest examples use.
     """
     used = Counter(tool for example in chosen for tool in example.tools)
     return lambda example: min(example.tools, key=lambda tool: (used[tool], tool), default="no tool")
@@ -179,7 +179,7 @@ def shuffled_solutions(rollouts: Sequence[Rollout], seed: int) -> list[Rollout]:
     return shuffled
 
 
-def drawn(chosen: Sequence[Example], wanted: int, seed: int) -> list[Example]:
+def draw_examples(chosen: Sequence[Example], wanted: int, seed: int) -> list[Example]:
     """Draw `wanted` examples without replacement; if there are fewer, repeat all of them in turn."""
     order = random.Random(derived_seed(seed, "control")).sample(chosen, len(chosen))
     return [order[n % len(order)] for n in range(wanted)] if order else []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from sca_cli.episode import chat
 from sca_cli.episode.agent import opening_messages
-from sca_cli.errors import RecordError
+from sca_cli.errors import RecordError, ScaError
 from sca_cli.prompts import Prompts
 from sca_cli.records import EnvSpec, Message, Rollout, Task, Usage
 from sca_cli.sandbox import Description
@@ -60,7 +60,15 @@ def demonstrations(
             tally.read += 1
             tally.wordless += 1
             continue
-        opening = opening_messages(prompts, "code", describe(task.env), task.instruction)
+        try:
+            place = describe(task.env)
+        except ScaError as error:
+            if error.ends_run:
+                raise
+            tally.read += 1
+            tally.unusable += 1
+            continue
+        opening = opening_messages(prompts, "code", place, task.instruction)
         yield Rollout(
             id=task.id,
             task=task,

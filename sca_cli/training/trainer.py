@@ -20,9 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sca_cli import plugins
 from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
-from sca_cli.errors import ExitCode, MissingError, ModelError, ScaError, UsageError
+from sca_cli.errors import ExitCode, ModelError, ScaError, UsageError
 from sca_cli.records import JSON
+from sca_cli.streams import locked
 from sca_cli.training.memory import free_bytes, kept_bytes, set_recomputing
 from sca_cli.training.packing import Layout, shares
 from sca_cli.training.weights import load_model, write_model
@@ -68,6 +70,8 @@ class TrainOptions:
     """Optimiser steps between two checkpoints. 0: no checkpoints, and a killed run starts from the beginning."""
     share_prefixes: bool = True
     """Compute the common prefixes of a batch once, if the model allows it."""
+    trust_remote_code: bool = False
+    """Run Python code of the base model's directory."""
 
     @property
     def rate(self) -> float:
@@ -134,9 +138,11 @@ def fail_if_in_the_way(out: Path, *, resume: bool) -> None:
     """Check, before any work, that a model can be written to `out`.
 
     Raises:
-        UsageError: `out` is a file or a directory with files, or `OUT.work` exists and `resume` is False.
+        UsageError: `out` is a file or a directory with files, or `OUT.work` is a link, or exists and `resume` is False.
     """
     work = work_of(out)
+    if work.is_symlink():
+        raise UsageError(f"{work} is a symbolic link, which is not followed", "remove it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists already", "name another directory, or remove it")
     if work.exists() and not resume:
@@ -172,7 +178,8 @@ def train(
 
     Raises:
         MissingError: the train extra, the base model or the device is missing.
-        UsageError: `OUT.work` belongs to another run; a token id is outside the model's vocabulary.
+        UsageError: `OUT.work` belongs to another run, or another process writes it; a token id is outside the model's
+            vocabulary.
         ModelError: the loss is not finite.
     """
     began = time.monotonic()
@@ -180,15 +187,15 @@ def train(
     with _quiet(options):
         checkpoint = last_checkpoint(work, fingerprint)
         trainer, report = _trainer(learner, base_model, work, options, progress)
-        work.mkdir(parents=True, exist_ok=True)
-        (work / "run.json").write_text(json.dumps(fingerprint))
         from peft.helpers import disable_input_dtype_casting
 
+        work.mkdir(parents=True, exist_ok=True)
         # autocast rounds the input of an adapter; PEFT would first convert it to the adapter's type: a second copy
-        with disable_input_dtype_casting(trainer.model):
+        with locked(work), disable_input_dtype_casting(trainer.model):
+            (work / "run.json").write_text(json.dumps(fingerprint))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-        write_model(trainer.model, base_model, _lora(options), out)
+            trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+            write_model(trainer.model, base_model, _lora(options), out, trust_remote_code=options.trust_remote_code)
     shutil.rmtree(work)
     return {
         "steps": trainer.state.global_step,
@@ -228,7 +235,7 @@ def _quiet(options: TrainOptions) -> Iterator[None]:
             import torch
             import transformers
         except ImportError as error:
-            raise MissingError(f"training needs {error.name}", "pip install 'sca-cli[train]'") from error
+            raise plugins.missing_package(error, "training", "pip install 'sca-cli[train]'") from error
         transformers.logging.set_verbosity_warning()  # type: ignore[no-untyped-call,unused-ignore]
         transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
         threads = torch.get_num_threads()
@@ -257,7 +264,8 @@ def _model(base_model: str, options: TrainOptions, dtype: "torch.dtype") -> Any:
     from peft import get_peft_model
 
     # without LoRA the weights are trained in float32: bfloat16 would round a step of 1e-5 to nothing
-    model = load_model(base_model, dtype if options.lora_rank else torch.float32)
+    kept_dtype = dtype if options.lora_rank else torch.float32
+    model = load_model(base_model, kept_dtype, trust_remote_code=options.trust_remote_code)
     adapter = _lora(options)
     return get_peft_model(model, adapter) if adapter else model
 

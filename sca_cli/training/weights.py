@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sca_cli import plugins
 from sca_cli.errors import MissingError
+from sca_cli.toolkit import model_files
 
 if TYPE_CHECKING:
     import torch
@@ -23,39 +25,27 @@ TEXT_FILES = (
 """Files of a model directory other than its configuration and weights."""
 
 
-def load_tokenizer(base_model: str) -> Any:
+def load_tokenizer(base_model: str, *, trust_remote_code: bool = False) -> Any:
     """Return the tokenizer of a model directory or hub name.
 
     Raises:
         MissingError: the train extra is not installed, or the model does not exist.
     """
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise MissingError(f"training needs the package '{error.name}'", "pip install 'sca-cli[train]'") from error
     if base_model.startswith((".", "/", "~")) and not Path(base_model).is_dir():
         raise MissingError(f"no such model directory: '{base_model}'", "give a directory or a hub id OWNER/NAME")
     try:
-        return AutoTokenizer.from_pretrained(base_model)
-    except (OSError, ValueError) as error:
-        raise MissingError(f"cannot load the tokenizer of {base_model}: {str(error).splitlines()[0]}") from error
+        return model_files.load_tokenizer(base_model, base_model, trust_remote_code=trust_remote_code)
+    except ImportError as error:
+        raise plugins.missing_package(error, "training", "pip install 'sca-cli[train]'") from error
 
 
-def load_model(base_model: str, dtype: Any) -> Any:
+def load_model(base_model: str, dtype: Any, *, trust_remote_code: bool = False) -> Any:
     """Load a model with its weights in `dtype`; "auto" keeps the precision of the files.
 
     Raises:
         MissingError: there is no such model, or it is no causal language model.
     """
-    from transformers import AutoModelForCausalLM
-
-    try:
-        return AutoModelForCausalLM.from_pretrained(base_model, dtype=dtype)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise MissingError(
-            f"cannot load base model '{base_model}': {reason}", "name a Hugging Face directory"
-        ) from error
+    return model_files.load_weights(base_model, base_model, dtype=dtype, trust_remote_code=trust_remote_code)
 
 
 def merged_weights(trained: Any) -> "Iterator[tuple[str, torch.Tensor]]":
@@ -80,7 +70,7 @@ def merged_weights(trained: Any) -> "Iterator[tuple[str, torch.Tensor]]":
                 yield f"{name}.weight", base.weight.float() + layer.get_delta_weight("default").float()
 
 
-def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
+def write_model(trained: Any, base_model: str, adapter: Any, out: Path, *, trust_remote_code: bool = False) -> None:
     """Write the base model with the trained weights, in the base model's own precision and configuration.
 
     The base model is loaded again, because the trained one may have been rounded and the trainer changed it. A LoRA
@@ -91,12 +81,12 @@ def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
         base_model: directory or hub name of the model before training.
         adapter: configuration of the trained LoRA adapter; None: all weights were trained.
         out: output directory (created). It appears only when all its files are written.
+        trust_remote_code: as for `load_weights`.
     """
     import torch
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-    from transformers import AutoTokenizer
 
-    model = load_model(base_model, "auto")
+    model = load_model(base_model, "auto", trust_remote_code=trust_remote_code)
     if adapter:
         adapted = get_peft_model(model, adapter)
         set_peft_model_state_dict(adapted, get_peft_model_state_dict(trained))
@@ -105,9 +95,11 @@ def write_model(trained: Any, base_model: str, adapter: Any, out: Path) -> None:
         with torch.no_grad():
             model.load_state_dict(trained.state_dict())
     partial = out.with_name(out.name + ".partial")
+    if partial.is_symlink():  # it is not followed
+        partial.unlink()
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
-    AutoTokenizer.from_pretrained(base_model).save_pretrained(partial)
+    load_tokenizer(base_model, trust_remote_code=trust_remote_code).save_pretrained(partial)
     # Loading and saving a tokenizer can change it, because transformers builds it from the model type. If the base
     # model is a directory, its own files are copied instead.
     for pattern in TEXT_FILES:

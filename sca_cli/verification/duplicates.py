@@ -21,11 +21,11 @@ class KeptTasks:
     def compare(self, task: Task) -> list[Finding]:
         """Compare a task that passed all other stages with the kept tasks.
 
-        A task is a duplicate, and rejected, if its solution is the same program as that of a kept task and makes the
-        same calls with the same arguments. Programs are compared in their masked form (see `masked`). A task is only
-        reported if the programs are the same and the arguments differ: such tasks are different, but many of them
-        teach little. It is also only reported if the calls are the same and the programs differ, because the programs
-        may use the results differently. The seed of the state is not compared.
+        A task is a duplicate, and rejected, if its solution is the same program as that of a kept task, makes the same
+        calls with the same arguments, and gives the same answer. Programs are compared in their masked form (see
+        `masked`). A task is only reported if the programs are the same and the arguments or the answers differ: such
+        tasks are different, but many of them teach little. It is also only reported if the calls are the same and the
+        programs differ, because the programs may use the results differently. The seed of the state is not compared.
 
         Returns:
             At most one finding.
@@ -51,11 +51,12 @@ class KeptTasks:
 
 
 def _keys(task: Task) -> tuple[bytes, bytes, bytes]:
-    """Return digests of a task's masked program, of that program with its calls, and of its calls alone."""
+    """Return digests of a task's masked program, of that program with calls and answer, and of the calls alone."""
     observations = (task.verdict and task.verdict.solution_calls()) or []
+    answer = task.verdict.checks[0].answer if task.verdict and task.verdict.checks else None
     shape = [str(task.env), masked(task.solution)]
     calls = [call.asked() for call in observations]
-    return _digest(shape), _digest([*shape, calls]), _digest([str(task.env), calls])
+    return _digest(shape), _digest([*shape, calls, answer]), _digest([str(task.env), calls])
 
 
 def _digest(value: list[Any]) -> bytes:

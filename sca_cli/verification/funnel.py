@@ -52,7 +52,9 @@ class Funnel:
         return self._last_stages[method].total()
 
     def shapes(self, method: str) -> int:
-        """Return how many different programs solve the kept tasks, not counting other literals and variable names."""
+        """Return the number of different solutions of the kept tasks; those that differ only in literals and names
+        count once.
+        """
         return len(self._kept_shapes.get(method, ()))
 
     def passed(self, method: str) -> Iterator[Passed]:

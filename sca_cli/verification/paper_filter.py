@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sca_cli.analysis import source
-from sca_cli.errors import WorldError
+from sca_cli.errors import ScaError, WorldError
 from sca_cli.records import Check, Finding, Observation, Task, Verdict
 from sca_cli.sandbox import Judgement, Run, Sandbox
 from sca_cli.verification import stages as further
@@ -54,10 +54,14 @@ def verify(sandbox: Sandbox, task: Task, stages: Collection[str] = (), *, strict
             name="solution", outcome="invalid", reason="no-evaluate", message=message, where="evaluate"
         )
         return Verdict(passed=False, stage="runs", checks=[missing_check])
-    runs = _filter(sandbox, task)
+    surplus = len(task.failure_cases) > FAILURE_CASES
+    runs = [_run_and_judge(sandbox, task, task.solution, "solution")] if surplus else _filter(sandbox, task)
     checks = [run.check for run in runs]
     verdict = Verdict(passed=True, stage="kept", checks=checks)
     solution = checks[0]
+    if surplus:
+        message = f"{len(task.failure_cases)} failure cases, where {FAILURE_CASES} are expected: none of them was run"
+        verdict.findings = [Finding("failures", message)]
     passed = (evaluation_runs(solution), solution.outcome == "pass", failures_fail(checks[1:]))
     if not all(passed):
         return reject(verdict, PAPER_STAGES[passed.index(False)])
@@ -97,8 +101,12 @@ def _filter(sandbox: Sandbox, task: Task) -> list[_JudgedRun]:
 def _findings(name: str, trial: further.Trial) -> Iterable[Finding]:
     try:
         yield from further.STAGES[name](trial)
+    except ScaError:  # the sandbox or the environment failed, not the task
+        raise
     except source.NotPython as error:
         yield Finding(name, f"the source cannot be analysed: {error}")
+    except Exception as error:  # noqa: BLE001  an unforeseen program costs one task, never the run
+        yield Finding(name, f"this proof failed on the task: {type(error).__name__}: {error}"[:500])
 
 
 def evaluation_runs(solution: Check) -> bool:
@@ -128,7 +136,7 @@ def run_check(sandbox: Sandbox, task: Task, program: str, name: str, twin: int =
 def _run_and_judge(
     sandbox: Sandbox, task: Task, program: str, name: str, twin: int = 0, evaluate: str = ""
 ) -> _JudgedRun:
-    """Run and judge a program; retry if the sandbox died."""
+    """Run and judge a program; retry if the sandbox died, or if something outside killed one of its processes."""
     for _ in range(_ATTEMPTS):
         judged = _run_once(sandbox, task, program, name, twin, evaluate or task.evaluate)
         if judged.check.reason != "sandbox":

@@ -7,6 +7,7 @@ the answer away. Each stage looks for one of these faults.
 """
 
 import ast
+import json
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -28,9 +29,11 @@ _ALTERED_PROGRAMS = 12
 _CHANCE = {
     "random", "time", "time_ns", "now", "today", "utcnow", "uuid1", "uuid4", "secrets", "id", "hash", "urandom",
     "getpid", "getppid", "gettid", "get_native_id", "getrandom", "monotonic", "perf_counter", "process_time", "times",
-    "clock_gettime", "tempfile", "fstat", "/dev/urandom", "/dev/random",
+    "clock_gettime", "tempfile", "fstat", "/dev/urandom", "/dev/random", "environ", "environb", "getenv",
 }  # fmt: skip
-"""Names of clocks and of sources of randomness. A program that uses one can behave differently on another day."""
+"""Names of clocks, sources of randomness and the process environment. A program that uses one can behave differently on
+another day.
+"""
 _SETS = {"set", "frozenset"}
 # Words that suggest that an instruction names the answer. All lists and lengths below are chosen by hand.
 _HINTS = (
@@ -41,12 +44,35 @@ _HINTS_AT_SHORT = "e\\.g\\.|for example|says?|there are|counted|usually"
 """Further hints, which count only for a short answer."""
 _SHORT = 2
 """Longest answer that is short, in characters."""
+_SHORTEST_BACKWARDS = 4
+"""Shortest text that is searched backwards."""
+_SMALLEST_NEAR = 10
+"""Smallest number to which another number of an instruction can be near by more than chance."""
 _SHORTEST_WITH_TYPO = 3
 """Shortest text in which one extra letter counts as a typo, not as another text."""
 _MARKS = ";/|%&+*=<>()[]{}#@_~^"
 """Marks that an answer should use only if the instruction or a tool result does."""
 _CHOICE = r"\b(which|whether|or|between|among|either|compare)\b"
 """Words of an instruction that asks to choose between things it names."""
+_ROUGHLY = r"\b(rough|approximat|estimat|toleran|ballpark|within|give or take|nearest (ten|hundred|thousand|million))"
+"""Words of an instruction that lets a number be inexact."""
+_FREE_TEXT = r"\b(sentence|message|paragraph|letter|essay|explain|describe|summar\w+|reply|words of your own)\b"
+"""Words of an instruction that lets the agent choose the words of its answer."""
+_CODE_WORDS = r"\b(json|repr|python|literal)\b"
+"""Words of an instruction that says how to write a list or an object as text."""
+_NONE_IS_RIGHT = (
+    "doing nothing passes: the right answer is None, which is also the answer of a program that gives none; let the "
+    "instruction ask for a text such as 'none' instead"
+)
+_NONE = r"\b(none|null)\b"
+_ANY_ORDER = (
+    r"\border (of [\w ]+ )?(does not|doesn't|do not|don't|need not|is not|isn't|will not|won't) "
+    r"(matter|count|important|relevant|play)|\border (of [\w ]+ )?(is|makes) (irrelevant|unimportant|arbitrary|free|no "
+    r"difference|not (important|relevant))|\bin (any|whatever|whichever|arbitrary|random|no particular) order\b|"
+    r"\bany order (is|will|would|works|you)\b|\b(regardless|irrespective) of (the |their )?order\b|\bunordered\b|"
+    r"\b(ignore|ignoring) (the |their )?order\b|\bno matter (the|which|what) order\b|\bwhatever the order\b"
+)
+"""An instruction that says that the order of the answer does not matter."""
 _UNSTATED = "which neither the instruction nor a tool states"
 
 
@@ -73,10 +99,39 @@ class Trial:
     run: Callable[[str, str, int, str], Check]
     checks: list[Check] = field(default_factory=list)
 
+    @property
+    def judges_answers(self) -> bool:
+        """Whether `evaluate` takes the answer."""
+        return source.takes_argument(self.task.evaluate, "evaluate")
+
+    @property
+    def gives_answer(self) -> bool:
+        """Whether the solution calls `final_answer`, be it with None."""
+        return "final_answer" in _names(source.parse(self.task.solution))
+
     def run_recorded(self, program: str, name: str, twin: int = 0) -> Check:
         """Run a program and add its check to the evidence."""
         self.checks.append(self.run(program, name, twin, ""))
         return self.checks[-1]
+
+    def accepts(self, answer: JSON, name: str) -> bool:
+        """Run the solution with another answer, add its check to the evidence, and tell whether it passes."""
+        program = candidates.with_answer(self.task.solution, answer)
+        return self.run_recorded(program, name).outcome == "pass"
+
+    def accepted(self, answers: Sequence[JSON]) -> Iterator[JSON]:
+        """Yield the answers that pass, of many that hardly any check accepts.
+
+        One run judges all of them. Only if it accepts one, or cannot decide, is there a run for each.
+        """
+        if not answers:
+            return
+        evaluate = candidates.accepts_any(self.task.evaluate, answers)
+        if self.run(self.task.solution, "", 0, evaluate).outcome == "fail":
+            return
+        for number, answer in enumerate(answers):
+            if self.accepts(answer, f"cheap[{number}]"):
+                yield answer
 
 
 def programs(task: Task) -> list[tuple[str, str]]:
@@ -106,7 +161,11 @@ def no_op(trial: Trial) -> Iterator[Finding]:
     If the solution changes the state and the check reads it, also reject a task that passes with the answer alone.
     """
     if trial.run_recorded("", "no-op").outcome == "pass":
-        yield Finding("no-op", "doing nothing passes")
+        if trial.solution.answer is None and trial.judges_answers and trial.gives_answer:
+            asks_for_none = re.search(_NONE, trial.task.instruction, re.IGNORECASE) is not None
+            yield Finding("no-op", _NONE_IS_RIGHT, rejects=not asks_for_none)
+        else:
+            yield Finding("no-op", "doing nothing passes")
         return
     changes_state = any(call.changed() for call in trial.calls)
     if changes_state and trial.solution.answer is not None and _check_uses_tools(trial):
@@ -140,7 +199,8 @@ def random_calls(trial: Trial) -> Iterator[Finding]:
     """Reject a task that passes with random tool calls and a wrong answer of the same shape."""
     for index in range(_RANDOM_PROGRAMS):
         seed = random.Random(f"{trial.task.id} {index}").getrandbits(32)
-        program = candidates.random_program(trial.tools, trial.solution.answer, seed)
+        answers = trial.judges_answers and trial.gives_answer
+        program = candidates.random_program(trial.tools, trial.solution.answer, seed, answers=answers)
         if trial.run_recorded(program, f"random[{index}]").outcome == "pass":
             yield Finding("random", f"a random program passes: {_last_line(program)}")
             return
@@ -149,34 +209,31 @@ def random_calls(trial: Trial) -> Iterator[Finding]:
 def wrong_programs(trial: Trial) -> Iterator[Finding]:
     """Reject or report a task whose check accepts a wrong answer or a wrong variant of the solution.
 
-    First runs the solution with other answers: values near the right one, and values that the tools returned together
-    with it. Then runs mutants of the solution and replays of its changes. A mutant counts as wrong if its answer or its
-    changes differ from the solution's. If the check reads the state, last runs programs that make an additional or
-    altered change.
+    First runs the solution with other answers, see `_wrong_answers`. Then runs mutants of the solution and replays of
+    its changes. A mutant counts as wrong if its answer or its changes differ from the solution's. If the check reads
+    the state, last runs programs that make an additional or altered change.
     """
     rng = random.Random(trial.task.id)
-    judges_answers = source.takes_argument(trial.task.evaluate, "evaluate")
-    answer = trial.solution.answer if judges_answers else None
-    others = candidates.other_answers(answer, trial.calls, rng)
-    for index, other in enumerate([*others, *candidates.loose_answers(answer, rng)]):
-        program = candidates.with_answer(trial.task.solution, other)
-        if trial.run_recorded(program, f"answer[{index}]").outcome == "pass":
-            rejects = index < len(others)
-            yield Finding("wrong", f"the check accepts the answer {str(other)[:200]!r} as well", rejects=rejects)
-            if rejects:
-                return
-            break
+    for finding in _wrong_answers(trial, rng):
+        yield finding
+        if finding.rejects:
+            return
+    answer = trial.solution.answer if trial.judges_answers else None
     mutants = islice(source.mutants(trial.task.solution, rng.getrandbits(32)), _WRONG_PROGRAMS)
     replays = candidates.replays(trial.calls, trial.tools, answer) if trial.reads else ()
     for program in chain(mutants, islice(replays, _WRONG_PROGRAMS)):
         check = trial.run(program, "", 0, "")
-        if check.outcome == "pass" and not _has_same_result(check, trial.solution, judges_answers):
+        if check.outcome == "pass" and not _has_same_result(check, trial.solution, trial.judges_answers):
+            if _is_left_open(trial, check.answer):
+                continue
             # If the check judges only the answer, other steps may be allowed, such as leaving a page unopened.
             rejects = bool(trial.reads) or not _contains(check.answer, trial.solution.answer)
             yield Finding("wrong", f"the check accepts a changed solution: {program[:400]}", rejects=rejects)
             return
     if not trial.reads:
         return
+    if (excluded := conditions.only_excluded(trial.task.evaluate)) and any(call.changed() for call in trial.calls):
+        yield Finding("wrong", f"the check only says what must not be: {excluded[:200]}", rejects=False)
     solution_calls = [call.asked() for call in trial.calls]
     altered = candidates.altered(trial.calls, trial.reads, answer, rng)
     for program, call_text in islice(altered, _ALTERED_PROGRAMS):
@@ -186,6 +243,71 @@ def wrong_programs(trial: Trial) -> Iterator[Finding]:
         ):
             yield Finding("wrong", f"the check passes with another call as well: {call_text[:200]}", rejects=False)
             return
+
+
+def _wrong_answers(trial: Trial, rng: random.Random) -> Iterator[Finding]:
+    """Reject or report a task whose check accepts another answer, or takes none although the solution gives one.
+
+    Tries values near the right answer and values that the tools returned together with it, then answers that need no
+    work, then careless ones. An answer that the instruction leaves open is only reported.
+    """
+    answer, instruction = trial.solution.answer, trial.task.instruction
+    if not trial.judges_answers:
+        if answer is not None:
+            text = f"evaluate() takes no answer, so nothing judges the answer {str(answer)[:200]!r}"
+            yield Finding("wrong", text, rejects=False)
+        return
+    others = candidates.other_answers(answer, trial.calls, rng)
+    any_order = re.search(_ANY_ORDER, instruction, re.IGNORECASE) is not None
+    reported = False
+    for index, other in enumerate([*others, *candidates.loose_answers(answer, rng)]):
+        if any_order and other == candidates.reordered(answer):
+            continue
+        if trial.accepts(other, f"answer[{index}]"):
+            rejects = index < len(others) and not _is_left_open(trial, other)
+            if rejects or not reported:
+                yield _accepted(other, rejects=rejects)
+            if rejects or index >= len(others):
+                break
+            reported = True
+    yield from _order_heard(trial)
+    if answer is None and (not trial.gives_answer or any(call.changed() for call in trial.calls)):
+        return
+    for other in trial.accepted(candidates.cheap_answers(answer)):
+        yield _accepted(other, rejects=True)
+        return
+    rounded = answer_format.is_requested("rounding", instruction)
+    careless = candidates.careless_answers(answer, trial.calls, rounded=rounded)
+    for other in trial.accepted([other for other in careless if not _is_left_open(trial, other)]):
+        yield _accepted(other, rejects=False)
+        return
+
+
+def _accepted(answer: JSON, *, rejects: bool) -> Finding:
+    return Finding("wrong", f"the check accepts the answer {str(answer)[:200]!r} as well", rejects=rejects)
+
+
+def _is_left_open(trial: Trial, other: JSON) -> bool:
+    """Tell whether the instruction lets an answer differ from the solution's: a number roughly, a text in its words."""
+    right, instruction = trial.solution.answer, trial.task.instruction
+    if isinstance(right, str) and isinstance(other, str):
+        return re.search(_FREE_TEXT, instruction, re.IGNORECASE) is not None
+    numbers = [value for value in (right, other) if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) < 2 or not re.search(_ROUGHLY, instruction, re.IGNORECASE):
+        return False
+    one, two = map(text_values.as_float, numbers)
+    return abs(one - two) <= 0.1 * abs(one) + 1.5
+
+
+def _order_heard(trial: Trial) -> Iterator[Finding]:
+    """Report a check that demands an order although the instruction says that the order does not matter."""
+    answer = trial.solution.answer
+    other = candidates.reordered(answer)
+    if other == answer or not re.search(_ANY_ORDER, trial.task.instruction, re.IGNORECASE):
+        return
+    if not trial.accepts(other, "reordered"):
+        text = f"the instruction says that the order does not matter, but the check fails {str(other)[:200]!r}"
+        yield Finding("wrong", text, rejects=False)
 
 
 def _contains(answer: JSON, right: JSON) -> bool:
@@ -218,6 +340,9 @@ def deterministic(trial: Trial) -> Iterator[Finding]:
         if chance_names := sorted(_CHANCE & set(_foreign_names(tree))):
             yield Finding("deterministic", f"the {name} depends on {', '.join(chance_names)}")
             return
+        if computed_names := sorted(set(source.computed_access(tree))):
+            text = f"the {name} reaches names that cannot be read in it, by {', '.join(computed_names)}"
+            yield Finding("deterministic", text, rejects=False)
     uses_sets = any(isinstance(node, ast.Set | ast.SetComp) for tree in trees.values() for node in ast.walk(tree))
     uses_sets = uses_sets or any(_SETS & set(_names(tree)) for tree in trees.values())
     for twin in range(1, _TWINS + 1 if uses_sets else 2):
@@ -243,21 +368,25 @@ def _foreign_names(tree: ast.Module) -> Iterator[str]:
             yield from _names_of(node)
         if isinstance(node, ast.Constant) and str(node.value).startswith("/dev/"):
             yield str(node.value)
+    yield from source.names_as_texts(tree)
 
 
 def tools_used(trial: Trial) -> Iterator[Finding]:
     """Reject a task whose solution does not need the tools: it changes nothing, and its answer uses no tool result.
 
+    A refusal counts as a result, if the answer depends on it.
+
     Also reports calls of the solution that failed, and writing tools that the check called (blocked writes).
     """
     successful_calls = [call for call in trial.calls if not call.error]
-    if not successful_calls:
+    changes_state = any(call.writes for call in successful_calls)
+    # A refusal is information too, such as that an order does not exist. A call with wrong arguments tells nothing.
+    if all(call.error.startswith("TypeError: ") for call in trial.calls):
         yield Finding("tools", "no tool call of the solution succeeds")
-    elif not any(call.writes for call in successful_calls):
-        if trial.solution.answer is None:
-            yield Finding("tools", "the solution neither changes anything nor answers")
-        elif not source.depends(trial.task.solution, {tool.name for tool in trial.tools}):
-            yield Finding("tools", "the answer does not depend on what the tools return")
+    elif not changes_state and trial.solution.answer is None and not trial.gives_answer:
+        yield Finding("tools", "the solution neither changes anything nor answers")
+    elif not changes_state and not source.depends(trial.task.solution, {tool.name for tool in trial.tools}):
+        yield Finding("tools", "the answer does not depend on what the tools return")
     if blocked := sorted({call.tool for call in trial.reads if call.refused}):
         yield Finding(
             "tools", f"the check calls {', '.join(blocked)}, which writes: the call is blocked", rejects=False
@@ -269,8 +398,8 @@ def tools_used(trial: Trial) -> Iterator[Finding]:
 def conditions_tried(trial: Trial) -> Iterator[Finding]:
     """Report each condition of the check that no failure case tries.
 
-    A failure case tries a condition if it no longer fails once the condition is replaced by a constant with which the
-    solution still passes.
+    A variant of the check replaces the condition by a constant, and the solution still passes it. A failure case tries
+    the condition if it does not fail the variant.
     """
     tried: set[str] = set()
     survivors: dict[str, None] = {}
@@ -322,6 +451,29 @@ def no_leak(trial: Trial) -> Iterator[Finding]:
         )
     elif answer not in literals and _hints_at(in_figures, answer):
         yield Finding("leak", f"the instruction hints at the answer {answer}", rejects=False)
+    elif not is_input and (hint := _near_answer(stated, answer, [*literals, *(call.args for call in trial.calls)])):
+        yield Finding("leak", f"the instruction contains {hint}, which hints at the answer {answer}", rejects=False)
+
+
+def _near_answer(stated: str, answer: JSON, inputs: list[JSON]) -> str:
+    """Return what an instruction contains that is the answer in another form, or ""; inputs of the solution are none.
+
+    It is a number within 1 per cent of the answer, the day and month of a date, or the answer spelled backwards.
+    """
+    if isinstance(answer, str):
+        is_date = re.fullmatch(r"\d{4}-\d\d-\d\d", answer) is not None
+        if is_date and text_values.KnownValues(stated, []).holds(answer):
+            return "the day and the month"
+        backwards = answer[::-1]
+        is_input = any(backwards in str(value) for value in candidates.leaves(inputs))
+        is_long = len(answer) >= _SHORTEST_BACKWARDS and backwards.lower() != answer.lower()
+        return backwards if is_long and not is_input and text_values.mentions(stated, backwards) else ""
+    if not isinstance(answer, int | float) or isinstance(answer, bool) or abs(answer) < _SMALLEST_NEAR:
+        return ""
+    used = {abs(text_values.as_float(value)) for value in candidates.leaves(inputs) if isinstance(value, int | float)}
+    size = abs(text_values.as_float(answer))
+    figures = [abs(figure) for figure in text_values.numbers(stated)]
+    return next((f"{figure:g}" for figure in figures if abs(figure - size) <= 0.01 * size and figure not in used), "")
 
 
 def _hints_at(instruction: str, answer: JSON) -> bool:
@@ -386,6 +538,28 @@ def literals_known(trial: Trial) -> Iterator[Finding]:
         for mark in sorted(set(answer_text) & set(_MARKS) - set(f"{instruction} {returned}")):
             yield Finding("literals", f"the answer needs {mark!r}, {_UNSTATED}", rejects=False)
         yield from _form_requested(trial)
+        yield from _container_as_text(trial)
+
+
+def _container_as_text(trial: Trial) -> Iterator[Finding]:
+    """Report an answer that is the text of a list or an object: the instruction leaves its spaces and quotes open."""
+    answer = trial.solution.answer
+    if not isinstance(answer, str) or not re.match(r"\s*[\[{(]", answer):
+        return
+    if re.search(_CODE_WORDS, trial.task.instruction, re.IGNORECASE) or answer in _returned(trial):
+        return
+    try:
+        value = ast.literal_eval(answer.strip())
+        other = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    except (TypeError, ValueError, SyntaxError, MemoryError, RecursionError):  # not the text of a value
+        return
+    if not trial.accepts(other, "reformatted"):
+        text = f"the answer is {answer[:100]!r}, the text of a value: the check accepts only one way to write it"
+        yield Finding("literals", text, rejects=False)
+
+
+def _returned(trial: Trial) -> list[JSON]:
+    return [value for call in trial.calls for value in candidates.leaves(call.result)]
 
 
 def _form_requested(trial: Trial) -> Iterator[Finding]:

@@ -2,7 +2,9 @@
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 from sca_cli.analysis import text_values
@@ -16,7 +18,7 @@ _CALLS = 4
 _RETURNED_ANSWERS = 4
 """Values from tool results that are tried as answers."""
 _PARTS = 4
-"""Longest answer, in parts, of which each part is changed in turn."""
+"""An answer with at most this number of parts is varied in each part."""
 _REPLACEMENTS = 3
 """Texts from tool results that are tried instead of one text."""
 
@@ -30,13 +32,14 @@ def attempt(tool, *args, **kwargs):
 """
 
 
-def random_program(tools: Sequence[Tool], answer: JSON, seed: int) -> str:
+def random_program(tools: Sequence[Tool], answer: JSON, seed: int, *, answers: bool = False) -> str:
     """Return a program that makes random tool calls and gives a wrong answer, without using its task.
 
     Args:
         tools: the tools that it may call.
         answer: the right answer; None for a task without one. The program's answer has the same shape and differs.
         seed: seeds the calls and the answer.
+        answers: the program gives an answer even if the right one is None.
     """
     rng = random.Random(seed)
     text = _ATTEMPT
@@ -48,7 +51,7 @@ def random_program(tools: Sequence[Tool], answer: JSON, seed: int) -> str:
             *(f"{name}={value!r}" for name, value in arguments.items()),
         ]
         text += f"attempt({', '.join([tool.name, *texts])})\n"
-    if answer is not None:
+    if answer is not None or answers:
         text += f"final_answer({another(answer, rng, near=False)!r})\n"
     return text
 
@@ -74,9 +77,10 @@ def replays(calls: Sequence[Observation], tools: Sequence[Tool], answer: JSON) -
 def altered(
     calls: Sequence[Observation], reads: Sequence[Observation], answer: JSON, rng: random.Random
 ) -> Iterator[tuple[str, str]]:
-    """Yield programs that repeat the solution's changes with one argument of one change altered.
+    """Yield programs that repeat the solution's changes, but with another value for one argument of one change.
 
-    For the first positional argument, also yield a program that makes all changes and then the altered one.
+    For the first positional argument of a change, also yield a program that makes all changes and then the change with
+    the other value. Last, yield programs in which two changes exchange their last arguments.
 
     Args:
         calls: the solution's calls, with results.
@@ -85,18 +89,30 @@ def altered(
         rng: draws the other values.
 
     Yields:
-        The program, and the text of the altered call.
+        The program, and the text of the call with the other value.
     """
     changes = [call for call in calls if call.changed()]
     for place, call in enumerate(changes):
         arguments: list[tuple[int | str, JSON]] = [*enumerate(call.args), *call.kwargs.items()]
         for name, value in arguments:
-            for other in _replacements(value, [*calls, *reads], rng):
+            for other in _replacements(value, [*calls, *reads], rng, _read_instead(value, reads)):
                 step = _with_argument(call, name, other)
                 replaced = [*changes[:place], step, *changes[place + 1 :]]
                 call_text = "{}({})".format(*_arguments(step).split(", ", 1))
                 for steps in [replaced, [*changes, step]] if name == 0 else [replaced]:
                     yield _program_of(steps, answer), call_text
+    yield from _exchanged(changes, answer)
+
+
+def _exchanged(changes: Sequence[Observation], answer: JSON) -> Iterator[tuple[str, str]]:
+    """Yield programs in which two changes by the same tool exchange their last positional arguments."""
+    for place, other_place in combinations(range(len(changes)), 2):
+        one, other = changes[place], changes[other_place]
+        if one.tool == other.tool and len(one.args) == len(other.args) > 1 and one.args[:-1] != other.args[:-1]:
+            steps = list(changes)
+            steps[place] = _with_argument(one, len(one.args) - 1, other.args[-1])
+            steps[other_place] = _with_argument(other, len(one.args) - 1, one.args[-1])
+            yield _program_of(steps, answer), "{}({})".format(*_arguments(steps[place]).split(", ", 1))
 
 
 def _program_of(steps: Sequence[Observation], answer: JSON) -> str:
@@ -111,8 +127,24 @@ def _with_argument(call: Observation, name: int | str, value: JSON) -> Observati
     return Observation(tool=call.tool, args=args, kwargs=kwargs)
 
 
-def _replacements(value: JSON, calls: Sequence[Observation], rng: random.Random) -> list[JSON]:
-    """Return a few values that could replace an argument. In a list, only the first part is replaced."""
+def _read_instead(value: JSON, reads: Sequence[Observation]) -> set[str]:
+    """Return the texts that the check passes to a tool in the place in which it also passes a value."""
+    arguments = [(call.tool, place, text) for call in reads for place, text in enumerate(call.args)]
+    places = {(tool, place) for tool, place, text in arguments if text == value}
+    return {text for tool, place, text in arguments if (tool, place) in places and isinstance(text, str)}
+
+
+def _replacements(
+    value: JSON, calls: Sequence[Observation], rng: random.Random, others: Iterable[str] = ()
+) -> list[JSON]:
+    """Return a few values that could replace an argument. In a list, only the first part is replaced.
+
+    Args:
+        value: the argument.
+        calls: calls with results, in which other texts of the same role are searched.
+        rng: draws texts.
+        others: further texts of the same role.
+    """
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int | float):
@@ -121,7 +153,7 @@ def _replacements(value: JSON, calls: Sequence[Observation], rng: random.Random)
         return [[other, *value[1:]] for other in _replacements(value[0], calls, rng) if other not in value]
     if not isinstance(value, str):
         return []
-    siblings = sorted({other for call in calls for other in _siblings(value, call.result)} - {value})
+    siblings = sorted({*others, *(other for call in calls for other in _siblings(value, call.result))} - {value})
     return rng.sample(siblings, min(_REPLACEMENTS, len(siblings)))
 
 
@@ -209,6 +241,90 @@ def other_answers(answer: JSON, calls: Sequence[Observation], rng: random.Random
     return [other for other in others if other != answer]
 
 
+_CHEAP: tuple[JSON, ...] = ("", "x", "nan", 0, [], ["x"], {}, {"x": 0}, None)
+"""Answers that need no work. One of them is right for hardly any task."""
+
+_NEAR = (1.025, 0.975)
+"""Factors by which a number is changed. A check with a tolerance of 3 per cent accepts the results."""
+
+
+def cheap_answers(answer: JSON) -> list[JSON]:
+    """Return answers that need no work and are wrong: empty, of another type, not a number.
+
+    Values that Python or a lenient check can mistake for the right answer are left out: `True` for 1, `""` for `[]`.
+    """
+    others = [*_CHEAP, True] if isinstance(answer, int | float | list | dict) else _CHEAP
+    return [other for other in others if other != answer and (other or answer) and not text_values.alike(other, answer)]
+
+
+def careless_answers(answer: JSON, calls: Sequence[Observation], *, rounded: bool) -> list[JSON]:
+    """Return answers that a careless agent gives, and that a check for an exact answer rejects.
+
+    They are a part of the right text, everything that the tools returned, a number that is nearly right, and another
+    empty value.
+
+    Args:
+        answer: the right answer.
+        calls: the solution's calls, with results.
+        rounded: the task lets numbers be rounded, so rounded ones are right.
+    """
+    returned = list(dict.fromkeys(value for call in calls for value in leaves(call.result) if value is not None))
+    others: list[JSON] = []
+    match answer:
+        case None | "" | [] | {} | False:
+            others = ["", [], {}]
+        case bool():
+            pass
+        case int() | float() if math.isfinite(text_values.as_float(answer)):
+            number = text_values.as_float(answer)
+            nearly = [round(number * factor, 4) for factor in _NEAR]
+            others = [other for other in nearly if not text_values.alike(other, answer)]
+            others += [answer + 1, answer - 1] if 1 < abs(number) < _LARGE else []
+            if not rounded and not number.is_integer() and abs(number) < _LARGE:
+                others += [other for other in (math.trunc(number), round(number)) if abs(other - number) > _ROUNDING]
+        case str():
+            others = [answer.split()[0]] if len(answer.split()) > 1 else []
+            others += [answer[: len(answer) // 2]] if len(answer) >= _SHORTEST_CUT else []
+            others += [" ".join(map(str, [*returned, answer]))] if returned else []
+        case list():
+            others = [[*answer, *(value for value in returned if value not in answer)]]
+    return [other for other in others if other != answer]
+
+
+_SHORTEST_CUT = 5
+"""Shortest text of which a half is tried: a check may accept `y` for `yes`. Chosen by hand."""
+_LARGE = 10_000
+"""Number from which a difference of 1 is within the usual tolerance of a check. Chosen by hand."""
+_ROUNDING = 0.05
+"""Difference up to which a rounded number counts as the same."""
+
+
+def accepts_any(evaluate: str, answers: Sequence[JSON]) -> str:
+    """Return a check that is True if the task's check accepts any of the answers.
+
+    Each answer is judged by a fresh copy of the check. Thus one program judges all answers.
+
+    Args:
+        evaluate: source of the task's check.
+        answers: the answers.
+    """
+    return _ACCEPTS_ANY.format(source=evaluate, answers=list(answers))
+
+
+_ACCEPTS_ANY = """\
+def evaluate(_):
+    for answer in {answers!r}:
+        names = dict(globals())
+        try:
+            exec({source!r}, names)
+            if names["evaluate"](answer) is True:
+                return True
+        except Exception:
+            pass
+    return False
+"""
+
+
 def loose_answers(answer: JSON, rng: random.Random) -> list[JSON]:
     """Return other answers that a sound check may accept: the list reversed or with one part more, the number negated.
 
@@ -216,10 +332,18 @@ def loose_answers(answer: JSON, rng: random.Random) -> list[JSON]:
     """
     others: list[JSON] = []
     if isinstance(answer, list):
-        others = [[*answer, another(answer[-1] if answer else "x", rng, near=True)], answer[::-1]]
+        others = [[*answer, another(answer[-1] if answer else "x", rng, near=True)], reordered(answer)]
     elif isinstance(answer, int | float) and not isinstance(answer, bool):
         others = [-answer] if not text_values.alike(-answer, answer) else []
     return [other for other in others if other != answer]
+
+
+def reordered(answer: JSON) -> JSON:
+    """Return a list, or a text of parts between commas or semicolons, in reverse order; other values are unchanged."""
+    if isinstance(answer, str):
+        parts = re.split(r"(\s*[,;]\s*)", answer)
+        return "".join(reversed(parts))
+    return answer[::-1] if isinstance(answer, list) else answer
 
 
 def _leaves_with_keys(value: JSON, key: str = "") -> Iterator[tuple[str, str | int | float]]:
@@ -271,9 +395,11 @@ def _value(schema: Any, rng: random.Random) -> JSON:
         case "boolean":
             return rng.random() < 0.5
         case "array":
+            if places := schema.get("prefixItems"):
+                return [_value(place, rng) for place in places]
             return [_value(schema.get("items", {}), rng) for _ in range(rng.randint(1, 3))]
         case "object":
-            return {}
+            return {key: _value(part, rng) for key, part in schema.get("properties", {}).items()}
         case "null":
             return None
     return _word(rng.randint(3, 8), rng)

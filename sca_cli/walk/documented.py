@@ -63,7 +63,7 @@ def quoted(text: str) -> list[JSON]:
 
 
 def listed(text: str) -> list[JSON]:
-    """Return the capitalised words or names of enumerations: three or more, separated by commas."""
+    """Return the items of the enumerations in a text: three or more capitalised words or names, separated by commas."""
     flat = re.sub(r"\s+", " ", text)
     lists = [re.split(r", (?:and |or )?", match[0]) for match in _LISTED.finditer(flat)]
     return [word.rstrip(".-/") for words in lists for word in words if len(word) > 1]

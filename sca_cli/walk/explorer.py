@@ -166,10 +166,8 @@ class _Explorer:
     # ------------------------------------------------------------ calls
 
     def _call(self, tool: Tool, arguments: dict[str, Value]) -> Observation:
-        star = tool.variadic()
-        named = {name: value.value for name, value in arguments.items() if name != star}
-        args = [*named.values(), *arguments[star].value] if star in arguments else []
-        observation = self._session.call(tool.name, args, {} if star in arguments else named)
+        named = {name: value.value for name, value in arguments.items()}
+        observation = self._session.call(tool.name, [], named)
         if observation.error:
             self._learn_from_refusal(tool, arguments, observation.error)
         else:

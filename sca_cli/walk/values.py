@@ -8,8 +8,10 @@ import base64
 import math
 import random
 import re
+import uuid
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Literal
 
 from sca_cli.analysis import fits
@@ -24,6 +26,10 @@ _CODE = re.compile(r"[^\s,;:!?\"'`()\[\]{}<>]*[\d@#/_][^\s,;:!?\"'`()\[\]{}<>]*[
 _MOST_OF_A_NAME = 40
 """Most values stored for one name; the oldest are deleted first."""
 _TEXT_CHARS = 120
+_OPTIONAL = 0.4
+"""Share of the made-up objects that have an optional member. Chosen by hand."""
+_KNOWN = 0.5
+"""Share of the members of made-up objects that take a stored value of the same name. Chosen by hand."""
 _WORDS = (
     "amber", "apple", "autumn", "bakery", "bridge", "bring", "candle", "castle", "chapter", "circle", "clock",
     "cloud", "coffee", "copper", "corner", "cotton", "dinner", "early", "engine", "evening", "family", "fern",
@@ -46,6 +52,11 @@ _USUAL: tuple[tuple[str, float, float], ...] = (
     (r"price|cost|amount|value|fee|salary|budget|money|tariff|total", 5, 5000),
 )
 """(pattern in a parameter's name or description, low, high) of made-up numbers. Chosen by hand."""
+_FORMATS = {
+    "date": "{day}", "time": "{clock}", "date-time": "{day}T{clock}", "duration": "P{number}D", "uuid": "{key}",
+    "email": "{word}@example.org", "uri": "https://example.org/{word}",
+}  # fmt: skip
+"""Format of JSON Schema → template of a made-up text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,25 +148,66 @@ class Values:
         return [value for value in values if fits.holds(schema, value)]
 
     def made_up(self, tool: Tool, name: str) -> JSON:
-        """Make up a value of the parameter's type, within the limits that its documentation gives."""
-        schema = fits.element(tool, name)
-        if "anyOf" in schema:
-            schema = self._draw.choice(schema["anyOf"])
-        offered = self._offers[tool.name, name]
+        """Make up a value of the parameter's type, within the limits that its documentation and its schema give."""
         about = f"{name.replace('_', ' ')} {tool.parameters['properties'][name].get('description', '')}".lower()
+        return self._of_schema(fits.element(tool, name), about, self._offers[tool.name, name])
+
+    def _of_schema(self, schema: dict[str, JSON], about: str, offered: Offer) -> JSON:
+        if "enum" in schema:
+            return self._draw.choice(schema["enum"])
+        if "anyOf" in schema:
+            return self._of_schema(self._draw.choice(schema["anyOf"]), about, offered)
         match schema.get("type"):
             case "integer":
-                return self._number(offered, about, whole=True)
+                return self._number(_bounded(offered, schema), about, whole=True)
             case "number":
-                return self._number(offered, about, whole=self._draw.random() < 0.4)
+                return self._number(_bounded(offered, schema), about, whole=self._draw.random() < 0.4)
             case "boolean":
                 return self._draw.random() < 0.5
+            case "null":
+                return None
             case "array":
-                return []
+                return self._items(schema, about, offered)
             case "object":
-                return {}
+                return self._members(schema)
             case _:
-                return self._text(about, offered)
+                return (
+                    self._formatted(schema["format"])
+                    if schema.get("format") in _FORMATS
+                    else self._text(about, offered)
+                )
+
+    def _items(self, schema: dict[str, JSON], about: str, offered: Offer) -> list[JSON]:
+        """Make up the items of a list: one to three, if more than their type is known; else none."""
+        if places := schema.get("prefixItems"):
+            return [self._of_schema(place, about, offered) for place in places]
+        items = schema.get("items") or {}
+        if "minItems" not in schema and items.keys() <= {"type"}:
+            return []
+        count = self._draw.randint(max(1, schema.get("minItems", 1)), max(3, schema.get("minItems", 1)))
+        return [self._of_schema(items, about, offered) for _ in range(count)]
+
+    def _members(self, schema: dict[str, JSON]) -> dict[str, JSON]:
+        """Make up an object; half of its members are stored values of the same name."""
+        members: dict[str, JSON] = {}
+        for key, part in schema.get("properties", {}).items():
+            if key in schema.get("required", ()) or self._draw.random() < _OPTIONAL:
+                stored = [values.get(key, []) for values in self._stored.values()]
+                known = self._fitting([value for values in stored for value in values], part)
+                about = f"{key.replace('_', ' ')} {part.get('description', '')}".lower()
+                is_known = bool(known) and self._draw.random() < _KNOWN
+                members[key] = self._draw.choice(known) if is_known else self._of_schema(part, about, Offer())
+        if "properties" not in schema and isinstance(others := schema.get("additionalProperties"), dict):
+            for key in self._draw.sample(_WORDS, self._draw.randint(1, 3)):
+                members[key] = self._of_schema(others, key, Offer())
+        return members
+
+    def _formatted(self, form: str) -> str:
+        """Make up a text of one of `_FORMATS`."""
+        day = date(2024, 1, 1) + timedelta(days=self._draw.randrange(700))
+        clock = f"{self._draw.randrange(24):02}:{self._draw.randrange(60):02}:00"
+        key = uuid.UUID(int=self._draw.getrandbits(128), version=4)
+        return _FORMATS[form].format(day=day, clock=clock, word=self._draw.choice(_WORDS), number=day.day, key=key)
 
     def _number(self, offered: Offer, about: str = "", *, whole: bool) -> float:
         low, high = next(
@@ -189,6 +241,13 @@ class Values:
             if place < count - 1 and self._draw.random() < 0.5:
                 text = f"({text})"
         return text
+
+
+def _bounded(offered: Offer, schema: dict[str, JSON]) -> Offer:
+    """Return an offer with the bounds of a schema, if it has any."""
+    low = schema.get("minimum", schema.get("exclusiveMinimum", offered.low))
+    high = schema.get("maximum", schema.get("exclusiveMaximum", offered.high))
+    return Offer(low=low, high=high)
 
 
 def varied(value: JSON, draw: random.Random) -> JSON:

@@ -1,15 +1,15 @@
-"""Which planted defects `sca verify` finds, by class, and which good tasks it turns down.
+"""Measure which planted defects `sca verify` finds, by class, and which good tasks it rejects.
 
     python tests/benchmarks/defects.py [--sets first,fresh,third] [--classes vacuous,leaking,…] [--modes default,strict]
         [--keep FILE] [--timeout SECONDS]
 
-The tasks are those of `tests/defects`: the first set, which the proofs were written beside, the fresh one in
-`fresh/`, written without a look at them but looked at since, and a third in `third/`, written without a look at them
-either and in a world of its own. Each class is a stream of its own through `sca verify --all`, since a
-defective task shares its solution with the good one it was made from; the duplicates come after all good tasks, and
-elsewhere nobody asks for them. Everything is done a second time with `--strict`. `reported` counts verdicts that say
-more than stage and checks, `rejected` those that did not pass, `found` those that are either. Tables, the good tasks
-against which something was found and the defects that were missed on stderr, one JSON object on stdout.
+The tasks are those of `tests/defects`. The first set was written together with the proofs. The set in `fresh/` was
+written without knowing them, but was read since. The set in `third/` was written without knowing them, in another
+environment. Each class is verified in a separate `sca verify --all`, because a defective task has the same solution as
+the good one it was made from. Duplicates are verified after all good tasks; the other classes skip that stage.
+Everything is repeated with `--strict`. `reported` counts verdicts that have more than stage and checks, `rejected`
+those that did not pass, `found` either of the two. Tables, the good tasks with findings and the missed defects go to
+stderr, one JSON object goes to stdout.
 """
 
 import argparse
@@ -55,17 +55,17 @@ def verified(records: list[Task], given: list[str], options: argparse.Namespace)
 
 
 def is_rejected(task: Task) -> bool:
-    """Whether a verified task was turned down."""
+    """Return whether a verified task was rejected."""
     return not task["verdict"]["passed"]
 
 
 def is_reported(task: Task) -> bool:
-    """Whether something was found against a verified task, be it turned down or not."""
+    """Return whether a verified task has a finding, rejected or not."""
     return any(task["verdict"][key] for key in task["verdict"].keys() - CORE)
 
 
 def is_found(task: Task) -> bool:
-    """Whether a verified task was turned down or reported."""
+    """Return whether a verified task was rejected or reported."""
     return is_rejected(task) or is_reported(task)
 
 

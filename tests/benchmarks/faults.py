@@ -1,11 +1,11 @@
-"""Whether `sca verify` keeps its word while everything around it dies: each task once, with its own verdict.
+"""Measure whether `sca verify` gives each task its verdict exactly once while processes around it are killed.
 
     python tests/benchmarks/faults.py [--tasks 10000] [--kill-every 25] [--die-every 400] [--proofs]
 
-A stream made of the good and the defective tasks of `tests/defects` (the flaky ones left out, some in a world that
-raises) goes through `sca verify --all` three times: undisturbed; to a file, while zygotes and nsjails are killed
-and verify itself is, and goes on with --resume; and to a pipe that is read in fits and starts, while zygotes and
-nsjails are killed. Both outcomes must be those of the first. Progress and differences on stderr, one JSON object on
+The good and the defective tasks of `tests/defects` (without the flaky ones, some in a world that
+raises) go through `sca verify --all` three times: undisturbed; to a file, while zygotes, nsjails and verify itself
+are killed and the run is resumed; and to a pipe that is read irregularly, while zygotes and
+nsjails are killed. Both outputs must equal the first. Progress and differences go to stderr, one JSON object to
 stdout; exit code 1 if there are differences.
 """
 
@@ -37,7 +37,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def tasks(count: int, draw: random.Random) -> Iterator[dict[str, Any]]:
-    """Yield so many tasks under ids of their own; some are set in a world that raises at one of its calls."""
+    """Yield `count` tasks with new ids; some are in a world that raises at one of its calls."""
     files = [(DEFECTS / name).read_text().splitlines() for name in ("good.jsonl", "planted.jsonl")]
     records = [json.loads(line) for lines in files for line in lines]
     steady = [record for record in records if record["extra"].get("defect") != "flaky"]
@@ -92,11 +92,11 @@ def strike(root: int, draw: random.Random) -> str:
 
 
 class Storm:
-    """Kills by progress: about one jail every so many finished tasks, so that any machine gets through.
+    """Kill about one jail every `kill_every` finished tasks, so that a machine of any speed makes progress.
 
     Args:
         kill_every: tasks between two kills, on average.
-        draw: decides when and whom.
+        draw: decides when a process is killed, and which one.
     """
 
     def __init__(self, kill_every: int, draw: random.Random) -> None:
@@ -108,7 +108,7 @@ class Storm:
         return done + self._draw.randint(1, 2 * self._every)
 
     def pass_over(self, root: int, done: int) -> bool:
-        """Strike if it is time; tell whether it did."""
+        """Kill a process if it is time; return whether one was killed."""
         if done < self._next:
             return False
         kind = strike(root, self._draw)
@@ -130,7 +130,7 @@ def undisturbed(source: list[str], target: str) -> None:
 
 
 def to_file(source: list[str], target: str, storm: Storm, die_every: int, draw: random.Random) -> Counter[str]:
-    """Verify a file under fire; verify itself is killed now and then, and goes on with --resume.
+    """Verify a file while processes are killed; verify itself is killed now and then, and resumed.
 
     Returns:
         How often it was killed ("verify") and how often it ended with an error ("stopped").
@@ -172,7 +172,7 @@ class _Lines:
 
 
 def to_pipe(source: list[str], target: str, storm: Storm) -> int:
-    """Verify a file under fire into a small pipe whose reader rests after each strike; return the exit code."""
+    """Verify a file into a small pipe while processes are killed and the reader pauses; return the exit code."""
     drain, filled = os.pipe()
     fcntl.fcntl(drain, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     process = started(source, stdout=filled)
@@ -187,7 +187,7 @@ def to_pipe(source: list[str], target: str, storm: Storm) -> int:
     return process.wait()
 
 
-# ---------------------------------------------------------------- what came of it
+# ---------------------------------------------------------------- the results
 
 
 def differences(expected: str, got: str) -> dict[str, list[str]]:

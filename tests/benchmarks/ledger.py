@@ -1,4 +1,4 @@
-"""The world of the verify benchmark: a counter, beside rows of ballast."""
+"""The world of the verify benchmark: a counter, and rows that only make the state large."""
 
 import json
 from typing import Any
@@ -52,7 +52,7 @@ class Ledger(Environment):
 
 
 def main() -> None:
-    """Print the state of a world of so many rows: the file that other designs load."""
+    """Print the state of a world with the given number of rows: the file that the other designs load."""
     import sys
 
     print(json.dumps(Ledger(sys.argv[1]).state()))

@@ -1,11 +1,11 @@
-"""Whether memory stays flat at any length of a stream: `challenge | verify`, real pipes and a real sandbox.
+"""Measure whether memory is constant for any length of a stream: `challenge | verify`, real pipes, a real sandbox.
 
     python tests/benchmarks/streams.py [--sizes 1000,10000,100000]
 
-Explorations are written into the first command's stdin as it takes them, tasks are counted as they come out
-of the second. Most replies are no task (`--all` lets them through), one in `TASK_EVERY` is one that the
-sandbox proves: so 100000 records take minutes. Peak resident memory is the kernel's VmHWM of each command,
-jails not included.
+Explorations are written to the first command's stdin as fast as it reads them, tasks are counted at the output
+of the second. Most replies are no task (`--all` writes them too), one in `TASK_EVERY` is a task that the
+sandbox proves: this way 100000 records take minutes. Peak resident memory is the kernel's VmHWM of each command,
+without the jails.
 """
 
 import argparse
@@ -48,7 +48,7 @@ _WORDS = ("drawer", "stressed", "reknits", "repaid")
 
 
 def explorations(count: int) -> Iterator[bytes]:
-    """Yield so many exploration records, about a kilobyte each."""
+    """Yield `count` exploration records of about a kilobyte each."""
     env = {"name": "calculation", "options": {"family": "message_decoder"}}
     seen = [{"tool": "reverse_string", "args": [f"word {place}"], "result": f"{place} drow"} for place in range(8)]
     for seed in range(count):

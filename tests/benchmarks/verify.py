@@ -1,16 +1,17 @@
-"""What a verdict costs: tasks a second and core, by CPU time, four checks a task, beside other designs in the same run.
+"""Measure the cost of a verdict: tasks per second and core, by CPU time, compared with other designs in the same run.
 
     python tests/benchmarks/verify.py [--tasks N] [--rows N] [--memory-tasks N]
 
 ours                  program, world and check in three processes, forked from warm zygotes
 nsjail_per_check      a jail for each check, which loads the state
 nsjail_per_task       a jail for each task, which loads the state and forks for each check
-one_interpreter       a warm zygote that forks one child a check: program, state, check, verdict in it. Forgeable.
-floor_4, floor_12     a bare interpreter that forks and reaps as often a task as one_interpreter, as ours; no more
+one_interpreter       a warm zygote that forks one child for each check: program, state and verdict in it. Forgeable.
+floor_4, floor_12     a bare interpreter that only forks and reaps: as often as one_interpreter (4), as ours (12)
 
-CPU time is that of this process and all below it, of many tasks less that of one. Progress on stderr, one JSON object
-on stdout. `two_workers_ratio` is by wall time, zygotes being up, and wants an idle machine; `two_floors_ratio`, in turn
-with it, is what the machine itself gives to two processes that fork and reap.
+A task has four checks. CPU time is that of this process and its descendants for many tasks, minus that for one task.
+Progress goes to stderr, one JSON object to stdout. `two_workers_ratio` is measured in wall time with running zygotes
+and needs an idle machine. `two_floors_ratio`, measured alternately with it, is the same ratio for two bare processes
+that fork and reap: the machine's own limit.
 """
 
 import argparse

@@ -39,7 +39,7 @@ def test_all_layers_hold_here(capfd: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.sandbox
 def test_the_report_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
-    """--json gives ok, the layers with what was seen, and the corpus."""
+    """--json prints whether all is well, the layers with their observations, and the corpus."""
     code, out, _ = ran(capfd, "--json")
     report = json.loads(out)
     assert (code, report["ok"], report["corpus"]) == (0, True, {})
@@ -57,7 +57,7 @@ def test_the_report_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> Non
 def test_without_a_jail_nothing_hostile_runs(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, nsjail: str, seen: str, cure: str
 ) -> None:
-    """The cure is told, the exit code is 4, and of the corpus nothing was run."""
+    """If the jail does not start, doctor prints the cure, exits with 4 and runs no hostile program."""
     monkeypatch.setenv("SCA_NSJAIL", nsjail)
     code, out, _ = ran(capfd, "--corpus", HOSTILE)
     assert code == ExitCode.MISSING
@@ -119,7 +119,7 @@ def weakened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: tuple[s
     """Have the next jails run a copy of the program in which files of `sandbox/inside` are changed.
 
     Args:
-        changes: module of `sandbox/inside` → (text, what stands in its place).
+        changes: module of `sandbox/inside` → (old text, new text).
     """
     copy = tmp_path / "weak"
     shutil.copytree(Path(jail.PACKAGE_ROOT) / "sca_cli", copy / "sca_cli")
@@ -131,7 +131,7 @@ def weakened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: tuple[s
 
 
 WEAK: dict[str, tuple[str, str, str, str]] = {
-    # layer: module, text, what stands in its place, what is seen
+    # layer: module, old text, new text, the observation that fails the probe
     "kernel": ("confine", "_ERRNO | _EPERM)]", "_ALLOW)]", "was reached by"),
     "network": ("confine", "_ERRNO | _EPERM)]", "_ALLOW)]", "are not refused"),
     "processes": ("confine", "_ERRNO | _EPERM)]", "_ALLOW)]", "not refused"),
@@ -152,7 +152,7 @@ WEAK: dict[str, tuple[str, str, str, str]] = {
 @pytest.mark.sandbox
 @pytest.mark.parametrize("layer", WEAK)
 def test_a_broken_layer_is_found(layer: str, patient: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one line of the confinement changed, the probe of that layer fails; it holds without the change."""
+    """Changing one line of the confinement makes the probe of that layer fail; unchanged, the probe passes."""
     module, old, new, seen = WEAK[layer]
     limits = Limits(wall_s=8.0, cpu_s=1, memory_mb=64, output_bytes=4096, calls=20)
     assert layers.LAYERS[layer].probe(patient(limits))
@@ -189,7 +189,7 @@ def test_passwords_that_can_be_read_are_found(patient: Any, monkeypatch: pytest.
 
 @pytest.mark.sandbox
 def test_variables_that_leak_are_found(patient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """nsjail told to keep the environment fails the layer of variables."""
+    """The layer of variables fails if nsjail keeps the environment variables."""
     plain = jail.config
 
     def config(*arguments: Any) -> Any:
@@ -206,7 +206,7 @@ def test_variables_that_leak_are_found(patient: Any, monkeypatch: pytest.MonkeyP
 @pytest.mark.sandbox
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be root in the jail")
 def test_root_in_the_jail_is_found(patient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A jail whose nobody is root outside fails the layer of identity."""
+    """The layer of identity fails if the jail's user is root outside."""
     monkeypatch.setattr(jail, "_is_real_root", lambda: False)
     with pytest.raises(Failed, match=r"uids outside are \[0\]"):
         probes.identity(patient())
@@ -296,7 +296,7 @@ def test_verify_looks_at_the_jail_and_says_so(sca: Callable[..., Any]) -> None:
 def test_verify_runs_nothing_in_a_jail_that_does_not_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """With a weakened filter `sca verify` ends with 4 and names the layer, and no task was run."""
+    """`sca verify` with a weakened filter exits with 4, names the layer and runs no task."""
     weakened(tmp_path, monkeypatch, confine=("_ERRNO | _EPERM)]", "_ALLOW)]"))
     (tmp_path / "tasks").write_bytes(TASK)
     assert app.run(["verify", "--all", str(tmp_path / "tasks")]) == ExitCode.MISSING

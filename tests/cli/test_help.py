@@ -1,4 +1,4 @@
-"""What every verb says of itself, and what it says when something is missing."""
+"""The help of every verb, and the message of each when something is missing."""
 
 import re
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ NEED_MODEL = [
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Take away the user's settings, and stand in an empty directory with nothing piped in."""
+    """Remove the user's settings, and change to an empty directory without piped input."""
     for name in ("SCA_ENV", "SCA_MODEL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -122,7 +122,7 @@ def test_a_bare_command_shows_its_help(capfd, line: str) -> None:
     ],
 )
 def test_usage_errors_are_one_line_and_a_hint(capfd, line: str, err: str) -> None:
-    """What is wrong with a command line is told by the command it is wrong for, and where to look it up."""
+    """A usage error is one line that begins with the command, and a hint to its help."""
     code, out, said = ran(capfd, line)
     assert (code, out) == (ExitCode.USAGE, "")
     lines = said.splitlines()
@@ -242,7 +242,7 @@ def test_a_prompt_directory_must_replace_something(capfd, script, tmp_path: Path
 
 
 def test_a_bug_is_a_bug(capfd, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception nobody expected ends in code 5, with its traceback, and says that it is ours."""
+    """An unexpected exception ends with code 5 and its traceback, and the message calls it an internal error."""
     monkeypatch.setattr("sca_cli.plugins.registry", lambda: 1 / 0)
     code, out, err = ran(capfd, "plugins")
     assert (code, out) == (ExitCode.BUG, "")

@@ -101,7 +101,7 @@ def test_a_replaced_option_says_what_to_type_now(capfd, line: str, now: str) -> 
 
 
 def test_skip_knows_every_stage() -> None:
-    """Each stage beyond the paper's filter, and no other, can be left out."""
+    """Exactly the stages after the paper's filter can be skipped."""
     assert [str(stage) for stage in Skippable] == [*stages.STAGES, "duplicate"]
 
 

@@ -6,7 +6,7 @@ from sca_cli.commands.shared import shell
 
 
 def test_a_log_has_a_line_a_minute(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody sees a bar, lines say how far it is, what an earlier run did included, and not more often."""
+    """If stderr is no terminal, a line a minute shows the progress, with the records of an earlier run included."""
     now = 0.0
     monkeypatch.setattr(shell.time, "monotonic", lambda: now)
     with shell.Meter("rollout", 9, quiet=False) as meter, shell.Meter("rollout", 9, quiet=True) as silent:

@@ -1,5 +1,7 @@
 """`sca report` as a command: what it reads, what it refuses, and that a page is whole or as it was."""
 
+import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -49,7 +51,9 @@ def test_a_run_that_goes_on_can_be_looked_at(capfd, run_directory: Path) -> None
 
 
 def test_other_files_of_a_directory_are_left_out(capfd, run_directory: Path) -> None:
-    """A file that begins with something else is told and left out, where it was not named itself."""
+    """A file of a directory that holds no records is skipped with a warning; named on the command line, it is an
+    error.
+    """
     foreign = run_directory / "foreign.jsonl"
     foreign.write_text('{"prompt": "hello"}\n')
     code, _, err = report(capfd, run_directory)
@@ -58,10 +62,21 @@ def test_other_files_of_a_directory_are_left_out(capfd, run_directory: Path) -> 
     assert report(capfd, foreign)[0] == ExitCode.RECORD
 
 
+def test_what_cannot_be_read_costs_a_line_or_a_file(capfd, run_directory: Path) -> None:
+    """A line that is no record, a dangling link and a named pipe in a directory leave a page of everything else."""
+    (run_directory / "odd.jsonl.gz").write_bytes(gzip.compress(LINE + b"hello\n" + LINE))
+    (run_directory / "dangling.jsonl").symlink_to("/nowhere")
+    os.mkfifo(run_directory / "pipe.jsonl")
+    code, page, err = report(capfd, run_directory)
+    assert (code, page[:9]) == (ExitCode.RECORD, "<!DOCTYPE")
+    assert f"{run_directory}/odd.jsonl.gz:2: not a record" in err
+    assert f"cannot read {run_directory}/dangling.jsonl: No such file or directory: the file is left out" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["broken.jsonl"], ExitCode.RECORD, "sca report: broken.jsonl:2: not a record"),
+        (["broken.jsonl"], ExitCode.RECORD, "sca report: broken.jsonl:1: not a record"),
         (["run", "nowhere.jsonl"], ExitCode.MISSING, "cannot read nowhere.jsonl: No such file or directory"),
         (["empty"], ExitCode.NOTHING, "no records, nothing to report"),
         ([], ExitCode.USAGE, "nothing to read"),
@@ -70,10 +85,10 @@ def test_other_files_of_a_directory_are_left_out(capfd, run_directory: Path) -> 
 def test_what_cannot_be_reported_leaves_the_page_as_it_was(
     capfd, monkeypatch: pytest.MonkeyPatch, run_directory: Path, arguments: list[str], code: int, told: str
 ) -> None:
-    """A wrong line, a missing file, nothing at all: each is told, and the old page stays."""
+    """A bad line, a missing file and an empty input each give an error, and the old page stays."""
     home = run_directory.parent
     monkeypatch.chdir(home)
-    (home / "broken.jsonl").write_bytes(LINE + b"hello\n")
+    (home / "broken.jsonl").write_bytes(b"hello\n")
     (home / "empty").mkdir()
     (home / "old.html").write_text("old")
     ended, out, err = report(capfd, *arguments, "-o", "old.html")
@@ -94,7 +109,7 @@ def test_the_page_does_not_replace_what_is_read(capfd, run_directory: Path) -> N
 def test_a_page_is_written_where_a_link_leads_and_to_what_is_no_file(
     capfd, run_directory: Path, tmp_path: Path
 ) -> None:
-    """A symbolic link stays one, devices are written to, and a directory that is not there is told."""
+    """A symbolic link stays a link, devices can be written to, and a missing directory is an error."""
     target, link = tmp_path / "target.html", tmp_path / "link.html"
     target.write_text("old")
     link.symlink_to(target)

@@ -1,22 +1,21 @@
-"""Build `good.jsonl` and `planted.jsonl` from the cards: tasks as models write them, and the same with one defect each.
+"""Build `good.jsonl` and `planted.jsonl` from the cards: tasks as models write them, and copies with one defect each.
 
     python tests/defects/make.py
 
-The set that the proofs were written beside lies here; `fresh/` holds one whose cards were written by somebody who had
-read the definitions and no proof, and `third/` another, written in the same way later. A card is a good task; its
-variants are that task with a defect planted. Each line of a card starts with a mark, and what follows without a mark
-belongs to the line above:
+The set in this folder was written together with the proofs. The author of the cards in `fresh/` had read the
+definitions but no proof; `third/` was written later in the same way. A card is a good task; its variants are that
+task with one defect. Each line of a card starts with a mark; a line without a mark continues the line above:
 
-    == NAME ENV [SEED]      a good task              ^^ NAME                 goes on with a card of another file
+    == NAME ENV [SEED]      a good task              ^^ NAME                 continues a card of another file
     @ CLASS | WHY           a variant of it          @ … | undecidable       no program can tell, only a reader
     ? instruction           = evaluate               > solution              ! a failure case
     ?~ old => new           the instruction with other words in one place; ?+ text adds words at its end
     ~ old => new            the check with other code in one place; ~~ old => new the same in every part
     % rename                other names of variables % seed N                another state of the world
 
-`<<expression>>` is worked out in the world as it is at first: with the tools, `answer` (what the solution gives),
-`truth` (what the good task's solution gives), `hexed` and `caesar`. It is put in as a literal, in an instruction or
-with `:raw` as plain text.
+`<<expression>>` is evaluated in the initial state of the world: with the tools, `answer` (of the solution),
+`truth` (the answer of the good task's solution), `hexed` and `caesar`. Its value is inserted as a literal; in an
+instruction or with `:raw` it is inserted as plain text.
 """
 
 import ast
@@ -243,7 +242,7 @@ def record(card: Card, good: Card) -> dict[str, Any]:
 
 
 def files(folder: Path = HERE) -> dict[str, bytes]:
-    """Return what stands in `good.jsonl` and in `planted.jsonl` of a set."""
+    """Return the contents of `good.jsonl` and `planted.jsonl` of a set."""
     import msgspec
 
     from sca_cli.records import decode, encode, sealed

@@ -37,8 +37,8 @@ def code(program: str) -> str:
 
 
 def rules() -> list[dict[str, Any]]:
-    """Return the rules: challenger (three tasks, one that falls, one that is no task), solver (right, wrong,
-    broken), explorer.
+    """Return the rules of a challenger (three tasks, one that verify rejects, one reply that is no task), a solver
+    (right, wrong and broken replies) and an explorer.
     """
     tasks = [*(_TASK.format(word=word) for word in WORDS), _WRONG_SOLUTION, "I would rather not."]
     solver = [

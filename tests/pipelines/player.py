@@ -26,7 +26,7 @@ class Player:
 
     Args:
         name: directory of a model.
-        manner: `mute` calls no tool and writes nothing of use; `stubborn` answers every task alike.
+        manner: `mute` calls no tool and writes nothing useful; `stubborn` gives every task the same answer.
 
     Raises:
         MissingError: there is none.

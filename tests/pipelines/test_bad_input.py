@@ -44,17 +44,16 @@ BAD: dict[str, tuple[bytes, str, str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_line_is_one_line_on_stderr_and_code_3(sca, name: str) -> None:
-    """Line 4 is bad (a blank line counts): the two tasks before it are verified and whole, the one after it
-    is not read.
-    """
+    """Line 4 is bad (a blank line counts): it is reported, and the tasks before and after it are verified."""
     bad, said, hint = BAD[name]
     ended = sca("verify", "--quiet", stdin=b"\n".join([GOOD[0], b"", GOOD[1], bad, GOOD[2], b""]))
     err = ended.stderr.decode().splitlines()
     assert ended.returncode == 3, err
     assert err[0] == f"sca verify: stdin:4: {said}"
-    assert err[1:] == ([hint] if hint else [])
+    assert err[1:-1] == ([hint] if hint else [])
+    assert err[-1] == "sca verify: 1 line of the input left out; all other records were processed"
     out = ended.stdout.splitlines(keepends=True)
-    assert [json.loads(line)["id"] for line in out] == [json.loads(line)["id"] for line in GOOD[:2]]
+    assert [json.loads(line)["id"] for line in out] == [json.loads(line)["id"] for line in GOOD[:3]]
     assert all(line.endswith(b"\n") for line in out)
 
 
@@ -99,7 +98,7 @@ def test_a_plugin_that_raises_is_named_in_one_line(
 
 
 def test_a_bad_file_is_named_by_its_path(sca, tmp_path: Path) -> None:
-    """The same for a file: its name stands where `stdin` stood."""
+    """The message about a bad line of a file begins with the file's name instead of `stdin`."""
     (tmp_path / "bad.jsonl").write_bytes(b"\n\n{}\n")
     ended = sca("verify", "bad.jsonl")
     assert (ended.returncode, ended.stderr) == (3, b"sca verify: bad.jsonl:3: $.kind: missing\n")
@@ -136,17 +135,19 @@ def test_unknown_names_end_before_any_work(
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_a_task_of_an_unknown_environment_ends_the_run(sca) -> None:
-    """A task whose environment is not installed here is not a task that falls: code 4, nearest name."""
+def test_a_task_of_an_unknown_environment_costs_this_task(sca, tmp_path: Path) -> None:
+    """A task whose environment is not installed here gets an error with the nearest name; the others are verified."""
     task = GOOD[0].replace(b'"name":"calculation"', b'"name":"calculatio"')
-    ended = sca("verify", stdin=GOOD[1] + b"\n" + task + b"\n")
-    assert ended.returncode == 4
-    assert b"unknown environment 'calculatio'\nhint: did you mean 'calculation'?" in ended.stderr
+    ended = sca("verify", "--paper", "--rejected", "rejected", stdin=task + b"\n" + GOOD[1] + b"\n")
+    assert ended.returncode == 0
+    assert b"1  unknown environment 'calculatio'; did you mean 'calculation'?" in ended.stderr
     assert ended.stdout.count(b"\n") == 1
+    error = decode((tmp_path / "rejected").read_bytes()).error
+    assert error and error.boundary == "record"
 
 
 def test_fields_of_the_users_own_are_kept(sca) -> None:
-    """What stands under `extra` comes out as it went in."""
+    """The user's own fields under `extra` are written unchanged."""
     extra: dict[str, Any] = {"mine": {"deep": [1, 2.5, None, "ü"]}}
     task = json.dumps(json.loads(GOOD[0]) | {"extra": extra}).encode()
     ended = sca("verify", "-q", stdin=task)
@@ -208,7 +209,7 @@ def test_output_over_the_input_is_refused_and_the_input_is_kept(sca, tmp_path: P
 
 
 def test_output_into_a_missing_directory_names_the_file_asked_for(sca) -> None:
-    """The message is about the user's file, not about our journal beside it."""
+    """The message names the user's file, not the journal next to it."""
     ended = sca("verify", "-o", "nowhere/tasks.jsonl", stdin=GOOD[0])
     assert (ended.returncode, ended.stderr.splitlines()[0]) == (
         4,

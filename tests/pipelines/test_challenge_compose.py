@@ -140,7 +140,7 @@ def test_nothing_to_compose_of_is_code_1(sca, tmp_path: Path, settings) -> None:
     for name in ("empty", "refused"):
         ended = compose(sca, name, "-n", 3, env=settings)
         assert (ended.returncode, ended.stdout) == (1, b""), ended.stderr
-    assert "a value is needed and none like it was seen" in ended.stderr.decode()
+    assert "a value is needed and no similar one is recorded" in ended.stderr.decode()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_nothing_to_compose_of_is_code_1(sca, tmp_path: Path, settings) -> None:
     ],
 )
 def test_bad_input_is_told_in_a_line(sca, settings, line: bytes, code: int, said: str) -> None:
-    """An environment that nobody has, and half a line."""
+    """An unknown environment and half a line each end the run with a one-line message."""
     ended = compose(sca, stdin=line + b"\n", env=settings)
     assert (ended.returncode, ended.stdout) == (code, b"")
     assert said in ended.stderr.decode()

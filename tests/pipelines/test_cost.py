@@ -44,8 +44,8 @@ def loop(tmp_path: Path, sca, script: Callable[..., str]) -> Callable[..., dict[
 
 
 def test_tokens_and_times_are_on_the_records_and_travel_with_the_task(loop, tmp_path: Path) -> None:
-    """Each word read and sampled is counted, of what came to nothing too; later stages hand it on. With --times there
-    are seconds on what was explored and written; the rest of the records is the same.
+    """Tokens read and sampled are counted, also for replies that are no task, and later stages keep the counts. Only
+    --times adds seconds; all other fields are the same.
     """
     made = loop("run")
     for walk in made["explorations"]:

@@ -196,6 +196,6 @@ def test_contradictions_are_told(sca, tmp_path: Path, held_out, good, arguments:
 
 
 def test_what_was_trained_on_may_be_piped_in(sca, good) -> None:
-    """With the tasks from elsewhere, standard input is free for it."""
+    """`--against -` reads standard input if the evaluated tasks come from the environment."""
     ended = sca("eval", "-e", str(ENV), "-n", 1, "-k", 1, "-m", good, "--against", "-", stdin=encode(LENGTH))
     assert json.loads(ended.stdout)["overlap"]["trained"] == 1, ended.stderr

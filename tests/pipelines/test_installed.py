@@ -1,4 +1,4 @@
-"""sca as `pip install .` leaves it: beside other packages, the held-out tasks among them, in a virtual environment."""
+"""sca after `pip install .`: in a virtual environment with other packages and the held-out tasks."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ def test_programs_see_no_installed_package(python: Path) -> None:
 
 
 def test_held_out_solutions_cannot_be_read(python: Path, tmp_path: Path) -> None:
-    """An attempt that opens the file of held-out tasks, which lies beside the environment, fails."""
+    """An attempt that opens the installed file of held-out tasks fails."""
     (held_out,) = python.parent.parent.glob("lib/python*/site-packages/sca_airline/eval.jsonl")
     assert json.loads(held_out.read_text().splitlines()[0])["solution"]
     reply = f"```python\n{CHEAT.format(held_out=str(held_out))}\n```"

@@ -1,6 +1,4 @@
-"""The loop in real processes and pipes: explore | challenge | verify | rollout, and the manners of a Unix
-filter.
-"""
+"""The loop in real processes and pipes, explore | challenge | verify | rollout, and what Unix expects of a filter."""
 
 import json
 import os
@@ -51,7 +49,7 @@ def records(text: str) -> list[object]:
 
 
 def test_the_whole_loop_in_one_pipe(shell, tmp_path: Path) -> None:
-    """Four commands joined by pipes give rollouts of proven tasks only, each stage's output is of its own
+    """Four commands joined by pipes write rollouts of proven tasks only, and each stage writes records of its own
     kind.
     """
     ended = shell(
@@ -87,7 +85,7 @@ def test_the_whole_loop_in_one_pipe(shell, tmp_path: Path) -> None:
 
 
 def test_parents_lead_back_to_the_exploration(shell, tmp_path: Path) -> None:
-    """Every record names the one it was made from, by an id that the file before it holds."""
+    """Every record names its parent, by an id that the file of the previous stage holds."""
     shell("sca explore -n 3 > e; sca challenge e > c; sca verify c > t; sca rollout t -k 1 > r")
     before: set[str] = set()
     for name in ("e", "c", "t", "r"):
@@ -99,7 +97,7 @@ def test_parents_lead_back_to_the_exploration(shell, tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_at_any_concurrency(shell) -> None:
-    """One record at a time or many: the output is the same, and another seed's is another."""
+    """The output is the same for every concurrency, and another seed gives another output."""
     line = "sca explore -n 4 {0} | sca challenge -n 12 {0} | sca verify {1} | sca rollout -k 2 {0}"
     one, many, other = (
         shell(line.format(*options)).stdout
@@ -110,8 +108,8 @@ def test_the_same_seed_gives_the_same_bytes_at_any_concurrency(shell) -> None:
 
 
 def test_challenge_explores_by_itself(shell, tmp_path: Path) -> None:
-    """Without explorations, `challenge --env` makes its own: `challenge | verify` is a whole pipe, and its tasks name
-    the explorations that `explore` would have made.
+    """`challenge --env` without input explores first, and its tasks name the explorations that `explore` makes with
+    that seed.
     """
     ended = shell("sca explore -n 2 > e; sca challenge -n 10 | sca verify")
     tasks, explored = records(ended.stdout), records((tmp_path / "e").read_text())
@@ -122,9 +120,7 @@ def test_challenge_explores_by_itself(shell, tmp_path: Path) -> None:
 
 
 def test_challenge_all_keeps_what_is_no_task(shell) -> None:
-    """With --all the candidates that came to nothing travel on with their error, and verify counts them as
-    not parsed.
-    """
+    """With --all, replies that are no tasks are written with their error, and verify counts them as not parsed."""
     ended = shell("sca challenge -n 10 --all | sca verify --all")
     made = [json.loads(line) for line in ended.stdout.splitlines()]
     assert len(made) == 10
@@ -135,9 +131,7 @@ def test_challenge_all_keeps_what_is_no_task(shell) -> None:
 
 
 def test_eval_scores_what_was_rolled_out(shell) -> None:
-    """`rollout | eval` scores rollouts without running anything; `eval` on tasks runs them itself, and both
-    agree.
-    """
+    """`rollout | eval` scores rollouts without running them again, and `eval` on the same tasks runs them itself."""
     first = shell("sca challenge -n 10 | sca verify > t; sca rollout t -k 4 | sca eval -")
     score = json.loads(first.stdout)
     assert (score["kind"], score["samples"], set(score["pass_at"])) == ("score", 4, {"1", "2", "4"})
@@ -148,7 +142,7 @@ def test_eval_scores_what_was_rolled_out(shell) -> None:
 
 
 def test_a_reader_that_has_enough_is_success(shell) -> None:
-    """`| head -1` ends every command before it with 0, quietly, however much was still to come."""
+    """`| head -1` ends every command before it quietly with exit code 0, however many records remain."""
     for line in (
         "sca explore -n 200 | head -1",
         "sca challenge -n 200 | sca verify | head -1",
@@ -162,7 +156,7 @@ def test_a_reader_that_has_enough_is_success(shell) -> None:
 
 
 def test_empty_input_is_worth_telling(shell) -> None:
-    """A filter given nothing writes nothing, says so in words and by exit code 1."""
+    """A filter with empty input writes no record, says so in one line and exits with 1."""
     for line, said in (
         ("verify", "sca verify: no candidates"),
         ("challenge", "0 of 0 replies"),
@@ -181,7 +175,7 @@ def test_quiet_says_nothing(shell) -> None:
 
 
 def test_nothing_but_records_on_stdout_and_no_colour_in_a_pipe(shell) -> None:
-    """What people are told goes to stderr, without escape codes where it is no terminal."""
+    """Messages go to stderr, without escape codes if it is no terminal."""
     ended = shell("sca challenge -n 5 --all | sca verify --all")
     assert len(records(ended.stdout)) == 5
     assert "\x1b" not in ended.stdout + ended.stderr
@@ -191,9 +185,7 @@ def test_nothing_but_records_on_stdout_and_no_colour_in_a_pipe(shell) -> None:
     "verb", ["verify", "rollout", "challenge", "eval", "train --save x", "distill --save x --student y"]
 )
 def test_a_terminal_where_a_pipe_is_expected_is_a_usage_error(tmp_path: Path, script, verb: str) -> None:
-    """Started by hand without input, a filter says what it wants instead of waiting for somebody to type
-    JSON.
-    """
+    """A filter that is started in a terminal without input says what it needs instead of waiting."""
     leader, terminal = pty.openpty()
     settings = {"SCA_MODEL": script(*rules())}
     try:
@@ -216,7 +208,7 @@ def test_a_terminal_where_a_pipe_is_expected_is_a_usage_error(tmp_path: Path, sc
 
 
 def test_progress_is_shown_on_a_terminal_only(tmp_path: Path, script) -> None:
-    """With stderr on a terminal there is a progress line; data on stdout stays clean."""
+    """A progress line is shown if stderr is a terminal; stdout holds only records."""
     leader, terminal = pty.openpty()
     command = [str(BIN / "sca"), "explore", "--env", ENV, "-n", "3", "--model", script(*rules(), delay_s=0.1)]
     shown = b""
@@ -244,7 +236,7 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path: Path, script) -> None:
 
 @pytest.mark.parametrize("verb", ["explore -n 100000", "verify -"])
 def test_interrupt_ends_with_130_and_whole_lines(tmp_path: Path, script, verb: str) -> None:
-    """Ctrl-C stops a command within seconds: code 130, whole lines, no traceback, nobody left behind."""
+    """Ctrl-C stops a command within seconds with code 130, whole lines, no traceback and no process left behind."""
     command = [str(BIN / "sca"), *verb.split()]
     settings = {"SCA_MODEL": script(*rules(), delay_s=0.01), "SCA_ENV": ENV}
     pipe = subprocess.PIPE
@@ -300,7 +292,9 @@ def test_interrupt_of_a_whole_pipe_leaves_nobody(tmp_path: Path, script) -> None
 
 
 def test_a_missing_extra_names_the_command_that_installs_it(tmp_path: Path) -> None:
-    """Without a model plugin's libraries: code 4 and the exact pip command, no traceback, before any work."""
+    """A model plugin without its libraries ends with code 4 and the exact pip command, before any work and without a
+    traceback.
+    """
     (tmp_path / "sitecustomize.py").write_text(
         textwrap.dedent("""
         import sys
@@ -330,7 +324,7 @@ def test_a_missing_extra_names_the_command_that_installs_it(tmp_path: Path) -> N
 
 
 def test_an_environment_from_outside_goes_through_the_whole_loop(shell, outside: str, script) -> None:
-    """A package of somebody else's, installed beside, is explored, made tasks in and verified like ours."""
+    """An environment of a third-party package is explored, and tasks in it are made and verified, like our own."""
     task = (
         "<instruction>Call user_1 Eve from now on.</instruction><evaluation_function>\ndef evaluate():\n"
         "    return get_user('user_1')['name'] == 'Eve'\n</evaluation_function>"

@@ -115,7 +115,7 @@ def test_the_proposer_reads_the_documentation_and_the_first_observation_alone(sh
 
 
 def test_verify_turns_down_what_has_no_check(shell) -> None:
-    """An unverified task falls at `runs`, with the reason in its verdict; nothing is kept."""
+    """Verify rejects an unverified task at stage `runs`, with the reason in its verdict."""
     ended = shell("sca challenge --method pae -n 8 | sca verify --rejected fallen; echo $?; cat fallen")
     code, *lines = ended.stdout.splitlines()
     fallen = tasks_in("\n".join(lines))
@@ -131,7 +131,7 @@ def test_verify_turns_down_what_has_no_check(shell) -> None:
 
 
 def test_without_a_judge_an_unverified_task_is_not_attempted(shell) -> None:
-    """Each of its rollouts says why, and costs nothing; people are told once, with the cure."""
+    """Each rollout of an unverified task has the reason as its error and costs no tokens; one hint names --judge."""
     ended = shell("sca challenge --method pae -n 8 | sca rollout -k 2")
     made = rollouts_in(ended.stdout)
     assert len(made) >= 4
@@ -145,7 +145,7 @@ def test_without_a_judge_an_unverified_task_is_not_attempted(shell) -> None:
 
 
 def test_a_judge_rewards_and_its_rewards_are_marked(shell) -> None:
-    """The judge reads instruction, transcript and answer; what it says is outcome and reward, under its name."""
+    """The judge reads instruction, transcript and answer, and decides outcome and reward; the rollout has its name."""
     ended = shell("sca challenge --method pae -n 12 | sca rollout -k 4 --judge $MODEL")
     made = rollouts_in(ended.stdout)
     for rollout in made:
@@ -159,7 +159,7 @@ def test_a_judge_rewards_and_its_rewards_are_marked(shell) -> None:
 
 @pytest.mark.parametrize("reply", ["I cannot tell.", "Status: perhaps", ""])
 def test_a_judge_that_says_neither_is_invalid(shell, script, reply: str) -> None:
-    """Where the judge's reply cannot be read there is no reward, neither 0 nor 1, and people are told."""
+    """An unreadable reply of the judge gives no reward, neither 0 nor 1, and is counted on stderr."""
     judge = shlex.quote(script({"replies": [reply]}, name="judge"))
     ended = shell(f"sca challenge --method pae -n 6 | sca rollout -k 1 --judge {judge}")
     (rollout, *more) = rollouts_in(ended.stdout)

@@ -62,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(place: Path) -> Start:
-    """Return a function that starts the quickstart in `place/run`; a tiny model stands for the embedded one."""
+    """Return a function that starts the quickstart in `place/run`, with a tiny model instead of the embedded one."""
     pytest.importorskip("peft", reason="needs the train extra")
     pytest.importorskip("matplotlib", reason="needs the plot extra")
     save_model(place / "cache/sca/models/smollm2-135m-instruct", window=8192)
@@ -213,7 +213,7 @@ def test_a_missing_system_library_is_named_with_its_command(tmp_path: Path, set_
 
 
 def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """Where the directory of the environment cannot be made, the exit code is 4."""
+    """The exit code is 4 if the directory of the virtual environment cannot be created."""
     (tmp_path / "file").touch()
     variables = environment({"SCA_VENV": str(tmp_path / "file/venv"), "SCA_RUN": str(tmp_path / "run")})
     ended = subprocess.run(["sh", str(QUICKSTART)], env=variables, capture_output=True, timeout=60, check=False)

@@ -32,7 +32,7 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return the environment variables of a recipe: the player, a plugin of somebody else's, and small numbers."""
+    """Return the environment variables of a recipe: the player as a third-party plugin, and small numbers."""
     pytest.importorskip("peft", reason="needs the train extra")
     site = tmp_path_factory.mktemp("site")
     about = site / "player-1.0.dist-info"
@@ -46,7 +46,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def recipe(settings: dict[str, str]) -> Callable[..., "subprocess.Popen[str]"]:
-    """Return a function that begins a recipe; a name and a value say what is set otherwise."""
+    """Return a function that starts a recipe; `more` are further environment variables."""
 
     def begin(script: Path, run: Path, **more: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -64,14 +64,14 @@ def recipe(settings: dict[str, str]) -> Callable[..., "subprocess.Popen[str]"]:
 
 
 def ended(process: "subprocess.Popen[str]", code: int = 0) -> str:
-    """Wait for a recipe, prove its exit code and return what it said."""
+    """Wait for a recipe, assert its exit code and return its output."""
     said, _ = process.communicate(timeout=1800)
     assert process.returncode == code, said
     return said
 
 
 def made(run: Path) -> dict[str, bytes]:
-    """Return what stands in the files of a run: records, weights and the report."""
+    """Return the contents of a run's files: records, weights and the report."""
     kinds = ("*.jsonl", "*.jsonl.b", "*.safetensors", "*.html", "*.txt")
     return {str(path.relative_to(run)): path.read_bytes() for kind in kinds for path in sorted(run.rglob(kind))}
 
@@ -100,7 +100,7 @@ def run(recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_round_of_self_improvement_is_compared_with_its_control(run: Path) -> None:
-    """The control is trained on as many examples, and both are scored against the baseline."""
+    """The control is trained on the same number of examples, and both are scored against the baseline."""
     here = run / "seed-0/round-1"
     control = here / "controls/random-rollouts"
     (trained,), (other,) = (checkpoints(folder / "trained.jsonl") for folder in (here, control))
@@ -160,11 +160,9 @@ def test_a_round_without_tasks_says_so(recipe, tmp_path: Path, manner: str, roun
 
 @pytest.mark.parametrize(
     "script",
-    [
-        "distill-1.5b.sh",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("filter-stages.sh", "tasks-vs-rollouts.sh")),
-    ],
+    ["distill-1.5b.sh", "filter-stages.sh", "tasks-vs-rollouts.sh"],
 )
+@pytest.mark.slow
 def test_an_experiment_runs_to_its_report_and_once_more(
     recipe, settings: dict[str, str], tmp_path: Path, script: str
 ) -> None:

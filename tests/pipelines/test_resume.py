@@ -21,9 +21,7 @@ ENV = "calculation:family=message_decoder"
 
 @pytest.fixture
 def command(tmp_path: Path, script: Callable[..., str]) -> Callable[[str], list[str]]:
-    """Return a function that gives the command line of a verb; its inputs are made once, its model takes its
-    time.
-    """
+    """Return a function that builds the command line of a verb with a slow model; the inputs are made once."""
     model = script(*rules(), delay_s=0.02)
     quick = {"SCA_MODEL": model, "SCA_ENV": ENV}
 
@@ -56,7 +54,7 @@ def finished(tmp_path: Path, line: list[str]) -> "subprocess.CompletedProcess[by
 
 
 def reference(tmp_path: Path, line: list[str]) -> tuple[bytes, bytes]:
-    """Return what a run writes that nobody disturbs: kept and rejected."""
+    """Return the output of an undisturbed run: kept and rejected records."""
     fallen = [word.replace("fallen", "fallen.reference") for word in line]
     ended = finished(tmp_path, [*fallen, "-o", "reference"])
     assert ended.returncode == 0, ended.stderr
@@ -64,13 +62,13 @@ def reference(tmp_path: Path, line: list[str]) -> tuple[bytes, bytes]:
 
 
 def contents(tmp_path: Path, *names: str) -> tuple[bytes, ...]:
-    """Return what stands in files; nothing for those that are not there."""
+    """Return the contents of files; a missing file is empty."""
     return tuple((tmp_path / name).read_bytes() if (tmp_path / name).exists() else b"" for name in names)
 
 
 @pytest.mark.parametrize("verb", ["explore", "challenge", "verify", "rollout"])
 def test_killed_runs_end_with_the_same_bytes(tmp_path: Path, command, verb: str) -> None:
-    """kill -9 at two moments, --resume after each: nothing is lost, doubled or different, and nobody is left
+    """A run that is killed twice with kill -9 and resumed loses, repeats and changes no record, and leaves no process
     behind.
     """
     line = command(verb)
@@ -104,8 +102,8 @@ def test_killed_runs_end_with_the_same_bytes(tmp_path: Path, command, verb: str)
 
 
 def test_a_full_disk_is_told_and_gone_on_from(tmp_path: Path, command) -> None:
-    """A file that cannot grow: code 4, whole lines, the cure named; with room, --resume ends with the same
-    bytes.
+    """A file that cannot grow ends the run with code 4, whole lines and a hint; with more space, --resume writes the
+    same bytes.
     """
     line = command("explore")
     expected = reference(tmp_path, line)
@@ -116,7 +114,7 @@ def test_a_full_disk_is_told_and_gone_on_from(tmp_path: Path, command) -> None:
         assert ended.returncode == 4
         assert ended.stderr.decode().splitlines() == [
             "sca explore: cannot write out: File too large",
-            "hint: the lines before are complete; free disk space, then use --resume",
+            "hint: the lines before are complete; raise 'ulimit -f', then use --resume",
         ]
         (written,) = contents(tmp_path, "out")
         assert written.endswith(b"\n")
@@ -128,7 +126,7 @@ def test_a_full_disk_is_told_and_gone_on_from(tmp_path: Path, command) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system of 64 KiB needs root")
 def test_a_file_system_without_room_is_gone_on_from(tmp_path: Path, command) -> None:
-    """The same where output and journal share a file system that is really full."""
+    """A run whose output and journal share a full file system ends with code 4, and --resume writes the same bytes."""
     line = command("explore")
     expected = reference(tmp_path, line)
     disk = tmp_path / "disk"
@@ -152,7 +150,7 @@ def test_a_file_system_without_room_is_gone_on_from(tmp_path: Path, command) -> 
 
 
 def test_an_interrupted_run_is_gone_on_from(tmp_path: Path, command) -> None:
-    """Ctrl-C and --resume, too."""
+    """A run that Ctrl-C interrupted writes the same bytes after --resume."""
     line = command("explore")
     expected = reference(tmp_path, line)
     with subprocess.Popen(
@@ -177,7 +175,7 @@ def test_an_interrupted_run_is_gone_on_from(tmp_path: Path, command) -> None:
 
 
 def test_a_run_is_not_gone_on_with_other_settings(tmp_path: Path, command) -> None:
-    """Another seed or another input makes another run: refused, by name, and the file stays as it is."""
+    """--resume refuses another seed or another input by name, and leaves the file unchanged."""
     line = command("rollout")
     assert finished(tmp_path, [*line, "-o", "out"]).returncode == 0
     before = contents(tmp_path, "out", "out.journal")
@@ -194,23 +192,24 @@ def test_a_run_is_not_gone_on_with_other_settings(tmp_path: Path, command) -> No
     assert contents(tmp_path, "out") == before[:1]
 
 
-def test_a_run_that_a_bad_line_ended_goes_on_once_it_is_mended(tmp_path: Path, command) -> None:
-    """Code 3 at a bad line; after mending it, --resume does the rest."""
+def test_resume_gets_past_a_bad_line(tmp_path: Path, command) -> None:
+    """A bad line is left out with code 3, and --resume leaves it out again; the mended file is another input."""
     line = command("verify")
-    expected = reference(tmp_path, line)
     good = (tmp_path / "candidates").read_bytes()
     lines = good.splitlines(keepends=True)
     (tmp_path / "candidates").write_bytes(b"".join([*lines[:12], b"oops\n", *lines[13:]]))
-    ended = finished(tmp_path, [*line, "-o", "out"])
-    assert ended.returncode == 3
-    assert b"sca verify: candidates:13: not a record" in ended.stderr
-    (tmp_path / "candidates").write_bytes(good)
-    ended = finished(tmp_path, [*line, "-o", "out", "--resume"])
-    assert (ended.returncode, contents(tmp_path, "out", "fallen")) == (0, expected)
+    for extra in ([], ["--resume"]):
+        ended = finished(tmp_path, [*line, "-o", "out", *extra])
+        assert ended.returncode == 3
+        assert b"sca verify: candidates:13: not a record" in ended.stderr
+    (tmp_path / "candidates").write_bytes(b"".join([*lines[:12], *lines[13:]]))
+    assert contents(tmp_path, "out", "fallen") == reference(tmp_path, line)
 
 
 def test_a_comparison_killed_at_the_second_model_goes_on(tmp_path: Path, script) -> None:
-    """kill -9 while B is at work: --resume ends with the bytes of a run that nobody disturbs."""
+    """A comparison that is killed while the second model runs writes the same bytes after --resume as an undisturbed
+    one.
+    """
     quick = {"SCA_MODEL": script(*rules()), "SCA_ENV": ENV, "OMP_NUM_THREADS": "1"}
     line = "sca explore -n 4 -q > explorations; sca challenge explorations -n 6 -q > tasks"
     subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment(quick), check=True, timeout=60)

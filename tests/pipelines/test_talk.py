@@ -106,7 +106,7 @@ def test_a_turn_limit_ends_a_conversation(attempt) -> None:
 
 
 def test_direct_leaves_the_customer_out(attempt) -> None:
-    """With --direct the agent is told the instruction, nobody else speaks, and --turns applies."""
+    """With --direct the agent reads the instruction, no customer speaks, and --turns applies."""
     agent = {"when": "You are user_1", "replies": [code("set_name('user_1', 'Eve')\nfinal_answer(None)")]}
     (rollout,) = attempt("-k", "1", "--direct", agent=agent, user=None)
     assert (rollout["outcome"], rollout["stop"]) == ("pass", "answer")
@@ -123,7 +123,7 @@ def test_a_user_model_that_fails_makes_an_attempt_invalid(attempt) -> None:
 
 
 def test_without_user_model_the_agents_plays_the_customer(attempt) -> None:
-    """One script with rules for both parts stands for one model."""
+    """Without --user-model the agent's model plays the customer too."""
     agent = {"when": "Another name", "replies": [code("set_name('user_1', 'Eve')\nfinal_answer(1)")]}
     rules = {**agent, "when": "Hello|Another", "replies": [["Another name!"]]}
     (rollout,) = attempt("-k", "1", "--user-turns", "1", agent=rules, user=None)
@@ -151,7 +151,7 @@ def test_eval_says_who_played_the_customers(sca: Sca, script, outside: str, tmp_
 
 
 def test_options_that_contradict_each_other_or_name_nothing_are_refused(sca: Sca, script) -> None:
-    """--direct with --user-model, and a user model nobody knows, are told before any work."""
+    """--direct with --user-model, and an unknown user model, are errors before any work."""
     model = script(AGENT)
     both = sca("rollout", "-m", model, "--direct", "--user-model", model, stdin=b"")
     assert (both.returncode, both.stderr.splitlines()[0]) == (
@@ -186,8 +186,8 @@ def test_train_and_distill_roll_out_with_customers(script, counter: EnvSpec) -> 
 
 
 def test_explorers_and_challengers_are_introduced_to_the_customer(sca: Sca, script, outside: str) -> None:
-    """Both prompts hold the first observation of their world; a challenger is told how a request is put; no user
-    model takes part.
+    """The prompts of explorers and challengers hold the first observation of their world, a challenger's also how
+    customers phrase a request; no user model takes part.
     """
     task = (
         "<instruction>You are user_1. Be called Eve.</instruction><evaluation_function>\n" + TASK.evaluate

@@ -156,7 +156,10 @@ def test_both_learns_from_solutions_and_then_from_its_own_attempts(whole: Path) 
 
 
 def test_both_goes_on_where_it_was_killed(place: Path, sca: Sca, whole: Path) -> None:
-    """Killed in each of its stages in turn, it ends with the same weights, rollouts and record."""
+    """Killed in each of its stages in turn, it ends with the same weights, rollouts and record.
+
+    Only the log-probabilities may differ, by rounding: the attempts that remain share a batch with others.
+    """
     for sign in ("solutions.work/run.json", "rollouts.jsonl.journal", "rft.work/run.json"):
         with subprocess.Popen(
             [BIN / "sca", *BOTH.split(), "--resume"],
@@ -172,8 +175,14 @@ def test_both_goes_on_where_it_was_killed(place: Path, sca: Sca, whole: Path) ->
             os.killpg(process.pid, signal.SIGKILL)
     ended = sca(*BOTH.split(), "--resume")
     assert ended.returncode == 0, ended.stderr.decode()
-    for name in ("model.safetensors", "sca-checkpoint.json", "rollouts.jsonl", "solutions/model.safetensors"):
+    for name in ("model.safetensors", "sca-checkpoint.json", "solutions/model.safetensors"):
         assert (place / "made" / name).read_bytes() == (whole / name).read_bytes(), name
+    resumed, uninterrupted = (records((path / "rollouts.jsonl").read_bytes()) for path in (place / "made", whole))
+    for one, other in zip(resumed, uninterrupted, strict=True):
+        for segment, same in zip(one.segments, other.segments, strict=True):
+            assert segment.logprobs == pytest.approx(same.logprobs, abs=1e-5)
+            segment.logprobs = same.logprobs
+        assert one == other
     assert ended.stdout == (whole / "sca-checkpoint.json").read_bytes() + b"\n"
 
 
@@ -189,7 +198,9 @@ def test_a_move_into_place_that_was_killed_is_ended(place: Path, sca: Sca, whole
 
 
 def test_without_a_success_the_model_after_the_solutions_is_the_result(place: Path, sca: Sca) -> None:
-    """It is said, the record tells what the model is, and --resume gives the record again."""
+    """If no rollout succeeds, the model trained on solutions is the result: a message and the record say this, and
+    --resume writes the same record.
+    """
     hopeless = task("drawer", evaluate="def evaluate():\n    return False")
     (place / "tasks.jsonl").write_bytes(encode(hopeless) + b"\n")
     ended = sca(*BOTH.split())
@@ -216,7 +227,7 @@ def test_without_a_success_the_model_after_the_solutions_is_the_result(place: Pa
 def test_options_that_do_not_go_together_are_told_apart(
     capsys: pytest.CaptureFixture[str], options: str, said: str
 ) -> None:
-    """With exit code 2, before anything is looked for."""
+    """Options that exclude each other end with code 2 before any file is opened."""
     assert app.run(["train", "nowhere.jsonl", "--base", "nowhere", "--save", "made", *options.split()]) == 2
     assert f"sca train: {said}" in capsys.readouterr().err
 

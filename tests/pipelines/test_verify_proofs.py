@@ -1,4 +1,4 @@
-"""`sca verify` beyond the paper's filter, in real pipes: duplicates, --seen, --paper, --agree."""
+"""The proofs of `sca verify` after the paper's filter, in real pipes: duplicates, --seen, --paper, --agree."""
 
 import subprocess
 import time
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("no_strays")]
 ENV = EnvSpec(name="calculation", options={"family": "message_decoder"})
 WORDS = ("drawer", "stressed", "reknits", "repaid")
 QUICK = ("--skip", "random", "--skip", "wrong", "--skip", "deterministic", "--skip", "conditions")
-"""Leaves out what runs many programs, where duplicates alone are looked at."""
+"""Options that skip the expensive stages, for tests that are only about duplicates."""
 PHRASES = (
     "Which text do you get when you write the word {word} backwards?",
     "Turn the word {word} round, letter by letter, and report it.",
@@ -26,7 +26,7 @@ PHRASES = (
 
 
 def backwards(word: str, phrase: str = PHRASES[0], name: str = "", *, slow_s: float = 0.0) -> Task:
-    """Return a task that proves itself: a word, backwards; a failure case may take its time."""
+    """Return a good task, a word to write backwards; one of its failure cases sleeps for `slow_s`."""
     call = f"reverse_string('{word}')"
     waits = f"import time\ntime.sleep({slow_s})\n" if slow_s else ""
     return Task(
@@ -55,14 +55,14 @@ def written(path: Path) -> list[Task]:
 
 
 def stream() -> list[Task]:
-    """Return tasks of which a third are new; what is new finishes after what repeats it."""
+    """Return tasks of which a third are new; the new ones finish after the duplicates that follow them."""
     first = [backwards(word, slow_s=0.3) for word in WORDS]
     again = [backwards(word, phrase) for phrase in PHRASES[1:] for word in WORDS]
     return [first[0], again[0], *first[1:3], *again[1:6], *first[3:], *again[6:]]
 
 
 def test_duplicates_fall_whatever_finishes_first(sca, write, tmp_path: Path) -> None:
-    """Of tasks that do the same the earliest in the input is kept, at any width, with the same bytes."""
+    """The earliest of several duplicates in the input is kept, with the same bytes at any concurrency."""
     tasks = stream()
     write("candidates", tasks)
     outputs = []
@@ -85,7 +85,9 @@ def test_duplicates_fall_whatever_finishes_first(sca, write, tmp_path: Path) -> 
 
 
 def test_duplicates_are_the_same_after_a_kill(write, tmp_path: Path) -> None:
-    """kill -9 in the middle, then --resume: what was kept before counts as earlier, and the bytes are the same."""
+    """After kill -9 and --resume, tasks kept before the kill count as earlier ones, and the output has the same
+    bytes.
+    """
     write("candidates", stream())
     rest = ["verify", "candidates", "--concurrency", "8", "-q", *QUICK]
 
@@ -111,7 +113,7 @@ def test_duplicates_are_the_same_after_a_kill(write, tmp_path: Path) -> None:
 
 
 def test_tasks_seen_before_count_as_earlier(sca, write, tmp_path: Path) -> None:
-    """--seen FILE: what does the same as a task kept another day falls, and the same program is reported."""
+    """--seen FILE rejects duplicates of the tasks in FILE; other wordings of the same program are reported."""
     write("monday", [backwards(word) for word in WORDS[:2]])
     assert sca("verify", "monday", "-o", "kept.monday", "-q", *QUICK).returncode == 0
     ids = write("tuesday", [backwards(word, PHRASES[1], "text") for word in WORDS[2:]])
@@ -126,7 +128,7 @@ def test_tasks_seen_before_count_as_earlier(sca, write, tmp_path: Path) -> None:
 
 
 def test_the_papers_filter_alone_keeps_what_the_paper_keeps(sca, write, tmp_path: Path) -> None:
-    """--paper: check, solution and failure cases decide, and nothing else is run; without it defects fall too."""
+    """--paper runs only check, solution and failure cases; without it, tasks with planted defects are rejected too."""
     good, leaking = backwards("drawer"), backwards("stressed", "Write {word} backwards: the answer is desserts.")
     accepting, unneeded, wrong, lenient = (backwards(word) for word in ("reknits", "repaid", "gateman", "sleets"))
     accepting.evaluate = "def evaluate(answer):\n    return answer != 'x'"
@@ -159,8 +161,8 @@ def stages(path: Path) -> dict[str, str]:
 def test_attempts_tell_a_mislabelled_task_and_an_unsolved_one(
     sca, script, write, tmp_path: Path, *, strict: bool
 ) -> None:
-    """--agree: a majority that the check refuses rejects the task, one that nobody solves is reported, and with
-    --strict falls. The attempts that are kept have their wall times with --times.
+    """--agree rejects a task if the check refuses the answer of most attempts. It reports a task that no attempt
+    solves, which --strict rejects too. The kept attempts have their wall times with --times.
     """
     good, unsolved = backwards("drawer"), backwards("stressed")
     mislabelled = backwards("reknits", "How do you write the word {word}, letter for letter?")
@@ -199,7 +201,7 @@ def test_attempts_tell_a_mislabelled_task_and_an_unsolved_one(
 
 
 def test_attempts_to_keep_need_somebody_who_makes_them(sca, write, tmp_path: Path) -> None:
-    """--rollouts without --agree is a mistake, and nothing is written."""
+    """--rollouts without --agree is a usage error, and no file is written."""
     write("candidates", [backwards("drawer")])
     ended = sca("verify", "candidates", "--rollouts", "tried")
     assert (ended.returncode, ended.stdout) == (2, b"")

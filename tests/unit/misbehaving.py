@@ -71,6 +71,38 @@ class Constant(Counter):
         super().reset(0)
 
 
+class SetInState(Counter):
+    """Its state is not JSON."""
+
+    def state(self) -> Any:
+        """Return a set."""
+        return {"names": set(self.counts)}
+
+
+class NoState(Counter):
+    """Its state cannot be read."""
+
+    def state(self) -> Any:
+        """Fail."""
+        raise AttributeError("no state")
+
+
+class NoRestore(Counter):
+    """Its state cannot be restored."""
+
+    def restore(self, state: Any) -> None:
+        """Fail."""
+        raise KeyError(str(state["c"]))
+
+
+class Hiding(Counter):
+    """Holds something that its state leaves out."""
+
+    def not_in_state(self) -> list[str]:
+        """Return its name."""
+        return ["cache (Lock)"]
+
+
 class Secretive(Counter):
     """Says nothing of its state."""
 

@@ -1,4 +1,4 @@
-"""Independent attempts at an instruction, and what they say against its check."""
+"""Independent attempts at an instruction, compared with the task's check."""
 
 import pytest
 
@@ -9,7 +9,7 @@ TASK = Task(env=EnvSpec(name="shop"), instruction="i", evaluate="e")
 
 
 def tried(*attempts: tuple[JSON, Outcome] | tuple[JSON, Outcome, list[str]]) -> list[Rollout]:
-    """Return rollouts: each with its answer, its outcome and the names that it wrote."""
+    """Return rollouts with the given answers, outcomes and written names."""
     rollouts = []
     for sample, (answer, outcome, *names) in enumerate(attempts):
         calls = [Observation(tool="set_name", args=["u", name], writes=True) for name in (names[0] if names else [])]
@@ -35,7 +35,9 @@ def tried(*attempts: tuple[JSON, Outcome] | tuple[JSON, Outcome, list[str]]) -> 
     ],
 )
 def test_a_majority_that_the_check_refuses_rejects(attempts, attempted, passed, majority, answer, says) -> None:
-    """More than half of the attempts that came to anything, at least two, must agree; nobody's success is reported."""
+    """The task is rejected if more than half of the finished attempts, at least two, agree on an outcome that the check
+    fails; a task without a successful attempt is only reported.
+    """
     found, findings = agreement(tried(*attempts))
     assert (found.attempts, found.passed, found.majority, found.answer) == (attempted, passed, majority, answer)
     assert [finding.message.partition(":")[0] for finding in findings] == ([says] if says else [])
@@ -58,14 +60,16 @@ def test_a_majority_that_the_check_refuses_rejects(attempts, attempted, passed, 
     ],
 )
 def test_answers_agree_up_to_rounding_and_spelling(one: JSON, other: JSON, same: bool) -> None:
-    """Two attempts have the same outcome if a reader would say so."""
+    """Answers that differ only in rounding, case or spacing are the same outcome."""
     found, findings = agreement(tried((one, "fail"), (other, "fail")))
     assert found.majority == (2 if same else 1)
     assert findings[0].rejects is same
 
 
 def test_the_changes_count_as_the_answer_does() -> None:
-    """The same answer with other changes is another outcome; without an answer the changes alone are one."""
+    """Attempts with the same answer but other changes of the state disagree; without an answer the changes alone
+    decide.
+    """
     found, _ = agreement(tried(("ok", "fail", ["Eve"]), ("ok", "fail", ["Bob"])))
     assert found.majority == 1
     found, findings = agreement(tried((None, "fail", ["Eve"]), (None, "fail", ["Eve"]), (None, "fail", [])))
@@ -80,6 +84,6 @@ def test_calls_that_were_refused_change_nothing() -> None:
 
 
 def test_one_outcome_that_the_check_takes_once_is_no_mislabelling() -> None:
-    """Where the check accepts one of those that agree, it is not the check that is wrong."""
+    """The task is kept if the check accepts one of the attempts that agree."""
     _, findings = agreement(tried((8, "fail"), (8, "fail"), (8, "pass")))
     assert findings == []

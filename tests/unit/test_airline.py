@@ -69,7 +69,7 @@ def test_the_data_is_what_its_generator_makes() -> None:
 
 
 def test_the_data_is_as_large_as_the_benchmark() -> None:
-    """At least 300 flights on 30 dates, 2,000 reservations and 500 users of all memberships."""
+    """The data has at least 300 flights on 30 dates, 2,000 reservations, and 500 users of all memberships."""
     tables = files.own_tables()
     assert len(tables["flights"]) >= 300
     assert len(tables["reservations"]) >= 2_000
@@ -321,7 +321,9 @@ def test_cancelling_refunds_every_payment(world: Airline) -> None:
 
 
 def test_certificates_are_new_payment_methods(world: Airline) -> None:
-    """A sent certificate is in the profile; there are three, and none for nobody or below zero."""
+    """A certificate that is sent is in the profile; a user gets at most three, an unknown user and a negative amount
+    get none.
+    """
     user_id = next(iter(world.state()["users"]))
     assert "certificate_3221322" in call(world, "send_certificate", user_id, 150)
     methods = call(world, "get_user_details", user_id)["payment_methods"]
@@ -356,7 +358,7 @@ def test_bags_beyond_the_allowance_are_paid(world: Airline) -> None:
 
 
 def test_a_new_cabin_costs_or_refunds_the_difference(world: Airline) -> None:
-    """All flights get today's prices in the new cabin; going on with the same flights and cabin costs nothing."""
+    """A new cabin changes all flights to today's prices in it; the same flights in the same cabin cost nothing."""
     key, found, user = pick(world, lambda found, _user: found["cabin"] == "economy")
     card, update = method_of(user, "credit_card"), "update_reservation_flights"
     flights = [{"flight_number": leg["flight_number"], "date": leg["date"]} for leg in found["flights"]]
@@ -604,7 +606,9 @@ SMALL: dict[str, Any] = {
 def test_data_that_would_break_a_tool_or_a_seed_is_refused_with_the_place(
     sandbox: Sandbox, tmp_path: Path, place: str, value: Any, said: str
 ) -> None:
-    """In the jail too, what a look-up would fail on later is told before: the file, the record, what is wrong."""
+    """Data that would break a tool later is refused at once, also in the jail: the message names file, record and
+    fault.
+    """
     tmp_path.chmod(0o755)
     tables = copy.deepcopy(SMALL)
     *keys, last = place.split(".")
@@ -673,7 +677,9 @@ def test_gold_solutions_pass_and_failure_cases_fail(tasks: list[Task]) -> None:
 
 @pytest.mark.sandbox
 def test_a_jailed_world_is_the_seeds() -> None:
-    """In the sandbox the state of a seed is what it is here, and the tools and policy are told."""
+    """A world in the sandbox has the same state for a seed as one in this process, and describes its tools and
+    policy.
+    """
     assert "airline" in plugins.registry().environments
     with Sandbox(Limits(wall_s=60.0)) as sandbox:
         tools, policy, _ = sandbox.describe(EnvSpec(name="airline"))

@@ -1,4 +1,4 @@
-"""Programs that do alike with several values, and operations that put results together without a tool."""
+"""Programs that treat several values in the same way, and operations that combine results without a tool."""
 
 import ast
 import random
@@ -35,7 +35,7 @@ def calls(steps: list[Step]) -> list[Step]:
 
 @pytest.mark.parametrize("size", [2, 3, 4, 6])
 def test_branches_come_together(size: int) -> None:
-    """As many calls as asked for, most with one tool twice or more, every result used; no branch writes."""
+    """A program has the requested number of calls and uses every result; most repeat a tool, and no branch writes."""
     found = programs(material(), size)
     assert len(found) > 20
     for steps in found:
@@ -51,7 +51,7 @@ def test_branches_come_together(size: int) -> None:
 
 
 def test_results_are_put_together_by_calls_and_by_operations() -> None:
-    """Of three calls: two whose results a third takes, or three whose results are added up or written together."""
+    """Programs of three calls combine two results in a third call, or three results in an operation."""
     found = programs(material(), 3)
     assert {len(calls(steps)) for steps in found if isinstance(steps[-1].tool, Operation)} == {3}
     by_call = [steps for steps in found if not isinstance(steps[-1].tool, Operation)]
@@ -76,7 +76,7 @@ def test_what_is_put_together_is_of_one_type() -> None:
 
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_what_cannot_be_put_together_is_said(size: int) -> None:
-    """There is one reading tool, and no result of it was seen that has parts."""
+    """A tool set with one reading tool and only single values as results raises `Unfit` with the reason."""
     made = material(walk(Observation(tool="close", args=["Oslo"], writes=True)))
     del made.tools["nearest"], made.tools["mean_rain"], made.tools["largest"]
     for seed in range(20):
@@ -98,7 +98,7 @@ def operation(taken: type, count: int, name: str, words: str = "") -> Operation:
     draw = random.Random(0)
     return next(
         drawn
-        for drawn in (operations.drawn(taken, count, draw) for _ in range(100))
+        for drawn in (operations.draw_one(taken, count, draw) for _ in range(100))
         if drawn.name == name and words in drawn.sentences[0]
     )
 

@@ -21,7 +21,7 @@ from sca_cli.analysis import answer_format, source
     ],
 )
 def test_a_value_is_left_without_its_form(answer: str, bare: str, taken: list[str]) -> None:
-    """Of a value only, wherever it stands in the answer."""
+    """The format is removed from a value, at any place in the answer, and only from values."""
     text, found = answer_format.without_form(f"final_answer({answer})")
     assert text == f"final_answer({bare})"
     assert sorted(form.strip() for form in found) == sorted(form.strip() for form in taken)

@@ -16,7 +16,7 @@ HEAVY = {"torch", "vllm", "trl", "transformers", "ray", "rich", "peft", "dataset
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"records"},
+    {"records", "machine", "lines", "messages"},
     {"interfaces"},
     {"hookspecs", "toolkit"},
     {"plugins", "devices", "streams", "fanout"},
@@ -154,7 +154,7 @@ def test_nothing_heavy_is_imported_at_the_top(path: Path) -> None:
     [["--help"], ["plugins"], ["verify", "--help"], ["env", "list"], ["--version"], ["train", "--help"]],
 )
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
-    """Help and listings are told without torch, vllm, trl, transformers, ray, rich or their like."""
+    """Help and listings load none of torch, vllm, trl, transformers, ray, rich and similar packages."""
     code = f"import sys, sca_cli.app as a; code = a.run({arguments}); print(code, *sys.modules, file=sys.stderr)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     result, *modules = ended.stderr.splitlines()[-1].split()
@@ -169,3 +169,12 @@ def test_the_root_costs_nothing_and_holds_what_it_says() -> None:
     assert all(getattr(sca_cli, name).__name__ == name for name in sca_cli.__all__ if name != "hookimpl")
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         sca_cli.Nothing  # noqa: B018
+
+
+def test_each_class_name_occurs_once() -> None:
+    """No two classes of sca and its plugins share a name, except for the `ToolError` of programs in the jail."""
+    paths = [*ROOT.rglob("*.py"), *(ROOT.parent / "plugins").rglob("*.py")]
+    classes = [
+        node.name for path in paths for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
+    ]
+    assert {name for name in classes if classes.count(name) > 1} == {"ToolError"}

@@ -153,7 +153,7 @@ def test_calculator_follows_the_rules_of_arithmetic(world: Calculation, expressi
     ],
 )  # fmt: skip
 def test_calculator_refuses_all_else(world: Calculation, expression: str) -> None:
-    """What is no bounded arithmetic is refused with a message, and nothing is evaluated as code."""
+    """Everything but bounded arithmetic is refused with a message, and no text is evaluated as code."""
     with pytest.raises(ToolError, match=r"\w"):
         call(world, "calculator", expression)
 
@@ -269,7 +269,7 @@ def test_travel_data_has_choice_and_single_winners() -> None:
 
 
 def test_travel_tools_report_the_state() -> None:
-    """find_flights and book_hotel give back exactly what the state holds, whatever the case of the words."""
+    """find_flights and book_hotel return exactly the entries of the state, in any case of the words."""
     world = Calculation("travel_itinerary")
     world.reset(3)
     state: Any = world.state()

@@ -48,3 +48,9 @@ def test_what_does_not_parse_is_told() -> None:
     """A program without a syntax tree has no order."""
     with pytest.raises(NotPython):
         tools_called("final_answer(")
+
+
+def test_functions_that_call_each_other_twice_are_read_to_a_limit() -> None:
+    """Fifty functions would have 2^50 calls; the first 10,000 are read."""
+    lines = [f"def f{n}():\n    f{n + 1}()\n    f{n + 1}()\n    tool()" for n in range(50)]
+    assert 0 < len(tools_called("\n".join([*lines, "f0()"]))) <= 10_000

@@ -82,9 +82,7 @@ def test_tagged_calls_are_read_in_order() -> None:
     ],
 )
 def test_a_call_that_is_not_json_has_no_arguments(inside: str) -> None:
-    """Whatever stands in a call, it is a call that can be answered with what is wrong, not an error of
-    ours.
-    """
+    """A malformed call has no arguments, so that the reply can say what is wrong with it; it raises no error."""
     ((_, arguments),) = calls(f"<tool_call>{inside}</tool_call>")
     assert arguments is None
 

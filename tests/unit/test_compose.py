@@ -4,7 +4,7 @@ import asyncio
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sca_cli.methods.compose.plan import Composed, Plan, _drop_detours, _project
 from sca_cli.methods.compose.steps import Literal, Step, Use
 from sca_cli.prompts import Prompts
 from sca_cli.records import Check, EnvSpec, Exploration, Observation, Task, Usage, Verdict
-from sca_cli.sandbox import Sandbox
+from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.verification import paper_filter, stages
 
 pytestmark = pytest.mark.sandbox
@@ -35,6 +35,13 @@ SEEN = [
     Observation(tool="divide", args=[9, 4], result=2.25),
 ]
 EXPLORATION = Exploration(id="e1", env=EnvSpec(name="shop"), seed=3, observations=SEEN)
+
+
+@pytest.fixture
+def sandbox(shop: EnvSpec) -> Iterator[Sandbox]:  # noqa: ARG001  its tests use the shop
+    """Give a sandbox with a shorter wall time: plans draw calls of a tool that sleeps, and wait for each."""
+    with Sandbox(Limits(wall_s=1.0, cpu_s=5, memory_mb=128, output_bytes=4096, calls=20)) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -93,7 +100,9 @@ def test_a_writing_program_is_judged_by_the_state(sandbox: Sandbox, tools: dict[
 
 
 def test_of_a_long_result_a_part_is_answered() -> None:
-    """A result too long for an answer is asked for one of its values, others at times; long values are no answer."""
+    """The question is about one value of a result that is too long, and sometimes of a short one; a long value is no
+    answer.
+    """
     draw = random.Random(0)
     assert _projected({"name": "Ann3", "text": "x" * 130, "none": None}, draw) == ("@['name']", "Ann3")
     assert {_projected([1, 2], draw)[0] for _ in range(50)} == {"@", "@[0]"}
@@ -118,7 +127,7 @@ def test_a_difference_is_asked_for_the_way_round_that_leaves_something(
     """What an operation makes of results is judged like any answer; it is no call, and below zero no question."""
     more, less = step(tools["add"], numbers=[2.5, 4]), step(tools["add"], numbers=[1, 2])
     difference = next(
-        tool for tool in (operations.drawn(float, 2, random.Random(seed)) for seed in range(9)) if " - " in tool.glue
+        tool for tool in (operations.draw_one(float, 2, random.Random(seed)) for seed in range(9)) if " - " in tool.glue
     )
     made = ran(sandbox, tools, [more, less, step(difference, part1=Use(more), part2=Use(less))])
     assert (made.result, len(made.calls)) == (3.5, 2)
@@ -135,7 +144,7 @@ def test_a_difference_is_asked_for_the_way_round_that_leaves_something(
         ([("cancel_order", {"oid": "order_1"})], "no change that the tools show"),
         ([("add", {"numbers": [1, -1]})], "trivial answer"),
         ([("echo", {"value": True})], "trivial answer"),
-        ([("echo", {"value": "word"})], "answer stands in the program"),
+        ([("echo", {"value": "word"})], "the program contains the answer"),
         ([("fill", {"size": 1000})], "the answer is too long"),
         ([("get_user", {"uid": "user_1"})], "fewer than three failure cases fail"),
         ([("add", {"numbers": [5]}), ("add", {"numbers": ["@", 3]})], "a step makes no difference"),
@@ -147,7 +156,9 @@ def test_a_difference_is_asked_for_the_way_round_that_leaves_something(
 def test_programs_worth_nothing_are_dropped(
     sandbox: Sandbox, tools: dict[str, Tool], calls: list[tuple[str, dict[str, Any]]], said: str
 ) -> None:
-    """A refusal, no change, a trivial or given answer, a step for nothing: each with its reason."""
+    """A program is dropped with a reason if a tool refuses, nothing changes, a step is unused, or the answer is trivial
+    or known.
+    """
     steps: list[Step] = []
     for name, given in calls:
         steps.append(step(tools[name], **{key: used(value, steps) for key, value in given.items()}))
@@ -209,7 +220,7 @@ def verified(passed: bool) -> Task:
 
 @pytest.mark.parametrize("record", [EXPLORATION, verified(passed=True)])
 def test_programs_come_in_equal_shares_and_prove_themselves(sandbox: Sandbox, record: Exploration | Task) -> None:
-    """Sizes take turns, the same plan draws the same, what came to nothing is counted, and every task verifies."""
+    """Program sizes alternate, the same plan draws the same programs and drop reasons, and every task verifies."""
     plans = [Plan(sandbox, 2, 1, 0) for _ in range(2)]
     assert [plan.read([record]) for plan in plans] == [1, 1]
     made, again = (list(plan.programs(4)) for plan in plans)
@@ -234,7 +245,7 @@ def test_programs_come_in_equal_shares_and_prove_themselves(sandbox: Sandbox, re
 def drawn(
     plan: Plan, count: int, written: Callable[[int], bool], told: int = 0, before: Sequence[tuple[str, str]] = ()
 ) -> list[tuple[str, str]]:
-    """Return the (environment, program) of a plan that is told at once what became of each, from `told` on.
+    """Return the (environment, program) pairs that a plan draws; from number `told` on it learns each outcome at once.
 
     Two environments have the same tools.
     """
@@ -249,7 +260,7 @@ def drawn(
 
 
 def test_what_no_instruction_was_written_for_is_drawn_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its pairs do not count; a run that goes on draws what the whole run draws."""
+    """A program without an instruction does not count for coverage, and a resumed run draws the same programs."""
     monkeypatch.setattr("sca_cli.methods.compose.plan.AHEAD", 2)
     monkeypatch.setattr("sca_cli.methods.compose.plan.DRAWS", 10)
     whole = Plan(sandbox, 2, 1, 0)
@@ -267,7 +278,7 @@ def test_what_no_instruction_was_written_for_is_drawn_again(sandbox: Sandbox, mo
 
 
 def test_tasks_that_were_not_kept_do_not_count(sandbox: Sandbox) -> None:
-    """A rejected task and one nobody verified are left out and counted; an environment of theirs is not opened."""
+    """Rejected and unverified tasks are skipped and counted, and their environment is not opened."""
     plan = Plan(sandbox, 2, 1, 0)
     unknown = Task(env=EnvSpec(name="nowhere"), instruction="i", evaluate="e")
     assert plan.read([verified(passed=False), unknown]) == 0
@@ -335,7 +346,7 @@ def test_several_calls_get_a_sentence_each(workshop, two_calls: Composed) -> Non
 
 
 def test_a_single_call_gets_a_question(workshop, sandbox: Sandbox, tools: dict[str, Tool]) -> None:
-    """It is asked for by another prompt, and needs no sentence."""
+    """A single call gets its question from a separate prompt, without sentences for its steps."""
     alone = ran(sandbox, tools, [step(tools["divide"], a=9, b=4)])
     made = workshop({"when": "^compose-question ", "replies": ["What is left if you divide 9 by 4?"]})
     task = asyncio.run(compose.make(made, alone, 0))

@@ -52,7 +52,7 @@ def test_what_must_be_said() -> None:
     ],
 )
 def test_parts_of_results_are_said(access: str, said: str) -> None:
-    """Keys from the inside out, whatever quotation marks they stand in."""
+    """The phrase of a part names the innermost key first, in any style of quotation marks."""
     steps = [REPORT, Step(TOOLS["largest"], {"numbers": [Use(REPORT, access)]})]
     assert in_words.call(steps, 1) == f"largest({said})"
 
@@ -69,7 +69,7 @@ def test_a_part_of_the_last_result_is_asked_for() -> None:
         ("Get the report of that result for day 3.", ""),
         ("Say what was measured at that result on day 3", ""),
         ("Get the report of that result.", "leaves a fact out"),
-        ("Get the report of the station for day 3.", "leaves out what it goes on from"),
+        ("Get the report of the station for day 3.", "leaves out the earlier result"),
         ("Get the report of that result for days 3 to 14.", "adds a figure"),
         ("Get the report of that result for day 3 at 'noon'.", "adds a name"),
         ("Get the report of that result for 'day' 3.", ""),
@@ -110,7 +110,9 @@ def test_phrases_are_put_into_each_other() -> None:
 
 
 def test_two_branches_come_together() -> None:
-    """`the first result` and `that result` are each put in their place, whatever stands in the other."""
+    """`the first result` and `that result` are each replaced by their own phrase, even if a phrase contains the words
+    of the other.
+    """
     voss = Step(TOOLS["nearest"], {"city": [Literal("Voss")]})
     both = Step(TOOLS["largest"], {"numbers": [Use(NEAR), Use(voss)]})
     phrases = [
@@ -124,7 +126,7 @@ def test_two_branches_come_together() -> None:
 
 
 def test_a_result_that_goes_into_two_calls_is_not_nested() -> None:
-    """Its phrase would have to stand in the question twice; calls that write have an order and no result."""
+    """A result that two calls use is not nested, because its phrase would occur twice; neither are calls that write."""
     assert not in_words.can_be_nested(STEPS)
     assert in_words.can_be_nested(STEPS[:2])
     assert not in_words.can_be_nested(
@@ -140,8 +142,8 @@ def test_a_result_that_goes_into_two_calls_is_not_nested() -> None:
         ("Report of that result for day 3", "is no noun phrase"),
         ("the report of that result for day 3.", "is no noun phrase"),
         ("the report is that result. It is of day 3", "is no noun phrase"),
-        ("the report of day 3 of that result, near that result", "says twice what it goes on from"),
-        ("the report of the station for day 3", "leaves out what it goes on from"),
+        ("the report of day 3 of that result, near that result", "names an earlier result twice"),
+        ("the report of the station for day 3", "leaves out the earlier result"),
         ("the report of that result", "leaves a fact out"),
         ("the report is of that result on day 3", "is no noun phrase"),
         ("the report that is of that result and of day 3", ""),

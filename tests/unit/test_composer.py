@@ -44,7 +44,7 @@ def step(name: str, **given: object) -> Step:
 
 
 def test_a_tool_that_always_returns_the_same_is_found_out() -> None:
-    """By two calls that differ, until another result is seen; tools that write or take nothing may return the same."""
+    """A reading tool is found after two different calls with the same result, unless another result occurs."""
     made = material()
     note = [Observation(tool="note", args=[text], result="noted") for text in ("a", "b", "c")]
     assert made.tells_nothing(note[:1]) == ""
@@ -61,7 +61,7 @@ def test_a_tool_that_always_returns_the_same_is_found_out() -> None:
 
 
 def test_signatures_alone_tell_what_fits() -> None:
-    """Without a result that was seen, a text goes where a text goes, a number among numbers, writing after writing."""
+    """Signatures alone link texts to texts, numbers to lists of numbers, and writing tools to writing tools."""
     calls = [Observation(tool=call.tool, args=call.args, kwargs=call.kwargs) for call in CALLS]
     found = {(link.first, link.second, link.parameter) for link in links(material(walk(*calls)))}
     assert ("nearest", "mean_rain", "station") in found
@@ -109,7 +109,7 @@ def test_parts_of_a_result_are_found_by_key_and_first_place() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
 def test_every_step_is_used_or_writes(size: int) -> None:
-    """A program has as many calls as asked for, uses results of earlier steps only, and no step is for nothing."""
+    """A program has the requested number of calls and uses only earlier results, and every step is used or writes."""
     found = programs(material(), size)
     assert len(found) > 20
     for steps in found:
@@ -136,7 +136,7 @@ def test_programs_are_python(size: int) -> None:
 
 
 def test_a_result_among_others_is_not_pushed_out_by_a_whole_one() -> None:
-    """Giving all of a result to `*args` that hold another step's result would leave that step for nothing."""
+    """Passing a whole result to `*args` is refused if it would replace the result of another step."""
     first = step("nearest", city="Bergen")
     taking = Step(TOOLS["largest"], {"numbers": [Use(first), Literal(3)]})
     with pytest.raises(Unfit):
@@ -193,7 +193,7 @@ def test_nothing_to_compose_is_said() -> None:
         composed(made, [], made.worlds[0], 2, Coverage(1), random.Random(0))
     nothing = material(walk())
     nothing.tools = {"nearest": TOOLS["nearest"]}
-    with pytest.raises(Unfit, match="none like it was seen"):
+    with pytest.raises(Unfit, match="no similar one is recorded"):
         composed(nothing, [], nothing.worlds[0], 1, Coverage(1), random.Random(0))
     long = material(walk(Observation(tool="nearest", args=["x" * 200], result="y" * 200)))
     long.tools = nothing.tools

@@ -51,7 +51,9 @@ def accepts(check: str, answer: Any) -> bool:
     ],
 )
 def test_without_a_condition_a_wrong_answer_passes(body: str, right: Any, wrong: list[Any]) -> None:
-    """For every condition there is a variant that still accepts the right answer and lets one in that it kept out."""
+    """Each condition has a variant of the check that still accepts the right answer, and a wrong one that the condition
+    excluded.
+    """
     check = f"def evaluate(answer):\n    {body}"
     assert accepts(check, right)
     assert not any(accepts(check, answer) for answer in wrong)
@@ -128,3 +130,17 @@ def test_what_is_not_python_is_refused(function) -> None:
 def test_a_sum_beyond_the_floats_is_folded_too() -> None:
     """An integer that no float holds, plus a float, is a number like others."""
     assert conditions.demanded(f"x = {10**400} + 1.5") == [float("inf")]
+
+
+@pytest.mark.parametrize(
+    ("check", "condition"),
+    [
+        ("def evaluate():\n    return status() != 'open'", "status() != 'open'"),
+        ("def evaluate():\n    return 'x' not in notes()", "'x' not in notes()"),
+        ("def evaluate():\n    return status() != 'open' and price() == 3", ""),
+        ("def evaluate():\n    return True", ""),
+    ],
+)
+def test_a_check_that_only_excludes_values_is_found(check: str, condition: str) -> None:
+    """It has conditions, and each says what must not be."""
+    assert conditions.only_excluded(check) == condition

@@ -76,7 +76,7 @@ ALL = {"same", "instruction", "program", "calls"}
     ],
 )
 def test_each_class_is_found_and_nothing_else(evaluated: Task, classes: set[str]) -> None:
-    """The classes are told apart, and found from either side."""
+    """Exactly the classes of overlap that two tasks have are found, from either side."""
     assert found(task(), evaluated) == classes
     assert found(evaluated, task()) == classes
 
@@ -172,7 +172,7 @@ def test_scores_and_differences_leave_out_what_is_shared() -> None:
 
 
 def test_tasks_that_a_model_did_not_attempt_are_not_its_own() -> None:
-    """Where models attempted other tasks, what each shares is counted among its own."""
+    """The overlap of a model counts only the tasks that it attempted."""
     trained = TrainedOn()
     trained.add(KNOWN)
     found = overlap_of(trained.shared_by([KNOWN, ALIKE, NEW]), counted(attempts(ALIKE, "pass")))
@@ -181,7 +181,7 @@ def test_tasks_that_a_model_did_not_attempt_are_not_its_own() -> None:
 
 
 def test_without_tasks_left_there_is_no_score() -> None:
-    """Where all tasks are shared nothing is said of the others, and without `--against` nothing at all."""
+    """The score of the tasks that are not shared is None if all are shared; without `--against` there is no overlap."""
     trained = TrainedOn()
     trained.add(KNOWN)
     tallies = counted(attempts(KNOWN, "pass"))

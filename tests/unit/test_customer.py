@@ -148,8 +148,8 @@ CLOSINGS = {
 
 @pytest.mark.parametrize(("actions", "closing"), CLOSINGS.values(), ids=CLOSINGS)
 def test_a_customer_who_leaves_with_a_value_leaves_a_turn_to_answer_in(talk: Talk, actions: str, closing: str) -> None:
-    """Where a value is judged the agent is asked for it after the stop token, in the customer's message, even where
-    that was the last turn; the customer hears nothing of it.
+    """If the task expects a value, the agent may answer after the stop token, even when that was the last turn. The
+    request is part of the customer's message, and the customer does not see the reply.
     """
     agent, user = Engine("That makes 3.", closing, "never"), Engine("How much is 1 and 2?", f"Thanks! {STOP}")
     episode, _ = talk(agent, user, actions, turns=1, wants_value=True)
@@ -160,7 +160,7 @@ def test_a_customer_who_leaves_with_a_value_leaves_a_turn_to_answer_in(talk: Tal
 
 
 def test_an_agent_that_does_not_answer_after_its_customer_left_has_answered_nothing(talk: Talk) -> None:
-    """It is asked once; what it said in words is no answer."""
+    """The agent is asked once for the value; a value in plain text is no answer."""
     agent, user = Engine("That makes 3.", "As I said, 3.", "never"), Engine("How much is 1 and 2?", STOP)
     episode, _ = talk(agent, user, wants_value=True)
     assert (episode.stop, episode.answer, len(agent.heard), len(user.heard)) == ("user", None, 2, 2)
@@ -240,3 +240,18 @@ def test_the_customers_seeds_follow_from_the_attempts(talk: Talk) -> None:
         assert len({*user.seeds, *agent.seeds}) == 5
         seeds.append(user.seeds)
     assert seeds[0] == seeds[1]
+
+
+def test_a_customer_who_agrees_and_leaves_gives_the_agent_its_turn_first(talk: Talk) -> None:
+    """A yes with the stop token is a message to act on; the token follows after the agent's turn."""
+    agent = Engine("Shall I?", code(RENAME), "Done.")
+    episode, calls = talk(agent, Engine("Call me Eve, I am user_1.", f"Yes, please do it. {STOP}"))
+    assert [call.tool for call in calls] == ["set_name"]
+    assert said(episode.messages)[2:] == [
+        ("user", "Yes, please do it."),
+        ("assistant", code(RENAME)),
+        ("user", "Output:\n'ok'"),
+        ("assistant", "Done."),
+        ("user", STOP),
+    ]
+    assert episode.stop == "user"

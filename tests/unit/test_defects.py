@@ -1,4 +1,4 @@
-"""The planted defects: what stands in the files, and that the paper's three filters do not already find them."""
+"""The planted defects: the contents of the files, and that the paper's three filters do not find them."""
 
 import sys
 from collections import Counter
@@ -16,7 +16,7 @@ from sca_cli.verification import paper_filter
 DEFECTS = Path(__file__).parents[1] / "defects"
 sys.path[:0] = [str(DEFECTS), str(DEFECTS / "site")]
 
-import make  # noqa: E402  it lies beside the cards
+import make  # noqa: E402  it is in the folder of the cards
 from defect_worlds import sca_register_environments  # noqa: E402  as above
 
 GOOD = list(streams.read([str(DEFECTS / "good.jsonl")], Task))
@@ -69,15 +69,15 @@ def proven(sandbox: Sandbox, task: Task) -> bool:
 
 
 EVERY = 6
-"""One task in so many of each class is run by default; `--all` runs the others too."""
+"""One of this many tasks of each class is run by default; `--all` also runs the others."""
 
 
 @pytest.mark.sandbox
 @pytest.mark.parametrize("part", ["sample", pytest.param("rest", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["good", *make.CLASSES])
 def test_the_papers_filters_see_no_defect(opened: Sandbox, kind: str, part: str) -> None:
-    """Good tasks and planted ones prove themselves, so that only what goes beyond can find the defects; forged
-    ones never do.
+    """Good and planted tasks pass the paper's filter, so that only the later proofs can find the defects; forged tasks
+    fail it.
     """
     tasks = [task for task in GOOD + PLANTED if task.extra.get("defect", "good") == kind]
     tasks = [task for place, task in enumerate(tasks) if (place % EVERY == 0) == (part == "sample")]

@@ -93,7 +93,7 @@ def test_every_environment_variable_is_in_the_manual():
 
 @pytest.mark.parametrize("page", sorted(path.name for path in ROOT.glob("man/*.1")))
 def test_every_exit_code_is_in_every_command_page(page: str):
-    """The table of exit codes stands in each page of section 1, whole."""
+    """Each page of section 1 has the whole table of exit codes."""
     (_, table) = manual(page).split(".SH EXIT STATUS")
     assert re.findall(r"\.TP\n(\d+)\n\S", table) == [str(int(code)) for code in errors.ExitCode]
 
@@ -262,7 +262,7 @@ def test_the_model_of_the_manual_works():
 
 
 def test_readme_is_short_and_finished():
-    """At most 150 lines, and no text that was to be replaced."""
+    """The README has at most 150 lines and no placeholder."""
     assert len(README.splitlines()) <= 150
     assert not re.search(r"TODO|FIXME|TRANSCRIPT|FIGURES", README)
 

@@ -102,7 +102,7 @@ def test_masking_ignores_names_literals_and_layout(one: str, other: str, a: str,
     ],
 )
 def test_masking_keeps_what_a_program_does(one: str, other: str) -> None:
-    """Tools, types of literals, the flow of values and named arguments tell programs apart."""
+    """Programs with other tools, literal types, flow of values or named arguments stay different when masked."""
     assert masked(one) != masked(other)
 
 
@@ -118,3 +118,20 @@ def test_functions_and_their_arguments_are_names_too() -> None:
     again = verified("def total(one, two):\n    return add(one, two)\nb = total(3, 4)\nfinal_answer(b)", [3, 4])
     (finding,) = known.compare(again)
     assert finding.rejects
+
+
+def test_the_same_calls_with_another_answer_are_another_task() -> None:
+    """Two fields of one result are two questions: the second task is only reported."""
+    known = KeptTasks()
+    tasks = [verified(f"a = add(3, 4)\nfinal_answer(a[{field!r}])", [3, 4]) for field in ("balance", "vip")]
+    for task, answer in zip(tasks, (80.0, True), strict=True):
+        assert task.verdict
+        task.verdict.checks[0].answer = answer
+    known.add(tasks[0])
+    assert [finding.rejects for finding in known.compare(tasks[1])] == [False]
+
+
+def test_a_program_of_1100_steps_is_compared() -> None:
+    """A long chain of assignments ends neither the comparison nor the run."""
+    chain = "\n".join(["a0 = add(3, 4)", *(f"a{n + 1} = a{n}" for n in range(1100)), "final_answer(a0)"])
+    assert masked(chain) == masked("a = add(3, 4)\nfinal_answer(a)")

@@ -1,6 +1,7 @@
 """The `mcp` environment against real servers: processes that the protocol's own package runs."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -73,6 +74,51 @@ def test_a_server_that_a_package_provides(opened: Sandbox) -> None:
         assert session.evaluate(check).outcome == "pass"
 
 
+def test_odd_tools_keep_their_schemas_and_get_names_of_their_own(
+    opened: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nested properties, references, defaults and null schemas are read; colliding names differ, and each says whose it
+    is; a parameter may be called `self`; an image is described; a result that breaks its schema is still the result.
+    """
+    monkeypatch.setenv("SECRET", "s3")
+    odd = spec(
+        f"reads=read* image,call_s=20,env.TOKEN=$SECRET,server={sys.executable} {SERVER.with_name('mcp_odd.py')}"
+    )
+    assert "s3" not in str(odd)
+    assert plugins.parse_env(str(odd)) == odd
+    tools = {tool.name: tool for tool in opened.describe(odd).tools}
+    assert list(tools) == ["nested", "odd", "read_file", "read_file_2", "final_answer_", "image", "null", "lies"]
+    assert [name for name, tool in tools.items() if not tool.writes] == ["read_file", "read_file_2", "image"]
+    assert tools["nested"].signature == "nested(to: {'street': str}, n: int = 2) -> Any"
+    assert tools["nested"].parameters["properties"]["n"] == {"type": "integer", "minimum": 1, "default": 2}
+    assert tools["read_file"].description.endswith("Names at the server: read_file is 'read-file'.")
+    assert list(tools["odd"].parameters["properties"]) == ["self", "from_", "_filter", "a_b", "a_b_2"]
+    with opened.session(odd, 0) as session:
+        assert session.call("nested", (), {"to": {"street": "x"}}).result == ["nested", {"to": {"street": "x"}}]
+        assert "argument 'to' must be {'street': str}, not dict {}" in session.call("nested", (), {"to": {}}).error
+        ran = session.run("final_answer(odd(self='s', from_='f', a_b='1', a_b_2='2'))")
+        assert ran.answer == ["odd", {"self": "s", "from": "f", "a b": "1", "a_b": "2"}]
+        assert session.call("read_file_2").result == ["read_file", {}]
+        assert session.call("image").result == "[image: image/png, 3 bytes, not shown]\n!"
+        assert session.call("lies").result == {"y": "s3"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("reads=nothing", "reads=nothing: the server has no such tool"),
+        ("call_s=soon", "call_s=soon: not a number of seconds"),
+        ("env.TOKEN=$NO_SUCH_VARIABLE", "the variable NO_SUCH_VARIABLE is not set"),
+        ("header.Authorization=x", "headers are for a server at a URL"),
+        ("speed=1", "no option 'speed'"),
+    ],
+)
+def test_options_that_are_not_valid_are_named(opened: Sandbox, options: str, message: str) -> None:
+    """Each is the user's mistake, in one line."""
+    with pytest.raises(UsageError, match=re.escape(message)):
+        opened.describe(spec(f"{options},server={sys.executable} {SERVER.with_name('mcp_odd.py')}"))
+
+
 def test_a_session_is_a_server_of_its_own_with_its_seed(opened: Sandbox) -> None:
     """State lives as long as the session, from its seed; a program and its check talk to the same server."""
     with opened.session(TILL, 5) as one, opened.session(TILL, 6) as other:
@@ -102,7 +148,7 @@ def test_errors_are_refusals_and_misfits_never_leave(opened: Sandbox) -> None:
 def test_a_server_that_ends_or_hangs_makes_the_session_invalid(
     opened: Sandbox, call: tuple[str, tuple[float, ...]], said: str
 ) -> None:
-    """It is the world's fault, and nobody's failure."""
+    """The outcome is invalid, with the world as the reason."""
     with opened.session(TILL, 0) as session:
         with pytest.raises(WorldError, match=said):
             session.call(*call)
@@ -163,23 +209,32 @@ def test_a_served_environment_is_the_environment(opened: Sandbox) -> None:
             assert (mine.result, bool(mine.error)) == (theirs.result, bool(theirs.error))
 
 
+def spec_of_file(path: Path) -> EnvSpec:
+    """Return the specification of a Python file."""
+    return EnvSpec(name="python", options={"target": str(path)})
+
+
 def test_a_served_file_is_found_from_where_it_was_typed(
     opened: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`sca env serve` takes an environment's options as every verb does: a relative path is resolved."""
+    """`sca env serve` takes an environment's options as every verb does: a relative path is resolved. Defaults and the
+    schema of the result are served, too.
+    """
     tmp_path.chmod(0o755)
-    (tmp_path / "till.py").write_text("def amount() -> int:\n    'Cents.'\n    return 5\n")
+    (tmp_path / "till.py").write_text("def amount(less: int = 1) -> int:\n    'Cents.'\n    return 5 - less\n")
     monkeypatch.chdir(tmp_path)
-    with opened.session(spec(f"{BIN / 'sca'} env serve python:till.py --mcp"), 0) as session:
-        assert session.call("amount").result == 5
+    served = spec(f"{BIN / 'sca'} env serve python:till.py --mcp")
+    assert opened.describe(served).tools == opened.describe(spec_of_file(tmp_path / "till.py")).tools
+    with opened.session(served, 0) as session:
+        assert session.call("amount").result == 4
 
 
 def test_a_server_over_http(opened: Sandbox, tmp_path: Path) -> None:
-    """`--env mcp:URL` talks to `sca env serve --http PORT`; its one state is shared by all sessions."""
+    """`--env mcp:URL` talks to `sca env serve --http PORT`, which has one state for all sessions, and all variants."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(BIN / "sca"), "env", "serve", "calculation:family=message_decoder", "--http", str(port)]
+    command = [str(BIN / "sca"), "env", "serve", "calculation", "--http", str(port)]
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
     try:
@@ -187,6 +242,7 @@ def test_a_server_over_http(opened: Sandbox, tmp_path: Path) -> None:
         with opened.session(spec(f"http://127.0.0.1:{port}/mcp"), 0) as session:
             assert session.call("reverse_string", ("abc",)).result == "cba"
             assert session.call("reverse_string", (), {"s": "xy"}).result == "yx"
+            assert session.call("count_nucleotides", ("AAC",)).result["A"] == 2
     finally:
         server.terminate()
         server.wait(10)
@@ -212,7 +268,7 @@ def _wait_for(port: int) -> None:
     ],
 )
 def test_no_server_is_the_users_mistake(opened: Sandbox, server: str, said: str) -> None:
-    """A command that cannot be run, is no server, or an address where none is, is told as such."""
+    """A command that cannot run, a program that is no server, and an address without a server are usage errors."""
     with pytest.raises(UsageError, match=said):
         opened.describe(spec(server))
 
@@ -224,6 +280,7 @@ def test_what_a_server_says_before_it_ends_is_in_the_error(opened: Sandbox, tmp_
     said = r"the server is gone: .*; stderr: .*server\.py\", line 3, in <module> \| .* \| OSError: no prices\.db$"
     with pytest.raises(UsageError, match=said):
         opened.describe(spec(f"{sys.executable} {path}"))
+    path = tmp_path / "later.py"
     path.write_text(f"import os, runpy\nif 'SCA_SEED' in os.environ:\n    raise OSError('no seed')\n"
                     f"runpy.run_path({str(SERVER)!r}, run_name='__main__')\n")  # fmt: skip
     with opened.session(spec(f"{sys.executable} {path}"), 0) as session, pytest.raises(WorldError, match="OSError: no"):
@@ -231,7 +288,9 @@ def test_what_a_server_says_before_it_ends_is_in_the_error(opened: Sandbox, tmp_
 
 
 def test_a_server_of_somebody_elses(opened: Sandbox) -> None:
-    """The project's own reference server for time: its tools work, its refusals and its last words are told."""
+    """The reference server for time works: its tools, its refusals, and its last words on stderr if it does not
+    start.
+    """
     if not (server := shutil.which("mcp-server-time")):
         pytest.skip("needs the program mcp-server-time, of the package of that name, on PATH")
     berlin = spec(f"{server} --local-timezone Europe/Berlin")
@@ -250,3 +309,18 @@ def test_files_of_the_command_are_recorded_by_their_absolute_path(monkeypatch: p
     """Records are good in any directory; words that are no files stay as they are."""
     monkeypatch.chdir(SERVER.parent)
     assert spec("python mcp_shop.py --flag 'a b'").options == {"server": f"python {SERVER} --flag 'a b'"}
+
+
+def test_a_server_gets_few_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command is given where programs are and the language, and what an option names; no key of the user."""
+    from sca_mcp.connection import _target
+
+    monkeypatch.setenv("OPENAI_API_KEY", "hush")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    target = _target("server --quiet", {"SCA_SEED": "3"})
+    assert not isinstance(target, str)
+    assert target.env is not None
+    assert {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "SCA_SEED": "3"}.items() <= target.env.items()
+    assert target.env.keys() <= {
+        "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SCA_SEED",
+    }  # fmt: skip

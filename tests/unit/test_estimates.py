@@ -89,5 +89,7 @@ def test_ratio_covers_as_often_as_it_says() -> None:
 
 @pytest.mark.parametrize("pairs", [[], [(0.0, 1.0)] * 9, [(0.5, 1.0)] * 9, [(1.0, 1.0), (0.0, 1.0)]])
 def test_a_ratio_without_an_interval_is_none(pairs: list[tuple[float, float]]) -> None:
-    """Of nothing, over nothing, where resampling gives no width, and where a quarter of the samples have no first."""
+    """A ratio is None for no pairs, a zero denominator, a constant ratio, and a denominator that is often zero in
+    samples.
+    """
     assert ratio(pairs) is None

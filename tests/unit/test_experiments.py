@@ -36,7 +36,7 @@ def task(n: int, passed: int | None = None, *, majority_refused: bool = False) -
 
 
 def rollout(of: Task, sample: int, tokens: int, outcome: str = "fail") -> Rollout:
-    """Return an attempt that wrote so many tokens."""
+    """Return an attempt that wrote `tokens` tokens."""
     return Rollout(task=of, sample=sample, outcome=outcome, usage=Usage(completion_tokens=tokens))
 
 
@@ -53,9 +53,7 @@ def python(script: str, *arguments: object) -> "subprocess.CompletedProcess[str]
 
 
 def test_the_audit_counts_what_each_filter_keeps(tmp_path: Path) -> None:
-    """Of four tasks one is mislabelled and one unsolved; the filter that drops the first has no share of it; a task
-    that was not audited is kept but not judged.
-    """
+    """Each filter's share of mislabelled and unsolved tasks is counted over the audited tasks that it keeps."""
     audited = [task(0, 5), task(1, 0, majority_refused=True), task(2, 0), task(3, 2)]
     every = written(tmp_path / "audited.jsonl", audited)
     arms = [
@@ -82,7 +80,7 @@ def test_a_task_to_read_says_who_keeps_it(module) -> None:
 
 
 def test_rollouts_of_some_tasks(tmp_path: Path) -> None:
-    """Those of tasks in the file, whatever verdict stands there, and in their order."""
+    """The rollouts of the tasks in a file are written in the order of the rollouts, whatever the tasks' verdicts."""
     rollouts = [rollout(task(n), sample, 1) for n in range(3) for sample in range(2)]
     source = written(tmp_path / "r.jsonl", rollouts)
     wanted = written(tmp_path / "t.jsonl", [task(0, 5), task(2)])
@@ -121,7 +119,7 @@ def test_wrong_words_are_answered_with_the_usage() -> None:
 
 @pytest.mark.parametrize("script", ["filter-stages.sh", "tasks-vs-rollouts.sh", "distill-1.5b.sh"])
 def test_a_script_says_what_it_needs(script: str, tmp_path: Path) -> None:
-    """Without a model it makes nothing and names the variable; it has at most sixty lines."""
+    """A script without a model names the variable and writes no file; it has at most sixty lines."""
     path = EXPERIMENTS / script
     assert subprocess.run(["sh", "-n", str(path)], check=False).returncode == 0
     env = environment({"SCA_RUN": str(tmp_path / "run")})
@@ -141,7 +139,7 @@ def development() -> list[Task]:
 
 
 def test_development_tasks_are_balanced_and_never_trained_on(development: list[Task]) -> None:
-    """Of each family four of one call, of two, of three and of more, all marked as held out."""
+    """Each family has four tasks of one call, of two, of three and of more, all marked as held out."""
     groups = Counter((each.env.options["family"], min(each.calls or 0, 4)) for each in development)
     assert len(groups) == 16
     assert set(groups.values()) == {4}
@@ -149,7 +147,7 @@ def test_development_tasks_are_balanced_and_never_trained_on(development: list[T
 
 
 def test_development_tasks_are_not_the_evaluation_set(development: list[Task]) -> None:
-    """No instruction of one set is in the other. (With six tools a family, short programs are alike.)"""
+    """The sets share no instruction and no task. (They share short programs: a family has only six tools.)"""
     path = plugins.load_environment(EnvSpec(name="calculation")).eval_path()
     held_out = TrainedOn()
     for each in streams.read([str(path)], Task):

@@ -36,9 +36,7 @@ def test_results_come_in_the_order_of_the_input(fanout: Fanout) -> None:
 
 
 def test_no_more_than_width_are_at_work_and_read_ahead(fanout: Fanout) -> None:
-    """With a slow consumer at most `width` items are at work or finished and waiting, and one more is
-    read.
-    """
+    """A slow consumer leaves at most `width` items at work or waiting, and one more read."""
     read = working = most = 0
 
     def items() -> Iterator[int]:

@@ -46,7 +46,7 @@ def test_numbers_beyond_the_floats_are_refused() -> None:
 
 
 def test_edits_reach_every_byte() -> None:
-    """Each kind of edit changes an example as it says, at the place it is given."""
+    """Each kind of edit makes its change at the chosen place of an example."""
     data, others = b"abcdef", [b"uvwxyz"]
     made = {kind: fuzz.edited(data, [(kind, 2, 1, 2)], others) for kind in fuzz.EDITS}
     assert made == {

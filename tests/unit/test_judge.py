@@ -58,7 +58,9 @@ def test_the_last_status_counts(reply: str, outcome: str) -> None:
 
 
 def test_the_judge_reads_instruction_transcript_and_answer() -> None:
-    """All that was said and called stands in its prompt, dollar signs as they were; it is asked greedily."""
+    """The judge's prompt holds every message and call, with dollar signs unchanged, and its reply is sampled
+    greedily.
+    """
     call = ToolCall(id="1", function=FunctionCall(name="set_name", arguments='{"uid": "user_1"}'))
     said = [
         Message(role="assistant", content="On it, $sir.", tool_calls=[call]),

@@ -92,7 +92,7 @@ def test_large_numbers_are_written_in_both_ways() -> None:
 
 
 def test_sentences_and_phrases_name_earlier_results() -> None:
-    """A sentence says which result it goes on from; a phrase can be put into a later one."""
+    """A sentence names the earlier result that it uses, and a phrase can be inserted into a later one."""
     steps = [ALONE[1], Step(CONVERT, {"price": [Use(ALONE[1])], "rate": [Literal(2)]})]
     call = in_words.call(steps, 1)
     assert all("that result" in text for text in texts(steps, 1, "sentence"))

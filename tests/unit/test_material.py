@@ -1,4 +1,4 @@
-"""What is remembered of calls that worked, and how arguments are drawn from it."""
+"""The material of successful calls, and the arguments that are drawn from it."""
 
 import random
 from typing import Any
@@ -51,7 +51,7 @@ def test_memory_does_not_grow_with_the_stream() -> None:
 
 
 def test_arguments_are_seen_ones_and_drawn_again() -> None:
-    """Texts come from what was seen, joined at times; numbers are about as large; an enum keeps to its values."""
+    """Texts are observed ones, sometimes joined; numbers have a similar size; an enum gives only its values."""
     stations = {given["station"] for given in drawn("mean_rain", material())}
     assert "Bergen Airport" in stations
     assert "Bergen Airport Oslo" in stations
@@ -66,7 +66,7 @@ def test_arguments_are_seen_ones_and_drawn_again() -> None:
 
 
 def test_texts_are_made_of_the_words_or_letters_of_others() -> None:
-    """For a tool that only reads; what writes gets texts that were seen, and so does a parameter with an enum."""
+    """A reading tool gets recombined words or letters; a writing tool gets observed texts, or two of them joined."""
     made = material(walk(*CALLS, Observation(tool="nearest", args=["Oslo City Hall"], result="x")))
     cities = {given["city"] for given in drawn("nearest", made)}
     assert any(set(city) <= set("Bergen") and city != "Bergen" for city in cities)

@@ -113,7 +113,7 @@ def test_cat_does_not_read_beyond_the_third_failure_case(tail: str) -> None:
 
 
 def test_cat_makes_a_task_that_verifies(workshop, sandbox: Sandbox) -> None:
-    """From an exploration to a task whose parent is the exploration, and which proves itself."""
+    """`cat` makes a task whose parent is the exploration, and the task verifies."""
     task = asyncio.run(cat.make(workshop(rule("challenge-cat", WHOLE)), EXPLORATION, 1))
     assert (task.env, task.seed, task.method, task.parents, task.error) == (
         EXPLORATION.env,
@@ -134,7 +134,7 @@ def test_cat_keeps_the_reply_of_a_candidate_that_came_to_nothing(workshop) -> No
 
 
 def test_what_the_model_is_asked_is_counted(workshop) -> None:
-    """Tokens read and sampled, whatever comes of them; a prompt that does not fit was not read."""
+    """The tokens of every reply are counted, useful or not; a prompt that does not fit is not."""
 
     class Full:
         async def generate(self, conversations, sampling, tools=()) -> list[Completion]:
@@ -279,8 +279,8 @@ def test_solution_first_checks_the_state_where_the_program_writes(workshop, sand
         (code("final_answer(12)"), "program: calls no tool"),
         (code("final_answer(add(1, -1))"), "program: trivial answer"),
         (code("add(1)\nfinal_answer('' or echo(''))"), "program: trivial answer"),
-        (code("final_answer(echo(12))"), "program: answer stands in the program"),
-        (code("final_answer(int(echo('12')))"), "program: answer stands in the program"),
+        (code("final_answer(echo(12))"), "program: the program contains the answer"),
+        (code("final_answer(int(echo('12')))"), "program: the program contains the answer"),
         (code("final_answer(fill(1000))"), "program: answer too long"),
         (code("cancel_order('order_1')\nfinal_answer(1)"), "program: no change that the tools show"),
     ],
@@ -294,7 +294,7 @@ def test_solution_first_drops_programs_with_a_reason(workshop, program: str, sai
 
 
 def test_solution_first_needs_three_failure_cases(workshop) -> None:
-    """Where neither the model nor mutation finds three programs that fail, the candidate is dropped."""
+    """The candidate is dropped if neither the model nor mutation finds three programs that fail."""
     made = workshop(
         rule("solution-first-program", code("final_answer(get_user('user_1')['name'])")),
         rule("solution-first-instruction", "What is the name of the user user_1 in this shop?"),
@@ -344,7 +344,9 @@ def test_chains_of_tools_fit_and_follow_from_the_seed(sandbox: Sandbox) -> None:
 
 
 def test_a_changed_prompt_concerns_the_commands_that_use_it(tmp_path: Path) -> None:
-    """Attempts are the same attempts whatever tasks are asked for by; every prompt belongs to one kind."""
+    """A changed prompt only changes the fingerprint of the commands that use it, and every prompt belongs to one
+    kind.
+    """
     (tmp_path / "compose-step.md").write_text("[user]\n$call")
     changed = [
         Prompts().fingerprint(*kind) != Prompts(tmp_path).fingerprint(*kind) for kind in (ATTEMPT, CHALLENGE, EXPLORE)

@@ -32,7 +32,7 @@ def test_what_is_in_the_cache_is_not_fetched_again(cache):
 
 
 def test_an_index_that_does_not_answer_is_a_missing_thing(cache, monkeypatch):
-    """No index: told with the package's name; only the lock is left, not a killed run's remains."""
+    """The error names the package if no index answers, and a killed run's files are removed; only the lock stays."""
     from sca_embedded.fetch import embedded_path
 
     left = cache / ".smollm2-135m-killed"

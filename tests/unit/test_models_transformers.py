@@ -163,7 +163,7 @@ def test_same_conversation_many_times_is_computed_once(opened):
 
 
 def test_next_turn_reuses_the_last_one(opened, directory):
-    """A conversation that goes on computes what is new, and replies as if nothing had been kept."""
+    """The next turn of a conversation computes only the new tokens, and its reply is the same as without the cache."""
     model = opened()
     first = replies(model, [talk("begin", SHARED)], GREEDY)[0]
     longer = [
@@ -218,7 +218,7 @@ def test_prefixes_held_once_change_nothing(opened):
 
 
 def test_prefix_store_keeps_to_its_size():
-    """The least recently used goes first; one that another begins with is not kept beside it."""
+    """The least recently used prefix is evicted first; a prefix of another stored one is not stored separately."""
     np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
     from sca_transformers.cache import Held, PrefixStore
 

@@ -41,7 +41,7 @@ def lengths(module):
 
 
 def run(script: str, *options: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-    """Run a script of the directory as somebody without GPU, model and network would."""
+    """Run a script of the directory without GPU, model and network."""
     command = ["sh", str(PAPER / script), *options]
     env = environment({"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "SCA_ENVS": "calculation"} | settings)
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
@@ -54,7 +54,7 @@ def figures(lines: Sequence[str]) -> list[list[float]]:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_dry_run_prices_every_command_and_makes_nothing(script: str, tmp_path: Path) -> None:
-    """Each command that would run is a row, the last row is their sum, and no file has come to be."""
+    """A dry run prints a row for each command and their sum, and creates no file."""
     place = tmp_path / "run"
     commands = run(script, "--commands", SCA_RUN=str(place)).stdout.splitlines()
     ended = run(script, "--dry-run", SCA_RUN=str(place))
@@ -172,7 +172,7 @@ def test_failures_kept_train_longer(module, lengths) -> None:
 
 
 def test_what_cannot_be_priced_is_refused(module, lengths) -> None:
-    """Another program, a file that nobody makes, and a missing option: each is named."""
+    """An unknown program, a file that no command makes, and a missing option are each named."""
     made = module("pricing").Pricing(8, lambda _: lengths)
     for command, named in (("rm -r x", "rm -r x"), ("sca verify c -o t", "verify c"), ("sca explore -o e", "--env")):
         with pytest.raises(ValueError, match=named):
@@ -240,7 +240,9 @@ def test_ratios_are_to_the_nearer_end_of_the_papers_range(module) -> None:
 
 
 def test_tokens_are_counted_without_a_tokenizer(module, tmp_path: Path) -> None:
-    """Where there is none, characters are counted, and it says so; where there is one, it is used and named."""
+    """Tokens are counted with the model's tokenizer, or estimated from characters if there is none; the method is
+    named.
+    """
     kind: ModuleType = module("lengths")
     count, how = kind.counter("nobody/nothing")
     assert (count("x" * 36), "characters / 3.6" in how) == (10.0, True)

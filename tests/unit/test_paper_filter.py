@@ -1,11 +1,14 @@
 """Checks → verdict, with the real sandbox: every stage and every reason."""
 
+import os
+import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from sca_cli.records import Check, EnvSpec, Task, Verdict
-from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.sandbox import Limits, Sandbox, Session
 from sca_cli.verification import paper_filter
 
 pytestmark = pytest.mark.sandbox
@@ -91,7 +94,7 @@ def test_every_check_has_a_world_of_its_own(verify) -> None:
     ],
 )
 def test_a_check_without_a_verdict_falls_at_the_first_stage(verify, evaluate: str, reason: str) -> None:
-    """Whatever keeps `evaluate` from True and False, the task falls at `runs` with the reason, and no more is
+    """A check that does not return True or False rejects the task at `runs` with the reason, and no more programs
     run.
     """
     verdict = verify(evaluate)
@@ -120,7 +123,7 @@ def test_a_check_without_a_verdict_falls_at_the_first_stage(verify, evaluate: st
     ],
 )
 def test_a_solution_that_does_not_end_well_falls_at_the_second_stage(verify, solution: str, reason: str) -> None:
-    """A solution must run to its end: the reason is told, even where the check would have said True."""
+    """A solution that does not run to its end rejects the task with the reason, even if the check would accept it."""
     verdict = verify("def evaluate(): return True", solution)
     check, *_ = verdict.checks
     assert (verdict.stage, check.outcome, check.reason, check.where) == (
@@ -134,9 +137,7 @@ def test_a_solution_that_does_not_end_well_falls_at_the_second_stage(verify, sol
 
 @pytest.mark.usefixtures("shop")
 def test_cpu_time_is_limited_apart_from_wall_time() -> None:
-    """A program and a check that compute without end are told from those that wait, however busy the machine
-    is.
-    """
+    """The CPU limit stops a program and a check that compute without end, long before the wall time is over."""
     with Sandbox(Limits(wall_s=60, cpu_s=1)) as patient:
         program = paper_filter.verify(patient, task(solution="while True: pass")).checks[0]
         check = paper_filter.verify(patient, task("def evaluate(answer):\n    while True: pass")).checks[0]
@@ -156,7 +157,7 @@ def test_a_solution_that_fails_the_check_falls_at_the_second_stage(verify) -> No
     [
         ([], []),
         (WRONG[:2], ["fail", "fail"]),
-        ([*WRONG, "pass"], ["fail"] * 4),
+        ([*WRONG, "pass"], []),
         ([WRONG[0], "final_answer(7)", WRONG[1]], ["fail", "pass", "fail"]),
         ([WRONG[0], "1 / 0", WRONG[1]], ["fail", "invalid", "fail"]),
         (["while True: pass", *WRONG[:2]], ["invalid", "fail", "fail"]),
@@ -219,3 +220,28 @@ def test_times_can_be_taken_out(verify) -> None:
     verdicts = [verify(), verify()]
     assert all(check.seconds is not None and check.seconds > 0 for verdict in verdicts for check in verdict.checks)
     assert paper_filter.without_times(verdicts[0]) == paper_filter.without_times(verdicts[1])
+
+
+def test_more_than_three_failure_cases_are_not_run(verify) -> None:
+    """Five hundred failure cases cost the solution's run only, and are rejected with their number."""
+    verdict = verify(failures=WRONG[:1] * 500)
+    assert (verdict.stage, len(verdict.checks)) == ("failures", 1)
+    assert verdict.findings[0].message == "500 failure cases, where 3 are expected: none of them was run"
+
+
+def test_a_world_that_is_killed_is_started_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A world that something outside kills once costs another attempt, not the verdict."""
+    victims = 2
+    session_of = Sandbox.session
+
+    def opened(*args: Any, **kwargs: Any) -> Session:
+        nonlocal victims
+        session = session_of(*args, **kwargs)
+        if victims:
+            victims -= 1
+            os.kill(session._world.pid(), signal.SIGKILL)
+        return session
+
+    monkeypatch.setattr(Sandbox, "session", opened)
+    check = paper_filter.run_check(sandbox, task(), "final_answer(add(3, 4))", "solution")
+    assert (check.outcome, victims) == ("pass", 0)

@@ -196,7 +196,7 @@ def test_id_depends_on_what_a_task_says(change: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("name", [name for name in Score.__struct_fields__ if name not in Record.__struct_fields__])
 def test_id_depends_on_all_that_a_score_says(name: str) -> None:
-    """Scores that differ in one field, or in what `extra` tells of the suite, are different scores."""
+    """Scores that differ in any field, `extra` included, have different ids."""
     score = next(record for record in full_records() if isinstance(record, Score))
     kinds = {field.name: field for field in msgspec.structs.fields(Score)}
     empty = {"model": "", "tasks": 0, "samples": 0}.get(name, kinds[name].default)
@@ -215,7 +215,7 @@ def test_id_depends_on_all_that_a_score_says(name: str) -> None:
     ],
 )
 def test_ids_of_other_records_stay(kind: type[Record], known: str) -> None:
-    """Ids stand in files that were shipped: those of all but scores are as they were."""
+    """Files of earlier versions contain ids: except for scores, they have not changed."""
     assert content_id(next(record for record in full_records() if type(record) is kind)) == known
 
 

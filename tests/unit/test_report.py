@@ -179,7 +179,7 @@ def spoilt(value: Any, key: str = "") -> Any:
 
 
 def test_what_a_model_wrote_is_text_wherever_it_stands() -> None:
-    """With hostile text in every field of every record and in the place, the page holds the tags it always holds."""
+    """Hostile text in every field of every record and in the place adds no tags and no attributes to the page."""
     records = [*full_records(), verified(1, "add", findings=[Finding(stage="leak", message="m", rejects=False)])]
     attempt = Rollout(
         task=verified(1, "add"), outcome="pass", answer="a", messages=[Message(role="assistant", content="c")]
@@ -239,7 +239,7 @@ def test_a_place_tells_arm_seed_and_round(tmp_path: Path) -> None:
 
 
 def test_the_funnel_is_that_of_verify_however_many_files_hold_a_task() -> None:
-    """Candidates, kept and fallen tasks together give the figures that verify prints; each candidate counts once."""
+    """The funnel of candidates, kept and rejected tasks has the figures of verify and counts each candidate once."""
     tasks = [verified(1, "add"), verified(2, "add"), verified(3, stage="solution"), verified(4, stage="leak")]
     errors = [refused(5), refused(6)]
     funnel = Funnel(["parsed", *paper_filter.STAGES])
@@ -256,7 +256,7 @@ def test_the_funnel_is_that_of_verify_however_many_files_hold_a_task() -> None:
 
 
 def test_candidates_of_which_nobody_knows_are_in_no_share() -> None:
-    """Of three candidates one was kept, and what fell was not: the funnel has one, and says that two are missing."""
+    """Candidates without a verdict are in no percentage of the funnel, and are counted separately."""
     tasks = [verified(number, "add") for number in range(3)]
     rows = {row[0]: row[1] for row in read(page(gathered(tasks[0], *map(candidate, tasks)))).rows}
     assert (rows["candidates"], rows["no verdict"]) == ("1", "2")
@@ -285,7 +285,7 @@ def test_coverage_counts_tools_and_what_follows_what() -> None:
 
 
 def test_agreement_is_told_before_and_after() -> None:
-    """Of three tasks that were tried one is mislabelled; of the two that were kept none, one unsolved."""
+    """The agreement of attempted tasks and of kept tasks is shown in two rows."""
     wrong = Finding(stage="agreement", message="mislabelled: …")
     hard = Finding(stage="agreement", message="unsolved: …", rejects=False)
     tasks = [
@@ -315,7 +315,7 @@ def test_cost_counts_attempts_once_and_a_score_only_without_them() -> None:
 
 
 def test_cost_counts_explorations_and_candidates_once_however_many_files_hold_them() -> None:
-    """A row for each method; a candidate counts before and after `verify`, and so do those that came to nothing."""
+    """The cost of each method is one row, and each exploration or candidate counts once, rejected replies included."""
     usage = Usage(prompt_tokens=100, completion_tokens=10, turns=2, seconds=30.0)
     walk = Exploration(env=ENV, usage=usage, made_by=MadeBy(command="explore", model="scripted:x", seed=1))
     tasks = [verified(1, "add"), verified(2, stage="leak"), refused(3), refused(4)]
@@ -376,7 +376,9 @@ def test_a_baseline_held_against_what_each_arm_trained_on_counts_once() -> None:
 
 
 def test_scores_of_one_place_are_told_apart() -> None:
-    """By the names of their files, and by their models where one file holds several that nobody compared."""
+    """Scores of one place are named after their files; several in one file that are not compared, after their
+    models.
+    """
     found = Gathered(0)
     found.add([score("m", 0.1)], Place(stem="score-before"))
     found.add([score("n", 0.1)], Place(stem="score-after"))

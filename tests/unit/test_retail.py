@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from generators.retail import make_data, make_eval
-from generators.retail.drafts import Draft, Scene, check_of
+from generators.retail.drafts import RetailDraft, Scene, check_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sca_retail.data import OWN, TABLES
@@ -457,7 +457,9 @@ def written(folder: Path, tables: dict[str, Any], layout: str) -> str:
 
 @pytest.mark.parametrize("layout", ["v1", "tau2"])
 def test_records_of_others_are_taken_as_they_are(tmp_path: Path, layout: str) -> None:
-    """With data= every seed has exactly the files' records; the layout decides whose rules hold."""
+    """The option data= gives every seed exactly the records of the files, and their layout decides which rules
+    apply.
+    """
     world = Retail(written(tmp_path, records(), layout))
     for seed in (0, 1):
         world.reset(seed)
@@ -503,7 +505,7 @@ def without(path: str) -> dict[str, Any]:
     ],
 )
 def test_another_layout_is_refused_with_the_place(tmp_path: Path, tables: Any, message: str) -> None:
-    """What does not look like TauBench's records is told in one line that names the file and the place."""
+    """Data that does not have TauBench's layout is refused in one line that names the file and the place."""
     (tmp_path / "db.json").write_text(json.dumps(tables))
     with pytest.raises(RecordError, match=message) as refusal:
         Retail(str(tmp_path))
@@ -530,7 +532,7 @@ def test_missing_files_and_broken_json_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.sandbox
 def test_a_world_reads_the_directory_that_an_option_names(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The files are found inside the jail; a path that is not there is the user's mistake, told in one line."""
+    """The jail reads the files of the option's directory; a missing directory is an error in one line."""
     tmp_path.chmod(0o755)
     env = EnvSpec(name="retail", options={"data": written(tmp_path, records(), "v1")})
     with sandbox.session(env, 0) as session:
@@ -613,7 +615,7 @@ def test_every_check_judges_every_json_answer(full: Retail, answer: Any) -> None
     scene = Scene(make_eval.Random(0), full, full.who)
     for right in (12.35, "pending"):
         names: dict[str, Any] = {name: method for name, (_, method) in tools_of(full).items()}
-        exec(check_of(Draft("", "", ("", "", ""), answer=right), scene), names)
+        exec(check_of(RetailDraft("", "", ("", "", ""), answer=right), scene), names)
         assert type(names["evaluate"](answer)) is bool
         assert names["evaluate"](f" {right}") is True
 

@@ -53,7 +53,7 @@ def gold() -> list[list[Call]]:
 
 
 def theirs(sequences: list[list[Call]], folder: Path) -> list[dict[str, Any]]:
-    """Replay with the package's own tools, where it finds no `.env` and nobody reads its log."""
+    """Replay with the package's own tools, in a folder without `.env`, and ignore its log."""
     done = subprocess.run(
         [sys.executable, tau2_retail.__file__],
         input=json.dumps(sequences).encode(),

@@ -37,7 +37,7 @@ def test_what_only_looks_like_it_is_left_alone(method: Callable[..., Any]) -> No
 
 
 def test_the_line_is_that_of_the_call() -> None:
-    """What is named is the call itself, through partial objects too."""
+    """The audit names the line of the call itself, also through partial objects."""
     (place,) = evaluators(functools.partial(Guilty().by_function, "1"))
     line = inspect.getsourcelines(inspect.getmodule(Guilty))[0][int(place.split(":")[1]) - 1]  # type: ignore[arg-type]
     assert place.endswith(": eval(text, {})")

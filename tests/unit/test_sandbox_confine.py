@@ -107,7 +107,7 @@ def test_neighbours_cannot_be_reached(machine: str) -> None:
 
 @pytest.mark.parametrize("machine", ARCH)
 def test_foreign_calls_kill_and_clone3_does_not_exist(machine: str) -> None:
-    """Another architecture and x32 numbers kill; clone3 says ENOSYS, so that libc falls back to clone."""
+    """Calls of another architecture and x32 numbers kill; clone3 returns ENOSYS, so that libc uses clone."""
     program = build_filters(machine)
     assert run(program, 0x40000003, 1) == KILL  # i386
     assert run(program, ARCH[machine], 0x40000000) == KILL
@@ -116,7 +116,7 @@ def test_foreign_calls_kill_and_clone3_does_not_exist(machine: str) -> None:
 
 @pytest.mark.parametrize("machine", ARCH)
 def test_the_tree_decides_each_number_as_the_table_does(machine: str) -> None:
-    """Exactly the listed numbers are allowed: no call hides beside a range's edge."""
+    """Exactly the listed numbers are allowed, also at the edges of ranges."""
     from sca_cli.sandbox.inside import confine
 
     program = build_filters(machine)

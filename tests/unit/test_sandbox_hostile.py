@@ -1,7 +1,8 @@
-"""Programs that try to get out, to get in, to stay or to win: none does, and honest work beside and after is right.
+"""Programs that try to leave the jail, to enter it, to outlive it or to forge a verdict.
 
-`tests/hostile.jsonl` holds them, one a line, as `sca_cli.doctor.corpus.Hostile`. The same programs are run under
-set-ups that do not hold (`tests/controls.py`), to see that they bite.
+None of them succeeds, and honest programs that run at the same time or later get the right verdict.
+`tests/hostile.jsonl` holds them, one a line, as `sca_cli.doctor.corpus.Hostile`. The same programs also run under
+weak set-ups (`tests/controls.py`), to prove that they do harm there.
 """
 
 import json
@@ -22,23 +23,25 @@ TESTS = Path(__file__).parents[1]
 FILE = str(TESTS / "hostile.jsonl")
 PROGRAMS = corpus.read([FILE])
 BESIDE = corpus.read(sorted(map(str, TESTS.parent.parent.glob("*/hostile/*.jsonl"))))
-"""Those of others, where there are any beside the checkout."""
+"""More hostile programs, from a `hostile` folder next to the checkout if there is one."""
 GROUPS = {
     "resources", "files", "network", "processes", "kernel", "forging", "nondeterminism", "check", "pairs",
 }  # fmt: skip
 BITES = 4
-"""Programs of each group that are run under a set-up that does not hold."""
+"""Number of programs of each group that run under a weak set-up."""
 
 
 @pytest.fixture(scope="module")
 def arena() -> Iterator[Arena]:
-    """Give a place to run the corpus in."""
+    """Return a place to run the corpus in."""
     with Arena(layers.environment()) as opened:
         yield opened
 
 
 def test_the_corpus_is_whole() -> None:
-    """Nine groups of ten programs or more, each with an id of its own, what it tries and how it would show."""
+    """The corpus has nine groups of at least ten programs, and each program has its own id, an aim and a sign of
+    success.
+    """
     groups = Counter(program.group for program in PROGRAMS)
     assert set(groups) == GROUPS
     assert min(groups.values()) >= 10 and groups.total() >= 130
@@ -50,13 +53,15 @@ def test_the_corpus_is_whole() -> None:
 @pytest.mark.sandbox
 @pytest.mark.parametrize("program", [*PROGRAMS, *BESIDE], ids=lambda program: program.id)
 def test_a_hostile_program_gets_nothing(arena: Arena, program: Hostile) -> None:
-    """No sign of a breach: marker, secret, verdict, listener, file, process, memory, or an honest check gone wrong."""
+    """No hostile program leaves a sign of a breach, such as a marker, a secret, a process, or a wrong verdict
+    elsewhere.
+    """
     assert arena.signs(program) == []
 
 
 @pytest.mark.sandbox
 def test_nobody_needs_to_be_root(tmp_path: Path) -> None:
-    """Run by nobody, in a user namespace, all layers hold."""
+    """All layers hold for an unprivileged user, in a user namespace."""
     if reason := unprivileged.why_not(tmp_path):
         pytest.skip(reason)
     report = as_nobody(["-m", "sca_cli.app", "doctor", "--json"], tmp_path)
@@ -66,7 +71,7 @@ def test_nobody_needs_to_be_root(tmp_path: Path) -> None:
 @pytest.mark.sandbox
 @pytest.mark.slow
 def test_nobody_is_as_safe_as_root(tmp_path: Path) -> None:
-    """Run by nobody, all layers hold and the same programs as for root get nothing."""
+    """All layers hold for an unprivileged user, and the programs that fail under root fail too."""
     if reason := unprivileged.why_not(tmp_path):
         pytest.skip(reason)
     report = as_nobody(["-m", "sca_cli.app", "doctor", "--corpus", FILE, "--json"], tmp_path)
@@ -78,7 +83,7 @@ def test_nobody_is_as_safe_as_root(tmp_path: Path) -> None:
 @pytest.mark.sandbox
 @pytest.mark.parametrize("kind", ["subprocess", "weak-nsjail"])
 def test_the_corpus_bites(kind: str, tmp_path: Path) -> None:
-    """Where nothing holds them, programs of every group get through, and it is noticed."""
+    """Under a weak set-up, programs of every group do harm and the harm is detected."""
     report = as_nobody([str(TESTS / "controls.py"), kind, FILE, str(BITES)], tmp_path)
     assert report.keys() == GROUPS
     assert not [name for name, group in report.items() if not group["through"]]
@@ -86,7 +91,9 @@ def test_the_corpus_bites(kind: str, tmp_path: Path) -> None:
 
 
 def as_nobody(arguments: list[str], aside: Path) -> dict[str, Any]:
-    """Run Python as nobody, or as who we are if nobody cannot, and return the JSON it prints."""
+    """Run Python as the unprivileged user, or as the current user where that is impossible; return the JSON it
+    prints.
+    """
     command = [sys.executable, *arguments] if unprivileged.why_not(aside) else unprivileged.python(arguments, aside)
     ended = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=300, check=False)
     assert ended.stdout, ended.stderr

@@ -58,7 +58,7 @@ def test_what_the_program_did_to_the_tools_is_gone() -> None:
     ids=["no JSON", "raises", "cannot be restored", "forged frame"],
 )
 def test_a_world_that_was_taken_over_makes_the_check_invalid(state: str) -> None:
-    """A state that cannot be had, or not be restored, is nobody's pass: the outcome is invalid."""
+    """A state that cannot be read or restored makes the outcome invalid."""
     with Sandbox(Limits(wall_s=5)) as sandbox, sandbox.session(NOTEBOOK, 0) as session:
         session.run(f"run({state!r})")
         found = session.evaluate("def evaluate():\n    return True")
@@ -66,7 +66,7 @@ def test_a_world_that_was_taken_over_makes_the_check_invalid(state: str) -> None
 
 
 def test_an_isolated_environment_must_be_able_to_restore() -> None:
-    """Without restore(state) it is refused before anything runs."""
+    """An isolated environment without restore(state) is refused before any program runs."""
     with Sandbox() as sandbox, pytest.raises(PluginError, match=r"needs restore\(state\)"):
         sandbox.describe(EnvSpec(name="forgetful"))
 
@@ -87,7 +87,7 @@ def test_class_and_registration_agree_on_outside() -> None:
     ids=["another's reason", "less than no calls", "without end"],
 )
 def test_what_a_world_that_was_taken_over_reports_is_bounded(report: str, said: str) -> None:
-    """It speaks for nobody else, and does not fill the host's memory."""
+    """A world's forged reports end its own session only, and do not fill the host's memory."""
     plain = {"number": 0, "alarm": "", "message": "", "where": "", "checked": 0, "calls": [], "state": None}
     program = (
         f"import json, os\ntext = json.dumps({plain!r} | {report}).encode()\n"

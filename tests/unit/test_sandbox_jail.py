@@ -1,4 +1,4 @@
-"""Starting the jail: what the user is told when it does not start, and that it needs no privileges."""
+"""Starting the jail: the messages when it does not start, and that it needs no privileges."""
 
 import os
 import subprocess
@@ -225,7 +225,9 @@ def test_it_works_without_privileges(become: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["{stdlib}/site-packages", "/venv/lib/python3.12/site-packages"])
 def test_packages_are_hidden_from_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str) -> None:
-    """What lies beside the standard library is covered by an empty directory; only files of ours are put on top."""
+    """Packages next to the standard library are hidden behind an empty directory; only our own files are mounted on
+    top.
+    """
     stdlib = tmp_path / "python3.12"
     package = Path(f"{tmp_path}/{place.format(stdlib='python3.12')}")
     for folder in (stdlib / "site-packages", stdlib / "dist-packages", package / "sca_cli", package / "sca_airline"):

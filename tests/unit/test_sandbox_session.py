@@ -17,6 +17,7 @@ from sca_cli.doctor import host
 from sca_cli.errors import WorldError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Limits, Sandbox, Session
+from sca_cli.sandbox.host import children
 from sca_cli.sandbox.host import sandbox as host_sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -110,7 +111,7 @@ def test_a_call_that_cannot_be_is_an_exception_the_model_can_read(session: Sessi
 
 
 def test_tools_are_python_functions(session: Session) -> None:
-    """They have a name and a docstring, take keywords and star arguments, and give back JSON values."""
+    """Tools have a name and a docstring, accept keywords and star arguments, and return JSON values."""
     code = "print(get_user.__name__, get_user.__doc__.splitlines()[0])\nprint(add(1, 2, 3.5), add(), divide(b=4, a=2))"
     assert session.run(code).output == "get_user get_user(uid: str) -> dict[str, Any]\n6.5 0 0.5\n"
     assert session.run("echo((1, {2: None}))").output == "[1, {'2': None}]\n"
@@ -335,7 +336,7 @@ def test_a_world_is_confined_as_well(session: Session) -> None:
 
 
 def test_a_result_too_large_to_give_is_a_refusal(session: Session) -> None:
-    """The caller is told; the world is as valid as before."""
+    """A result that is too large is a refusal, and the world stays valid."""
     assert "more than can be given" in session.call("fill", [2 << 20]).error
     assert session.run("len(fill(1000))").output == "1000\n"
 
@@ -348,7 +349,7 @@ def test_the_record_of_calls_is_bounded(session: Session) -> None:
 
 
 def test_a_program_that_does_not_read_replies_only_harms_itself(session: Session) -> None:
-    """A clogged link ends the program, and the session is judged as it stands."""
+    """A program that does not read replies is ended, and the session is judged in its current state."""
     call = b'["fill",[900000],{}]'
     frame = len(call).to_bytes(4, "little") + call
     run = session.run(f"import os\nfor n in range(5):\n    os.write(4, {frame!r})")
@@ -419,6 +420,44 @@ def test_a_dead_zygote_is_invalid_then_replaced(shop: EnvSpec) -> None:
                 assert session.evaluate(IS_BOB).outcome == "pass"
 
 
+def test_a_process_that_is_killed_from_outside_is_no_crash(sandbox: Sandbox, shop: EnvSpec) -> None:
+    """A killed program or world makes the session invalid by the sandbox; a program that closes its channel crashes."""
+    with sandbox.session(shop, 1) as session:
+        assert session.run("1").ok
+        assert session._guest
+        os.kill(session._guest.child.pid(), signal.SIGKILL)
+        assert session.run("2").reason == "sandbox"
+    with sandbox.session(shop, 1) as session:
+        os.kill(session._world.pid(), signal.SIGKILL)
+        assert session.evaluate(IS_BOB).reason == "sandbox"
+    with sandbox.session(shop, 1) as session:
+        assert session.run("import os, time\nos.close(3)\ntime.sleep(60)").reason in ("crash", "timeout")
+
+
+def test_a_stopped_process_ends_by_a_time_out(shop: EnvSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped program, world or zygote: a reason within the limits, and the next session works."""
+    monkeypatch.setattr(children, "_REPLY_S", 0.3)
+    monkeypatch.setattr(children, "_KILL_S", 0.3)
+    with Sandbox(Limits(wall_s=0.3)) as sandbox:
+        with sandbox.session(shop, 1) as session:
+            assert session.run("1").ok
+            assert session._guest
+            os.kill(session._guest.child.pid(), signal.SIGSTOP)
+            assert session.run("2").reason == "timeout"
+        with sandbox.session(shop, 1) as session:
+            os.kill(session._world.pid(), signal.SIGSTOP)
+            run = session.run("get_user('user_1')")
+            assert (run.reason, run.message) == ("world", "the environment gave no reply within 0.3 s")
+        for pool in list(sandbox._pools.values()):
+            for zygote in pool._zygotes:
+                zygote._drop_spares()
+        for zygote_pid in zygotes(sandbox):
+            os.kill(zygote_pid, signal.SIGSTOP)
+        with sandbox.session(shop, 1) as session:
+            session.run(RENAME)
+            assert session.evaluate(IS_BOB).outcome == "pass"
+
+
 def test_nothing_is_left_behind(shop: EnvSpec, no_strays: None) -> None:  # noqa: ARG001
     """Closing ends every process and closes every descriptor, running programs included."""
     descriptors = open_descriptors()
@@ -430,7 +469,7 @@ def test_nothing_is_left_behind(shop: EnvSpec, no_strays: None) -> None:  # noqa
                 session.evaluate(IS_BOB)
             if not number:
                 busy = open_descriptors()
-        assert open_descriptors() == busy  # there are as many spares again as after the first session
+        assert open_descriptors() == busy  # the number of spares is the same as after the first session
         with sandbox.session(shop, 1) as session:
             closer = threading.Timer(0.2, sandbox.close)
             closer.start()
@@ -457,7 +496,7 @@ def test_a_closed_session_kills_what_runs(sandbox: Sandbox, shop: EnvSpec) -> No
 
 
 def test_a_zygote_that_had_many_children_is_replaced(shop: EnvSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends when its last session is closed; sessions that are open go on, and new ones come from another."""
+    """A zygote that had many children ends with its last open session; new sessions get another zygote."""
     monkeypatch.setattr(host_sandbox, "_CHILDREN", 3)
     with Sandbox() as sandbox:
         with sandbox.session(shop, 1) as early:
@@ -476,7 +515,7 @@ def test_a_zygote_that_had_many_children_is_replaced(shop: EnvSpec, monkeypatch:
 
 
 def test_many_cores_get_many_zygotes(shop: EnvSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one zygote is busy another is started, up to as many as there is work for; none counts as work itself."""
+    """Another zygote starts while one is busy, up to the limit, and none of them is counted as work."""
     monkeypatch.setattr(host_sandbox, "_ZYGOTES", 2)
     others = host.descendants()
     with Sandbox() as sandbox:
@@ -489,7 +528,9 @@ def test_many_cores_get_many_zygotes(shop: EnvSpec, monkeypatch: pytest.MonkeyPa
 
 
 def test_environments_that_were_not_used_for_long_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only so many have a process; those with sessions stay, and one that is needed again starts again."""
+    """Only `_ENVIRONMENTS` environments keep a process; one with open sessions keeps it, and one that was ended starts
+    again.
+    """
     monkeypatch.setattr(host_sandbox, "_ENVIRONMENTS", 2)
     families = ("message_decoder", "dna_sequencer", "trade_calculator", "travel_itinerary")
     envs = [EnvSpec(name="calculation", options={"family": family}) for family in families]

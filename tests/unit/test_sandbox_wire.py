@@ -1,4 +1,4 @@
-"""Frames: what they hold, what they refuse, and that nothing is allocated for a length nobody may claim."""
+"""Frames: their values, the values that they refuse, and that no memory is allocated for an illegal length."""
 
 import math
 import socket
@@ -37,7 +37,7 @@ def test_every_json_value_survives(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [{1}, b"x", object(), {"a": [1j]}, {(1, 2): 3}])
 def test_other_types_are_type_errors(value: Any) -> None:
-    """A value that is not of JSON types is a TypeError for whoever sends it."""
+    """Sending a value that is not of JSON types raises TypeError."""
     with pytest.raises(TypeError):
         wire.dumps(value)
 
@@ -48,7 +48,7 @@ def test_other_types_are_type_errors(value: Any) -> None:
     ids=["nan", "infinity", "surrogate", "deep", "very-deep", "long"],
 )
 def test_values_no_reader_would_take_are_refused(value: Any) -> None:
-    """What is not finite, not UTF-8, too deep or too long a number is refused by the sender."""
+    """The sender refuses a number that is not finite or too long, a text that is not UTF-8, and deep nesting."""
     with pytest.raises(ValueError):
         wire.dumps(value)
 

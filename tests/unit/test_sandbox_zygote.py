@@ -19,7 +19,9 @@ print([count(each) == count(None) for each in (table, key, value, value[0])])
 
 
 def test_what_is_shared_is_never_written_by_its_readers() -> None:
-    """Objects and the keys of tables get the reference count of None, which nobody changes."""
+    """Objects and dictionary keys get the fixed reference count of None, so that readers never write to shared
+    memory.
+    """
     done = subprocess.run([sys.executable, "-c", SHARED], capture_output=True, check=True)
     assert done.stdout.decode() == "[True, True, True, True]\n"
 
@@ -37,7 +39,9 @@ print(values == [f"value {n}" for n in range(100_000)], int(heap.partition("Anon
 
 
 def test_what_is_only_read_is_gathered_on_huge_pages() -> None:
-    """What there is stays what it was, on huge pages if the kernel has them; what comes next lies beyond."""
+    """Existing values keep their contents and move to huge pages if the kernel has them; new values are placed after
+    them.
+    """
     done = subprocess.run(
         [sys.executable, "-c", GATHERED], capture_output=True, check=True, env=os.environ | {"PYTHONMALLOC": "malloc"}
     )

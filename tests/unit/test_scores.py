@@ -5,7 +5,7 @@ from sca_cli.records import EnvSpec, Rollout, Task
 
 
 def test_environments_with_long_options_stay_in_their_column() -> None:
-    """Of a path or a command line the end is shown; the record has all of it."""
+    """The table shows the end of a long path or command line; the record has all of it."""
     envs = [
         EnvSpec(name="calculation", options={"family": "trade_calculator"}),
         EnvSpec(name="mcp", options={"server": f"python {'/home/ann/projects' * 4}/shop/server.py --quiet"}),

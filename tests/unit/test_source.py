@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sca_cli.analysis import source
 from sca_cli.analysis.source import (  # fmt: skip
     MAX_CHARS,
     MAX_DEPTH,
@@ -286,3 +287,39 @@ def test_a_sequence_made_of_a_set_is_seen(program: str, ordered: bool) -> None:
 def test_a_program_without_its_answer_calls_the_same_tools() -> None:
     """Only what is said is gone."""
     assert without_answer("cancel('order_1')\nfinal_answer('It is done.')") == "cancel('order_1')\nfinal_answer(None)"
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["forwards", "backwards"])
+def test_each_node_is_examined_once_however_long_the_chain(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
+    """A chain of 1,100 assignments costs as many steps as it has nodes, in either order."""
+    steps: list[ast.AST] = []
+    flows = source._flows
+    monkeypatch.setattr(source, "_flows", lambda node: steps.append(node) or flows(node))
+    lines = ["a0 = look()", *(f"a{n + 1} = a{n}" for n in range(1100)), "final_answer(a1100)"][::order]
+    program = "\n".join(lines)
+    assert depends(program, {"look"})
+    assert len(steps) == len(list(ast.walk(ast.parse(program))))
+
+
+def test_a_long_chain_of_unused_steps_is_removed() -> None:
+    """One removed step makes the next one unused, 1,100 times, without recursion; what is read stays."""
+    lines = ["a0 = look()", *(f"a{n + 1} = a{n}" for n in range(1100)), "final_answer(a3)"]
+    assert ast.unparse(source.without_unused_steps(parse("\n".join(lines)))).splitlines() == [*lines[:4], lines[-1]]
+
+
+@pytest.mark.parametrize(
+    ("program", "names", "hidden"),
+    [
+        ("__import__('ti' + 'me').time()", ["time"], []),
+        ("getattr(m, f'{\"now\"}')()", ["now"], []),
+        ("getattr(m, ''.join(['ti', 'me']))()", ["time"], []),
+        ("getattr(m, 'emit'[::-1])()", ["time"], []),
+        ("getattr(m, name)()", [], ["a computed name"]),
+        ("eval(text)", [], ["eval"]),
+        ("look('time')", [], []),
+    ],
+)
+def test_names_that_are_computed_are_found_or_reported(program: str, names: list[str], hidden: list[str]) -> None:
+    """A name that is passed as text counts as a name; one that cannot be computed from literals is reported."""
+    tree = parse(program)
+    assert (list(source.names_as_texts(tree)), list(source.computed_access(tree))) == (names, hidden)

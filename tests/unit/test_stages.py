@@ -1,4 +1,4 @@
-"""What a task has to prove beyond the paper's filter, with the real sandbox: each stage, and the twins of the jail."""
+"""The proofs after the paper's filter in the real sandbox: each stage, and the twins of the jail."""
 
 import time
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ RENAMED = "return get_user('user_1')['name'] == 'Eve'"
 RENAME = "set_name('user_1', 'Eve')"
 NOT_RENAMED = ["pass", "set_name('user_2', 'Eve')", "set_name('user_1', 'eve')"]
 SIXTEEN = "final_answer(add(3, 16))"
+NAME = "final_answer(get_user('user_1')['name'])"
+LISTED = "final_answer(echo(['b', 'a']))"
 SUM = "final_answer(add(3, 40))"
 NOT_THE_SUM = ["final_answer(42)", "final_answer('43')", "pass"]
 ANN = "and get_user('user_1')['name'] == 'Ann1'"
@@ -30,7 +32,7 @@ def made(
     failures: list[str] = NOT_THE_SUM,
     instruction: str = "Add 3 and 40.",
 ) -> Task:
-    """Return a task of the shop, described by what is special about it."""
+    """Return a task of the shop; the arguments change a good one."""
     takes = "answer" if "answer" in check else ""
     evaluate = f"def evaluate({takes}):\n    {check}"
     spec = EnvSpec(name="shop")
@@ -41,7 +43,7 @@ def made(
 
 @dataclass(frozen=True)
 class Case:
-    """A task that a stage finds something against, and the nearest one it finds nothing against."""
+    """A task with a finding of a stage, and the most similar task without one."""
 
     stage: str
     caught: Task
@@ -103,6 +105,69 @@ CASES = {
             ["final_answer([])"] * 3,
         ),
         "as well",
+    ),
+    "empty answer": Case(
+        "wrong",
+        made("return get_user('user_1')['name'].startswith(answer)", NAME, ["final_answer('x')"] * 3),
+        made("return get_user('user_1')['name'] == answer", NAME, ["final_answer('x')"] * 3),
+        "the check accepts the answer '' as well",
+    ),
+    "not a number": Case(
+        "wrong",
+        made("return not abs(float(answer) - 43) > 0.01", failures=["final_answer(0)"] * 3),
+        made("return abs(float(answer) - 43) < 0.01", failures=["final_answer(0)"] * 3),
+        "the check accepts the answer 'nan' as well",
+    ),
+    "3 per cent": Case(
+        "wrong",
+        made("return abs(answer - 400) <= 12", "final_answer(add(300, 100))", ["final_answer(0)"] * 3),
+        made("return abs(answer - 400) <= 0.1", "final_answer(add(300, 100))", ["final_answer(0)"] * 3),
+        "the check accepts the answer '410.0' as well",
+        rejects=False,
+    ),
+    "answer without a judge": Case(
+        "wrong",
+        made(RENAMED, f"{RENAME}\nfinal_answer('Ann1')", NOT_RENAMED),
+        made(RENAMED, RENAME, NOT_RENAMED),
+        "evaluate() takes no answer, so nothing judges the answer 'Ann1'",
+        rejects=False,
+    ),
+    "order": Case(
+        "wrong",
+        made("return answer == ['b', 'a']", LISTED, ["final_answer([])"] * 3, "List b and a, in any order."),
+        made("return sorted(answer) == ['a', 'b']", LISTED, ["final_answer([])"] * 3, "List b and a, in any order."),
+        "the order does not matter, but the check fails \"['a', 'b']\"",
+        rejects=False,
+    ),
+    "hidden clock": Case(
+        "deterministic",
+        made("return answer == 43 and __import__('ti' + 'me').time() > 0"),
+        made("return answer == 43 and __import__('ma' + 'th').pi > 0"),
+        "the check depends on time",
+    ),
+    "near number in the instruction": Case(
+        "leak",
+        made(instruction="Add 3 and 40. A colleague says it is a bit more than forty-two point eight."),
+        made(),
+        "the instruction contains 42.8, which hints at the answer 43",
+        rejects=False,
+    ),
+    "text of an object": Case(
+        "literals",
+        made(
+            "return answer == repr({'b': 1, 'a': 2})",
+            "final_answer(repr(echo({'b': 1, 'a': 2})))",
+            ["final_answer(0)"] * 3,
+            "Give the object {'b': 1, 'a': 2} as text.",
+        ),
+        made(
+            "return answer == {'b': 1, 'a': 2}",
+            "final_answer(echo({'b': 1, 'a': 2}))",
+            ["final_answer(0)"] * 3,
+            "Give the object {'b': 1, 'a': 2}.",
+        ),
+        "the check accepts only one way to write it",
+        rejects=False,
     ),
     "half of it": Case(
         "wrong",
@@ -246,13 +311,13 @@ CASES = {
 
 
 def test_every_stage_has_a_case() -> None:
-    """No stage of the evidence is without a task that it finds something against."""
+    """Every stage has a case with a finding."""
     assert {case.stage for case in CASES.values()} == set(stages.STAGES)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_stage_catches_its_defect_and_lets_the_nearest_sound_task_pass(sandbox: Sandbox, name: str) -> None:
-    """Both pass the paper's filter; the stage finds what is wrong with one, and nothing against the other; what is
+    """The stage has a finding for one task and none for the other, and both pass the paper's filter. A finding that is
     only reported rejects with `strict`.
     """
     case = CASES[name]
@@ -269,7 +334,9 @@ def test_a_stage_catches_its_defect_and_lets_the_nearest_sound_task_pass(sandbox
 
 
 def test_a_task_falls_at_the_first_stage_that_rejects_it(sandbox: Sandbox) -> None:
-    """Stages come in the order of the funnel; reports made before the fall are kept, later stages are not asked."""
+    """The first stage that rejects, in the order of the funnel, decides; earlier reports are kept, later stages do not
+    run.
+    """
     task = made("return answer is not None", "final_answer(43)", ["pass"] * 3, "The answer is 43.")
     everything = paper_filter.verify(sandbox, task, set(stages.STAGES))
     later = paper_filter.verify(sandbox, task, {"tools", "leak"})
@@ -278,7 +345,7 @@ def test_a_task_falls_at_the_first_stage_that_rejects_it(sandbox: Sandbox) -> No
 
 
 def test_the_evidence_stands_in_the_verdict(sandbox: Sandbox) -> None:
-    """The programs of the no-op, of chance and of the twin are told with how they fared."""
+    """The verdict holds the outcome of the no-op, of the random programs and of the programs in the twin."""
     verdict = paper_filter.verify(sandbox, made(), {"no-op", "random", "deterministic"})
     names = [check.name for check in verdict.checks[4:]]
     again = [f"failure_case[{place}]@1" for place in range(3)]
@@ -290,8 +357,66 @@ def test_the_evidence_stands_in_the_verdict(sandbox: Sandbox) -> None:
     assert [check.name for check in verdict.checks if check.outcome == "pass"] == ["solution", "solution@1"]
 
 
+NONE = ("return answer is None", "final_answer(echo(None))", ["final_answer('x')"] * 3)
+NO_SUCH_USER = (
+    "try:\n    get_user('user_9')\n    known = 'yes'\nexcept ToolError:\n    known = 'no'\nfinal_answer(known)"
+)
+
+
+@pytest.mark.parametrize(
+    ("task", "stage", "messages"),
+    [
+        (made(*NONE, "Answer None if it is empty."), "kept", ["ask for a text such as 'none'"]),
+        (made(*NONE, "What is it?"), "no-op", ["ask for a text such as 'none'"]),
+        (
+            made("return answer == 'no'", NO_SUCH_USER, ["final_answer('yes')"] * 3, "Is there a user_9? Yes or no?"),
+            "kept",
+            ["1 of the solution's calls were refused"],
+        ),
+        (
+            made(
+                "return abs(answer - 43) < 5", failures=["final_answer(0)"] * 3, instruction="Roughly, what is 3 + 40?"
+            ),
+            "kept",
+            ["as well"],
+        ),
+    ],
+    ids=["none", "none that is not asked for", "refusal", "roughly"],
+)
+def test_an_unusual_task_is_reported_and_not_rejected(
+    sandbox: Sandbox, task: Task, stage: str, messages: list[str]
+) -> None:
+    """None that is asked for, a refusal that the answer depends on, and a rough number are right answers."""
+    verdict = paper_filter.verify(sandbox, task, {"no-op", "random", "wrong", "tools"})
+    assert verdict.stage == stage
+    assert len(verdict.findings) == len(messages), verdict.findings
+    assert all(text in finding.message for text, finding in zip(messages, verdict.findings, strict=True))
+
+
+def test_a_proof_that_fails_rejects_one_task(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unforeseen error in a stage is a finding against the task, with the error's name."""
+
+    def no_stage(_: stages.Trial) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setitem(stages.STAGES, "leak", no_stage)  # type: ignore[arg-type]  # its error is the point
+    verdict = paper_filter.verify(sandbox, made(), {"leak"})
+    assert (verdict.stage, verdict.findings[0].message) == (
+        "leak",
+        "this proof failed on the task: RecursionError: too deep",
+    )
+
+
+def test_a_program_cannot_read_which_twin_it_is(sandbox: Sandbox, shop: EnvSpec) -> None:
+    """The process environment is empty, and the interpreter's flags are the same in every twin."""
+    asks = "import os, sys; final_answer([dict(os.environ), list(sys.flags)])"
+    (variables, flags), again = (answer_of(sandbox, shop, asks, twin) for twin in (0, 1))
+    assert variables == {}
+    assert [variables, flags] == again
+
+
 def test_a_check_too_deep_to_examine_falls_by_it(sandbox: Sandbox) -> None:
-    """Where the source cannot be read as a tree, a stage that needs it says so instead of letting the task pass."""
+    """A stage that needs the syntax tree rejects a check whose source cannot be parsed."""
     deep = made("return answer == " + "-" * 120 + "43")
     assert paper_filter.verify(sandbox, deep).stage == "kept"
     verdict = paper_filter.verify(sandbox, deep, {"conditions"})
@@ -305,7 +430,7 @@ def test_a_check_too_deep_to_examine_falls_by_it(sandbox: Sandbox) -> None:
 
 
 def answer_of(sandbox: Sandbox, shop: EnvSpec, program: str, twin: int) -> Any:
-    """Return what a program answers in a twin."""
+    """Return the answer of a program in a twin."""
     with sandbox.session(shop, 1, twin=twin) as session:
         run = session.run(program)
         assert run.ok, run.message
@@ -322,7 +447,7 @@ def answer_of(sandbox: Sandbox, shop: EnvSpec, program: str, twin: int) -> Any:
     ],
 )  # fmt: skip
 def test_a_twin_differs_in_clock_chance_and_order(sandbox: Sandbox, shop: EnvSpec, value: str) -> None:
-    """What a program reads of time, of random numbers and of hashes is another in each twin."""
+    """Time, random numbers and hashes differ between twins."""
     program = f"import datetime, random, time, warnings\nwarnings.simplefilter('ignore')\nfinal_answer({value})"
     first, second = answer_of(sandbox, shop, program, 0), answer_of(sandbox, shop, program, 1)
     assert first != second
@@ -330,14 +455,14 @@ def test_a_twin_differs_in_clock_chance_and_order(sandbox: Sandbox, shop: EnvSpe
 
 @pytest.mark.parametrize("value", ["3 + 4", "sorted({'b', 'a'})", "hash(7)", "get_user('user_1')"])
 def test_a_twin_is_the_same_world(sandbox: Sandbox, shop: EnvSpec, value: str) -> None:
-    """What depends on neither is the same in a twin, the environment's state above all."""
+    """Everything else is the same in a twin, such as the environment's state."""
     assert answer_of(sandbox, shop, f"final_answer({value})", 0) == answer_of(
         sandbox, shop, f"final_answer({value})", 1
     )
 
 
 def test_chance_is_the_same_in_one_twin(sandbox: Sandbox, shop: EnvSpec) -> None:
-    """One twin draws the same numbers every time, so that a verdict can be had again."""
+    """One twin draws the same random numbers every time, so that a verdict can be repeated."""
     program = "import random\nfinal_answer([random.random(), hash('text')])"
     assert answer_of(sandbox, shop, program, 1) == answer_of(sandbox, shop, program, 1)
 
@@ -355,7 +480,9 @@ def test_chance_is_the_same_in_one_twin(sandbox: Sandbox, shop: EnvSpec) -> None
 def test_a_check_in_a_twin_sees_another_day_and_another_order(
     sandbox: Sandbox, shop: EnvSpec, check: str, outcome: str
 ) -> None:
-    """A check that depends on the date or on a set's order comes out differently there, another one does not."""
+    """A check that depends on the date or the order of a set has another outcome in a twin; other checks have the
+    same.
+    """
     answer = answer_of(sandbox, shop, f"final_answer(' '.join({WORDS}))", 0)
     task = made(check.replace("ANSWER", repr(answer)), failures=[])
     program = f"final_answer({answer!r})"
@@ -364,7 +491,9 @@ def test_a_check_in_a_twin_sees_another_day_and_another_order(
 
 
 def test_dates_of_a_twin_are_dates(sandbox: Sandbox, shop: EnvSpec) -> None:
-    """A twin's date and time are ahead by more than a year, and instances and subclasses are told as ever."""
+    """A twin's date and time are more than a year ahead, and behave like ordinary dates with isinstance and
+    subclasses.
+    """
     program = """\
 import datetime, pickle
 now, today = datetime.datetime.now(), datetime.date.today()
@@ -394,14 +523,14 @@ final_answer({
 
 
 def test_limits_hold_in_a_twin(shop: EnvSpec) -> None:
-    """The clock put ahead ends no program early and lets none run late."""
+    """The changed clock of a twin neither shortens nor extends the time limits."""
     with Sandbox(Limits(wall_s=0.5)) as quick, quick.session(shop, 1, twin=1) as session:
         assert session.run("import time\ntime.sleep(0.05)").ok
         assert session.run("import time\ntime.sleep(60)").reason == "timeout"
 
 
 def test_nobody_can_tell_which_run_it_is_in(sandbox: Sandbox, shop: EnvSpec) -> None:
-    """The order is drawn anew each time, whoever chose the task's id; process ids are all the same."""
+    """The order of the runs is random and independent of the task's id, and process ids are always 0."""
     orders = set()
     for _ in range(60):
         order: list[str] = []
@@ -416,7 +545,7 @@ def test_nobody_can_tell_which_run_it_is_in(sandbox: Sandbox, shop: EnvSpec) -> 
 
 
 def test_a_child_is_any_of_those_that_wait(sandbox: Sandbox, shop: EnvSpec) -> None:
-    """What it is told by the numbers of its sockets is not how many came before."""
+    """The numbers of a process's sockets do not reveal how many processes started before it."""
     places = []
     for _ in range(12):
         asks = "import os; final_answer(os.fstat(3).st_ino)"

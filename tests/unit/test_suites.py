@@ -123,7 +123,7 @@ def test_what_foreign_code_raises_is_a_refusal() -> None:
 
 
 def test_functions_that_run_their_argument_are_found() -> None:
-    """`eval` within a function is seen, through methods and wrappers; a built-in function has nothing to look into."""
+    """`eval` in a function is found through methods and wrappers; a built-in function has no source to search."""
 
     class Holder:
         def run(self, text: str) -> Any:
@@ -174,8 +174,8 @@ def test_a_suite_is_named_with_a_path_or_options() -> None:
 # ---------------------------------------------------------------- checks made from states
 
 READERS = {
-    "orders": listing.Reader("get_order", {"user": "users"}),
-    "users": listing.Reader("get_user", {"orders": "orders"}),
+    "orders": listing.CollectionReader("get_order", {"user": "users"}),
+    "users": listing.CollectionReader("get_user", {"orders": "orders"}),
 }
 BEFORE = {
     "orders": {"#1": {"user": "ida", "paid": None}, "#2": {"user": "ida"}, "#3": {"user": "ole"}},
@@ -343,7 +343,7 @@ RETAIL, AIRLINE, M3 = "tau_bench/envs/retail", "tau_bench/envs/airline", "script
 
 
 def refused(worlds: tuple[Sandbox, Fanout], tmp_path: Path, text: str, name: str, content: str | None) -> str:
-    """Open a copy of a checkout with one file replaced or removed; return the kind of error and what it says."""
+    """Open a copy of a checkout with one file replaced or removed; return the kind of error and its message."""
     suite, _, options = text.partition(",")
     copy = tmp_path / "copy"
     shutil.copytree(TAU_BENCH if suite == "taubench" else CODE_ACT, copy)
@@ -410,7 +410,7 @@ def test_a_broken_file_of_a_checkout_is_named(
 @pytest.mark.sandbox
 @pytest.mark.parametrize("registered", ["5", "([5], 1)"])
 def test_what_is_registered_has_to_be_tasks(worlds, tmp_path: Path, registered: str) -> None:
-    """Something else among M3ToolEval's tasks is told with the file that keeps them."""
+    """A value among M3ToolEval's tasks that is no task is an error that names the file with the tasks."""
     source = (CODE_ACT / M3 / "base.py").read_text().replace("task_iterators = []", f"task_iterators = [{registered}]")
     said = refused(worlds, tmp_path, "m3tooleval", f"{M3}/base.py", source)
     assert said.startswith("RecordError: task_iterators should hold pairs of tasks")
@@ -418,7 +418,7 @@ def test_what_is_registered_has_to_be_tasks(worlds, tmp_path: Path, registered: 
 
 @pytest.mark.sandbox
 def test_what_a_family_gives_has_to_be_tools(worlds, tmp_path: Path) -> None:
-    """Something else than tools is told with the family that gives it."""
+    """A family that returns something other than tools is an error that names the family."""
     shutil.copytree(CODE_ACT, tmp_path / "copy")
     module = tmp_path / "copy" / M3 / "impl/signposts/__init__.py"
     module.write_text(module.read_text().replace('"signposts/east", create_tools', '"signposts/east", {"go": 5}'))
@@ -428,7 +428,7 @@ def test_what_a_family_gives_has_to_be_tools(worlds, tmp_path: Path) -> None:
 
 
 def test_code_of_a_checkout_that_fails_is_told_with_its_line(tmp_path: Path) -> None:
-    """What is no fault of the data is the code's, at the last line of the checkout; other files are found out."""
+    """An error in the checkout's code names the code's last line; an error elsewhere names the checkout."""
     (tmp_path / "good.json").write_text("{}")
 
     def failing(fault: Callable[[], Any]) -> errors.ScaError:

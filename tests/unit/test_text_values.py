@@ -45,7 +45,9 @@ def test_alike_is_reflexive(value: Any) -> None:
     ],
 )
 def test_alike_forgives_rounding_and_spelling_only(one: Any, other: Any, same: bool) -> None:
-    """Numbers within two per cent and texts of the same letters and digits are alike; types and order count."""
+    """Numbers within two per cent, and texts with the same letters and digits, count as equal; types and order
+    matter.
+    """
     assert text_values.alike(one, other) is same
 
 
@@ -107,7 +109,7 @@ def test_mentions_are_whole(told: str, text: str, found: bool) -> None:
 
 @given(st.text(), st.text(), st.integers(10, 10**9))
 def test_what_stands_between_blanks_is_mentioned(before: str, after: str, number: int) -> None:
-    """Whatever is around it, a number that stands for itself is found."""
+    """A number between blanks is found in any text."""
     assert text_values.mentions(f"{before} {number} {after}", str(number))
 
 
@@ -156,12 +158,12 @@ def test_known_is_what_was_told_in_any_form(value: Any, known: bool) -> None:
 
 @given(st.text(), st.text(min_size=1))
 def test_a_text_told_is_known(around: str, text: str) -> None:
-    """Whatever stands in the instruction as it is needs no telling."""
+    """Every literal part of the instruction counts as known."""
     assert text_values.KnownValues(f"{around} {text} {around}", []).holds(text)
 
 
 def test_what_a_model_wrote_cannot_break_the_look_at_it() -> None:
-    """Numbers beyond the floats are compared as infinite, and a month that does not exist is no date."""
+    """Numbers too large for a float are compared as infinite, and a month that does not exist is no date."""
     known = text_values.KnownValues("Pay 12 euros in May.", [])
     assert not known.holds(10**400) and not known.holds(-(10**400))
     assert not known.holds("2025-13-12") and not known.holds("2025-00-12")
@@ -177,10 +179,15 @@ def test_what_a_model_wrote_cannot_break_the_look_at_it() -> None:
         ("Twenty-five hundred", "2500"),
         ("three thousand and twelve", "3012"),
         ("a weight of tens", "a weight of tens"),
+        ("fifty-nine point nine", "59.9"),
+        ("minus three point one four", "-3.14"),
+        ("twelve and a half", "12.5"),
+        ("two dozen", "24"),
+        ("at that point one left", "at that point 1 left"),
     ],
 )
 def test_numbers_in_words_are_read(text: str, figures: str) -> None:
-    """What is spelled out is put in figures, and nothing else is touched."""
+    """Numbers in words are replaced by figures, and the rest of the text stays."""
     assert text_values.in_figures(text) == figures
 
 

@@ -6,7 +6,7 @@ from itertools import batched
 from sca_cli.training.batching import AlikeFirst, alike
 
 PROMPTS = [[1, 2, 3, 4, 5, 6], [1, 2, 9, 8, 7, 5]]
-"""Of two environments: they begin alike, and less than half of an example is that."""
+"""Prompts of two environments: they share a beginning, which is less than half of an example."""
 
 
 def sequences(counts: tuple[int, int]) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""From rollouts to examples: selection, counting, and the loss mask of rendered conversations."""
+"""Rollouts become examples: selection, counting, and the loss mask of rendered conversations."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ OPENING = FORGETFUL.replace("assistant\n{% endif %}", "assistant\n<think>{% endi
 
 
 def task(name: str = "t", **fields: Any) -> Task:
-    """Return a task told from others by its instruction."""
+    """Return a task that its instruction identifies."""
     return sealed(Task(env=EnvSpec(name="e"), instruction=name, evaluate="", **fields))
 
 
@@ -123,10 +123,12 @@ def test_held_out_tasks_are_refused() -> None:
         list(examples([rollout([1, 2, 3], task=task(split="eval"))]))
 
 
-def test_a_segment_with_lists_of_different_lengths_is_a_bad_record() -> None:
-    """The lists of a segment must agree."""
-    with pytest.raises(RecordError, match="different lengths"):
-        list(examples([rollout([1, 2, 3], mask=[0, 1])]))
+@pytest.mark.parametrize("mask", [[0, 1], [0, 1, 2], []])
+def test_a_rollout_whose_lists_do_not_agree_is_left_out_and_counted(mask: list[int]) -> None:
+    """A loss mask of another length or with other values costs this rollout; the next one is trained on."""
+    tally = Tally()
+    chosen = list(examples([rollout([1, 2, 3], mask=mask), rollout([1, 2, 3])], tally=tally))
+    assert ([example.input_ids for example in chosen], tally.unusable) == ([[1, 2, 3]], 1)
 
 
 def test_without_tokens_and_without_a_tokenizer_it_says_so() -> None:
@@ -167,7 +169,7 @@ def test_a_template_that_rewrites_the_past_gives_one_example_a_turn(tokenizer: A
 
 @pytest.mark.torch
 def test_a_generation_prompt_that_the_finished_turn_lacks_is_kept(tokenizer: Any) -> None:
-    """The prompt opens the reasoning; the reply goes on behind it and ends as turns end."""
+    """The generation prompt opens the reasoning; the reply follows it and ends with the end of the turn."""
     tokenizer.chat_template, before = OPENING, tokenizer.chat_template
     (made,) = examples([talk("one?", "why</think>1")], tokenizer)
     tokenizer.chat_template = before
@@ -210,8 +212,8 @@ def test_a_real_template_is_masked_alike() -> None:
 
 @pytest.mark.parametrize("kinds", [["", "m:x"], ["m:x", ""]])
 def test_judged_and_verified_rollouts_are_not_mixed(kinds: list[str]) -> None:
-    """Outcomes that a model judged stand beside outcomes of checks in no training set, failed ones included; those
-    that nobody could judge do not count, and either kind alone is taken, whoever the judge.
+    """A training set cannot mix outcomes of judges and of checks, failed ones included. Invalid outcomes do not count,
+    and the outcomes of several judges may be mixed.
     """
     records = [rollout([n, 2, 3], judged_by=kind, outcome="fail") for n, kind in enumerate(kinds)]
     with pytest.raises(RecordError, match="judged by a model"):

@@ -8,7 +8,15 @@ import pytest
 
 from sca_cli.records import Check, EnvSpec, Message, Observation, Rollout, Segment, Task, Verdict, sealed
 from sca_cli.training.data import Example, Tally
-from sca_cli.training.selection import Rules, balanced, by_calls, by_rarest_tool, drawn, select, shuffled_solutions
+from sca_cli.training.selection import (
+    Rules,
+    balanced,
+    by_calls,
+    by_rarest_tool,
+    draw_examples,
+    select,
+    shuffled_solutions,
+)
 
 
 def task(name: str, tools: Sequence[str] = ("look",), env: str = "e", **fields: Any) -> Task:
@@ -28,7 +36,7 @@ def attempt(of: Task, sample: int = 0, outcome: Any = "pass") -> Rollout:
 
 
 def example(name: str, calls: int = 1, tools: Sequence[str] = ()) -> Example:
-    """Return an example that is told from others by its record."""
+    """Return an example that its record identifies."""
     return Example([1, 2], [0, 1], f"task of {name}", name, "pass", calls, frozenset(tools))
 
 
@@ -87,7 +95,9 @@ def test_balancing_depends_on_the_seed_only() -> None:
 
 
 def test_an_example_counts_for_its_rarest_tool() -> None:
-    """A tool that all use names no group; ties fall to the first name, and no tool is a group."""
+    """An example belongs to its rarest tool, the first by name among equals; without tools it is in the group `no
+    tool`.
+    """
     data = [example("a", tools=["look", "pay"]), example("b", tools=["look", "sell"]), example("c", tools=["look"])]
     group_of = by_rarest_tool([*data, example("d", tools=["sell"])])
     assert [group_of(one) for one in data] == ["pay", "sell", "look"]
@@ -127,15 +137,15 @@ def test_a_control_arm_is_as_large_as_the_selection(balance: str, control: str) 
 def test_a_control_with_too_few_examples_takes_them_in_turn() -> None:
     """None is taken twice before all were taken once; from nothing comes nothing."""
     data = [example(str(n)) for n in range(5)]
-    assert Counter(Counter(one.record for one in drawn(data, 13, 0)).values()) == {3: 3, 2: 2}
-    assert len({one.record for one in drawn(data, 5, 0)}) == 5
-    assert len({one.record for one in drawn(data, 3, 0)}) == 3
-    assert drawn([], 3, 0) == []
+    assert Counter(Counter(one.record for one in draw_examples(data, 13, 0)).values()) == {3: 3, 2: 2}
+    assert len({one.record for one in draw_examples(data, 5, 0)}) == 5
+    assert len({one.record for one in draw_examples(data, 3, 0)}) == 3
+    assert draw_examples([], 3, 0) == []
 
 
 def test_shuffled_solutions_are_another_tasks_of_the_same_kind() -> None:
-    """Within environment and number of calls nobody keeps its own solution and every solution is used once; who is
-    alone keeps its own.
+    """Solutions are permuted within an environment and number of calls, so that no task keeps its own, unless it is the
+    only one.
     """
 
     def solved(name: str, env: str, calls: int) -> Rollout:

@@ -72,7 +72,7 @@ def trained(
 
 
 def test_the_loss_falls_and_is_reported(trained: Any) -> None:
-    """Twelve examples, four passes: the answer is learnt, and every step is told."""
+    """Four passes over twelve examples reduce the loss, and every step is reported."""
     _, metrics, seen = trained
     assert metrics["last_loss"] < metrics["first_loss"] / 2
     assert metrics["loss_epoch_4"] < metrics["loss_epoch_1"]
@@ -152,7 +152,7 @@ def test_bfloat16_learns_alike_and_keeps_the_bases_precision(base: str, tmp_path
 
 
 def test_shared_prefixes_change_speed_and_not_the_result(trained: Any, base: str, tmp_path: Path) -> None:
-    """With and without sharing, and split into many passes, the losses are the same."""
+    """The losses are the same with and without shared prefixes, and split into many passes."""
     _, metrics, _ = trained
     for name, options in (("rows", {"share_prefixes": False}), ("split", {"batch_tokens": 30})):
         plain = train_sft(data(), base, tmp_path / name, replace(OPTIONS, **options))  # type: ignore[arg-type]
@@ -232,7 +232,7 @@ def start(base: str, out: Path) -> "subprocess.Popen[str]":
 
 
 def steps(process: "subprocess.Popen[str]", until: Callable[[list[int]], bool] = lambda _: False) -> list[int]:
-    """Read the reported steps until the run ends or enough is seen."""
+    """Read the reported steps until the run ends or `until` returns True."""
     seen: list[int] = []
     assert process.stderr is not None
     for line in process.stderr:

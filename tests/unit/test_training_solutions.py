@@ -37,7 +37,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def test_distinct_proven_tasks_are_taken_from_tasks_and_rollouts() -> None:
-    """What fell or broke is counted, what comes again is not, and a rollout stands for its task."""
+    """Rejected and broken tasks are counted, duplicates are not, and a rollout gives its task."""
     good, fallen = task("good"), task("fallen", verdict=Verdict(passed=False, stage="no-op"))
     broken = task("broken", verdict=None, error=ErrorNote(boundary="task", message="unparsable"))
     rolled = task("rolled")

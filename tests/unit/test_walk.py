@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from sca_cli.commands.explore import Walker
 from sca_cli.interfaces import Tool, describe_tool
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.toolkit import schemas
 from sca_cli.walk import documented
 from sca_cli.walk.explorer import Walk, walk
 from sca_cli.walk.values import Values
@@ -155,3 +157,35 @@ def test_a_tool_that_fails_the_world_is_left_out_from_then_on(sandbox: Sandbox, 
     assert "not_json" in exploration.extra["failed_tools"]
     assert len(exploration.observations) == len(exploration.extra["sources"]) == 12
     assert not {call.tool for call in exploration.observations} & set(exploration.extra["failed_tools"])
+
+
+def test_values_are_made_up_for_nested_schemas() -> None:
+    """Objects, tuples, tables, bounds and formats: each made-up value fits its schema, and the values vary."""
+    line = {
+        "type": "object",
+        "properties": {"sku": {"type": "string"}, "n": {"type": "integer", "minimum": 3, "maximum": 4}},
+        "required": ["sku", "n"],
+    }
+    schema = {
+        "type": "object",
+        "properties": {
+            "lines": {"type": "array", "items": line},
+            "at": {
+                "type": "array",
+                "prefixItems": [{"type": "integer"}, {"enum": ["a"]}],
+                "minItems": 2,
+                "maxItems": 2,
+            },
+            "day": {"type": "string", "format": "date"},
+            "stock": {"type": "object", "additionalProperties": {"type": "integer"}},
+        },
+        "required": ["lines", "at", "day", "stock"],
+    }
+    parameters = {"type": "object", "properties": {"order": schema}, "required": ["order"]}
+    tool = Tool("place", "Place an order.", parameters, "place(order: dict) -> int", "int")
+    values = Values([tool], random.Random(1))
+    orders = [values.made_up(tool, "order") for _ in range(20)]
+    assert all(schemas.fits(schema, order) for order in orders)
+    assert {line["n"] for order in orders for line in order["lines"]} == {3, 4}
+    assert all(re.fullmatch(r"202\d-\d\d-\d\d", order["day"]) and order["stock"] for order in orders)
+    assert len({json.dumps(order) for order in orders}) == 20

@@ -87,7 +87,9 @@ def test_what_tasks_compare_is_never_equal(seed: int) -> None:
 
 
 def test_addresses_are_made_as_the_contact_page_says() -> None:
-    """The pattern, told in words and by an example, differs between seeds, and all of them occur."""
+    """The contact page describes the pattern of addresses in words and by an example; it depends on the seed, and every
+    pattern occurs.
+    """
     told = {}
     for seed in SEEDS:
         facts = draw(seed)
@@ -117,14 +119,16 @@ def test_the_tools_are_those_of_m3tooleval(browser: WebBrowsing) -> None:
 
 
 def test_the_first_observation_is_the_first_view(browser: WebBrowsing) -> None:
-    """What a challenger is told of a seed is what an agent sees by view() before it moves; it names the sections."""
+    """The first observation is an agent's first view(), and it names the sections."""
     assert browser.first_observation() == browser.view()
     assert "[Shops](/shops)" in browser.view()
     assert browser.policy
 
 
 def test_a_view_is_five_lines_under_their_place(browser: WebBrowsing) -> None:
-    """The head tells the url, the numbers of the lines in view and how many there are; the last view may be short."""
+    """The head of a view has the url, the numbers of its lines and their total; the last view may be shorter than five
+    lines.
+    """
     whole = pages(draw(0))["/about"]()
     assert browser.click_url("/about").splitlines() == [f"/about (lines 1 to 5 of {len(whole)})", *whole[:5]]
     assert browser.scroll_down().splitlines() == [f"/about (lines 6 to 8 of {len(whole)})", *whole[5:]]

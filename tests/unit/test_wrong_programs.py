@@ -80,7 +80,7 @@ def test_other_answers_are_all_wrong(answer: Any, seed: int) -> None:
     ],
 )
 def test_other_answers_hold_what_could_be_taken_for_it(answer: Any, expected: list[Any]) -> None:
-    """The opposite, what stands beside it in the tools' results, its words turned round, and less of a list."""
+    """Wrong answers are the opposite, values near it in the tools' results, its words reversed, and a shorter list."""
     calls = [Observation(tool="t", result={"of": ["blue", "Red", "", 40, 7.2, True]})]
     others = wrong_programs.other_answers(answer, calls, random.Random(1))
     assert all(other in others for other in expected)
@@ -108,7 +108,7 @@ def test_a_random_program_is_valid_and_calls_tools_as_they_are_described(seed: i
 
 
 def test_a_task_without_answer_gets_none() -> None:
-    """Where the solution answers nothing the random program does not either; without tools it calls none."""
+    """The random program gives no answer if the solution gives none, and calls no tool if there is none."""
     assert "final_answer" not in wrong_programs.random_program(TOOLS, None, 1)
     assert not ast.parse(wrong_programs.random_program([], None, 1)).body[1:]
 
@@ -158,7 +158,7 @@ def test_replays_leave_out_or_change_one_writing_call() -> None:
     ("value", "found"), [(1, [1]), ([], []), ({"a": [1, {"b": "x"}], "c": None}, [1, "x", None]), ([[]], [])]
 )
 def test_leaves_are_the_values_inside(value: Any, found: list[Any]) -> None:
-    """Lists and objects are opened, all else is given back."""
+    """The leaves of lists and objects are returned; any other value is itself a leaf."""
     assert list(wrong_programs.leaves(value)) == found
 
 

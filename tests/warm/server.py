@@ -97,7 +97,7 @@ class Server:
         return self._accept(listener)
 
     def _accept(self, listener: socket.socket) -> bool:
-        """Fork for a request, and tell whether this process is the fork."""
+        """Fork for a request, and return whether this process is the fork."""
         connection, _ = listener.accept()
         try:
             size = int.from_bytes(connection.recv(4, socket.MSG_WAITALL))

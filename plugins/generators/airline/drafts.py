@@ -1,4 +1,7 @@
-"""Types and helpers for the templates of the evaluation set: a template gets a `Draw` and returns a `Draft`."""
+"""Types and helpers for the templates of the evaluation set.
+
+A template gets an `AirlineSampler` and returns an `AirlineDraft`.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ DAY_AGO = "2024-05-14T15:00:00"
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class AirlineDraft:
     """The texts of a task."""
 
     wordings: tuple[str, str]
@@ -65,7 +68,7 @@ class Case:
         return f"I am {self.user['name']['first_name']} {self.user['name']['last_name']}, user id {self.user_id}."
 
 
-class Draw:
+class AirlineSampler:
     """Draw the facts of a task from its environment.
 
     Args:
@@ -128,7 +131,7 @@ class Draw:
         }
 
 
-Template = Callable[[Draw], Draft]
+Template = Callable[[AirlineSampler], AirlineDraft]
 
 
 def assign(**facts: Any) -> str:

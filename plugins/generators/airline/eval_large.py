@@ -6,9 +6,9 @@ from sca_airline.store import Record
 from sca_airline.writing import BAG, INSURANCE
 
 from generators.airline.drafts import (
+    AirlineDraft,
+    AirlineSampler,
     Case,
-    Draft,
-    Draw,
     assign,
     booked,
     call,
@@ -29,7 +29,7 @@ price = len(passengers) * (best['prices'][cabin] + (30 if insurance == 'yes' els
 """
 
 
-def _cheapest(draw: Draw, origin: str, destination: str, date: str, cabin: str, count: int) -> Record | None:
+def _cheapest(draw: AirlineSampler, origin: str, destination: str, date: str, cabin: str, count: int) -> Record | None:
     """Return the direct flight with enough seats whose price is lower than all others, or None."""
     flights = draw.world.search_direct_flight(origin, destination, date)
     flights = [each for each in flights if each["available_seats"][cabin] >= count]
@@ -39,7 +39,7 @@ def _cheapest(draw: Draw, origin: str, destination: str, date: str, cabin: str, 
     return flights[0]
 
 
-def _trip(draw: Draw, cabin: str, count: int) -> tuple[Record, str]:
+def _trip(draw: AirlineSampler, cabin: str, count: int) -> tuple[Record, str]:
     """Draw a flight that is the cheapest direct one of its route and date; return it and the date."""
     while True:
         flight, date = draw.random.choice(list(draw.store.flights.values())), f"2024-05-{draw.random.randrange(17, 29)}"
@@ -48,7 +48,7 @@ def _trip(draw: Draw, cabin: str, count: int) -> tuple[Record, str]:
             return best, date
 
 
-def _buyer(draw: Draw, *sources: str) -> Case:
+def _buyer(draw: AirlineSampler, *sources: str) -> Case:
     """Draw a user who has payment methods of these kinds, and one of the user's reservations."""
     return draw.case(lambda case: all(case.card(source) for source in sources))
 
@@ -57,7 +57,7 @@ def _self(case: Case) -> dict[str, str]:
     return {**case.user["name"], "dob": case.user["dob"]}
 
 
-def _recabined(draw: Draw, case: Case, cabin: str) -> tuple[list[dict[str, Any]], int]:
+def _recabined(draw: AirlineSampler, case: Case, cabin: str) -> tuple[list[dict[str, Any]], int]:
     """Return the flights of a reservation in another cabin, and the difference in price."""
     legs = [draw.priced(flight, cabin) for flight in case.flights]
     before = sum(leg["price"] for leg in case.reservation["flights"])
@@ -68,7 +68,7 @@ def _paid(case: Case, payment_id: str, amount: int) -> list[dict[str, Any]]:
     return [*case.reservation["payment_history"], {"payment_id": payment_id, "amount": amount}]
 
 
-def _new_cabin(draw: Draw, case: Case, cabin: str, wordings: tuple[str, str]) -> Draft:
+def _new_cabin(draw: AirlineSampler, case: Case, cabin: str, wordings: tuple[str, str]) -> AirlineDraft:
     """Return a draft that changes the cabin; the flights stay, at today's prices."""
     legs, difference = _recabined(draw, case, cabin)
     arguments = {"reservation_id": case.key, "payment_id": case.card()}
@@ -79,7 +79,7 @@ def _new_cabin(draw: Draw, case: Case, cabin: str, wordings: tuple[str, str]) ->
         "update_reservation_flights(key, cabin, flights, card)\n"
     )
     other = "economy" if cabin == "business" else "basic_economy"
-    return Draft(
+    return AirlineDraft(
         wordings,
         check(unchanged(case, cabin=cabin, flights=legs, payment_history=_paid(case, case.card(), difference))),
         assign(key=case.key, cabin=cabin, card=case.card()) + program,
@@ -92,7 +92,7 @@ def _new_cabin(draw: Draw, case: Case, cabin: str, wordings: tuple[str, str]) ->
     )
 
 
-def upgraded(draw: Draw) -> Draft:
+def upgraded(draw: AirlineSampler) -> AirlineDraft:
     """Change a reservation to business and pay the difference."""
 
     def fits(c: Case) -> bool:
@@ -117,7 +117,7 @@ def upgraded(draw: Draw) -> Draft:
     )
 
 
-def downgraded(draw: Draw) -> Draft:
+def downgraded(draw: AirlineSampler) -> AirlineDraft:
     """Change a reservation from business to economy and get a refund."""
 
     def fits(c: Case) -> bool:
@@ -141,7 +141,7 @@ def downgraded(draw: Draw) -> Draft:
     )
 
 
-def moved(draw: Draw) -> Draft:
+def moved(draw: AirlineSampler) -> AirlineDraft:
     """Move a direct one-way trip to the cheapest direct flight of another day."""
     date = f"2024-05-{draw.random.randrange(18, 30)}"
 
@@ -163,7 +163,7 @@ def moved(draw: Draw) -> Draft:
     paid = _paid(case, case.card(), difference) if difference else case.reservation["payment_history"]
     arguments = {"reservation_id": case.key, "payment_id": case.card()}
     route = assign(origin=before["origin"], destination=before["destination"], date=date, cabin=cabin, card=case.card())
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} I have to travel on {date} instead: move {case.key} to the cheapest direct flight of that "
             "day "
@@ -212,7 +212,7 @@ def _booked(case: Case, values: dict[str, Any], payments: list[dict[str, Any]]) 
     return booked(case.user_id, case.user["reservations"], {**values, "payment_history": payments})
 
 
-def booked_one_way(draw: Draw) -> Draft:
+def booked_one_way(draw: AirlineSampler) -> AirlineDraft:
     """Book the cheapest direct flight in economy, for the customer alone."""
     case = _buyer(draw, "credit_card")
     flight, date = _trip(draw, "economy", 1)
@@ -224,7 +224,7 @@ def booked_one_way(draw: Draw) -> Draft:
     ends = f"from {leg['origin']} to {leg['destination']} on {date}"
     facts = assign(origin=leg["origin"], destination=leg["destination"], date=date, cabin="economy", me=case.user_id)
     facts += assign(passengers=[_self(case)], card=case.card(), insurance="no")
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} Book me one way {ends}: the cheapest direct flight in economy with a free seat. No bags, "
             "no "
@@ -244,7 +244,7 @@ def booked_one_way(draw: Draw) -> Draft:
     )  # fmt: skip
 
 
-def booked_with_certificate(draw: Draw) -> Draft:
+def booked_with_certificate(draw: AirlineSampler) -> AirlineDraft:
     """Book for two people with insurance, and pay with a certificate and a credit card."""
     case = draw.case(lambda c: bool(c.card("certificate") and c.user["saved_passengers"]))
     flight, date = _trip(draw, "business", 2)
@@ -259,7 +259,7 @@ def booked_with_certificate(draw: Draw) -> Draft:
     ends = f"from {leg['origin']} to {leg['destination']} on {date}"
     facts = assign(origin=leg["origin"], destination=leg["destination"], date=date, cabin="business", me=case.user_id)
     facts += assign(passengers=party, certificate=certificate, card=card, insurance="yes")
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} Two tickets in business {ends}, one way, for {people(*party)}, with travel insurance and "
             "no "
@@ -283,7 +283,7 @@ def booked_with_certificate(draw: Draw) -> Draft:
     )  # fmt: skip
 
 
-def booked_one_stop(draw: Draw) -> Draft:
+def booked_one_stop(draw: AirlineSampler) -> AirlineDraft:
     """Book the cheapest pair of flights on a route without direct flights."""
     case = _buyer(draw, "credit_card")
     pairs: list[list[Record]] = []
@@ -305,7 +305,7 @@ def booked_one_stop(draw: Draw) -> Draft:
     most = [{"payment_id": case.card(), "amount": cost(pairs[-1])}]
     first = [{"payment_id": case.card(), "amount": legs[0][0]["price"]}]
     ends = f"from {route['origin']} to {route['destination']} on {route['date']}"
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} Get me {ends} in economy, one way, with one stop and as cheaply as can be. I travel alone "
             "(born "
@@ -332,7 +332,7 @@ def booked_one_stop(draw: Draw) -> Draft:
     )
 
 
-def booked_round_trip(draw: Draw) -> Draft:
+def booked_round_trip(draw: AirlineSampler) -> AirlineDraft:
     """Book a round trip in basic economy with one bag, which may be free or not."""
     case = draw.case(lambda c: c.card() != "")
     back = None
@@ -350,7 +350,7 @@ def booked_round_trip(draw: Draw) -> Draft:
     other = [{"payment_id": case.card(), "amount": fares + BAG * (1 - nonfree)}]
     one = [{"payment_id": case.card(), "amount": legs[0]["price"] + BAG * nonfree}]
     ends = f"from {out['origin']} to {out['destination']}"
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} A round trip in basic economy {ends}, out on {date}, back on {later}, for me (born "
             f"{case.user['dob']}): each way the cheapest direct flight with a seat. One checked bag, no insurance, "
@@ -383,7 +383,7 @@ def booked_round_trip(draw: Draw) -> Draft:
     )
 
 
-def only_the_allowed(draw: Draw) -> Draft:
+def only_the_allowed(draw: AirlineSampler) -> AirlineDraft:
     """Cancel the one of two reservations that the rules allow to cancel."""
 
     def firm(c: Case) -> bool:
@@ -395,7 +395,7 @@ def only_the_allowed(draw: Draw) -> Draft:
     case = draw.case(pair)
     other = next(each for each in _others(draw, case) if firm(each))
     first, second = sorted((case.key, other.key))
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} My plans have changed: I need neither {first} nor {second} any more. Cancel each of them "
             "that "
@@ -415,12 +415,12 @@ def only_the_allowed(draw: Draw) -> Draft:
     )
 
 
-def _others(draw: Draw, case: Case) -> list[Case]:
+def _others(draw: AirlineSampler, case: Case) -> list[Case]:
     keys = [key for key in case.user["reservations"] if key != case.key]
     return [Case(case.user_id, case.user, draw.store.reservations[key]) for key in keys]
 
 
-def cancelled_and_rebooked(draw: Draw) -> Draft:
+def cancelled_and_rebooked(draw: AirlineSampler) -> AirlineDraft:
     """Cancel a business trip, and book the cheapest direct flight of another day in economy instead."""
     date = f"2024-05-{draw.random.randrange(18, 30)}"
 
@@ -439,7 +439,7 @@ def cancelled_and_rebooked(draw: Draw) -> Draft:
     book = call("book_reservation", **_arguments(values, payments))
     facts = assign(key=case.key, date=date, cabin="economy", card=card, insurance="no", me=case.user_id)
     who = "the same passenger" if case.count == 1 else "the same passengers"
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} Cancel my business reservation {case.key}, then book {who} one way on the cheapest direct "
             f"flight of {date} between the same airports that has room in economy. No bags, no insurance; charge "
@@ -458,7 +458,7 @@ def cancelled_and_rebooked(draw: Draw) -> Draft:
     )  # fmt: skip
 
 
-def all_at_once(draw: Draw) -> Draft:
+def all_at_once(draw: AirlineSampler) -> AirlineDraft:
     """Change cabin, bags and a name in one request; the free allowance is that of the new cabin."""
 
     def fits(c: Case) -> bool:
@@ -483,7 +483,7 @@ def all_at_once(draw: Draw) -> Draft:
     )
     names = call("update_reservation_passengers", reservation_id=case.key, passengers=passengers)
     bags = {"reservation_id": case.key, "total_baggages": total, "payment_id": card}
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} Three changes to {case.key}: business instead of economy on the same flights, two more "
             "checked "

@@ -3,11 +3,21 @@
 from sca_airline.store import Record
 from sca_airline.writing import BAG
 
-from generators.airline.drafts import Case, Draft, Draw, call, cancelled, check, holds, route_of, unchanged
+from generators.airline.drafts import (
+    AirlineDraft,
+    AirlineSampler,
+    Case,
+    call,
+    cancelled,
+    check,
+    holds,
+    route_of,
+    unchanged,
+)
 from generators.calculation.drafts import check_of
 
 
-def _other(draw: Draw, case: Case) -> Case:
+def _other(draw: AirlineSampler, case: Case) -> Case:
     """Return another reservation id of the same user."""
     return draw.case(lambda other: other.user_id == case.user_id and other.key != case.key)
 
@@ -16,11 +26,11 @@ def _has_two(case: Case) -> bool:
     return len(case.user["reservations"]) > 1
 
 
-def business_cancelled(draw: Draw) -> Draft:
+def business_cancelled(draw: AirlineSampler) -> AirlineDraft:
     """Cancel a business reservation, which the policy always allows."""
     case = draw.case(lambda c: _has_two(c) and c.reservation["cabin"] == "business" and draw.ahead(c))
     other = _other(draw, case)
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} Please cancel my reservation {case.key}; my plans have changed.",
             f"{case.hello()} My meeting was called off, so I no longer need {case.key}. Cancel it if that is allowed.",
@@ -35,13 +45,13 @@ def business_cancelled(draw: Draw) -> Draft:
     )
 
 
-def insured_cancelled(draw: Draw) -> Draft:
+def insured_cancelled(draw: AirlineSampler) -> AirlineDraft:
     """Cancel an insured reservation for health reasons, which the insurance covers."""
     case = draw.case(
         lambda c: c.reservation["insurance"] == "yes" and draw.ahead(c) and not draw.cancellable(c) and _has_two(c)
     )
     legs = case.reservation["flights"]
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} I have fallen ill and cannot take my trip {case.key}. I bought the insurance: please "
             "cancel.",
@@ -60,7 +70,7 @@ def insured_cancelled(draw: Draw) -> Draft:
     )
 
 
-def passenger_renamed(draw: Draw) -> Draft:
+def passenger_renamed(draw: AirlineSampler) -> AirlineDraft:
     """Correct the last name of one passenger; everything else must be unchanged."""
     case = draw.case(lambda c: c.count > 1 and draw.ahead(c))
     passengers = case.reservation["passengers"]
@@ -68,7 +78,7 @@ def passenger_renamed(draw: Draw) -> Draft:
     name = f"{last['last_name']}-{passengers[0]['last_name']}"
     right = [*passengers[:-1], {**last, "last_name": name}]
     full = f"{last['first_name']} {last['last_name']}"
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} In reservation {case.key} the last name of {full} must read {name}. Please correct it.",
             f"{case.hello()} {full}, who flies with me on {case.key}, has married: the last name is now {name}. "
@@ -90,28 +100,28 @@ def passenger_renamed(draw: Draw) -> Draft:
     )
 
 
-def lowest_fare(draw: Draw) -> Draft:
+def lowest_fare(draw: AirlineSampler) -> AirlineDraft:
     """Find the lowest fare among several direct flights."""
     user_id, user = draw.user(lambda _key, _user: True)
     name = f"{user['name']['first_name']} {user['name']['last_name']}"
     day = draw.random.randrange(16, 31)
     date = f"2024-05-{day}"
-    found: list[Record] = []
-    while len(found) < 2:
+    flights: list[Record] = []
+    while len(flights) < 2:
         flight = draw.random.choice(list(draw.store.flights.values()))
         route = {"origin": flight["origin"], "destination": flight["destination"], "date": date}
-        found = draw.world.search_direct_flight(**route)
+        flights = draw.world.search_direct_flight(**route)
     cabin = draw.random.choice(("basic_economy", "economy", "business"))
-    fares = [flight["prices"][cabin] for flight in found]
-    said = cabin.replace("_", " ")
+    fares = [flight["prices"][cabin] for flight in flights]
+    label = cabin.replace("_", " ")
     ends = f"from {route['origin']} to {route['destination']}"
-    return Draft(
+    return AirlineDraft(
         (
-            f"I am {name}, user id {user_id}. What is the lowest fare in {said} for a direct flight {ends} on {date}, "
+            f"I am {name}, user id {user_id}. What is the lowest fare in {label} for a direct flight {ends} on {date}, "
             "in dollars, whether or not seats are left? Answer with the number.",
             f"This is {name} ({user_id}). I am not booking yet: just tell me what the cheapest nonstop flight {ends} "
             "on "
-            f"{date} costs in {said}, sold out or not, as a number of dollars.",
+            f"{date} costs in {label}, sold out or not, as a number of dollars.",
         ),
         check_of(min(fares), "number"),
         f"found = {call('search_direct_flight', **route)}final_answer(min(each['prices'][{cabin!r}] for each in "
@@ -125,11 +135,11 @@ def lowest_fare(draw: Draw) -> Draft:
     )
 
 
-def free_allowance(draw: Draw) -> Draft:
+def free_allowance(draw: AirlineSampler) -> AirlineDraft:
     """Compute the number of free bags from membership, cabin and number of passengers."""
     case = draw.case(lambda c: draw.ahead(c) and c.free_bags() > 0)
     free = case.free_bags()
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} How many checked bags are free on my reservation {case.key}, for all passengers together? "
             "Answer with the number.",
@@ -149,13 +159,13 @@ def free_allowance(draw: Draw) -> Draft:
     )
 
 
-def free_bag_added(draw: Draw) -> Draft:
+def free_bag_added(draw: AirlineSampler) -> AirlineDraft:
     """Add a bag within the free allowance, at no cost."""
     case = draw.case(lambda c: draw.ahead(c) and c.card() != "" and c.reservation["total_baggages"] < c.free_bags())
     total = case.reservation["total_baggages"] + 1
     arguments = {"reservation_id": case.key, "payment_id": case.card()}
     update = "update_reservation_baggages"
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} Add one checked bag to reservation {case.key}. I think it is free; otherwise charge "
             f"{case.card()}.",
@@ -174,7 +184,7 @@ def free_bag_added(draw: Draw) -> Draft:
     )
 
 
-def paid_bags_added(draw: Draw) -> Draft:
+def paid_bags_added(draw: AirlineSampler) -> AirlineDraft:
     """Add bags that exceed the free allowance for 50 dollars each, paid with a gift card."""
 
     def fits(case: Case) -> bool:
@@ -190,7 +200,7 @@ def paid_bags_added(draw: Draw) -> Draft:
     paid = [*before["payment_history"], {"payment_id": card, "amount": cost}]
     arguments = {"reservation_id": case.key, "payment_id": card}
     update = "update_reservation_baggages"
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} Please add two checked bags to {case.key} and charge what they cost to my gift card "
             f"{card}.",
@@ -211,7 +221,7 @@ def paid_bags_added(draw: Draw) -> Draft:
     )
 
 
-def flight_compensated(draw: Draw) -> Draft:
+def flight_compensated(draw: AirlineSampler) -> AirlineDraft:
     """Compensate an eligible customer for a cancelled flight with 100 dollars for each passenger."""
 
     def fits(case: Case) -> bool:
@@ -223,7 +233,7 @@ def flight_compensated(draw: Draw) -> Draft:
     gone = next(leg for leg in case.reservation["flights"] if draw.day(leg)["status"] == "cancelled")
     amount = 100 * case.count
     tool = "send_certificate"
-    return Draft(
+    return AirlineDraft(
         (
             f"{case.hello()} Flight {gone['flight_number']} on {gone['date']} of my reservation {case.key} was "
             "cancelled "

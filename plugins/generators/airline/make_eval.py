@@ -10,7 +10,7 @@ from random import Random
 from sca_airline.environment import Airline
 
 from generators.airline import eval_large, eval_small
-from generators.airline.drafts import Draw, Template
+from generators.airline.drafts import AirlineSampler, Template
 from generators.calculation.make_eval import run_and_check
 from sca_cli import ToolError
 from sca_cli.records import EnvSpec, Task, encode
@@ -36,7 +36,7 @@ def _task(world: Airline, template: Template, lap: int) -> Task:
         random = Random(f"{template.__name__} {lap} {attempt}")
         seed = random.randrange(1_000_000)
         world.reset(seed)
-        draft = template(Draw(random, world))
+        draft = template(AirlineSampler(random, world))
         task = Task(
             env=EnvSpec(name="airline"),
             seed=seed,

@@ -1,4 +1,7 @@
-"""Types and helpers for the templates of the evaluation set: a template gets a `Draw` and returns a `Draft`."""
+"""Types and helpers for the templates of the evaluation set.
+
+A template gets a `CalculationSampler` and returns a `CalculationDraft`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +20,7 @@ Answer = Literal["number", "cents", "text", "word", "exact"]
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class CalculationDraft:
     """A task before its facts are inserted into its texts; every text is a `str.format` string over `facts`."""
 
     facts: dict[str, Any]
@@ -33,7 +36,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class CalculationSampler:
     """The random generator and the state from which a template draws its facts."""
 
     random: Random
@@ -45,7 +48,7 @@ class Draw:
         return self.random.randrange(low * 100, high * 100) / 100
 
 
-Template = Callable[[Draw], Draft]
+Template = Callable[[CalculationSampler], CalculationDraft]
 
 
 @dataclass(frozen=True, slots=True)

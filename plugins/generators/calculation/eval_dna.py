@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from generators.calculation.drafts import Draft, Draw, Templates
+from generators.calculation.drafts import CalculationDraft, CalculationSampler, Templates
 
 _NAMES = {"A": "adenine", "C": "cytosine", "G": "guanine", "T": "thymine"}
 
@@ -17,12 +17,12 @@ _CODONS_OF = {
 _STOPS = ("UAA", "UAG", "UGA")
 
 
-def _dna(draw: Draw, least: int = 18, most: int = 34) -> str:
+def _dna(draw: CalculationSampler, least: int = 18, most: int = 34) -> str:
     weights = draw.random.sample((2, 3, 4, 6), 4)
     return "".join(draw.random.choices("ACGT", weights, k=draw.random.randrange(least, most)))
 
 
-def _gene(draw: Draw, least: int = 4, most: int = 9) -> tuple[str, str]:
+def _gene(draw: CalculationSampler, least: int = 4, most: int = 9) -> tuple[str, str]:
     """Draw mRNA with a stop codon and sometimes bases after it; return the mRNA and the protein before the stop."""
     protein = "M" + "".join(draw.random.choices(sorted(_CODONS_OF), k=draw.random.randrange(least, most)))
     codons = [draw.random.choice(_CODONS_OF[acid]) for acid in protein]
@@ -34,10 +34,10 @@ def _as_dna(mrna: str) -> str:
     return mrna.replace("U", "T")
 
 
-def _count_one(draw: Draw) -> Draft:
+def _count_one(draw: CalculationSampler) -> CalculationDraft:
     dna, base = _dna(draw), draw.random.choice("ACGT")
     other = draw.random.choice([each for each in "ACGT" if each != base])
-    return Draft(
+    return CalculationDraft(
         {"dna": dna, "base": base, "name": _NAMES[base], "other": other, "length": len(dna)},
         (
             "How often does {name} ({base}) occur in the DNA sequence {dna}?",
@@ -54,9 +54,9 @@ def _count_one(draw: Draw) -> Draft:
     )
 
 
-def _to_mrna(draw: Draw) -> Draft:
+def _to_mrna(draw: CalculationSampler) -> CalculationDraft:
     dna = _dna(draw) + "T"
-    return Draft(
+    return CalculationDraft(
         {"dna": dna, "mirrored": dna[::-1]},
         (
             "Write down the mRNA that is transcribed from the coding strand {dna}.",
@@ -73,9 +73,9 @@ def _to_mrna(draw: Draw) -> Draft:
     )
 
 
-def _to_dna(draw: Draw) -> Draft:
+def _to_dna(draw: CalculationSampler) -> CalculationDraft:
     mrna = _dna(draw).replace("T", "U") + "U"
-    return Draft(
+    return CalculationDraft(
         {"mrna": mrna},
         (
             "A retrovirus carries the mRNA {mrna}. Give the DNA coding strand that reverse transcription yields.",
@@ -92,9 +92,9 @@ def _to_dna(draw: Draw) -> Draft:
     )
 
 
-def _protein(draw: Draw) -> Draft:
+def _protein(draw: CalculationSampler) -> CalculationDraft:
     mrna, protein = _gene(draw)
-    return Draft(
+    return CalculationDraft(
         {"mrna": mrna},
         (
             "Which chain of amino acids (one-letter codes) does a ribosome build from {mrna}, reading from "
@@ -113,12 +113,12 @@ def _protein(draw: Draw) -> Draft:
     )
 
 
-def _most_counted(draw: Draw) -> Draft:
+def _most_counted(draw: CalculationSampler) -> CalculationDraft:
     counts = dict(zip(draw.random.sample("ACGT", 4), draw.random.sample(range(20, 400), 4), strict=True))
     most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     listed = ", ".join(f"{base} {count} times" for base, count in counts.items())
     flat = ", ".join(f"{base!r}, {count}" for base, count in counts.items())
-    return Draft(
+    return CalculationDraft(
         {
             "listed": listed,
             "flat": flat,
@@ -141,9 +141,9 @@ def _most_counted(draw: Draw) -> Draft:
     )
 
 
-def _gene_to_protein(draw: Draw) -> Draft:
+def _gene_to_protein(draw: CalculationSampler) -> CalculationDraft:
     mrna, protein = _gene(draw)
-    return Draft(
+    return CalculationDraft(
         {"dna": _as_dna(mrna)},
         (
             "The coding strand of a fern gene is {dna}. Which protein does it encode, in one-letter codes up "
@@ -162,12 +162,12 @@ def _gene_to_protein(draw: Draw) -> Draft:
     )
 
 
-def _commonest(draw: Draw) -> Draft:
+def _commonest(draw: CalculationSampler) -> CalculationDraft:
     dna = _dna(draw)
     while sorted(dna.count(base) for base in "ACGT")[2:] == [max(map(dna.count, "ACGT"))] * 2:
         dna = _dna(draw)
     most = max("ACGT", key=dna.count)
-    return Draft(
+    return CalculationDraft(
         {"dna": dna, "least": min("ACGT", key=dna.count), "other": "A" if most != "A" else "C"},
         (
             "Which nucleotide is the commonest one in {dna}? Give its letter.",
@@ -181,10 +181,10 @@ def _commonest(draw: Draw) -> Draft:
     )
 
 
-def _weak_bases(draw: Draw) -> Draft:
+def _weak_bases(draw: CalculationSampler) -> CalculationDraft:
     mrna = _dna(draw).replace("T", "U") + "UU"
     dna = _as_dna(mrna)
-    return Draft(
+    return CalculationDraft(
         {"mrna": mrna},
         (
             "Reverse transcribe the mRNA {mrna} to DNA. How many thymine and adenine bases together does the "
@@ -204,10 +204,10 @@ def _weak_bases(draw: Draw) -> Draft:
     )
 
 
-def _gap_of_two(draw: Draw) -> Draft:
+def _gap_of_two(draw: CalculationSampler) -> CalculationDraft:
     rich, poor = _dna(draw, 26, 40), _dna(draw, 12, 20)
     rich += "G" * (poor.count("G") + 2)
-    return Draft(
+    return CalculationDraft(
         {"rich": rich, "poor": poor},
         (
             "Sample one is {rich}, sample two is {poor}. How many more guanine bases (G) does sample one contain?",
@@ -225,12 +225,12 @@ def _gap_of_two(draw: Draw) -> Draft:
     )
 
 
-def _intact(draw: Draw) -> Draft:
+def _intact(draw: CalculationSampler) -> CalculationDraft:
     good, bad = _dna(draw), _dna(draw)
     place = draw.random.randrange(4, 10)
     bad = bad[:place] + draw.random.choice("BNXU") + bad[place:]
     strands = [good, bad] if draw.random.random() < 0.5 else [bad, good]
-    return Draft(
+    return CalculationDraft(
         {"a": strands[0], "b": strands[1], "strands": strands, "bad": bad, "good": good},
         (
             "Of the two strings {a} and {b}, exactly one is a valid DNA sequence. Repeat that one as your answer.",
@@ -243,10 +243,10 @@ def _intact(draw: Draw) -> Draft:
     )
 
 
-def _two_proteins(draw: Draw) -> Draft:
+def _two_proteins(draw: CalculationSampler) -> CalculationDraft:
     genes = [_gene(draw, 3, 7) for _ in range(2)]
     strands = [_as_dna(mrna) for mrna, _ in genes]
-    return Draft(
+    return CalculationDraft(
         {"a": strands[0], "b": strands[1], "strands": strands},
         (
             "Two coding strands were found, {a} and {b}. Give the proteins that they encode as a list of two "
@@ -266,7 +266,7 @@ def _two_proteins(draw: Draw) -> Draft:
     )
 
 
-def _valid_labels(draw: Draw) -> Draft:
+def _valid_labels(draw: CalculationSampler) -> CalculationDraft:
     labels = draw.random.sample(("fern", "lichen", "moss", "orchid", "thistle", "yarrow", "clover"), 4)
     good = set(draw.random.sample(labels, 2))
     samples = {}
@@ -274,7 +274,7 @@ def _valid_labels(draw: Draw) -> Draft:
         dna = _dna(draw, 10, 18)
         samples[label] = dna if label in good else dna[:5] + draw.random.choice("NUXZ") + dna[5:]
     valid = sorted(good)
-    return Draft(
+    return CalculationDraft(
         {
             "listed": "; ".join(f"{label}: {dna}" for label, dna in samples.items()),
             "samples": samples,
@@ -296,11 +296,11 @@ def _valid_labels(draw: Draw) -> Draft:
     )
 
 
-def _total_of_three(draw: Draw) -> Draft:
+def _total_of_three(draw: CalculationSampler) -> CalculationDraft:
     strands, base = [_dna(draw, 12, 22) for _ in range(3)], draw.random.choice("ACGT")
     counts = [strand.count(base) for strand in strands]
     facts: dict[str, Any] = {"a": strands[0], "b": strands[1], "c": strands[2]}
-    return Draft(
+    return CalculationDraft(
         {**facts, "strands": strands, "base": base, "name": _NAMES[base]},
         (
             "A plasmid was read in three fragments: {a}, {b} and {c}. How many {name} bases ({base}) do the "
@@ -318,14 +318,14 @@ def _total_of_three(draw: Draw) -> Draft:
     )
 
 
-def _commonest_behind(draw: Draw) -> Draft:
+def _commonest_behind(draw: CalculationSampler) -> CalculationDraft:
     mrna = _dna(draw).replace("T", "U") + "UUU"
     dna = _as_dna(mrna)
     while len({dna.count(base) for base in "ACGT"}) < 4:
         mrna = _dna(draw).replace("T", "U") + "UUU"
         dna = _as_dna(mrna)
     most = max("ACGT", key=dna.count)
-    return Draft(
+    return CalculationDraft(
         {"mrna": mrna, "least": min("ACGT", key=dna.count), "most": most},
         (
             "Turn the mRNA {mrna} back into its DNA coding strand and find the most frequent base of that "
@@ -346,14 +346,14 @@ def _commonest_behind(draw: Draw) -> Draft:
     )
 
 
-def _longest_protein(draw: Draw) -> Draft:
+def _longest_protein(draw: CalculationSampler) -> CalculationDraft:
     labels = draw.random.sample(("alpha", "beta", "gamma", "delta", "kappa", "sigma"), 3)
     sizes = draw.random.sample(((2, 3), (4, 5), (6, 7)), 3)
     genes = {label: _gene(draw, *size) for label, size in zip(labels, sizes, strict=True)}
     strands = {label: _as_dna(mrna) for label, (mrna, _) in genes.items()}
     lengths = {label: len(protein) for label, (_, protein) in genes.items()}
     order = sorted(labels, key=lengths.__getitem__)
-    return Draft(
+    return CalculationDraft(
         {
             "listed": ", ".join(f"{label} = {dna}" for label, dna in strands.items()),
             "strands": strands,

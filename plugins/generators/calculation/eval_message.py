@@ -1,6 +1,6 @@
 """Templates of the evaluation set for message_decoder."""
 
-from generators.calculation.drafts import Draft, Draw, Templates
+from generators.calculation.drafts import CalculationDraft, CalculationSampler, Templates
 
 _PHRASES = (
     "Meet me under the clock tower", "The parcel leaves at dusk", "Blue lantern, third window",
@@ -13,7 +13,7 @@ _PHRASES = (
 )  # fmt: skip
 
 
-def _phrase(draw: Draw) -> str:
+def _phrase(draw: CalculationSampler) -> str:
     return draw.random.choice(_PHRASES)
 
 
@@ -31,9 +31,9 @@ def _hex(text: str) -> str:
     return text.encode("ascii").hex()
 
 
-def _hex_text(draw: Draw) -> Draft:
+def _hex_text(draw: CalculationSampler) -> CalculationDraft:
     plain = _phrase(draw)
-    return Draft(
+    return CalculationDraft(
         {"hex": _hex(plain), "cut": plain[:-1], "loud": plain.upper()},
         (
             "A radio log holds the hexadecimal line {hex}. What text does it stand for?",
@@ -46,9 +46,9 @@ def _hex_text(draw: Draw) -> Draft:
     )
 
 
-def _caesar_text(draw: Draw) -> Draft:
+def _caesar_text(draw: CalculationSampler) -> CalculationDraft:
     plain, shift = _phrase(draw), draw.random.randrange(3, 23)
-    return Draft(
+    return CalculationDraft(
         {"secret": _caesar(plain, shift), "shift": shift},
         (
             'Every letter of a note was moved {shift} places forward in the alphabet, giving "{secret}". '
@@ -68,9 +68,9 @@ def _caesar_text(draw: Draw) -> Draft:
     )
 
 
-def _mirrored(draw: Draw) -> Draft:
+def _mirrored(draw: CalculationSampler) -> CalculationDraft:
     plain = _phrase(draw)
-    return Draft(
+    return CalculationDraft(
         {"mirrored": plain[::-1], "words": " ".join(reversed(plain[::-1].split(" ")))},
         (
             'Someone wrote a sentence backwards, letter by letter: "{mirrored}". Write it out the right way round.',
@@ -87,10 +87,10 @@ def _mirrored(draw: Draw) -> Draft:
     )
 
 
-def _length(draw: Draw) -> Draft:
+def _length(draw: CalculationSampler) -> CalculationDraft:
     plain = f"{_phrase(draw)}; {_phrase(draw).lower()}!"
     letters = sum(character.isalpha() for character in plain)
-    return Draft(
+    return CalculationDraft(
         {"plain": plain, "letters": letters, "words": len(plain.split())},
         (
             "A telegram is billed by the character, spaces and punctuation included. For how many characters "
@@ -107,10 +107,10 @@ def _length(draw: Draw) -> Draft:
     )
 
 
-def _strongest(draw: Draw) -> Draft:
+def _strongest(draw: CalculationSampler) -> CalculationDraft:
     levels = draw.random.sample(range(-950, 950), 8)
     shown = [level / 10 for level in levels]
-    return Draft(
+    return CalculationDraft(
         {"levels": ", ".join(map(str, shown)), "first": shown[0], "least": min(shown), "far": -max(shown)},
         (
             "A receiver noted these signal levels: {levels}. Which one is the highest?",
@@ -123,9 +123,9 @@ def _strongest(draw: Draw) -> Draft:
     )
 
 
-def _hex_caesar(draw: Draw) -> Draft:
+def _hex_caesar(draw: CalculationSampler) -> CalculationDraft:
     plain, shift = _phrase(draw), draw.random.randrange(3, 23)
-    return Draft(
+    return CalculationDraft(
         {"hex": _hex(_caesar(plain, shift)), "shift": shift},
         (
             "An intercepted dispatch reads {hex}. It is ASCII in hexadecimal, and the text underneath was "
@@ -144,9 +144,9 @@ def _hex_caesar(draw: Draw) -> Draft:
     )
 
 
-def _mirrored_caesar(draw: Draw) -> Draft:
+def _mirrored_caesar(draw: CalculationSampler) -> CalculationDraft:
     plain, shift = _phrase(draw), draw.random.randrange(3, 23)
-    return Draft(
+    return CalculationDraft(
         {"secret": _caesar(plain, shift)[::-1], "shift": shift},
         (
             'A spy moved each letter {shift} places forward and then wrote the result backwards: "{secret}". '
@@ -165,9 +165,9 @@ def _mirrored_caesar(draw: Draw) -> Draft:
     )
 
 
-def _hex_mirrored(draw: Draw) -> Draft:
+def _hex_mirrored(draw: CalculationSampler) -> CalculationDraft:
     plain = _phrase(draw)
-    return Draft(
+    return CalculationDraft(
         {"hex": _hex(plain[::-1])},
         (
             "The hexadecimal code {hex} hides a sentence that was spelled from back to front before it was "
@@ -185,10 +185,10 @@ def _hex_mirrored(draw: Draw) -> Draft:
     )
 
 
-def _hex_length(draw: Draw) -> Draft:
+def _hex_length(draw: CalculationSampler) -> CalculationDraft:
     plain = f"{_phrase(draw)} - {_phrase(draw)}"
     letters = sum(character.isalpha() for character in plain)
-    return Draft(
+    return CalculationDraft(
         {"hex": _hex(plain), "letters": letters},
         (
             "Once {hex} is converted from hexadecimal to ASCII, how many characters does the text have, "
@@ -207,9 +207,9 @@ def _hex_length(draw: Draw) -> Draft:
     )
 
 
-def _length_gap(draw: Draw) -> Draft:
+def _length_gap(draw: CalculationSampler) -> CalculationDraft:
     first, second = f"{_phrase(draw)}, {_phrase(draw).lower()}", _phrase(draw)
-    return Draft(
+    return CalculationDraft(
         {"first": first, "second": second},
         (
             'By how many characters is "{first}" longer than "{second}"? Count spaces and punctuation.',
@@ -228,9 +228,9 @@ def _length_gap(draw: Draw) -> Draft:
     )
 
 
-def _three_layers(draw: Draw) -> Draft:
+def _three_layers(draw: CalculationSampler) -> CalculationDraft:
     plain, shift = _phrase(draw), draw.random.randrange(3, 23)
-    return Draft(
+    return CalculationDraft(
         {"hex": _hex(_caesar(plain, shift)[::-1]), "shift": shift},
         (
             "A message was wrapped three times: a Caesar shift of {shift} forward, then written backwards, "
@@ -249,9 +249,9 @@ def _three_layers(draw: Draw) -> Draft:
     )
 
 
-def _longest_of_three(draw: Draw) -> Draft:
+def _longest_of_three(draw: CalculationSampler) -> CalculationDraft:
     notes = [f"{phrase}." for phrase in draw.random.sample(_PHRASES, 3)]
-    return Draft(
+    return CalculationDraft(
         {"a": notes[0], "b": notes[1], "c": notes[2], "notes": notes},
         (
             'Three notes lie on the desk: "{a}", "{b}" and "{c}". How many characters does the longest of '
@@ -273,13 +273,13 @@ def _longest_of_three(draw: Draw) -> Draft:
     )
 
 
-def _three_shifts(draw: Draw) -> Draft:
+def _three_shifts(draw: CalculationSampler) -> CalculationDraft:
     plain = draw.random.sample(("anchor", "beacon", "cellar", "dagger", "ember", "falcon", "garnet", "hollow"), 3)
     shifts = draw.random.sample(range(2, 25), 3)
     secret = [_caesar(word, shift) for word, shift in zip(plain, shifts, strict=True)]
     facts = {name: word for name, word in zip("abc", secret, strict=True)}
     facts |= {name: str(shift) for name, shift in zip("xyz", shifts, strict=True)}
-    return Draft(
+    return CalculationDraft(
         {**facts, "pairs": list(zip(secret, shifts, strict=True)), "secret": secret, "first": shifts[0]},
         (
             'Three code words were Caesar-shifted forward, each by its own amount: "{a}" by {x}, "{b}" by '
@@ -300,10 +300,10 @@ def _three_shifts(draw: Draw) -> Draft:
     )
 
 
-def _stitched(draw: Draw) -> Draft:
+def _stitched(draw: CalculationSampler) -> CalculationDraft:
     first, second, third = draw.random.sample(_PHRASES, 3)
     shift = draw.random.randrange(3, 23)
-    return Draft(
+    return CalculationDraft(
         {"hex": _hex(first), "mirrored": second[::-1], "secret": _caesar(third, shift), "shift": shift},
         (
             "A letter came in three pieces. Piece one is hexadecimal ASCII: {hex}. Piece two is written "
@@ -327,10 +327,10 @@ def _stitched(draw: Draw) -> Draft:
     )
 
 
-def _shortest_hex(draw: Draw) -> Draft:
+def _shortest_hex(draw: CalculationSampler) -> CalculationDraft:
     plain = draw.random.sample(_PHRASES, 3)
     codes = [_hex(text) for text in plain]
-    return Draft(
+    return CalculationDraft(
         {"a": codes[0], "b": codes[1], "c": codes[2], "codes": codes},
         (
             "Convert each of {a}, {b} and {c} from hexadecimal to ASCII. How many characters does the "

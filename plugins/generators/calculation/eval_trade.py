@@ -1,6 +1,6 @@
 """Templates of the evaluation set for trade_calculator."""
 
-from generators.calculation.drafts import Draft, Draw, Templates
+from generators.calculation.drafts import CalculationDraft, CalculationSampler, Templates
 
 _GOODS = (
     "olive oil", "ceramic tiles", "bicycle frames", "roasted coffee", "solar panels", "wool blankets",
@@ -14,22 +14,22 @@ _CURRENCIES = (
 _CITIES = ("Rotterdam", "Busan", "Valparaiso", "Mombasa", "Gdansk", "Halifax")
 
 
-def _goods(draw: Draw) -> str:
+def _goods(draw: CalculationSampler) -> str:
     return draw.random.choice(_GOODS)
 
 
-def _rate(draw: Draw) -> float:
+def _rate(draw: CalculationSampler) -> float:
     return draw.random.randrange(1_050, 9_900) / 1_000
 
 
-def _tariff(draw: Draw) -> float:
+def _tariff(draw: CalculationSampler) -> float:
     return draw.random.randrange(15, 320, 5) / 10
 
 
-def _convert(draw: Draw) -> Draft:
+def _convert(draw: CalculationSampler) -> CalculationDraft:
     old, new = draw.random.sample(_CURRENCIES, 2)
     price, rate = draw.cents(40, 2_000), _rate(draw)
-    return Draft(
+    return CalculationDraft(
         {"goods": _goods(draw), "old": old, "new": new, "price": price, "rate": rate},
         (
             "A crate of {goods} costs {price} {old}. With {rate} {new} to one unit of that currency, what is "
@@ -44,9 +44,9 @@ def _convert(draw: Draw) -> Draft:
     )
 
 
-def _duty(draw: Draw) -> Draft:
+def _duty(draw: CalculationSampler) -> CalculationDraft:
     price, rate = draw.cents(200, 9_000), _tariff(draw)
-    return Draft(
+    return CalculationDraft(
         {"goods": _goods(draw), "price": price, "rate": rate, "city": draw.random.choice(_CITIES)},
         (
             "Customs in {city} levies {rate} per cent on {goods}. How much tariff is due on a consignment "
@@ -64,9 +64,9 @@ def _duty(draw: Draw) -> Draft:
     )
 
 
-def _landed(draw: Draw) -> Draft:
+def _landed(draw: CalculationSampler) -> CalculationDraft:
     price, tariff = draw.cents(300, 5_000), draw.cents(20, 290)
-    return Draft(
+    return CalculationDraft(
         {"goods": _goods(draw), "price": price, "tariff": tariff},
         (
             "A pallet of {goods} is bought for {price} dollars and {tariff} dollars of tariff are paid on "
@@ -85,10 +85,10 @@ def _landed(draw: Draw) -> Draft:
     )
 
 
-def _freight(draw: Draw) -> Draft:
+def _freight(draw: CalculationSampler) -> CalculationDraft:
     boxes, weight, empty = draw.random.randrange(12, 90), draw.cents(3, 19), draw.cents(80, 240)
     per = draw.random.randrange(3, 9)
-    return Draft(
+    return CalculationDraft(
         {"goods": _goods(draw), "boxes": boxes, "weight": weight, "empty": empty, "per": per},
         (
             "{boxes} boxes of {goods} weigh {weight} kg each and stand on a frame of {empty} kg. The whole "
@@ -106,9 +106,9 @@ def _freight(draw: Draw) -> Draft:
     )
 
 
-def _best_offer(draw: Draw) -> Draft:
+def _best_offer(draw: CalculationSampler) -> CalculationDraft:
     offers = [offer / 100 for offer in draw.random.sample(range(80_000, 180_000), 7)]
-    return Draft(
+    return CalculationDraft(
         {
             "goods": _goods(draw),
             "offers": ", ".join(map(str, offers)),
@@ -126,9 +126,9 @@ def _best_offer(draw: Draw) -> Draft:
     )
 
 
-def _with_duty(draw: Draw) -> Draft:
+def _with_duty(draw: CalculationSampler) -> CalculationDraft:
     price, rate = draw.cents(200, 9_000), _tariff(draw)
-    return Draft(
+    return CalculationDraft(
         {"goods": _goods(draw), "price": price, "rate": rate},
         (
             "An importer pays {price} dollars for {goods}, plus a tariff of {rate} per cent of that price. "
@@ -146,10 +146,10 @@ def _with_duty(draw: Draw) -> Draft:
     )
 
 
-def _duty_abroad(draw: Draw) -> Draft:
+def _duty_abroad(draw: CalculationSampler) -> CalculationDraft:
     old, new = draw.random.sample(_CURRENCIES, 2)
     price, rate, duty = draw.cents(100, 3_000), _rate(draw), _tariff(draw)
-    return Draft(
+    return CalculationDraft(
         {"goods": _goods(draw), "old": old, "new": new, "price": price, "rate": rate, "duty": duty},
         (
             "Crates of {goods} worth {price} {old} enter a country that charges a {duty} per cent tariff, "
@@ -169,11 +169,11 @@ def _duty_abroad(draw: Draw) -> Draft:
     )
 
 
-def _two_rates(draw: Draw) -> Draft:
+def _two_rates(draw: CalculationSampler) -> CalculationDraft:
     low = _rate(draw)
     high, price = round(low + draw.random.randrange(20, 400) / 1_000, 3), draw.cents(500, 4_000)
     old, new = draw.random.sample(_CURRENCIES, 2)
-    return Draft(
+    return CalculationDraft(
         {"low": low, "high": high, "price": price, "old": old, "new": new},
         (
             "A trader holds {price} {old}. Bank one pays {high} {new} for each unit, bank two only {low}. "
@@ -192,10 +192,10 @@ def _two_rates(draw: Draw) -> Draft:
     )
 
 
-def _best_converted(draw: Draw) -> Draft:
+def _best_converted(draw: CalculationSampler) -> CalculationDraft:
     quotes = [quote / 100 for quote in draw.random.sample(range(9_000, 60_000), 5)]
     rate, (old, new) = _rate(draw), draw.random.sample(_CURRENCIES, 2)
-    return Draft(
+    return CalculationDraft(
         {"quotes": ", ".join(map(str, quotes)), "rate": rate, "old": old, "new": new, "goods": _goods(draw)},
         (
             "Five dealers ask {quotes} {old} for one lot of {goods}. Take the cheapest and state its price "
@@ -214,10 +214,10 @@ def _best_converted(draw: Draw) -> Draft:
     )
 
 
-def _lot_duty(draw: Draw) -> Draft:
+def _lot_duty(draw: CalculationSampler) -> CalculationDraft:
     pieces, each, rebate = draw.random.randrange(20, 400), draw.cents(4, 60), draw.random.randrange(10, 70)
     duty = _tariff(draw)
-    return Draft(
+    return CalculationDraft(
         {"goods": _goods(draw), "pieces": pieces, "each": each, "rebate": rebate, "duty": duty},
         (
             "A buyer orders {pieces} units of {goods} at {each} dollars apiece and is granted a rebate of "
@@ -237,10 +237,10 @@ def _lot_duty(draw: Draw) -> Draft:
     )
 
 
-def _whole_import(draw: Draw) -> Draft:
+def _whole_import(draw: CalculationSampler) -> CalculationDraft:
     old, new = draw.random.sample(_CURRENCIES, 2)
     price, rate, duty = draw.cents(100, 3_000), _rate(draw), _tariff(draw)
-    return Draft(
+    return CalculationDraft(
         {"goods": _goods(draw), "old": old, "new": new, "price": price, "rate": rate, "duty": duty},
         (
             "A shop imports {goods} for {price} {old}. The rate is {rate} {new} to one unit, and customs "
@@ -261,10 +261,10 @@ def _whole_import(draw: Draw) -> Draft:
     )
 
 
-def _two_suppliers(draw: Draw) -> Draft:
+def _two_suppliers(draw: CalculationSampler) -> CalculationDraft:
     near, far = draw.cents(900, 1_400), draw.cents(800, 1_300)
     low, high = draw.random.randrange(5, 60) / 10, draw.random.randrange(70, 250) / 10
-    return Draft(
+    return CalculationDraft(
         {"goods": _goods(draw), "near": near, "far": far, "low": low, "high": high},
         (
             "Supplier North sells {goods} at {near} dollars with a {low} per cent tariff; supplier South "
@@ -288,7 +288,7 @@ def _two_suppliers(draw: Draw) -> Draft:
     )
 
 
-def _three_ports(draw: Draw) -> Draft:
+def _three_ports(draw: CalculationSampler) -> CalculationDraft:
     ports = draw.random.sample(_CITIES, 3)
     quotes = {}
     for port in ports:
@@ -297,7 +297,7 @@ def _three_ports(draw: Draw) -> Draft:
     costs = {port: price * rate for port, (price, rate) in quotes.items()}
     order = sorted(ports, key=costs.__getitem__)
     listed = "; ".join(f"{port}: {price} at a rate of {rate}" for port, (price, rate) in quotes.items())
-    return Draft(
+    return CalculationDraft(
         {"goods": _goods(draw), "listed": listed, "quotes": quotes, "order": order},
         (
             "Three ports quote for a container of {goods}, each in local money with the rate to US dollars "
@@ -314,11 +314,11 @@ def _three_ports(draw: Draw) -> Draft:
     )
 
 
-def _basket(draw: Draw) -> Draft:
+def _basket(draw: CalculationSampler) -> CalculationDraft:
     first, second = draw.random.sample(_GOODS, 2)
     many, few = draw.random.randrange(30, 90), draw.random.randrange(5, 29)
     cheap, dear, duty = draw.cents(3, 30), draw.cents(31, 250), _tariff(draw)
-    return Draft(
+    return CalculationDraft(
         {
             "first": first,
             "second": second,
@@ -349,10 +349,10 @@ def _basket(draw: Draw) -> Draft:
     )
 
 
-def _spread(draw: Draw) -> Draft:
+def _spread(draw: CalculationSampler) -> CalculationDraft:
     quotes = [quote / 100 for quote in draw.random.sample(range(20_000, 90_000), 6)]
     pieces = draw.random.randrange(3, 40)
-    return Draft(
+    return CalculationDraft(
         {"goods": _goods(draw), "quotes": ", ".join(map(str, quotes)), "pieces": pieces},
         (
             "Quotes for one unit of {goods} were {quotes} dollars. Buying {pieces} units at the lowest "

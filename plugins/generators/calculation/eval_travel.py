@@ -4,7 +4,7 @@ from typing import Any
 
 from sca_calculation.travel_data import CITIES, DATES, PREFERENCES
 
-from generators.calculation.drafts import Draft, Draw, Templates
+from generators.calculation.drafts import CalculationDraft, CalculationSampler, Templates
 
 _FLIGHT, _DEPARTURE, _ARRIVAL, _PRICE = range(4)
 _HOTEL, _NIGHT, _RATING, _FEATURES = range(4)
@@ -15,7 +15,7 @@ def _day(date: str) -> str:
     return f"{int(date[-2:])} September 2025"
 
 
-def _leg(draw: Draw) -> tuple[str, str, str, list[Any]]:
+def _leg(draw: CalculationSampler) -> tuple[str, str, str, list[Any]]:
     """Draw a leg with at least two flights; return its start, end, date and flights."""
     legs = [
         (*key.partition(" ")[0].split(">"), key.partition(" ")[2], flights)
@@ -25,7 +25,7 @@ def _leg(draw: Draw) -> tuple[str, str, str, list[Any]]:
     return draw.random.choice(legs)
 
 
-def _lodging(draw: Draw, city: str) -> tuple[str, list[Any]]:
+def _lodging(draw: CalculationSampler, city: str) -> tuple[str, list[Any]]:
     """Draw a feature that at least two, but not all, hotels of a city have; return it and these hotels.
 
     If there is no such feature, draw one that any hotel has.
@@ -37,9 +37,9 @@ def _lodging(draw: Draw, city: str) -> tuple[str, list[Any]]:
     return feature, hotels_by_feature[feature]
 
 
-def _how_many(draw: Draw) -> Draft:
+def _how_many(draw: CalculationSampler) -> CalculationDraft:
     start, end, date, flights = _leg(draw)
-    return Draft(
+    return CalculationDraft(
         {
             "start": start,
             "end": end,
@@ -59,10 +59,10 @@ def _how_many(draw: Draw) -> Draft:
     )
 
 
-def _first_out(draw: Draw) -> Draft:
+def _first_out(draw: CalculationSampler) -> CalculationDraft:
     start, end, date, flights = _leg(draw)
     facts = {"start": start, "end": end, "date": date, "day": _day(date)}
-    return Draft(
+    return CalculationDraft(
         {**facts, "last": flights[-1][_FLIGHT], "time": flights[0][_DEPARTURE]},
         (
             "Which flight is the first one out of {start} to {end} on {day}? Answer with its flight number.",
@@ -76,10 +76,10 @@ def _first_out(draw: Draw) -> Draft:
     )
 
 
-def _cheapest_room(draw: Draw) -> Draft:
+def _cheapest_room(draw: CalculationSampler) -> CalculationDraft:
     city = draw.random.choice(CITIES)
     feature, hotels = _lodging(draw, city)
-    return Draft(
+    return CalculationDraft(
         {"city": city, "feature": feature, "dearest": hotels[-1][_HOTEL], "price": hotels[0][_NIGHT]},
         (
             "Name the hotel in {city} that offers '{feature}' at the lowest price per night.",
@@ -98,9 +98,9 @@ def _cheapest_room(draw: Draw) -> Draft:
     )
 
 
-def _given_budget(draw: Draw) -> Draft:
+def _given_budget(draw: CalculationSampler) -> CalculationDraft:
     flight, night, nights = draw.cents(120, 900), draw.cents(60, 300), draw.random.randrange(3, 12)
-    return Draft(
+    return CalculationDraft(
         {"flight": flight, "night": night, "nights": nights},
         (
             "A trip takes a return ticket for {flight} dollars and {nights} nights in a hotel at {night} "
@@ -119,10 +119,10 @@ def _given_budget(draw: Draw) -> Draft:
     )
 
 
-def _expenses(draw: Draw) -> Draft:
+def _expenses(draw: CalculationSampler) -> CalculationDraft:
     spent = [draw.cents(5, 180) for _ in range(7)]
     listed = ", ".join(map(str, spent))
-    return Draft(
+    return CalculationDraft(
         {"listed": listed, "rest": ", ".join(map(str, spent[1:])), "most": max(spent)},
         (
             "On a week away I spent {listed} dollars day by day. What did the week come to, rounded to cents?",
@@ -139,9 +139,9 @@ def _expenses(draw: Draw) -> Draft:
     )
 
 
-def _lowest_fare(draw: Draw) -> Draft:
+def _lowest_fare(draw: CalculationSampler) -> CalculationDraft:
     start, end, date, flights = _leg(draw)
-    return Draft(
+    return CalculationDraft(
         {
             "start": start,
             "end": end,
@@ -164,11 +164,11 @@ def _lowest_fare(draw: Draw) -> Draft:
     )
 
 
-def _stay(draw: Draw) -> Draft:
+def _stay(draw: CalculationSampler) -> CalculationDraft:
     city = draw.random.choice(CITIES)
     feature, hotels = _lodging(draw, city)
     flight, nights = draw.random.randrange(150, 800), draw.random.randrange(3, 9)
-    return Draft(
+    return CalculationDraft(
         {
             "city": city,
             "feature": feature,
@@ -194,14 +194,14 @@ def _stay(draw: Draw) -> Draft:
     )
 
 
-def _both_ways(draw: Draw) -> Draft:
+def _both_ways(draw: CalculationSampler) -> CalculationDraft:
     flights = draw.state["flights"]
     out, back = sorted(draw.random.sample(DATES, 2))
     routes = [key.partition(" ")[0] for key in flights if key.endswith(out)]
     routes = [route for route in routes if f"{'>'.join(reversed(route.split('>')))} {back}" in flights]
     start, end = draw.random.choice(routes).split(">")
     there, home = len(flights[f"{start}>{end} {out}"]), len(flights[f"{end}>{start} {back}"])
-    return Draft(
+    return CalculationDraft(
         {"start": start, "end": end, "out": out, "back": back, "out_day": _day(out), "back_day": _day(back)},
         (
             "Going from {start} to {end} on {out_day} and returning on {back_day}, between how many "
@@ -222,7 +222,7 @@ def _both_ways(draw: Draw) -> Draft:
     )
 
 
-def _which_city(draw: Draw) -> Draft:
+def _which_city(draw: CalculationSampler) -> CalculationDraft:
     first, second = draw.random.sample(CITIES, 2)
     feature, hotels = _lodging(draw, first)
     rivals = [hotel for hotel in draw.state["hotels"][second] if feature in hotel[_FEATURES]]
@@ -230,7 +230,7 @@ def _which_city(draw: Draw) -> Draft:
         second = draw.random.choice([city for city in CITIES if city != first])
         rivals = [hotel for hotel in draw.state["hotels"][second] if feature in hotel[_FEATURES]]
     cheaper, dearer = (first, second) if hotels[0][_NIGHT] < rivals[0][_NIGHT] else (second, first)
-    return Draft(
+    return CalculationDraft(
         {"first": first, "second": second, "feature": feature, "dearer": dearer, "price": hotels[0][_NIGHT]},
         (
             "Where can I sleep for less in a hotel with '{feature}', in {first} or in {second}? Compare the "
@@ -247,11 +247,11 @@ def _which_city(draw: Draw) -> Draft:
     )
 
 
-def _dearest_fare(draw: Draw) -> Draft:
+def _dearest_fare(draw: CalculationSampler) -> CalculationDraft:
     start, end, date, flights = _leg(draw)
     party = draw.random.randrange(2, 6)
     prices = [flight[_PRICE] for flight in flights]
-    return Draft(
+    return CalculationDraft(
         {"start": start, "end": end, "date": date, "day": _day(date), "party": party, "prices": prices},
         (
             "If {party} people all take the most expensive direct flight from {start} to {end} on {day}, "
@@ -271,7 +271,7 @@ def _dearest_fare(draw: Draw) -> Draft:
     )
 
 
-def _whole_trip(draw: Draw) -> Draft:
+def _whole_trip(draw: CalculationSampler) -> CalculationDraft:
     start, end, date, flights = _leg(draw)
     feature, hotels = _lodging(draw, end)
     fares, nights = [flight[_PRICE] for flight in flights], draw.random.randrange(2, 9)
@@ -283,7 +283,7 @@ def _whole_trip(draw: Draw) -> Draft:
         "feature": feature,
         "nights": nights,
     }
-    return Draft(
+    return CalculationDraft(
         {**facts, "fares": fares, "prices": [hotel[_NIGHT] for hotel in hotels]},
         (
             "Plan a one-way trip: the cheapest direct flight from {start} to {end} on {day}, then {nights} "
@@ -305,7 +305,7 @@ def _whole_trip(draw: Draw) -> Draft:
     )
 
 
-def _best_day(draw: Draw) -> Draft:
+def _best_day(draw: CalculationSampler) -> CalculationDraft:
     flights = draw.state["flights"]
     start, end, *_ = _leg(draw)
     days = [date for date in DATES if f"{start}>{end} {date}" in flights]
@@ -315,7 +315,7 @@ def _best_day(draw: Draw) -> Draft:
         fares = {date: min(flight[_PRICE] for flight in flights[f"{start}>{end} {date}"]) for date in chosen}
     order = sorted(fares, key=fares.__getitem__)
     named = {name: _day(date) for name, date in zip("abc", fares, strict=True)}
-    return Draft(
+    return CalculationDraft(
         {**named, "start": start, "end": end, "days": list(fares), "order": order, "fare": fares[order[0]]},
         (
             "I can travel from {start} to {end} on {a}, {b} or {c}. On which of these days is the cheapest "
@@ -332,7 +332,7 @@ def _best_day(draw: Draw) -> Draft:
     )
 
 
-def _round_trip(draw: Draw) -> Draft:
+def _round_trip(draw: CalculationSampler) -> CalculationDraft:
     flights = draw.state["flights"]
     out, back = sorted(draw.random.sample(DATES, 2))
     routes = [key.partition(" ")[0] for key in flights if key.endswith(out) and len(flights[key]) > 1]
@@ -341,7 +341,7 @@ def _round_trip(draw: Draw) -> Draft:
     there = [flight[_PRICE] for flight in flights[f"{start}>{end} {out}"]]
     home = [flight[_PRICE] for flight in flights[f"{end}>{start} {back}"]]
     dates = {"out": out, "back": back, "out_day": _day(out), "back_day": _day(back)}
-    return Draft(
+    return CalculationDraft(
         {**dates, "start": start, "end": end, "there": there, "home": home},
         (
             "What is the least I can pay, in dollars, for flying directly from {start} to {end} on {out_day} "
@@ -362,12 +362,12 @@ def _round_trip(draw: Draw) -> Draft:
     )
 
 
-def _three_cities(draw: Draw) -> Draft:
+def _three_cities(draw: CalculationSampler) -> CalculationDraft:
     cities, nights = draw.random.sample(CITIES, 3), draw.random.sample(range(2, 7), 3)
     prices = [draw.state["hotels"][city][0][_NIGHT] for city in cities]
     stays = dict(zip(cities, nights, strict=True))
     listed = ", ".join(f"{stay} nights in {city}" for city, stay in stays.items())
-    return Draft(
+    return CalculationDraft(
         {"listed": listed, "stays": stays, "prices": prices, "nights": nights},
         (
             "A tour takes in {listed}, always in the cheapest hotel of the city, whatever it offers. What do "
@@ -388,7 +388,7 @@ def _three_cities(draw: Draw) -> Draft:
     )
 
 
-def _two_legs(draw: Draw) -> Draft:
+def _two_legs(draw: CalculationSampler) -> CalculationDraft:
     start, stop, date, flights = _leg(draw)
     while date > DATES[8]:
         start, stop, date, flights = _leg(draw)
@@ -400,7 +400,7 @@ def _two_legs(draw: Draw) -> Draft:
     second = [flight[_PRICE] for flight in draw.state["flights"][f"{stop}>{end} {later}"]]
     night = draw.state["hotels"][stop][0][_NIGHT]
     route = {"start": start, "stop": stop, "end": end, "date": date, "later": later, "nights": nights}
-    return Draft(
+    return CalculationDraft(
         {
             **route,
             "day": _day(date),

@@ -12,7 +12,7 @@ from typing import Any
 from sca_calculation.environment import Calculation
 
 from generators.calculation import eval_dna, eval_message, eval_trade, eval_travel
-from generators.calculation.drafts import Draft, Draw, Template, check_of
+from generators.calculation.drafts import CalculationDraft, CalculationSampler, Template, check_of
 from sca_cli import Environment, ToolError
 from sca_cli.interfaces import tools_of
 from sca_cli.records import EnvSpec, Task, encode
@@ -55,7 +55,7 @@ def _task(family: str, template: Template, lap: int, call_counts: set[int]) -> T
         seed = random.randrange(1_000_000)
         world = Calculation(family)
         world.reset(seed)
-        draft = template(Draw(random, world.state()))
+        draft = template(CalculationSampler(random, world.state()))
         wording = draft.wordings[lap % len(draft.wordings)]
         task = Task(
             env=EnvSpec(name="calculation", options={"family": family}),
@@ -77,7 +77,7 @@ def _task(family: str, template: Template, lap: int, call_counts: set[int]) -> T
     raise ValueError(f"{template.__name__}: a failure case is right")
 
 
-def _program(text: str, draft: Draft) -> str:
+def _program(text: str, draft: CalculationDraft) -> str:
     return text.format(**draft.facts) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Types and helpers for the templates of the evaluation set: a template gets a `Scene` and returns a `Draft`."""
+"""Types and helpers for the templates of the evaluation set: a template gets a `Scene` and returns a `RetailDraft`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -109,7 +109,7 @@ def require[T](items: list[T]) -> list[T]:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class RetailDraft:
     """A task without the customer's introduction."""
 
     request: str
@@ -127,10 +127,10 @@ class Draft:
     """The right answer, a number or a text; None if the answer is not checked."""
 
 
-type Template = Callable[[Scene], Draft]
+type Template = Callable[[Scene], RetailDraft]
 
 
-def check_of(draft: Draft, scene: Scene) -> str:
+def check_of(draft: RetailDraft, scene: Scene) -> str:
     """Return the source of `evaluate`, which returns a boolean for every final state and every JSON answer."""
     wanted = {order["order_id"]: draft.orders.get(order["order_id"], _untouched(order)) for order in scene.orders()}
     user = {"address": scene.user["address"]} | draft.user

@@ -3,7 +3,7 @@
 from sca_retail.writing import REASONS
 
 from generators.retail.catalogue import CITIES, STREETS
-from generators.retail.drafts import Draft, Scene, Template, UnfitDraft, ids, require
+from generators.retail.drafts import RetailDraft, Scene, Template, UnfitDraft, ids, require
 from sca_cli.toolkit.tables import Record
 
 DONE = "final_answer('done')\n"
@@ -63,8 +63,8 @@ def single(order: Record) -> Record:
         UnfitDraft: there is none.
     """
     held = ids(order["items"])
-    found: list[Record] = [item for item in order["items"] if held.count(item["item_id"]) == 1]
-    return require(found)[0]
+    single: list[Record] = [item for item in order["items"] if held.count(item["item_id"]) == 1]
+    return require(single)[0]
 
 
 def finds_item(order: Record, item: Record) -> str:
@@ -92,11 +92,11 @@ def finds_method(method_id: str) -> str:
     )
 
 
-def _cancel(scene: Scene) -> Draft:
+def _cancel(scene: Scene) -> RetailDraft:
     order, reason = scene.order("pending"), scene.random.choice(REASONS)
     wish = {REASONS[0]: "I no longer need it", REASONS[1]: "I ordered it by mistake"}[reason]
     other = REASONS[1 - REASONS.index(reason)]
-    return Draft(
+    return RetailDraft(
         f"Please cancel my order {order['order_id']}; {wish}.",
         cancel(order, reason) + DONE,
         (
@@ -108,10 +108,10 @@ def _cancel(scene: Scene) -> Draft:
     )
 
 
-def _redirect(scene: Scene) -> Draft:
+def _redirect(scene: Scene) -> RetailDraft:
     order, address = scene.order("pending"), new_address(scene)
     call = f"modify_pending_order_address({order['order_id']!r}, {{}})\n"
-    return Draft(
+    return RetailDraft(
         f"Order {order['order_id']} has not left yet, has it? Then send it to {written(address)}. "
         "My own address stays as it is.",
         call.format(arguments(address)) + DONE,
@@ -124,11 +124,11 @@ def _redirect(scene: Scene) -> Draft:
     )
 
 
-def _move(scene: Scene) -> Draft:
+def _move(scene: Scene) -> RetailDraft:
     order, address = scene.order("pending"), new_address(scene)
     call = f"modify_user_address(user_id, {arguments(address)})\n"
     redirected = f"modify_pending_order_address({order['order_id']!r}, {arguments(address)})\n"
-    return Draft(
+    return RetailDraft(
         f"I have moved. Put {written(address)} into my profile, but leave my orders alone.",
         call + DONE,
         (
@@ -140,14 +140,14 @@ def _move(scene: Scene) -> Draft:
     )
 
 
-def _send_back(scene: Scene) -> Draft:
+def _send_back(scene: Scene) -> RetailDraft:
     order = scene.order("delivered")
     if len({item["name"] for item in order["items"]}) < 2:
         raise UnfitDraft
     item, original = single(order), order["payment_history"][0]["payment_method_id"]
     call = f"return_delivered_order_items({order['order_id']!r}, {{}}, {original!r})\n"
     others = [each for each in ids(order["items"]) if each != item["item_id"]]
-    return Draft(
+    return RetailDraft(
         f"I want to return the {item['name']} of order {order['order_id']}, nothing else, and get the money back the "
         "way I paid.",
         finds_item(order, item)
@@ -169,7 +169,7 @@ def _send_back(scene: Scene) -> Draft:
     )
 
 
-def _send_all_back(scene: Scene) -> Draft:
+def _send_all_back(scene: Scene) -> RetailDraft:
     order = scene.random.choice(require([order for order in scene.orders("delivered") if len(order["items"]) > 1]))
     original = order["payment_history"][0]["payment_method_id"]
     card = scene.method("gift_card", but=original)
@@ -178,7 +178,7 @@ def _send_all_back(scene: Scene) -> Draft:
         f"item_ids = [item['item_id'] for item in get_order_details({order['order_id']!r})['items']]\n"
         + finds_method(card)
     )
-    return Draft(
+    return RetailDraft(
         f"Everything in order {order['order_id']} goes back. Refund it to my gift card, not to what I paid with.",
         looked + call.format("item_ids", "paid_by") + DONE,
         (
@@ -196,7 +196,7 @@ def _send_all_back(scene: Scene) -> Draft:
     )
 
 
-def _replace(scene: Scene) -> Draft:
+def _replace(scene: Scene) -> RetailDraft:
     order = scene.order("pending")
     item, method = single(order), scene.method()
     variants = scene.variants(item)
@@ -208,7 +208,7 @@ def _replace(scene: Scene) -> Draft:
     call = f"modify_pending_order_items({order['order_id']!r}, [{item['item_id']!r}], [{{!r}}], {method!r})\n"
     left = [each for each in ids(order["items"]) if each != item["item_id"]]
     paid_by = [order["payment_history"][0]["payment_method_id"], method]
-    return Draft(
+    return RetailDraft(
         f"In my pending order {order['order_id']} I would rather have another {item['name']}: {options(new)}. "
         f"Settle the difference with {describe(method)}.",
         looked + "modify_pending_order_items(order['order_id'], [item['item_id']], [new['item_id']], paid_by)\n" + DONE,
@@ -227,7 +227,7 @@ def _replace(scene: Scene) -> Draft:
     )
 
 
-def _exchange(scene: Scene) -> Draft:
+def _exchange(scene: Scene) -> RetailDraft:
     order = scene.order("delivered")
     item, method = single(order), scene.method()
     variants = scene.variants(item)
@@ -238,7 +238,7 @@ def _exchange(scene: Scene) -> Draft:
     original = order["payment_history"][0]["payment_method_id"]
     looked = finds_item(order, item) + finds_variant(new) + finds_method(method)
     call = f"exchange_delivered_order_items({order['order_id']!r}, [{item['item_id']!r}], [{{!r}}], {method!r})\n"
-    return Draft(
+    return RetailDraft(
         f"The {item['name']} from order {order['order_id']} is not right for me. I want to exchange it for this one: "
         f"{options(new)}. Use {describe(method)} for any difference in price.",
         looked
@@ -260,13 +260,13 @@ def _exchange(scene: Scene) -> Draft:
     )
 
 
-def _repay(scene: Scene) -> Draft:
+def _repay(scene: Scene) -> RetailDraft:
     order = scene.order("pending")
     original = order["payment_history"][0]["payment_method_id"]
     method = scene.method(but=original)
     scene.can_pay(method, order["payment_history"][0]["amount"])
     call = f"modify_pending_order_payment({order['order_id']!r}, {method!r})\n"
-    return Draft(
+    return RetailDraft(
         f"Charge order {order['order_id']} to {describe(method)} and not to {describe(original)}.",
         finds_method(method) + f"modify_pending_order_payment({order['order_id']!r}, paid_by)\n" + DONE,
         (

@@ -2,7 +2,7 @@
 
 from sca_retail.writing import REASONS
 
-from generators.retail.drafts import Draft, Scene, Template, UnfitDraft, ids, require
+from generators.retail.drafts import RetailDraft, Scene, Template, UnfitDraft, ids, require
 from generators.retail.eval_changes import (
     DONE,
     arguments,
@@ -21,10 +21,10 @@ from generators.retail.eval_changes import (
 _MINE = "orders = [get_order_details(order_id) for order_id in get_user_details(user_id)['orders']]\n"
 
 
-def _refund(scene: Scene) -> Draft:
+def _refund(scene: Scene) -> RetailDraft:
     order, reason = scene.order("pending"), REASONS[0]
     amount = order["payment_history"][0]["amount"]
-    return Draft(
+    return RetailDraft(
         f"I no longer need what I ordered as {order['order_id']}. Cancel it, and tell me how many dollars I get back.",
         "order = " + cancel(order, reason) + "final_answer(order['payment_history'][-1]['amount'])\n",
         (
@@ -37,13 +37,13 @@ def _refund(scene: Scene) -> Draft:
     )
 
 
-def _cancel_all(scene: Scene) -> Draft:
+def _cancel_all(scene: Scene) -> RetailDraft:
     orders, reason = scene.orders("pending"), REASONS[0]
     if len(orders) < 2:
         raise UnfitDraft
     all_of = _MINE + f"for order in {{}}:\n    cancel_pending_order(order['order_id'], {reason!r})\n" + DONE
     pending = "[order for order in orders if order['status'] == 'pending']"
-    return Draft(
+    return RetailDraft(
         "Cancel everything of mine that is still pending, all of it: I no longer need any of those things.",
         all_of.format(pending),
         (
@@ -55,14 +55,14 @@ def _cancel_all(scene: Scene) -> Draft:
     )
 
 
-def _relocate(scene: Scene) -> Draft:
+def _relocate(scene: Scene) -> RetailDraft:
     orders, address = scene.orders("pending"), new_address(scene)
     moved = f"modify_user_address(user_id, {arguments(address)})\n"
     redirected = (
         _MINE + "for order in orders:\n    if order['status'] == 'pending':\n"
         f"        modify_pending_order_address(order['order_id'], {arguments(address)})\n"
     )
-    return Draft(
+    return RetailDraft(
         f"I am moving to {written(address)}. Change my profile, and every order that is still "
         "pending must go there too.",
         moved + redirected + DONE,
@@ -75,7 +75,7 @@ def _relocate(scene: Scene) -> Draft:
     )
 
 
-def _swap_cheapest(scene: Scene) -> Draft:
+def _swap_cheapest(scene: Scene) -> RetailDraft:
     order = scene.order("delivered")
     item, method = single(order), order["payment_history"][0]["payment_method_id"]
     variants = sorted(scene.variants(item), key=lambda variant: float(variant["price"]))
@@ -94,7 +94,7 @@ def _swap_cheapest(scene: Scene) -> Draft:
         "new = {}(variants, key=lambda variant: variant['price'])\n"
         "order = exchange_delivered_order_items(order['order_id'], [item['item_id']], [new['item_id']], paid_by)\n"
     )
-    return Draft(
+    return RetailDraft(
         f"Exchange the {item['name']} of order {order['order_id']} for the cheapest other variant you have in stock, "
         f"with {describe(method)}, which paid for the order. What is the price difference, new minus old, in dollars?",
         looked + call.format("min") + "final_answer(order['exchange_price_difference'])\n",
@@ -115,7 +115,7 @@ def _swap_cheapest(scene: Scene) -> Draft:
     )
 
 
-def _if_in_stock(scene: Scene) -> Draft:
+def _if_in_stock(scene: Scene) -> RetailDraft:
     order = scene.order("pending")
     item, method = single(order), order["payment_history"][0]["payment_method_id"]
     everything = scene.world.products[item["product_id"]]["variants"].values()
@@ -130,7 +130,7 @@ def _if_in_stock(scene: Scene) -> Draft:
     end: dict[str, object] = {"status": "cancelled", "cancel_reason": REASONS[0]}
     if new["available"]:
         end = {"status": "pending (item modified)", "item_ids": sorted([*left, new["item_id"]])}
-    return Draft(
+    return RetailDraft(
         f"About the {item['name']} in order {order['order_id']}: if you have it with {options(new)}, put that one into "
         f"the order instead, with the payment method I used. If that one is out of stock, I no longer need the order: "
         "cancel all of it.",
@@ -147,7 +147,7 @@ def _if_in_stock(scene: Scene) -> Draft:
     )
 
 
-def _replace_two(scene: Scene) -> Draft:
+def _replace_two(scene: Scene) -> RetailDraft:
     order = scene.order("pending")
     items = [item for item in order["items"] if ids(order["items"]).count(item["item_id"]) == 1][:2]
     if len(items) < 2:
@@ -158,7 +158,7 @@ def _replace_two(scene: Scene) -> Draft:
     old_ids, new_ids = [item["item_id"] for item in items], [variant["item_id"] for variant in new]
     call = f"modify_pending_order_items({order['order_id']!r}, {{}}, {{}}, {method!r})\n"
     left = [each for each in ids(order["items"]) if each not in old_ids]
-    return Draft(
+    return RetailDraft(
         f"Two changes to order {order['order_id']} before it leaves. The {items[0]['name']}: {options(new[0])}. "
         f"The {items[1]['name']}: {options(new[1])}. The difference goes over {describe(method)}.",
         "old_ids, new_ids = [], []\n"
@@ -185,28 +185,28 @@ def _replace_two(scene: Scene) -> Draft:
     )
 
 
-def _search(scene: Scene) -> Draft:
+def _search(scene: Scene) -> RetailDraft:
     order = scene.order("delivered")
     item, original = single(order), order["payment_history"][0]["payment_method_id"]
     if sum(item["name"] in [each["name"] for each in other["items"]] for other in scene.orders()) > 1:
         raise UnfitDraft
     if len(order["items"]) < 2:
         raise UnfitDraft
-    found = (
+    lookup = (
         _MINE
         + f"order = next(order for order in orders if {item['name']!r} in [item['name'] for item in order['items']])\n"
         "paid_by = order['payment_history'][0]['payment_method_id']\n"
     )
     call = "return_delivered_order_items(order['order_id'], {}, paid_by)\n"
     named = f"[item['item_id'] for item in order['items'] if item['name'] {{}} {item['name']!r}]"
-    return Draft(
+    return RetailDraft(
         f"I do not know the order number, but once I bought a {item['name']} and it has arrived. I want to return it, "
         "only that, for a refund to what I paid with.",
-        found + call.format(named.format("==")) + DONE,
+        lookup + call.format(named.format("==")) + DONE,
         (
-            found + call.format("[item['item_id'] for item in order['items']]") + DONE,
-            found + call.format(named.format("!=")) + DONE,
-            found + DONE,
+            lookup + call.format("[item['item_id'] for item in order['items']]") + DONE,
+            lookup + call.format(named.format("!=")) + DONE,
+            lookup + DONE,
         ),
         orders={
             order["order_id"]: {
@@ -218,7 +218,7 @@ def _search(scene: Scene) -> Draft:
     )
 
 
-def _dearest_and_cancel(scene: Scene) -> Draft:
+def _dearest_and_cancel(scene: Scene) -> RetailDraft:
     sent, pending = scene.order("delivered"), scene.order("pending")
     prices = sorted(item["price"] for item in sent["items"])
     if len(prices) < 2 or prices[-1] == prices[-2]:
@@ -231,7 +231,7 @@ def _dearest_and_cancel(scene: Scene) -> Draft:
         "paid_by = order['payment_history'][0]['payment_method_id']\n"
         "return_delivered_order_items(order['order_id'], [item['item_id']], paid_by)\n"
     )
-    return Draft(
+    return RetailDraft(
         f"Take back the most expensive item of order {sent['order_id']} and refund it the way I paid. Then cancel "
         f"order {pending['order_id']}, which I placed by mistake.",
         returned.format("max") + cancel(pending, REASONS[1]) + DONE,
@@ -251,7 +251,7 @@ def _dearest_and_cancel(scene: Scene) -> Draft:
     )
 
 
-def _keep_the_better(scene: Scene) -> Draft:
+def _keep_the_better(scene: Scene) -> RetailDraft:
     first = scene.order("pending")
     second = other_than(scene, first, "pending")
     if (
@@ -261,7 +261,7 @@ def _keep_the_better(scene: Scene) -> Draft:
         raise UnfitDraft
     dear = max(first, second, key=lambda order: float(order["payment_history"][0]["amount"]))
     cheap = second if dear is first else first
-    return Draft(
+    return RetailDraft(
         "I have two pending orders and can afford only one. Cancel whichever cost me more, since I no longer need it, "
         "and tell me the number of the order that is left.",
         _MINE

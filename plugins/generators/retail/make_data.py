@@ -40,7 +40,7 @@ def make() -> dict[str, Table]:
 
 
 def _numbers(draw: Random) -> Iterator[int]:
-    """Yield random numbers of ten digits whose last seven digits are all different."""
+    """Yield random numbers of ten digits, as text; no two of them have the same last seven digits."""
     endings: set[int] = set()
     while True:
         number = draw.randrange(10**9, 10**10)

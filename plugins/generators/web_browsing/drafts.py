@@ -1,4 +1,4 @@
-"""Types and helpers for the templates of the evaluation set: a template returns a `Draft`; programs share some text."""
+"""Types and helpers for the templates of the evaluation set: a template returns a `BrowsingDraft`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from generators.calculation.drafts import Answer, check_of
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class BrowsingDraft:
     """A task before it is tested."""
 
     wordings: tuple[str, ...]
@@ -32,7 +32,7 @@ class Draft:
         return f"def evaluate():\n    return view().startswith({f'{self.answer} ('!r})\n"
 
 
-type Template = Callable[[Random, Facts], Draft]
+type Template = Callable[[Random, Facts], BrowsingDraft]
 
 AFTER = """\
 def after(text, mark):

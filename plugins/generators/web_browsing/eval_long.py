@@ -5,7 +5,7 @@ from typing import Literal
 
 from sca_web_browsing.facts import Facts, mail_of
 
-from generators.web_browsing.drafts import AFTER, READ, Draft, Template
+from generators.web_browsing.drafts import AFTER, READ, BrowsingDraft, Template
 
 type Choice = Literal["max", "min"]
 
@@ -19,7 +19,7 @@ def _extreme(
     answer: str,
     answers: list[str],
     choose: Choice,
-) -> Draft:
+) -> BrowsingDraft:
     """Return a draft that compares all pages of a section.
 
     Args:
@@ -40,7 +40,7 @@ def _extreme(
     order = sorted(range(len(places)), key=scores.__getitem__, reverse=choose == "max")
     best, second = answers[order[0]], answers[order[1]]
     opposite = "min" if choose == "max" else "max"
-    return Draft(
+    return BrowsingDraft(
         wordings,
         program,
         (
@@ -53,7 +53,7 @@ def _extreme(
     )
 
 
-def _cheapest_flat(random: Random, facts: Facts) -> Draft:
+def _cheapest_flat(random: Random, facts: Facts) -> BrowsingDraft:
     del random
     flats = facts["flats"]
     return _extreme(
@@ -71,7 +71,7 @@ def _cheapest_flat(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _largest_flat(random: Random, facts: Facts) -> Draft:
+def _largest_flat(random: Random, facts: Facts) -> BrowsingDraft:
     del random
     flats = facts["flats"]
     return _extreme(
@@ -89,7 +89,7 @@ def _largest_flat(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _oldest_shop(random: Random, facts: Facts) -> Draft:
+def _oldest_shop(random: Random, facts: Facts) -> BrowsingDraft:
     del random
     shops = facts["shops"]
     return _extreme(
@@ -107,7 +107,7 @@ def _oldest_shop(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _oldest_object(random: Random, facts: Facts) -> Draft:
+def _oldest_object(random: Random, facts: Facts) -> BrowsingDraft:
     del random
     rooms = facts["museum"]["rooms"]
     return _extreme(
@@ -125,7 +125,7 @@ def _oldest_object(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _order(random: Random, facts: Facts) -> Draft:
+def _order(random: Random, facts: Facts) -> BrowsingDraft:
     shop = random.choice(facts["shops"])
     good = random.choice(shop["goods"][3:])
     many = random.randrange(2, 7)
@@ -139,7 +139,7 @@ def _order(random: Random, facts: Facts) -> Draft:
         f"cost = {many} * float(after(prices, '\\n{good['name']}: ').split()[0])\n"
         "final_answer(round(cost if cost >= free else cost + fee, 2))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"I order {many} pieces of '{good['name']}' from {shop['name']} and have them delivered in town. What do I "
             "pay in all, in euros?",
@@ -157,7 +157,7 @@ def _order(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _application(random: Random, facts: Facts) -> Draft:
+def _application(random: Random, facts: Facts) -> BrowsingDraft:
     job = random.choice(facts["jobs"])
     names = {person["slug"]: person["name"] for person in facts["staff"]}
     mail = mail_of(facts, names[job["contact"]])
@@ -174,7 +174,7 @@ def _application(random: Random, facts: Facts) -> Draft:
         "first, last = page.split('e-mail to [')[1].split(']')[0].lower().split()\n"
         "domain = after(read('/institute/contact'), 'then @').rstrip('.')\nfinal_answer(LOCAL + '@' + domain)"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"To which e-mail address do I send my application for the vacancy '{job['title']}' at the institute?",
             f"I have a question about the institute's vacancy '{job['title']}'. Which e-mail address is right?",
@@ -186,7 +186,7 @@ def _application(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _author_hours(random: Random, facts: Facts) -> Draft:
+def _author_hours(random: Random, facts: Facts) -> BrowsingDraft:
     paper = random.choice([paper for paper in facts["papers"] if len(paper["authors"]) > 1])
     people = {person["slug"]: person for person in facts["staff"]}
     author = people[paper["authors"][0]]
@@ -197,7 +197,7 @@ def _author_hours(random: Random, facts: Facts) -> Draft:
         "author = page.split('Authors')[1].split('](')[1].split(')')[0]\n"
         "final_answer(after(read(author), 'Office hours: ').split(',')[0])"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"On which day of the week does the first author of the paper '{paper['title']}' hold office hours?",
             f"I want to see the first author of '{paper['title']}' in person. On which weekday are the office hours?",
@@ -213,7 +213,7 @@ def _author_hours(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _cited(random: Random, facts: Facts) -> Draft:
+def _cited(random: Random, facts: Facts) -> BrowsingDraft:
     paper = random.choice([paper for paper in facts["papers"] if len(paper["cites"]) > 1])
     papers = {each["slug"]: each for each in facts["papers"]}
     cited = sorted((papers[each] for each in paper["cites"]), key=lambda each: int(each["readers"]))
@@ -224,7 +224,7 @@ def _cited(random: Random, facts: Facts) -> Draft:
         "    text = read(link.split(')')[0])\n"
         "    found[int(after(text, 'Read ').split()[0])] = text.split('\\n')[1]\nfinal_answer(found[max(found)])"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"Of the papers that '{paper['title']}' cites, which has been read most often? Give its title.",
             f"Look at every paper cited by '{paper['title']}'. What is the title of the one with most readings?",
@@ -236,7 +236,7 @@ def _cited(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _slow_ferry(random: Random, facts: Facts) -> Draft:
+def _slow_ferry(random: Random, facts: Facts) -> BrowsingDraft:
     del random
     ferries = facts["ferries"]
     longest = max(ferries, key=lambda ferry: int(ferry["minutes"]))
@@ -247,7 +247,7 @@ def _slow_ferry(random: Random, facts: Facts) -> Draft:
         "    found[int(after(text, 'takes ').split()[0])] = calculator(f'2 * ({fare} + {bicycle})')\n"
         "final_answer(round(found[max(found)], 2))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             "What does a return trip with a bicycle cost on the ferry with the longest crossing, in euros?",
             "I take my bicycle there and back on the ferry line that takes most minutes. How many euros is that?",
@@ -263,7 +263,7 @@ def _slow_ferry(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _big_event(random: Random, facts: Facts) -> Draft:
+def _big_event(random: Random, facts: Facts) -> BrowsingDraft:
     del random
     events = facts["events"]
     order = sorted(events, key=lambda event: int(event["seats"]))
@@ -272,7 +272,7 @@ def _big_event(random: Random, facts: Facts) -> Draft:
         f"for url in {['/events/' + event['slug'] for event in events]!r}:\n"
         "    found[int(after(read(url), 'There are ').split()[0])] = url\nclick_url(found[max(found)])"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             "Which event has the most seats? Leave the browser on its page.",
             "Find the event with the largest number of seats and keep its page open.",

@@ -4,16 +4,16 @@ from random import Random
 
 from sca_web_browsing.facts import Facts, mail_of
 
-from generators.web_browsing.drafts import AFTER, Draft, Template
+from generators.web_browsing.drafts import AFTER, BrowsingDraft, Template
 
 
-def _room(random: Random, facts: Facts) -> Draft:
+def _room(random: Random, facts: Facts) -> BrowsingDraft:
     person, other = random.sample(facts["staff"], 2)
     program = (
         f"{AFTER}click_url('/institute')\nclick_url('/institute/staff')\n"
         f"click_url('/institute/staff/{person['slug']}')\npage = scroll_down()\nfinal_answer(after(page, 'Room: '))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"In which room of the {facts['institute']['name']} does {person['name']} work?",
             f"I have a parcel for {person['name']} at the institute. Which room must it go to?",
@@ -29,14 +29,14 @@ def _room(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _pay(random: Random, facts: Facts) -> Draft:
+def _pay(random: Random, facts: Facts) -> BrowsingDraft:
     job = random.choice(facts["jobs"])
     program = (
         f"{AFTER}click_url('/institute')\nclick_url('/institute/jobs')\n"
         f"hours = after(click_url('/institute/jobs/{job['slug']}'), 'Hours: ').split()[0]\n"
         "wage = after(scroll_down(), 'Pay: ').split()[0]\nfinal_answer(round(calculator(f'{hours} * {wage}'), 2))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"The institute has a vacancy for a {job['title'].lower()}. How many euros does the job pay in a week?",
             f"What would I earn each week as {job['title'].lower()} at the institute, in euros?",
@@ -52,7 +52,7 @@ def _pay(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _closing(random: Random, facts: Facts) -> Draft:
+def _closing(random: Random, facts: Facts) -> BrowsingDraft:
     shop = random.choice(facts["shops"])
     usual = shop["hours"]["Tuesday"][1]
     open_days = [day for day, times in shop["hours"].items() if times]
@@ -62,7 +62,7 @@ def _closing(random: Random, facts: Facts) -> Draft:
         "page = scroll_down() + '\\n' + scroll_down()\n"
         f"final_answer(after(page, '{late}: ').split(' to ')[1])"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"Until what time is {shop['name']} open on {late}? Answer as HH:MM.",
             f"When does {shop['name']} close on {late}s? Give the time as HH:MM.",
@@ -78,7 +78,7 @@ def _closing(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _two_goods(random: Random, facts: Facts) -> Draft:
+def _two_goods(random: Random, facts: Facts) -> BrowsingDraft:
     shop = random.choice(facts["shops"])
     first, second = random.sample(shop["goods"][:3], 2)
     many = random.randrange(2, 7)
@@ -88,7 +88,7 @@ def _two_goods(random: Random, facts: Facts) -> Draft:
         f"one, other = (after(page, f'\\n{{name}}: ').split()[0] for name in ({first['name']!r}, {second['name']!r}))\n"
         f"final_answer(round(calculator(f'{many} * {{one}} + {{other}}'), 2))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"What do {many} pieces of '{first['name']}' and one of '{second['name']}' cost together, in euros, at "
             f"{shop['name']}? I fetch them myself.",
@@ -106,14 +106,14 @@ def _two_goods(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _first_month(random: Random, facts: Facts) -> Draft:
+def _first_month(random: Random, facts: Facts) -> BrowsingDraft:
     flat = random.choice(facts["flats"])
     program = (
         f"{AFTER}click_url('/flats')\nclick_url('/flats/{flat['slug']}')\npage = scroll_down()\n"
         "rent, heating, months = (after(page, mark).split()[0] for mark in ('Rent: ', 'Heating: ', 'Deposit: '))\n"
         "final_answer(calculator(f'{rent} + {heating} + {months} * {rent}'))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"I take the flat at {flat['address']}. How many euros must I pay for the first month, with heating and "
             "the deposit?",
@@ -130,7 +130,7 @@ def _first_month(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _family(random: Random, facts: Facts) -> Draft:
+def _family(random: Random, facts: Facts) -> BrowsingDraft:
     museum, children = facts["museum"], random.choice((2, 3))
     program = (
         f"{AFTER}click_url('/museum')\npage = click_url('/museum/tickets') + '\\n' + scroll_down()\n"
@@ -138,7 +138,7 @@ def _family(random: Random, facts: Facts) -> Draft:
         "family = after(page, 'Family ticket').split(': ')[1].split()[0]\n"
         f"final_answer(calculator(f'2 * {{adult}} + {children} * {{child}} - {{family}}'))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"Two adults and {children} children under 15 visit the museum. How many euros does the family ticket save "
             "them against single tickets?",
@@ -156,7 +156,7 @@ def _family(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _mail(random: Random, facts: Facts) -> Draft:
+def _mail(random: Random, facts: Facts) -> BrowsingDraft:
     person = random.choice(facts["staff"])
     mail = mail_of(facts, person["name"])
     first, last = person["name"].lower().split()
@@ -165,7 +165,7 @@ def _mail(random: Random, facts: Facts) -> Draft:
         f"click_url('/institute/staff/{person['slug']}')\npage = click_url('/institute/contact')\n"
         f"final_answer({mail.split('@')[0] + '@'!r} + after(page + '\\n' + scroll_down(), 'then @').rstrip('.'))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"What is the e-mail address of {person['name']} at the {facts['institute']['name']}?",
             f"I would like to write to {person['name']} of the institute. Which e-mail address do I use?",
@@ -181,12 +181,12 @@ def _mail(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _contact_page(random: Random, facts: Facts) -> Draft:
+def _contact_page(random: Random, facts: Facts) -> BrowsingDraft:
     job = random.choice(facts["jobs"])
     other = random.choice([person for person in facts["staff"] if person["slug"] != job["contact"]])
     url = f"/institute/staff/{job['contact']}"
     to_job = f"click_url('/institute')\nclick_url('/institute/jobs')\nclick_url('/institute/jobs/{job['slug']}')\n"
-    return Draft(
+    return BrowsingDraft(
         (
             f"Who takes applications for the institute's vacancy '{job['title']}'? Leave the browser on the page of "
             "this person.",

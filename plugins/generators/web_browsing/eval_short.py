@@ -4,13 +4,13 @@ from random import Random
 
 from sca_web_browsing.facts import Facts
 
-from generators.web_browsing.drafts import AFTER, Draft, Template
+from generators.web_browsing.drafts import AFTER, BrowsingDraft, Template
 
 
-def _parking(random: Random, facts: Facts) -> Draft:
+def _parking(random: Random, facts: Facts) -> BrowsingDraft:
     del random
     about = facts["services"]
-    return Draft(
+    return BrowsingDraft(
         (
             "What is the most that parking at the station costs for one day, in euros?",
             "I want to leave my car on Salt Quay from morning to night. How many euros will I pay at most?",
@@ -26,14 +26,14 @@ def _parking(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _loan(random: Random, facts: Facts) -> Draft:
+def _loan(random: Random, facts: Facts) -> BrowsingDraft:
     days = random.randrange(3, 15)
     fine = facts["services"]["late_cents"] * days
     program = (
         f"{AFTER}click_url('/faq')\npage = scroll_down()\n"
         f"final_answer({days} * int(after(page, 'a fine of ').split()[0]))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"I bring one library book back {days} days late. How many cents do I owe?",
             f"What fine, in cents, is due for a single book that is {days} days overdue at the library?",
@@ -49,12 +49,12 @@ def _loan(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _mayor(random: Random, facts: Facts) -> Draft:
+def _mayor(random: Random, facts: Facts) -> BrowsingDraft:
     del random
     program = (
         AFTER + "click_url('/about')\npage = scroll_down()\nfinal_answer(after(page, 'The mayor is ').split(',')[0])"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             "Who is the mayor of this town? Give the full name.",
             "I have to write to the town's mayor. What is the name?",
@@ -70,12 +70,12 @@ def _mayor(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _owner(random: Random, facts: Facts) -> Draft:
+def _owner(random: Random, facts: Facts) -> BrowsingDraft:
     shop, other = random.sample(facts["shops"], 2)
     program = (
         f"{AFTER}click_url('/shops')\npage = click_url('/shops/{shop['slug']}')\nfinal_answer(after(page, 'Owner: '))"
     )
-    return Draft(
+    return BrowsingDraft(
         (f"Who owns the shop {shop['name']}? Give first and last name.", f"Name the owner of {shop['name']}."),
         program,
         (
@@ -88,13 +88,13 @@ def _owner(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _crossing(random: Random, facts: Facts) -> Draft:
+def _crossing(random: Random, facts: Facts) -> BrowsingDraft:
     ferry, other = random.sample(facts["ferries"], 2)
     program = (
         f"{AFTER}click_url('/ferries')\npage = click_url('/ferries/{ferry['slug']}')\n"
         "final_answer(int(after(page, 'takes ').split()[0]))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"How many minutes does the ferry to {ferry['to']} take?",
             f"How long is the crossing to {ferry['to']}, in minutes?",
@@ -110,14 +110,14 @@ def _crossing(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _venue(random: Random, facts: Facts) -> Draft:
+def _venue(random: Random, facts: Facts) -> BrowsingDraft:
     event = random.choice(facts["events"])
     other = random.choice([each for each in facts["events"] if each["venue"] != event["venue"]])
     program = (
         f"{AFTER}click_url('/events')\npage = click_url('/events/{event['slug']}')\n"
         "final_answer(after(page, 'Place: '))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"Where in town is the {event['title']} held?",
             f"I have a ticket for the {event['title']}. Which place do I go to?",
@@ -133,13 +133,13 @@ def _venue(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _rent(random: Random, facts: Facts) -> Draft:
+def _rent(random: Random, facts: Facts) -> BrowsingDraft:
     flat, other = random.sample(facts["flats"], 2)
     program = (
         f"{AFTER}click_url('/flats')\nclick_url('/flats/{flat['slug']}')\npage = scroll_down()\n"
         "final_answer(int(after(page, 'Rent: ').split()[0]))"
     )
-    return Draft(
+    return BrowsingDraft(
         (
             f"What is the monthly rent, without heating, of the flat at {flat['address']}? Give the number of euros.",
             f"How many euros a month is the rent for {flat['address']}? Leave the heating out.",
@@ -155,10 +155,10 @@ def _rent(random: Random, facts: Facts) -> Draft:
     )
 
 
-def _open_room(random: Random, facts: Facts) -> Draft:
+def _open_room(random: Random, facts: Facts) -> BrowsingDraft:
     room, other = random.sample(facts["museum"]["rooms"], 2)
     url = f"/museum/{room['slug']}"
-    return Draft(
+    return BrowsingDraft(
         (
             f"Open the museum's page about the {room['name']} and leave the browser there.",
             f"Take me to the page of the {room['name']} in the town museum.",

@@ -34,7 +34,7 @@ def run(name: str, folder: Path) -> list[Path]:
     """Write the package and return its files.
 
     Args:
-        name: of the environment.
+        name: name of the environment.
         folder: directory to create; nothing is overwritten.
 
     Raises:

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-import sys
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import sca_cli
-from sca_cli import plugins
+from sca_cli import messages, plugins
 from sca_cli.commands.shared import options
-from sca_cli.errors import MissingError, UsageError, WorldError
+from sca_cli.errors import UsageError, WorldError
 from sca_cli.interfaces import Tool
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Limits, Sandbox, Session
@@ -24,8 +26,17 @@ STATE = "sca://state"
 _CALLS = 1_000_000
 
 
-def run(env: EnvSpec, seed: int, *, port: int | None) -> None:
-    """Serve one session of an environment until the client disconnects, or over HTTP until Ctrl-C.
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A tool of a session, under the name that clients see."""
+
+    session: Session
+    tool: Tool
+    name: str
+
+
+def run(variants: list[EnvSpec], seed: int, *, port: int | None) -> None:
+    """Serve one session of each variant until the client disconnects, or over HTTP until Ctrl-C.
 
     Raises:
         MissingError: the `mcp` package is absent.
@@ -33,11 +44,14 @@ def run(env: EnvSpec, seed: int, *, port: int | None) -> None:
     try:
         import mcp.server.stdio
     except ImportError as error:
-        raise MissingError(f"serving needs the package '{error.name}'", "pip install 'sca-cli[mcp]'") from error
-    with Sandbox(Limits(calls=_CALLS)) as sandbox, sandbox.session(env, seed) as session:
-        session.state()
-        tools, policy, _ = sandbox.describe(env)
-        server = _server(str(env), tools, policy, session)
+        raise plugins.missing_package(error, "serving", "pip install 'sca-cli[mcp]'") from error
+    with Sandbox(Limits(calls=_CALLS)) as sandbox, ExitStack() as stack:
+        sessions = {str(env): stack.enter_context(sandbox.session(env, seed)) for env in variants}
+        for session in sessions.values():
+            session.state()
+        described = [sandbox.describe(env) for env in variants]
+        policy = "\n\n".join(dict.fromkeys(filter(None, (each.policy for each in described))))
+        server = _server(_served(sessions, [each.tools for each in described]), policy, sessions)
         if port is not None:
             _serve_http(server, port)
             return
@@ -49,36 +63,51 @@ def run(env: EnvSpec, seed: int, *, port: int | None) -> None:
         asyncio.run(serve())
 
 
+def _served(sessions: dict[str, Session], tools: list[list[Tool]]) -> list[_Served]:
+    """Return the tools of all variants; a tool whose name several variants have gets the variant's number."""
+    counts = Counter(tool.name for each in tools for tool in each)
+    return [
+        _Served(session, tool, tool.name if counts[tool.name] == 1 else f"{tool.name}_{number}")
+        for number, (session, each) in enumerate(zip(sessions.values(), tools, strict=True), start=1)
+        for tool in each
+    ]
+
+
 def _serve_http(server: "Server[Any]", port: int) -> None:
     import uvicorn
 
-    print(f"sca env: http://127.0.0.1:{port}/mcp", file=sys.stderr, flush=True)
+    messages.write(f"sca env: http://127.0.0.1:{port}/mcp")
     uvicorn.run(server.streamable_http_app(), host="127.0.0.1", port=port, log_level="warning")
 
 
-def _server(name: str, tools: list[Tool], policy: str, session: Session) -> "Server[Any]":
-    """Return a server whose tools call the session. The calls run one after another, on one thread."""
+def _server(served: list[_Served], policy: str, sessions: dict[str, Session]) -> "Server[Any]":
+    """Return a server whose tools call the sessions. The calls run one after another, on one thread."""
     import mcp
     import mcp.types as types
     from mcp.server import Server
 
     listed = [
         types.Tool(
-            name=tool.name,
-            description=tool.description,
-            input_schema=tool.parameters,
-            annotations=types.ToolAnnotations(read_only_hint=not tool.writes),
+            name=each.name,
+            description=each.tool.description,
+            input_schema=each.tool.parameters,
+            output_schema=_wrapped(each.tool.result) if each.tool.result else None,
+            annotations=types.ToolAnnotations(read_only_hint=not each.tool.writes),
         )
-        for tool in tools
+        for each in served
     ]
+    by_name = {each.name: each for each in served}
     state = types.Resource(name="state", uri=STATE, mime_type="application/json", description="The whole state.")
 
     async def list_tools(_context: Any, _params: Any) -> types.ListToolsResult:
         return types.ListToolsResult(tools=listed)
 
     async def call_tool(_context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
+        if not (called := by_name.get(params.name)):
+            text = f"no tool named '{params.name}'"
+            return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
         try:
-            observation = session.call(params.name, (), params.arguments or {})
+            observation = called.session.call(called.tool.name, (), params.arguments or {})
         except WorldError as error:
             raise mcp.MCPError(types.INTERNAL_ERROR, f"the environment failed: {error.message}") from error
         if observation.error:
@@ -98,13 +127,14 @@ def _server(name: str, tools: list[Tool], policy: str, session: Session) -> "Ser
     async def read_resource(_context: Any, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         if str(params.uri) != STATE:
             raise mcp.MCPError(types.INVALID_PARAMS, f"no resource {params.uri}; there is {STATE}")
-        text = json.dumps(session.state(), ensure_ascii=False)
+        states = {name: session.state() for name, session in sessions.items()}
+        text = json.dumps(states if len(states) > 1 else next(iter(states.values())), ensure_ascii=False)
         return types.ReadResourceResult(
             contents=[types.TextResourceContents(uri=STATE, mime_type="application/json", text=text)]
         )
 
     return Server(
-        name,
+        " ".join(sessions),
         version=sca_cli.__version__,
         instructions=policy,
         on_list_tools=list_tools,
@@ -112,6 +142,11 @@ def _server(name: str, tools: list[Tool], policy: str, session: Session) -> "Ser
         on_list_resources=list_resources,
         on_read_resource=read_resource,
     )
+
+
+def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a structured result, which the protocol requires to be an object."""
+    return {"type": "object", "properties": {"result": schema}, "required": ["result"]}
 
 
 def command(
@@ -139,11 +174,11 @@ def command(
     Example:
       sca env serve calculation:family=trade_calculator --mcp
 
-    The state is that of one seed, and it lasts as long as the server. Of an environment with several variants, the
-    first is served.
+    The state is that of one seed, and it lasts as long as the server. All variants of an environment are served
+    together.
     """
     if stdio == (http is not None):
         raise UsageError("give either --mcp or --http PORT", "for example sca env serve calculation --mcp")
     spec = plugins.parse_env(name)
     plugins.fail_if_unknown([spec], [])
-    run(plugins.expand_env(spec)[0], seed, port=http)
+    run(plugins.expand_env(spec), seed, port=http)

@@ -1,6 +1,6 @@
 """`sca env show`: print the policy and the tools of an environment, as a model sees them."""
 
-from sca_cli import plugins
+from sca_cli import messages, plugins
 from sca_cli.commands.shared import options
 from sca_cli.episode import chat
 from sca_cli.sandbox import Limits, Sandbox
@@ -18,4 +18,5 @@ def command(name: options.EnvArgument) -> None:
     with Sandbox(Limits()) as sandbox:
         for variant in plugins.expand_env(spec):
             tools, policy, _ = sandbox.describe(variant)
-            print("\n\n".join(filter(None, [f"# {variant}", policy, chat.tool_listing(tools)])), end="\n\n")
+            parts = filter(None, [f"# {variant}", policy, chat.tool_listing(tools)])
+            print(messages.visible("\n\n".join(parts)), end="\n\n")

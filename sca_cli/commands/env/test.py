@@ -11,6 +11,7 @@ from sca_cli import plugins, streams
 from sca_cli.commands.shared import options
 from sca_cli.conformance import checks
 from sca_cli.errors import ExitCode
+from sca_cli.messages import visible
 from sca_cli.records import EnvSpec, Task
 from sca_cli.sandbox import Sandbox
 
@@ -38,18 +39,18 @@ def command(
     Example:
       sca env test calculation:family=travel_itinerary
 
-    Each line holds one check: ok, fail or skipped, and the reason. The exit code is 1 if a check fails.
+    Each line holds one check: ok, note, fail or skipped, and the reason. The exit code is 1 if a check fails.
     """
     failed = False
     spec = plugins.parse_env(name)
     plugins.fail_if_unknown([spec], [])
     for variant in plugins.expand_env(spec):
         if not as_json:
-            print(f"# {variant}")
+            print(visible(f"# {variant}"))
         for result in run(variant):
             failed |= result.outcome == "fail"
             if as_json:
                 print(msgspec.json.encode({"env": str(variant), **asdict(result)}).decode(), flush=True)
             else:
-                print(f"{result.outcome:<8} {result.check:<27} {result.reason}", flush=True)
+                print(visible(f"{result.outcome:<8} {result.check:<27} {result.reason}"), flush=True)
     return ExitCode.NOTHING if failed else ExitCode.OK

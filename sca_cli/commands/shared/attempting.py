@@ -1,6 +1,5 @@
 """Attempts that `train` and `distill` make when they read tasks; the loop is that of `sca rollout`."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -10,15 +9,17 @@ import typer
 
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.acting import Talk, opened_actor
-from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_name, summary, worth_attempting
+from sca_cli.commands.shared.attempts import TURNS, Attempts, Results, attempt_name, worth_attempting
+from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.limits import Sandboxes
-from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, required_model, say, written_before
+from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, required_model, written_before
 from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import RecordError
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Record, Rollout, Task
+from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 
 
@@ -39,6 +40,7 @@ class Attempting:
     ] = None
     actions: options.Actions = "code"
     turns: options.Turns = None
+    allow_env: options.AllowEnv = None
     user_model: options.UserModel = None
     user_turns: options.UserTurns = 30
     direct: options.Direct = False
@@ -58,6 +60,7 @@ class Roller:
     options: Attempting
     prompts: Prompts
     talk: Talk
+    allowed: AllowedEnvs
     seed: int
     quiet: bool
     resume: bool
@@ -70,11 +73,12 @@ class Roller:
 
         Raises:
             UsageError: options that exclude each other, or `--prompt` is not a directory of prompts.
-            MissingError: the plugin of the user model is unknown.
+            MissingError: the plugin of the user model, or an environment, is unknown.
         """
         prompts = Prompts.from_option(attempting.prompt)
         talk = Talk.from_options(attempting.user_model, attempting.user_turns, direct=attempting.direct)
-        return cls(command, model, attempting, prompts, talk, seed, quiet, resume)
+        allowed = AllowedEnvs(attempting.allow_env or [])
+        return cls(command, model, attempting, prompts, talk, allowed, seed, quiet, resume)
 
     def of(self, records: Iterator[Task | Rollout]) -> Iterator[Rollout]:
         """Return the rollouts that are read, or attempt the tasks that are read.
@@ -99,16 +103,16 @@ class Roller:
         """
         model = required_model(self.model, "--teacher" if self.command == "distill" else "--model")
         sampling = Sampling(self.options.temperature, self.options.top_p, self.options.max_tokens)
-        outcomes: Counter[str] = Counter()
+        results = Results(self.command)
         keep = self.options.rollouts
         sink = Output(keep, rejected=None, resume=self.resume, settings=self._settings(model)) if keep else None
         if sink is not None:
             for rollout in written_before(sink, [keep], Rollout):
-                outcomes[rollout.outcome] += 1
+                results.add(rollout)
                 yield rollout
         with (
             Fanout(self.options.concurrency or MODEL_WIDTH) as fanout,
-            Sandboxes() as sandboxes,
+            Sandboxes(allowed=self.allowed) as sandboxes,
             opened_actor(
                 model,
                 fanout,
@@ -131,19 +135,24 @@ class Roller:
             )
             items = attempts.of(worth_attempting(tasks))
 
-            async def work(item: tuple[Task, int]) -> tuple[str, Rollout]:
-                return attempt_name(item), await attempts.attempt(*item)
+            async def work(item: tuple[Task, int]) -> tuple[tuple[Task, int], Rollout]:
+                return item, await attempts.attempt(*item)
 
             todo = sink.remaining(items, attempt_name) if sink else items
-            for identity, rollout in fanout.ordered(todo, work):
+            for item, attempted in fanout.ordered(todo, work):
+                rollout = attempted
                 if sink is not None:
-                    sink.write(identity, [rollout])
-                outcomes[rollout.outcome] += 1
+                    try:
+                        sink.write(attempt_name(item), [rollout])
+                    except RecordError as error:
+                        rollout = attempts.failed(*item, error_note(error))
+                        sink.write(attempt_name(item), [rollout])
+                results.add(rollout)
                 meter.advance(rollout.outcome == "pass")
                 yield rollout
         if sink is not None:
             sink.close(complete=True)
-        say(summary(self.command, outcomes), quiet=self.quiet)
+        results.say(quiet=self.quiet)
 
     def _settings(self, model: str) -> dict[str, object]:
         """Return the settings that decide the rollouts, for `--resume`."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from sca_cli import streams
 from sca_cli.commands.shared.shell import say
 from sca_cli.errors import RecordError, UsageError
-from sca_cli.evaluation.contamination import Shared, TrainedOn
+from sca_cli.evaluation.contamination import OverlappingTasks, TrainedOn
 from sca_cli.records import Rollout, Task
 
 
@@ -35,7 +35,7 @@ def read(paths: Sequence[str], *, stdin_taken: bool) -> TrainedOn:
     return trained
 
 
-def shared_by(trained: TrainedOn | None, tasks: Collection[Task], verb: str = "eval") -> Shared | None:
+def shared_by(trained: TrainedOn | None, tasks: Collection[Task], verb: str = "eval") -> OverlappingTasks | None:
     """Compare the evaluated tasks with the training data; warn about held-out tasks in it, even with `--quiet`."""
     if trained is None:
         return None

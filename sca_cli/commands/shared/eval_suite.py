@@ -55,7 +55,7 @@ class Retrying(Attempts):
                 break
             session.withdraw_answer()
             actor = replace(self.actor, limits=replace(limits, turns=turns, tokens=tokens))
-            messages = [*episode.messages, *_rejection_of(episode.messages[-1])]
+            messages = [*episode.messages, *_rejection_of(episode.messages)]
             episode = _joined(episode, await actor.act(session, messages, place.tools, seed + episode.usage.turns))
         return episode
 
@@ -65,19 +65,19 @@ class Retrying(Attempts):
             return session.evaluate(task.evaluate).outcome == "pass"
 
 
-def _rejection_of(last: Message) -> list[Message]:
-    """Return the messages that reject an answer, as replies to its tool calls if it made any."""
-    if not last.tool_calls:
+def _rejection_of(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages that reject an answer, as replies to the tool calls that have none yet, if there are any."""
+    replied = {message.tool_call_id for message in messages if message.role == "tool"}
+    calls = [call for message in messages for call in message.tool_calls if call.id not in replied]
+    if not calls:
         return [Message(role="user", content=WRONG)]
-    return [
-        Message(role="tool", content=WRONG, tool_call_id=call.id, name=call.function.name) for call in last.tool_calls
-    ]
+    return [Message(role="tool", content=WRONG, tool_call_id=call.id, name=call.function.name) for call in calls]
 
 
 def _joined(first: Episode, second: Episode) -> Episode:
     """Join two episodes, the second of which continues the first."""
     second.segments = first.segments + second.segments
-    for name in ("prompt_tokens", "completion_tokens", "turns"):
+    for name in ("prompt_tokens", "completion_tokens", "turns", "cut_before_text"):
         setattr(second.usage, name, getattr(first.usage, name) + getattr(second.usage, name))
     second.usage.seconds = (first.usage.seconds or 0.0) + (second.usage.seconds or 0.0)
     return second

@@ -25,7 +25,7 @@ PANELS = (FILES, TASKS, MODEL, PROOFS, ATTEMPTS, TRAINING, LIMITS, RUN)
 """Headings of the option tables, in the order of help and manual."""
 
 WITHOUT_EFFECT = frozenset(
-    {"inputs", "output", "rejected", "rollouts", "save", "resume", "concurrency", "threads", "quiet"}
+    {"inputs", "output", "rejected", "rollouts", "save", "resume", "concurrency", "threads", "quiet", "allow_env"}
 )
 """Parameters that cannot change a byte of a record. All others are settings: `--resume` refuses other values."""
 
@@ -39,7 +39,7 @@ def settings_of(context: typer.Context, *leave_out: str, **resolved: JSON) -> di
     """Return the settings that decide the records of a run: all options, except those in `WITHOUT_EFFECT`.
 
     Args:
-        context: of the verb.
+        context: the verb's context.
         leave_out: further parameters that do not count under this verb.
         resolved: parameter → value to record in place of what was typed, such as the hash of prompt files.
     """
@@ -68,6 +68,18 @@ Env = Annotated[
         metavar="NAME[:k=v,…]",
         envvar="SCA_ENV",
         help="Environment and its options; repeat it to use several in turn.",
+        show_default=False,
+        rich_help_panel=TASKS,
+    ),
+]
+AllowEnv = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-env",
+        metavar="SPEC",
+        envvar="SCA_ENV",
+        help="Environment with code of your own (python:, mcp:, a suite) that the records may start; repeat it for "
+        "several.",
         show_default=False,
         rich_help_panel=TASKS,
     ),

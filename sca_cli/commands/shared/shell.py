@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 import sca_cli
-from sca_cli import plugins, streams
-from sca_cli.errors import ExitCode, UsageError
+from sca_cli import machine, messages, plugins, streams
+from sca_cli.commands.shared.error_note import error_note
+from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Model
-from sca_cli.records import EnvSpec, MadeBy, Record
+from sca_cli.records import EnvSpec, ErrorNote, MadeBy, Record, TaskLimits
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -41,6 +42,11 @@ class Done:
 def sandbox_width() -> int:
     """Return the number of concurrent checks: two for each core, because each waits for its children."""
     return 2 * len(os.sched_getaffinity(0))
+
+
+def session_width(width: int) -> int:
+    """Return `width`, or fewer concurrent sessions if their programs, each at the default limit, need more memory."""
+    return max(1, min(width, machine.programs_mb() // TaskLimits().memory_mb))
 
 
 def required_model(text: str | None, option: str = "--model") -> str:
@@ -126,6 +132,7 @@ def pump[T](
     items: Iterable[T],
     work: Callable[[T], Awaitable[Done]],
     *,
+    failed: Callable[[T, ErrorNote], Done],
     identify: Callable[[T], str],
     output: streams.Output,
     fanout: Fanout,
@@ -134,25 +141,74 @@ def pump[T](
 ) -> Iterator[Done]:
     """Run `work` on each item, write the results in order, and yield them, so that the caller can count.
 
-    `settle` may change a result before it is written; it sees the results in the order of the stream. The output is
+    `settle` may change a result before it is written; it sees the results in the order of the stream. An item whose
+    work raises an exception, or whose result cannot be written as JSON, becomes `failed(item, note)`. The output is
     closed at the end, and marked as complete only if all items were finished.
     """
+
+    async def guarded(item: T) -> tuple[T, Done]:
+        try:
+            return item, await work(item)
+        except Exception as error:  # noqa: BLE001  whatever one record raises, it does not end the run
+            return item, failed(item, error_note(error))
+
+    def written(done: Done) -> Done:
+        output.write(done.identity, done.kept, done.rejected, done.rollouts)
+        return done
+
     complete = False
     meter.begin_at(output.finished)
     try:
-        for done in fanout.ordered(output.remaining(items, identify), work):
-            settle(done)
-            output.write(done.identity, done.kept, done.rejected, done.rollouts)
-            meter.advance(len(done.kept))
-            yield done
+        for item, done in fanout.ordered(output.remaining(items, identify), guarded):
+            try:
+                settle(done)
+                result = written(done)
+            except BrokenPipeError:
+                raise
+            except Exception as error:  # noqa: BLE001  as above
+                result = written(failed(item, error_note(error)))
+            meter.advance(len(result.kept))
+            yield result
         complete = True
     finally:
         output.close(complete=complete)
 
 
-def exit_code(kept: int) -> ExitCode:
-    """Return the exit code of a finished run: 1 if no record was kept."""
+def exit_code(kept: int, left_out: "LeftOut | None" = None) -> ExitCode:
+    """Return the exit code of a finished run: 3 if lines of the input were no records, 1 if no record was kept."""
+    if left_out and left_out.count:
+        left_out.summarise()
+        return ExitCode.RECORD
     return ExitCode.OK if kept else ExitCode.NOTHING
+
+
+class LeftOut:
+    """Reports each line of the input that is no record, and counts them. Their records are lost, so `--quiet` has no
+    effect.
+
+    Args:
+        verb: name of the verb, for the messages.
+    """
+
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+        self.count = 0
+
+    def __call__(self, error: RecordError) -> None:
+        """Report one line."""
+        self.count += 1
+        if self.count <= _MOST_LINES:
+            hint = f"\nhint: {error.hint}" if error.hint else ""
+            say(f"sca {self._verb}: {error.message}{hint}", quiet=False)
+
+    def summarise(self) -> None:
+        """Report how many lines were left out."""
+        lines = "1 line" if self.count == 1 else f"{self.count} lines"
+        say(f"sca {self._verb}: {lines} of the input left out; all other records were processed", quiet=False)
+
+
+_MOST_LINES = 5
+"""Lines without a record that are reported one by one."""
 
 
 def most_frequent(reasons: Counter[str], count: int = 12) -> list[str]:
@@ -163,7 +219,7 @@ def most_frequent(reasons: Counter[str], count: int = 12) -> list[str]:
 def say(text: str, *, quiet: bool) -> None:
     """Print a message on standard error."""
     if not quiet:
-        print(text, file=sys.stderr, flush=True)
+        messages.write(text)
 
 
 _REPORT_EVERY_S = 60.0
@@ -201,13 +257,13 @@ class Meter:
             )
 
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[rate]}", markup=False),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[share]}"),
+                TextColumn("{task.fields[share]}", markup=False),
                 console=Console(stderr=True),
                 transient=True,
             )
@@ -248,7 +304,7 @@ class Meter:
         if self._progress is None:
             self._report(text)
         else:
-            self._progress.update(self._task, description=f"sca {self._verb}: {text}")
+            self._progress.update(self._task, description=messages.visible(f"sca {self._verb}: {text}"))
 
     def _report(self, text: str) -> None:
         if time.monotonic() - self._last_report_s >= _REPORT_EVERY_S:

@@ -32,7 +32,7 @@ def on_solutions(
         MissingError, NothingToTrain, UsageError: as `Training.fine_tune`.
         SandboxError, PluginError: an environment does not start.
     """
-    with Sandbox(Limits()) as sandbox:
+    with Sandbox(Limits(), roller.allowed) as sandbox:
         attempts = list(demonstrations(tasks, sandbox.describe, roller.prompts, tally))
     checkpoint = training.fine_tune(attempts, base, save, "solutions", tally)
     keep_checkpoint(checkpoint, save, training.settings)

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from sca_cli.commands.shared import options
-from sca_cli.commands.shared.shell import Meter, exit_code, made_by, say
+from sca_cli.commands.shared.shell import LeftOut, Meter, exit_code, made_by, say
 from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.records import JSON, Checkpoint, Rollout, Task, decode, encode
 from sca_cli.streams import Output
@@ -36,6 +36,15 @@ Save = Annotated[
 class Recipe:
     """The options of fine-tuning."""
 
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code",
+            help="Run the Python code in the directory of the weights to train.",
+            show_default=False,
+            rich_help_panel=options.MODEL,
+        ),
+    ] = False
     lora_rank: Annotated[
         int,
         typer.Option(
@@ -199,6 +208,7 @@ class Training:
             device=recipe.device,
             dtype=recipe.dtype,
             threads=recipe.threads,
+            trust_remote_code=recipe.trust_remote_code,
         )
         if algorithm not in ("solutions", "rft", "distill", "solutions+rft"):
             settings = replace(settings, learning_rate=recipe.learning_rate or settings.rate / 10)
@@ -256,6 +266,7 @@ class Training:
         left_out = {
             "failed": tally.failed,
             "invalid": tally.invalid,
+            "not usable": tally.unusable,
             "not proven": tally.unproven,
             "without a solution": tally.wordless,
             "too long": tally.too_long,
@@ -301,15 +312,18 @@ def trained_before(save: Path, settings: dict[str, JSON]) -> Checkpoint | None:
     """Return the record of a training that finished in this directory, or None.
 
     Raises:
-        UsageError: it was trained with other settings.
+        UsageError: it was trained with other settings, or its record is damaged.
     """
     if not (save / RECORD).exists():
         return None
-    record = decode((save / RECORD).read_bytes())
+    try:
+        record = decode((save / RECORD).read_bytes())
+        before = msgspec.json.decode((save / SETTINGS).read_bytes()) if (save / SETTINGS).exists() else None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--resume: the record of {save} is damaged: {error}", "give another --save") from error
     if not isinstance(record, Checkpoint):
         return None
-    if (save / SETTINGS).exists():
-        before = msgspec.json.decode((save / SETTINGS).read_bytes())
+    if before is not None:
         now = msgspec.to_builtins(settings)
         if changed := sorted(name for name in {**before, **now} if before.get(name) != now.get(name)):
             message = f"--resume: {save} holds a model that was trained with other settings: {', '.join(changed)}"
@@ -317,7 +331,9 @@ def trained_before(save: Path, settings: dict[str, JSON]) -> Checkpoint | None:
     return record
 
 
-def write_checkpoint(verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: bool) -> ExitCode:
+def write_checkpoint(
+    verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: bool, left_out: LeftOut | None = None
+) -> ExitCode:
     """Write the record, and print the loss and the directory on standard error."""
     sink.write(checkpoint.path, [checkpoint])
     sink.close(complete=True)
@@ -327,4 +343,4 @@ def write_checkpoint(verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: 
     else:
         result = f"loss {metrics['first_loss']:.3f} → {metrics['last_loss']:.3f} in {metrics['steps']:.0f} steps"
     say(f"sca {verb}: {result}; the model is in {checkpoint.path}", quiet=quiet)
-    return exit_code(sink.kept)
+    return exit_code(sink.kept, left_out)

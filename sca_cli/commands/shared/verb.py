@@ -16,17 +16,18 @@ import typer
 from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
+from sca_cli import plugins
 from sca_cli.commands.shared.options import PANELS, RUN, option_name
 from sca_cli.errors import MissingError, UsageError
 
 SELDOM: dict[str, str] = {
     "": "top_p max_tokens prompt concurrency times user_turns direct tool_names cover cpu_seconds memory_mb "
     "output_bytes reply_bytes tool_calls kl balance keep_solved control like max_length max_per_task device dtype "
-    "threads allow_eval",
+    "threads allow_eval trust_remote_code",
     "verify": "turns temperature",
     "train": "actions turns user_model temperature",
     "distill": "actions turns user_model temperature",
-    "eval": "actions",
+    "eval": "actions allow_env",
 }
 """Verb → parameters that its `--help` leaves out; those under "" are left out by all verbs."""
 
@@ -60,6 +61,9 @@ class Verb(TyperCommand):
 
     def __init__(self, name: str | None, *, params: Sequence[Any] | None = None, **attributes: Any) -> None:
         super().__init__(name, params=[*(params or []), *_common_parameters()], **attributes)
+        for parameter in self.params:
+            if parameter.envvar == "SCA_ENV":
+                parameter.split_envvar_value = split_envs  # type: ignore[assignment]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse a command line; an option that was replaced is an error that names the new one."""
@@ -93,6 +97,12 @@ class Verb(TyperCommand):
             formatter.write(f"\n{left_out} more options: '{ctx.command_path} --help-all'\n")
 
 
+def split_envs(text: str) -> list[str]:
+    """Split the value of SCA_ENV where a registered name begins: a command line holds blanks, too."""
+    names = "|".join(map(re.escape, plugins.registry().environments))
+    return re.split(rf"\s+(?=(?:{names})(?::|\s|$))", text.strip())
+
+
 def panel_of(parameter: Any) -> str:
     """Return the heading under which help and the manual list a parameter."""
     return str(getattr(parameter, "rich_help_panel", None) or RUN)
@@ -118,8 +128,8 @@ def _read_config(context: typer.Context, path: str | None) -> None:
         context.default_map = _values(context, path)
 
 
-def _show_all(context: typer.Context, asked: bool) -> None:
-    if asked and not context.resilient_parsing:
+def _show_all(context: typer.Context, value: bool) -> None:
+    if value and not context.resilient_parsing:
         context.meta[_HELP_ALL] = True
         print(context.get_help())
         raise typer.Exit

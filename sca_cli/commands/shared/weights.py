@@ -12,7 +12,7 @@ def weights_of(text: str, option: str = "--base") -> str:
 
     Args:
         text: a directory, a hub name, or PLUGIN:NAME[,k=v…] of a plugin that loads weights.
-        option: that holds the text, for the error message.
+        option: name of the option, for the error message.
 
     Raises:
         MissingError: a package of the plugin is absent, or the weights cannot be downloaded.

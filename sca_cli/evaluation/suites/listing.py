@@ -34,7 +34,7 @@ class Spec(msgspec.Struct):
     """Texts that the agent has to say, if the final state decides."""
 
 
-class Reader(msgspec.Struct):
+class CollectionReader(msgspec.Struct):
     """How a check reads a collection of the state."""
 
     tool: str
@@ -53,7 +53,7 @@ class Listing(msgspec.Struct):
     tasks: list[Spec]
     retry: bool = False
     """The agent learns that its answer is wrong and may answer again."""
-    records: dict[str, Reader] = {}
+    records: dict[str, CollectionReader] = {}
     """Collection of the state → how a check reads it."""
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from sca_cli.analysis.calls import call_text
-from sca_cli.evaluation.suites.listing import Reader
+from sca_cli.evaluation.suites.listing import CollectionReader
 from sca_cli.records import JSON, Observation
 
 _CHECK = """\
@@ -70,13 +70,17 @@ def _call(call: Observation) -> str:
 
 
 def state_check(
-    before: JSON, after: JSON, calls: Sequence[Observation], readers: Mapping[str, Reader], outputs: Sequence[str]
+    before: JSON,
+    after: JSON,
+    calls: Sequence[Observation],
+    readers: Mapping[str, CollectionReader],
+    outputs: Sequence[str],
 ) -> str:
-    """Return the source of an `evaluate(answer)` that compares records with the state after the calls, and the answer.
+    """Return the source of an `evaluate(answer)` that checks the changed records and the texts in the answer.
 
     Args:
         before: the state before the calls.
-        after: the state after the calls.
+        after: the state after the calls, which the records must equal.
         calls: the reference calls, with results.
         readers: collection of the state → how the check reads it.
         outputs: texts that the answer must contain.
@@ -87,7 +91,7 @@ def state_check(
 
 
 def _compared(
-    before: JSON, after: JSON, calls: Sequence[Observation], readers: Mapping[str, Reader]
+    before: JSON, after: JSON, calls: Sequence[Observation], readers: Mapping[str, CollectionReader]
 ) -> set[tuple[str, str]]:
     """Return (collection, key) of the records that the calls changed or named, and of all records linked to them."""
     names = {text for call in calls for text in (*call.kwargs.values(), call.result) if isinstance(text, str)}
@@ -104,7 +108,7 @@ def _compared(
     return compared
 
 
-def _linked(record: JSON, reader: Reader) -> Iterator[tuple[str, str]]:
+def _linked(record: JSON, reader: CollectionReader) -> Iterator[tuple[str, str]]:
     for name, kind in reader.links.items():
         value = (record or {}).get(name, [])
         yield from ((kind, key) for key in ([value] if isinstance(value, str) else value))

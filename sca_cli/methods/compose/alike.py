@@ -122,7 +122,7 @@ def _branch(material: Material, tools: _Tools, world: Exploration, draw: random.
 
 
 def _combined(results: Sequence[Use], value_type: type, draw: random.Random) -> Step:
-    operation = operations.drawn(value_type, len(results), draw)
+    operation = operations.draw_one(value_type, len(results), draw)
     return Step(operation, {name: [use] for name, use in zip(operation.parameters["properties"], results, strict=True)})
 
 

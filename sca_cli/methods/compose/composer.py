@@ -21,16 +21,16 @@ class Unfit(ValueError):
 
 
 _PATIENCE = 20
-"""This many tries of a pair since it was last in a program that ran count as one occurrence. Chosen by hand."""
+"""Number of draws of a pair, since it was last in a program that ran, that raise its `need` by 1. Chosen by hand."""
 _PATIENCE_WITH_WORDS = 3
-"""This many programs with a pair that got no instruction count as one occurrence. Chosen by hand."""
+"""Number of programs without an instruction that raise the `need` of their pairs by 1. Chosen by hand."""
 
 
 class Coverage:
     """Count how often each tool alone, and each ordered pair of tools, occurs in the programs so far.
 
     Args:
-        wanted: a pair that occurs more often than this is not drawn less often for it.
+        wanted: a pair counts as covered after this number of programs; more programs do not change its `need`.
     """
 
     def __init__(self, wanted: int) -> None:
@@ -56,7 +56,7 @@ class Coverage:
             self.unworded[key] += 1
 
     def need(self, key: tuple[str, ...]) -> int:
-        """Return the count by which a pair, or a tool alone, is chosen: the lowest is drawn. Failed tries raise it."""
+        """Return a number by which pairs, or tools alone, are ranked: those with the lowest number are drawn first."""
         enough = self.occurred[key] if len(key) == 1 else min(self.occurred[key], self.wanted)
         return enough + self.tried[key] // _PATIENCE + self.unworded[key] // _PATIENCE_WITH_WORDS
 
@@ -122,15 +122,15 @@ def step_of(material: Material, tool: Tool, world: Exploration, draw: random.Ran
         Unfit: a value is too long for a question, or no recorded value fits a required parameter.
     """
     try:
-        given = material.arguments(tool, world, draw)
+        values = material.arguments(tool, world, draw)
     except LookupError as error:
-        raise Unfit("a value is needed and none like it was seen") from error
-    if not all(short(value) for value in given.values()):
+        raise Unfit("a value is needed and no similar one is recorded") from error
+    if not all(short(value) for value in values.values()):
         raise Unfit("a value too long for a question")
     star = tool.variadic()
     return Step(
         tool,
-        {name: [Literal(part) for part in (value if name == star else [value])] for name, value in given.items()},
+        {name: [Literal(part) for part in (value if name == star else [value])] for name, value in values.items()},
     )
 
 
@@ -154,14 +154,15 @@ def feed(step: Step, link: Link, source: Step, draw: random.Random) -> None:
     if not link.parameter:
         return
     use = Use(source, link.access)
-    given = step.arguments.get(link.parameter, [])
+    arguments = step.arguments.get(link.parameter, [])
     if link.parameter != step.tool.variadic() or link.access.startswith("*"):
-        if any(isinstance(argument, Use) for argument in given):
+        if any(isinstance(argument, Use) for argument in arguments):
             raise Unfit("nothing fits")  # otherwise the step that computed this result would be useless
         step.arguments[link.parameter] = [use]
     else:
-        free = [place for place, argument in enumerate(given) if isinstance(argument, Literal)]
-        others = [given[place] for place in free[1:3]] + [argument for argument in given if isinstance(argument, Use)]
+        free = [place for place, argument in enumerate(arguments) if isinstance(argument, Literal)]
+        others = [arguments[place] for place in free[1:3]]
+        others += [argument for argument in arguments if isinstance(argument, Use)]
         others.insert(draw.randint(0, len(others)), use)
         step.arguments[link.parameter] = others
 
@@ -181,7 +182,7 @@ def grow(
     """
     last = steps[-1].tool
     after = [link for link in ways if link.first == last.name]
-    free = {(step.tool.name, name) for step in steps for name, given in step.arguments.items() if _has_literal(given)}
+    free = {(step.tool.name, name) for step in steps for name, values in step.arguments.items() if _has_literal(values)}
     before = [link for link in ways if (link.second, link.parameter) in free]
     if not after and not before:
         raise Unfit("nothing fits")
@@ -201,13 +202,13 @@ def grow(
     steps.insert(place, new)
 
 
-def _has_literal(given: list[Argument]) -> bool:
-    return any(isinstance(argument, Literal) for argument in given)
+def _has_literal(arguments: list[Argument]) -> bool:
+    return any(isinstance(argument, Literal) for argument in arguments)
 
 
 def _combine(new: Step, earlier: Sequence[Step], ways: Sequence[Link], draw: random.Random) -> None:
     """Let a new step take one more earlier result, with probability 0.5, so that it combines two results."""
-    free = [name for name, given in new.arguments.items() if all(isinstance(argument, Literal) for argument in given)]
+    free = [name for name, values in new.arguments.items() if all(isinstance(value, Literal) for value in values)]
     fitting = [
         (link, step)
         for step in earlier

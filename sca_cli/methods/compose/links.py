@@ -59,14 +59,14 @@ def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Ite
         yield Link(first.name, second.name, parameter)
     if _SCALAR.match(first.returns):
         return
-    seen = {str(value) for call in material.calls(second.name) for value in [*call.args, *call.kwargs.values()]}
+    arguments = {str(value) for call in material.calls(second.name) for value in [*call.args, *call.kwargs.values()]}
     accesses: dict[str, JSON] = {}
     for result in material.results(first.name):
         accesses |= {access: value for access, value in parts(result)}
     schema = fits.element(second, parameter)
     for access, value in accesses.items():
         if fits.holds(schema, value) and short(value) and material.spells(second, parameter, value):
-            yield Link(first.name, second.name, parameter, access, weight=8 if str(value) in seen else 1)
+            yield Link(first.name, second.name, parameter, access, weight=8 if str(value) in arguments else 1)
     if parameter == second.variadic():
         for result in material.results(first.name)[:1]:
             for access, values in _spreads(result):
@@ -75,12 +75,12 @@ def _links(material: Material, first: Tool, second: Tool, parameter: str) -> Ite
 
 
 def parts(value: JSON, access: str = "@", depth: int = 0) -> Iterator[tuple[str, JSON]]:
-    """Yield (access, value) of the parts of a result, also nested: every key of an object, the first item of a list.
+    """Yield (expression, value) of the parts of a result, nested ones too: each key of an object, a list's first item.
 
     Args:
         value: the result.
-        access: the access to `value` itself.
-        depth: the number of keys and indices in `access`; `_DEPTH` is the limit.
+        access: expression of `value` itself; @ means the whole result.
+        depth: number of keys and indices in `access`; `_DEPTH` is the limit.
     """
     if depth:
         yield access, value

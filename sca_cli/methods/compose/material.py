@@ -20,9 +20,11 @@ _DECIMALS = 4
 """Numbers with more decimals are results of arithmetic: a user would not write them into a question."""
 _RESULTS_LOOKED_AT = 5
 _MANY = 8
-"""Calls that must have worked before their values say what a parameter takes."""
+"""Number of successful calls from which on a parameter can count as one with a few fixed values."""
 _REPEATED = 0.6
-"""Share of distinct values among them up to which a parameter takes a few fixed ones. Chosen by hand."""
+"""A parameter takes a few fixed values if at most this share of the values in these calls is distinct. Chosen by
+hand.
+"""
 _NAMED, _JOINED, _RESPELT = 0.8, 0.25, 0.3
 
 
@@ -48,8 +50,8 @@ class Material:
         """Add the calls of a record that had no tool error and were no blocked writes."""
         self._known = None
         self._accepted_by.clear()
-        made = record.observations if isinstance(record, Exploration) else _calls_of(record)
-        worked = [call for call in made if not call.error and not call.refused and call.tool in self.tools]
+        calls = record.observations if isinstance(record, Exploration) else _calls_of(record)
+        worked = [call for call in calls if not call.error and not call.refused and call.tool in self.tools]
         first = record.first_observation if isinstance(record, Exploration) else ""
         world = Exploration(id=record.id, env=record.env, seed=record.seed, first_observation=first)
         world.observations = _distinct(worked)

@@ -64,7 +64,7 @@ def _operation(
     )
 
 
-def drawn(value_type: type, count: int, draw: random.Random) -> Operation:
+def draw_one(value_type: type, count: int, draw: random.Random) -> Operation:
     """Draw an operation on `count` results, at least 2, which are numbers (`float`) or texts (`str`)."""
     if value_type is str:
         return _joined(count, *draw.choice(_SEPARATORS))

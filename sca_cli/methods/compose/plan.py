@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from queue import SimpleQueue
 
-from sca_cli.errors import RecordError, WorldError
+from sca_cli.errors import RecordError, ScaError, WorldError
 from sca_cli.methods import Dropped
 from sca_cli.methods.compose import alike, composer
 from sca_cli.methods.compose.composer import Coverage, Unfit
@@ -80,16 +80,18 @@ class Plan:
         self._coverage: dict[str, Coverage] = defaultdict(lambda: Coverage(cover))
         self._pending: deque[Composed] = deque()  # programs without a result yet, the oldest first
         self._outcomes: SimpleQueue[bool] = SimpleQueue()
-        self._drawn: set[str] = set()
+        self._program_texts: set[str] = set()
         self.unproven = 0
         """Tasks that were read and left out, because `sca verify` did not keep them."""
+        self.left_out: Counter[str] = Counter()
+        """Reason → records that were left out, because their environment does not start."""
 
     def read(self, records: Iterable[Exploration | Task]) -> int:
         """Read calls that succeeded from records; return how many records were used.
 
         Raises:
             RecordError: a task is held out for evaluation.
-            SandboxError, MissingError, PluginError: an environment cannot be started.
+            SandboxError: the jail does not start.
         """
         number = 0
         for record in records:
@@ -101,8 +103,13 @@ class Plan:
             if isinstance(record, Task) and not record.kept:
                 self.unproven += 1
             elif record.error is None:
-                self._material(record.env).add(record)
-                number += 1
+                try:
+                    self._material(record.env).add(record)
+                    number += 1
+                except ScaError as error:
+                    if error.ends_run:
+                        raise
+                    self.left_out[error.message] += 1
         for material in self._materials.values():
             self._look_at_results(material)
         self._links = {name: links(material) for name, material in self._materials.items()}
@@ -146,10 +153,10 @@ class Plan:
             compose_functions = [composer.composed, alike.composed] if size > 1 else [composer.composed]
             if draw.random() < ALIKE:
                 compose_functions.reverse()
-            for drawn in range(DRAWS):
+            for attempt in range(DRAWS):
                 try:
                     candidate = self._one(
-                        material, size, compose_functions[drawn * len(compose_functions) // DRAWS], draw
+                        material, size, compose_functions[attempt * len(compose_functions) // DRAWS], draw
                     )
                 except (Unfit, Dropped) as problem:
                     self.dropped[str(problem)] += 1
@@ -169,9 +176,9 @@ class Plan:
         coverage = self._coverage[name]
         steps = compose(material, self._links[name], world, size, coverage, draw)
         text = f"{name}\n{program(steps)}"
-        if text in self._drawn:
+        if text in self._program_texts:
             raise Dropped("drawn before")
-        self._drawn.add(text)
+        self._program_texts.add(text)
         candidate = _ran(self._sandbox, material, world, steps, draw)
         coverage.add(steps)
         return candidate
@@ -192,7 +199,8 @@ class Plan:
         """Return for each environment how many ordered pairs of tools occur. Call it after the last `became`.
 
         Returns:
-            Environment → number of pairs (that fit by type, in programs that ran, in tasks, in at least `cover` tasks).
+            Environment → four numbers of pairs: those that fit by type, those in programs that ran, those in tasks, and
+            those in at least `cover` tasks.
         """
         while not self._outcomes.empty():
             self._settle(written=self._outcomes.get())
@@ -272,10 +280,10 @@ def _drop_detours(calls: Sequence[Observation]) -> None:
     """Drop programs whose calls return to an earlier text, such as reversing it twice."""
     known: set[str] = set()
     for call in (call for call in calls if not call.writes):
-        given = {value for value in [*call.args, *call.kwargs.values()] if isinstance(value, str)}
-        if isinstance(call.result, str) and call.result in known - given:
+        texts = {value for value in [*call.args, *call.kwargs.values()] if isinstance(value, str)}
+        if isinstance(call.result, str) and call.result in known - texts:
             raise Dropped("leads back to what was there before")
-        known |= given | ({call.result} if isinstance(call.result, str) else set())
+        known |= texts | ({call.result} if isinstance(call.result, str) else set())
 
 
 def _projected(result: JSON, draw: random.Random) -> tuple[str, JSON]:
@@ -298,7 +306,7 @@ def _failing(
     """Return three wrong programs that the check rejects, of different kinds if possible.
 
     Args:
-        material: what was observed; other values come from it.
+        material: recorded calls; wrong values are drawn from their values.
         candidate: the right program and its check.
         draw: the source of chance.
         judge: (kind, program) → outcome of the check.

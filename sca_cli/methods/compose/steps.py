@@ -62,7 +62,7 @@ def pairs(steps: Sequence[Step]) -> set[tuple[str, str]]:
 
 
 def copied(steps: Sequence[Step]) -> list[Step]:
-    """Return copies of the steps that can be changed; their uses refer to the copies."""
+    """Copy the steps, so that the copies can be changed. Uses in the copies refer to the copies."""
     copies = {
         id(step): Step(step.tool, {name: list(values) for name, values in step.arguments.items()}) for step in steps
     }

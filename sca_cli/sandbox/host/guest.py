@@ -9,8 +9,11 @@ import msgspec
 
 from sca_cli.records import JSON
 from sca_cli.sandbox import wire
-from sca_cli.sandbox.host.children import Child, End
+from sca_cli.sandbox.host.children import Child
 from sca_cli.sandbox.host.outcomes import Limits
+
+_DYING_S = 0.5
+"""Seconds that a child may take to end after its channel is closed. Chosen by hand."""
 
 
 class TurnReply(msgspec.Struct):
@@ -117,20 +120,31 @@ def decode_hostile[T: (TurnReply, CheckReply)](kind: type[T], frame: bytes) -> T
     return value
 
 
-def cause(end: End, limits: Limits) -> Ended:
-    """Return why a child ended although the host did not end it.
+def cause(child: Child, limits: Limits) -> Ended:
+    """Kill and reap a child that closed its channel, and return why.
+
+    A child that has ended by SIGKILL before the host kills it was killed from outside: it can send no signal itself.
 
     Args:
-        end: how the child ended.
+        child: the child. A dying child closes its channel shortly before it ends, so this waits for its end.
         limits: the limits of the child.
+
+    Raises:
+        ZygoteDied: how it ended is unknown.
     """
+    ended_itself = child.has_ended(_DYING_S)
+    child.kill()
+    child.wait()
+    end = child.end()
     number = end.signal()
     if number == signal.SIGXCPU or (number == signal.SIGKILL and end.cpu_s >= limits.cpu_s):
         return Ended("cpu", f"more than {limits.cpu_s} s of CPU time")
     if number == signal.SIGSYS:
         return Ended("blocked-syscall", "a system call of a foreign kind")
+    if number == signal.SIGKILL and ended_itself:
+        return Ended("sandbox", "it was killed from outside, or the machine is out of memory")
     if number == signal.SIGKILL:
-        return Ended("crash", "it closed its channel, or the machine is out of memory")
+        return Ended("crash", "it closed its channel")
     if number:
         return Ended("crash", f"it died of signal {number} ({signal.strsignal(number)})")
     return Ended("crash", f"it ended its own process with status {os.waitstatus_to_exitcode(end.wait)}")

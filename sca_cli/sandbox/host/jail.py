@@ -4,9 +4,12 @@
 the nsjail process itself. `SCA_NSJAIL` names another nsjail.
 """
 
+import contextlib
+import ctypes
 import fcntl
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -34,6 +37,8 @@ _GUEST_FILES = (
     "sandbox/inside/clock",
 )
 _UNPRIVILEGED_ID = 65534
+_SET_REAL_IDS = {"x86_64": (117, 119), "aarch64": (147, 149)}  # numbers of setresuid and setresgid
+_libc = ctypes.CDLL(None)
 
 _HINTS = (
     # pattern in the output of nsjail or the dynamic loader, hint for the user
@@ -49,6 +54,10 @@ _HINTS = (
         "--cap-add SYS_ADMIN; or use a VM",
     ),
     (r"clone\(.*No space left on device", "sysctl user.max_user_namespaces=15000"),
+    (r"Resource temporarily unavailable", "raise the limit of processes ('ulimit -u'), or run fewer (--concurrency)"),
+    (r"Cannot allocate memory|failed to map segment", "raise 'ulimit -v', or free memory"),
+    (r"Too many open files", "raise 'ulimit -n'"),
+    (r"libpython.*cannot open shared object", "name its directory in LD_LIBRARY_PATH, or use a Python that finds it"),
     (
         r"chmod o\+x|(bind|access)\(?.*Permission denied",
         "every directory above the interpreter and the packages must be enterable by this user "
@@ -57,9 +66,43 @@ _HINTS = (
 )
 
 
+_OPEN_FILES = 64
+"""Descriptors that a run with one session needs at least, rounded up from 40."""
+_INTERPRETER_MB = 200
+"""Address space of a zygote before it imports an environment, rounded up from 130 MiB."""
+
+
+def fail_if_limited(memory_mb: int) -> None:
+    """Check that the limits of this process leave enough for a jail.
+
+    Args:
+        memory_mb: limit of one program.
+
+    Raises:
+        SandboxError: the limit of open files or of address space is too low.
+    """
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if files != resource.RLIM_INFINITY and files < _OPEN_FILES:
+        message = f"the limit of open files is {files}, and a jail needs {_OPEN_FILES}"
+        raise SandboxError(message, "raise it with 'ulimit -n 1024'")
+    space = resource.getrlimit(resource.RLIMIT_AS)[1]
+    needed_mb = memory_mb + _INTERPRETER_MB
+    if space != resource.RLIM_INFINITY and space >> 20 < needed_mb:
+        message = f"the limit of address space is {space >> 20} MiB, and a program may need {needed_mb}"
+        raise SandboxError(message, "raise 'ulimit -v', or lower --memory-mb")
+
+
 def start_plain(control: int, log: int) -> "TiedProcess":
     """Start the zygote of an environment that needs access to the outside: the same program, as a plain process."""
     return _start_tied([sys.executable, "-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)], log, control)
+
+
+def prefer_at_out_of_memory(nsjail_pid: int) -> None:
+    """Let the kernel kill the processes of a jail first if the machine runs out of memory, and not this process."""
+    for tasks in Path(f"/proc/{nsjail_pid}/task").glob("*/children"):
+        for pid in tasks.read_text().split():
+            with contextlib.suppress(OSError):  # the kernel may not allow it
+                Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
 
 
 def start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "TiedProcess":
@@ -137,13 +180,14 @@ def config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
             "OPENBLAS_NUM_THREADS=1",
             "OMP_NUM_THREADS=1",
             "MKL_NUM_THREADS=1",
+            *([f"LD_LIBRARY_PATH={library.parent}"] if (library := _library_of_the_variable()) else []),
         ],
         pass_fd=[control],
-        rlimit_as_type=nsjail.RLimitType.INF,
-        rlimit_cpu_type=nsjail.RLimitType.INF,
+        rlimit_as_type=nsjail.RLimitType.HARD,
+        rlimit_cpu_type=nsjail.RLimitType.HARD,
         rlimit_nofile_type=nsjail.RLimitType.HARD,
         rlimit_nproc_type=nsjail.RLimitType.HARD,
-        rlimit_fsize=256,
+        rlimit_fsize_type=nsjail.RLimitType.HARD,
         mount=[_empty(path) if hidden else _read_only(path) for path, hidden in visible(mounts)],
         exec_bin=nsjail.Exe(
             path=str(PYTHON),
@@ -201,7 +245,48 @@ def _interpreter() -> list[str]:
         sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix}),
     ]
     libraries += [str(path) for folder in ("lib", "lib64") for path in prefix.glob(f"{folder}/libpython*.so*")]
+    if library := _library_of_the_variable():
+        libraries.append(str(library))
     return [str(PYTHON), *libraries]
+
+
+def _library_of_the_variable() -> Path | None:
+    """Return this process's libpython if the loader found it by LD_LIBRARY_PATH, which the jail does not inherit."""
+    folders = [Path(folder).absolute() for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
+    for line in Path("/proc/self/maps").read_text().splitlines() if folders else ():
+        name = re.search(r"/\S*/(libpython[^/\s]*)$", line)
+        if name:
+            return next((folder / name[1] for folder in folders if (folder / name[1]).exists()), None)
+    return None
+
+
+def lift_limits(pid: int) -> None:
+    """Raise the limits of a world's zygote after its import, see `Confinement.seal`: now it can fork.
+
+    A process may change the limits of another one of the same real user, or with CAP_SYS_RESOURCE, which the root of a
+    container lacks. So root takes the jail's ids for a moment, as its real ids and in this thread only, which needs the
+    system calls themselves: libc would change all threads.
+
+    Args:
+        pid: the zygote.
+
+    Raises:
+        OSError: it has ended.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    set_uid, set_gid = _SET_REAL_IDS[os.uname().machine]
+    root = _is_real_root()
+    if root:
+        _libc.syscall(set_gid, _UNPRIVILEGED_ID, -1, -1)
+        _libc.syscall(set_uid, _UNPRIVILEGED_ID, -1, -1)
+    try:
+        for kind in (resource.RLIMIT_NPROC, resource.RLIMIT_DATA):
+            _, hard = resource.prlimit(pid, kind)
+            resource.prlimit(pid, kind, (hard, hard))
+    finally:
+        if root:
+            _libc.syscall(set_uid, uid, -1, -1)
+            _libc.syscall(set_gid, gid, -1, -1)
 
 
 def guest_files() -> list[str]:

@@ -18,7 +18,9 @@ class Limits:
     output_bytes: int = 65536
     """`output`: bytes that one turn may print."""
     reply_bytes: int = 1 << 20
-    """`reply`: bytes of one answer or one tool call; all calls of a session together may have 16 times this size."""
+    """`reply`: bytes of one answer or one tool call. All calls of a session together may have 16 times this number of
+    bytes.
+    """
     calls: int = 200
     """`calls`: tool calls of a program (all turns together), of a check, or of the host."""
 

@@ -19,6 +19,7 @@ from sca_cli.errors import MissingError, PluginError, RecordError, SandboxError,
 from sca_cli.interfaces import Tool
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox.host import children, jail
+from sca_cli.sandbox.host.allowed import AllowedEnvs
 from sca_cli.sandbox.host.outcomes import Limits
 from sca_cli.sandbox.host.session import Session
 
@@ -46,10 +47,14 @@ class Sandbox:
 
     Args:
         limits: the limits of every session.
+        allowed: the environments that the user named, if records name the environments to start. None: the caller
+            vouches for every environment.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, allowed: AllowedEnvs | None = None) -> None:
         self.limits = limits or Limits()
+        self._allowed = allowed
+        self._resolved: dict[tuple[str, tuple[tuple[str, str], ...]], EnvSpec] = {}
         self._lock = threading.Lock()
         self._pools: dict[str, _ZygotePool] = {}  # least recently used first
 
@@ -66,6 +71,7 @@ class Sandbox:
             PluginError: the environment cannot be constructed.
             MissingError: no plugin registered it, or a package is absent.
             UsageError: the environment has no such option.
+            NotAllowedError: only the user may start it, and has not named it.
             RecordError: a data file named by an option is not valid.
             SandboxError: the jail does not start.
         """
@@ -82,7 +88,7 @@ class Sandbox:
                 random seed and another date, so results that depend on these differ.
 
         Raises:
-            PluginError, MissingError, UsageError, RecordError, SandboxError: as for `describe`.
+            PluginError, MissingError, UsageError, NotAllowedError, RecordError, SandboxError: as for `describe`.
         """
         world = self._world(env)
         return Session(
@@ -113,6 +119,8 @@ class Sandbox:
             pool.close()
 
     def _world(self, env: EnvSpec) -> "_ZygotePool":
+        """Return the pool of an environment. Every environment starts here, so this is where one is refused."""
+        env = self._permitted(env)
         entry = plugins.environment_entry(env)
         key = str(env)
         with self._lock:
@@ -122,6 +130,14 @@ class Sandbox:
                 )
             pool = self._pools[key] = self._pools.pop(key)
             return pool
+
+    def _permitted(self, env: EnvSpec) -> EnvSpec:
+        if self._allowed is None:
+            return env
+        key = env.name, tuple(sorted(env.options.items()))
+        if key not in self._resolved:
+            self._resolved[key] = self._allowed.resolve(env)
+        return self._resolved[key]
 
     def _stop_unused(self) -> None:
         """Stop the zygotes of the least recently used environments. They start again when needed."""
@@ -157,7 +173,8 @@ class Sandbox:
 
     def _start_programs(self, twin: int) -> children.Zygote:
         order = {"role": "program", "path": [jail.PACKAGE_ROOT], "twin": twin}
-        return children.Zygote(order | self._limits_order(), jail.guest_files(), _PROGRAM_START_S, hash_seed=twin)
+        hash_seed = twin + 1  # never 0, which `sys.flags` shows: a program must not know which twin it is
+        return children.Zygote(order | self._limits_order(), jail.guest_files(), _PROGRAM_START_S, hash_seed=hash_seed)
 
     def _limits_order(self) -> dict[str, Any]:
         limits = self.limits
@@ -183,6 +200,7 @@ class _ZygotePool:
         self._lock = threading.Lock()
         self._zygotes: list[children.Zygote] = []
         self._retired: list[children.Zygote] = []
+        self._failure: ScaError | None = None
 
     def zygote(self) -> children.Zygote:
         """Return a live zygote, preferably an idle one; start one if needed."""
@@ -195,10 +213,17 @@ class _ZygotePool:
             return (idle or self._zygotes)[0]
 
     def _start_one(self) -> children.Zygote:
-        for _ in range(_TRIES - 1):
-            with contextlib.suppress(children.ZygoteSilent):
-                return self._start()
-        return self._start()
+        if self._failure:  # an environment that does not start costs its time-out once, not once for each record
+            raise type(self._failure)(self._failure.message, self._failure.hint)
+        try:
+            for _ in range(_TRIES - 1):
+                with contextlib.suppress(children.ZygoteSilent):
+                    return self._start()
+            return self._start()
+        except ScaError as error:
+            if not error.ends_run:
+                self._failure = error
+            raise
 
     def _retire_old(self) -> None:
         self._retired += [
@@ -261,7 +286,8 @@ class _ZygotePool:
                 zygote.lost = True
                 continue
             return child
-        raise SandboxError("the jail ends right after it starts", "run 'sca doctor' to find the cause")
+        message = f"the jail ends right after it starts, or stops: {_TRIES} attempts"
+        raise SandboxError(message, "run 'sca doctor' to find the cause")
 
     def pids(self) -> list[int]:
         """Return the process ids of the pool's nsjails."""
@@ -305,6 +331,8 @@ def _error_of_failure(env: EnvSpec, entry: plugins.Entry, failure: children.Zygo
     if unknown := plugins.unknown_option(entry, "environment", failure.message):
         return unknown
     message = f"environment '{env.name}': {failure.message}"
+    if failure.type == "MemoryError" or "MemoryError" in failure.message:
+        return PluginError(message.rstrip(": "), "code that an environment imports may fill about 500 MiB of memory")
     for cls in (MissingError, RecordError, UsageError, PluginError):
         if failure.type == cls.__name__:
             return cls(message, failure.hint)

@@ -210,10 +210,13 @@ class Session:
         """Kill and reap a hostile child. Return why it ended: `end_reason`, or its exit status if that is empty."""
         if guest.ended:
             return end_reason
-        guest.child.kill()
+        final_reason = end_reason
         try:
-            guest.child.wait()
-            final_reason = end_reason if end_reason.reason else cause(guest.child.end(), self._limits)
+            if end_reason.reason:
+                guest.child.kill()
+                guest.child.wait()
+            else:
+                final_reason = cause(guest.child, self._limits)
         except ZygoteDied:
             final_reason = self._make_invalid("sandbox", "the jail died")
         with contextlib.suppress(Ended):
@@ -264,6 +267,31 @@ class Session:
             WorldError: the environment failed, or the session has ended.
         """
         return str(self._request({"ask": "first_observation"}).state)
+
+    def not_in_state(self) -> list[str]:
+        """Return the names of variables that the state of this world leaves out.
+
+        Raises:
+            WorldError: the environment failed, or the session has ended.
+        """
+        return [str(name) for name in self._request({"ask": "not_in_state"}).state]
+
+    def inspect(self, name: str) -> Any:
+        """Return what an inspection of the environment in this session's world found, see `INSPECTIONS`.
+
+        Raises:
+            WorldError: the environment failed, or the session has ended.
+        """
+        return self._request({"inspect": name}).state
+
+    def restore(self, state: JSON) -> None:
+        """Set the state of this session's world.
+
+        Raises:
+            WorldError: the environment failed or cannot do it, or the session has ended.
+        """
+        self._request({"restore": state})
+        self.state()  # a failure of the environment arrives with the next report at the latest
 
     def answer(self, value: JSON) -> None:
         """Set the final answer from the host, for agents that act by tool calls instead of a program.
@@ -351,13 +379,12 @@ class Session:
         return report
 
     def _reap_world(self) -> Ended:
-        self._world.kill()
         try:
-            self._world.wait()
-            final_reason = cause(self._world.end(), self._limits)
+            final_reason = cause(self._world, self._limits)
         except ZygoteDied:
             return self._make_invalid("sandbox", "the jail died")
-        return self._make_invalid("world", f"the environment's process ended: {final_reason.message}")
+        reason = "sandbox" if final_reason.reason == "sandbox" else "world"
+        return self._make_invalid(reason, f"the environment's process ended: {final_reason.message}")
 
     def _make_invalid(self, reason: str, message: str) -> Ended:
         self._invalid = self._invalid or Ended(reason, message)

@@ -8,8 +8,8 @@ import datetime
 import time
 from typing import Any
 
-STEP_S = 34_567_891
-"""400 days and some hours, minutes and seconds, so that every part of a date changes. Chosen by hand."""
+STEP_S = 345_678_912
+"""4,000 days and some hours, minutes and seconds, so that every part of a date changes. Chosen by hand."""
 
 
 class _LikeReal(type):

@@ -6,6 +6,9 @@ memory, clocks and its own exit. It cannot create a process, run a program, open
 descriptor. (`fcntl` and `ioctl` are restricted because F_SETOWN and FIOASYNC would send signals.) All other system
 calls fail with EPERM; calls of a foreign architecture and x32 calls kill the process. Process ids read as 0.
 
+A world's zygote imports code that may have come with the data, so its own filter and limits are in force before the
+import: until the host has its description, it cannot fork, and its memory is limited.
+
 Not covered: clocks and /dev/urandom can be read, so a program's result can depend on them; kernel bugs in the permitted
 calls.
 """
@@ -18,7 +21,7 @@ from functools import partial
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _SECCOMP_MODE_FILTER = 2
-_CPU, _FSIZE, _CORE, _OPEN_FILES, _AS = 0, 1, 4, 7, 9  # RLIMIT_…, the same on both machines
+_CPU, _FSIZE, _DATA, _CORE, _PROCESSES, _OPEN_FILES, _AS = 0, 1, 2, 4, 6, 7, 9  # RLIMIT_…, the same on both machines
 _INFINITY = (1 << 64) - 1
 _PAGE = 4096
 _SIGKILL = 9
@@ -26,7 +29,7 @@ _SIGKILL = 9
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOTTY, _ENOSYS = 1, 25, 38
 _LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|J…|K, BPF_RET|K
-_NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data, low words
+_NR, _ARCH, _ARG0, _ARG1, _ARG2, _ARG3 = 0, 4, 16, 24, 32, 40  # offsets in struct seccomp_data, low words
 _X32 = 0x40000000
 _NOFILE = 24
 
@@ -58,12 +61,12 @@ _AARCH64 = {
 }  # fmt: skip
 # System calls that only the zygote needs: to fork, reap, send descriptors, and confine a child.
 _X86_64_ZYGOTE = {
-    "dup": 32, "dup2": 33, "sendto": 44, "recvfrom": 45, "sendmsg": 46, "recvmsg": 47, "socketpair": 53, "clone": 56,
-    "wait4": 61, "prctl": 157, "setrlimit": 160, "set_robust_list": 273, "pidfd_open": 434, "close_range": 436,
+    "dup": 32, "dup2": 33, "sendto": 44, "recvfrom": 45, "sendmsg": 46, "recvmsg": 47, "shutdown": 48, "socketpair": 53,
+    "clone": 56, "wait4": 61, "prctl": 157, "set_robust_list": 273, "pidfd_open": 434, "close_range": 436,
 }  # fmt: skip
 _AARCH64_ZYGOTE = {
-    "dup": 23, "dup3": 24, "set_robust_list": 99, "setrlimit": 164, "prctl": 167, "socketpair": 199, "sendto": 206,
-    "recvfrom": 207, "sendmsg": 211, "recvmsg": 212, "clone": 220, "wait4": 260, "pidfd_open": 434, "close_range": 436,
+    "dup": 23, "dup3": 24, "set_robust_list": 99, "prctl": 167, "socketpair": 199, "sendto": 206, "recvfrom": 207,
+    "shutdown": 210, "sendmsg": 211, "recvmsg": 212, "clone": 220, "wait4": 260, "pidfd_open": 434, "close_range": 436,
 }  # fmt: skip
 _TABLES = {
     # machine: (AUDIT_ARCH, allowed, for the zygote, fcntl, ioctl, prlimit64, and getpid, getppid, gettid)
@@ -74,6 +77,12 @@ _CLONE3 = 435  # the same on all machines; after ENOSYS, libc uses clone, which 
 _FCNTL_ALLOWED = (1, 2, 3)  # F_GETFD, F_SETFD, F_GETFL; F_SETFL would affect every copy of a descriptor
 _FUTEX_PRIVATE = 0x80
 _FIOCLEX = 0x5451
+_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
+
+WORLD_PROCESSES = 4096
+"""Limit of the processes of a world's zygote; the kernel counts those of all jails together. Chosen by hand."""
+_FILE_BYTES = 16 << 20  # of a zygote: its messages and its description are files in memory; chosen by hand
+_START_BYTES = 64 << 20  # data of an interpreter that has imported sca's own modules, rounded up; measured 14 MiB
 
 
 def _op(code: int, k: int, jump_true: int = 0, jump_false: int = 0) -> bytes:
@@ -102,12 +111,16 @@ def _flips(numbers: set[int]) -> list[int]:
     return sorted(n for n in numbers | {n + 1 for n in numbers} if (n in numbers) != (n - 1 in numbers))
 
 
-def build_filters(machine: str) -> tuple[bytes, bytes]:
+def build_filters(machine: str, *, world: bool = False) -> tuple[bytes, bytes]:
     """Return two seccomp programs for a machine (`x86_64` or `aarch64`). A call must pass both.
 
     The zygote installs the first one, and its children inherit it. Each child adds the second one, which only denies
     the calls that the zygote alone needs. The second one is short, because the kernel translates it again for every
     child.
+
+    Args:
+        machine: as `os.uname` names it.
+        world: the zygote is a world's: shared memory without a file, which does not count as data, is denied.
 
     Raises:
         KeyError: there is no table for this machine.
@@ -128,8 +141,12 @@ def build_filters(machine: str) -> tuple[bytes, bytes]:
             _op(_LOAD, _ARG1), _op(_JEQ, _FIOCLEX, 0, 1), _op(_RETURN, _ALLOW),
             _op(_RETURN, _ERRNO | _ENOTTY),
         ],
+        # Only of itself. The limits of data and of processes can be read, and set by the host only.
         prlimit64: [
-            _op(_LOAD, _ARG0), _op(_JEQ, 0, 0, 1), _op(_RETURN, _ALLOW), _op(_RETURN, _ERRNO | _EPERM),
+            _op(_LOAD, _ARG0), _op(_JEQ, 0, 1, 0), _op(_RETURN, _ERRNO | _EPERM),
+            _op(_LOAD, _ARG1), _op(_JEQ, _DATA, 2, 0), _op(_JEQ, _PROCESSES, 1, 0), _op(_RETURN, _ALLOW),
+            _op(_LOAD, _ARG2), _op(_JEQ, 0, 0, 3), _op(_LOAD, _ARG2 + 4), _op(_JEQ, 0, 0, 1), _op(_RETURN, _ALLOW),
+            _op(_RETURN, _ERRNO | _EPERM),
         ],
         # A futex on a shared mapping, or the clocks and cores of another process, would affect other processes.
         table["futex"]: [
@@ -148,6 +165,11 @@ def build_filters(machine: str) -> tuple[bytes, bytes]:
         **{number: [_op(_RETURN, _ERRNO | 0)] for number in pid_calls},
         _CLONE3: [_op(_RETURN, _ERRNO | _ENOSYS)],
     }  # fmt: skip
+    if world:
+        special[table["mmap"]] = [
+            _op(_LOAD, _ARG3), _op(_JSET, _MAP_SHARED, 0, 1), _op(_JSET, _MAP_ANONYMOUS, 1, 0),
+            _op(_RETURN, _ALLOW), _op(_RETURN, _ERRNO | _EPERM),
+        ]  # fmt: skip
     for number, block in special.items():
         program += [_op(_JEQ, number, 0, len(block)), *block]
     child_filter = [_op(_LOAD, _NR), *_search(_flips(set(zygote.values())), allowed=True)]
@@ -205,34 +227,56 @@ def _address_space() -> int:
     return high
 
 
+def import_limits(memory_mb: int) -> tuple[dict[int, int], dict[int, int]]:
+    """Return the limits of a world's zygote while it imports its environment, and those after the host lifted them.
+
+    Args:
+        memory_mb: MiB that the import may fill; a session may fill as much again.
+
+    Returns:
+        RLIMIT number → number of processes or bytes, twice.
+    """
+    data = _START_BYTES + (memory_mb << 20)
+    return {_PROCESSES: 0, _DATA: data}, {_PROCESSES: WORLD_PROCESSES, _DATA: data + (memory_mb << 20)}
+
+
 class Confinement:
     """The confinement of a zygote's children; the zygote computes most of it once for all of them."""
 
     tick_s: float | None = None
     """Seconds between two searches for ended children; None: the zygote searches only on request."""
 
-    def __init__(self) -> None:
-        self._filters = [_FilterProgram(len(text) // 8, text) for text in build_filters(os.uname().machine)]
+    def __init__(self, *, world: bool = False) -> None:
+        filters = build_filters(os.uname().machine, world=world)
+        self._filters = [_FilterProgram(len(text) // 8, text) for text in filters]
         self._of_zygote, self._of_child = (
             partial(_libc.prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(each)) for each in self._filters
         )
-        self._base = _address_space()
         max_fds = _hard_limit(_OPEN_FILES)
         self.last_fd = max_fds if max_fds != _INFINITY else 1 << 20
         """The highest possible descriptor number."""
 
-    def seal(self) -> None:
+    def seal(self, import_mb: int = 0) -> None:
         """Apply to the zygote the restrictions that its children inherit.
 
-        They are: no core dump, no file content, not dumpable, no new privileges, the first filter.
+        They are: no core dump, small files in memory only, not dumpable, no new privileges, the first filter.
+
+        Args:
+            import_mb: MiB of data that the zygote may have until the host lifts the limit, see `lifted`; it cannot
+                fork until then. 0: no such limit.
 
         Raises:
             OSError: the kernel rejected one of them.
         """
         no_core, no_new_privileges = ((_PR_SET_DUMPABLE, 0, 0, 0, 0), (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        until_lifted: tuple[_Step, ...] = ()
+        if import_mb:
+            now, later = import_limits(import_mb)
+            processes, data = (min(later[kind], _hard_limit(kind)) for kind in (_PROCESSES, _DATA))
+            until_lifted = (_limit(_PROCESSES, now[_PROCESSES], processes), _limit(_DATA, now[_DATA], data))
         self._apply_steps((
-            _limit(_CORE, 0, 0), _limit(_FSIZE, 0, 0), partial(_libc.prctl, *no_core),
-            partial(_libc.prctl, *no_new_privileges), self._of_zygote,
+            *until_lifted, _limit(_CORE, 0, 0), _limit(_FSIZE, _FILE_BYTES, _FILE_BYTES),
+            partial(_libc.prctl, *no_core), partial(_libc.prctl, *no_new_privileges), self._of_zygote,
         ))  # fmt: skip
 
     def prepare(self, first_closed: int, memory_mb: int, cpu_s: int) -> None:
@@ -243,11 +287,14 @@ class Confinement:
             memory_mb: MiB of address space in addition to what the zygote has mapped.
             cpu_s: CPU seconds until SIGXCPU; SIGKILL follows one second later.
         """
-        max_bytes = self._base + (memory_mb << 20)
+        # the user may have set lower limits
+        max_bytes = min(_address_space() + (memory_mb << 20), _hard_limit(_AS))
+        cpu_s = min(cpu_s, _hard_limit(_CPU) - 1)
         self._steps: tuple[_Step, ...] = (
             partial(os.closerange, first_closed, self.last_fd),
             _limit(_AS, max_bytes, max_bytes),
             _limit(_CPU, cpu_s, cpu_s + 1),
+            _limit(_FSIZE, 0, 0),
             _limit(_OPEN_FILES, _NOFILE, _NOFILE),
             partial(_libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0),
             self._of_child,

@@ -20,23 +20,16 @@ from sca_cli.interfaces import Environment, Tool, tool
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.inside.audit import refuse_evaluators
 from sca_cli.sandbox.inside.confine import Confinement
+from sca_cli.sandbox.inside.inspection import INSPECTIONS
 from sca_cli.sandbox.inside.zygote import CHECK_LINK, LINK, await_start
+from sca_cli.toolkit import schemas
 
 _LOG_REPLIES = 16  # the record of a caller's calls may have this many times `reply_bytes`
 _FLUSH_BYTES = 1 << 20  # a longer record is sent before the host requests it
 _ORDER_BYTES = 1 << 26
 _WORLD_CPU = 10  # a world's limit, in units of a program's CPU seconds: it serves all turns of a session
-_FLOAT_MAX = 1 << 1023
 _MESSAGE_CHARS = 2000
 _REHEARSALS = 20
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),),
-    "array": (list,), "object": (dict,),
-}  # fmt: skip
-_PYTHON = {
-    "string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None", "array": "list",
-    "object": "dict",
-}  # fmt: skip
 
 
 def build(target: str, options: dict[str, str]) -> Environment:
@@ -72,34 +65,12 @@ def build(target: str, options: dict[str, str]) -> Environment:
     return environment
 
 
-def _checker(schema: dict[str, Any]) -> Callable[[Any], bool]:
-    """Return a function that decides whether a decoded JSON value matches a schema made by `describe_tool`."""
-    if "enum" in schema:
-        allowed = [(type(value), value) for value in schema["enum"]]
-        return lambda value: (type(value), value) in allowed
-    if "anyOf" in schema:
-        options = [_checker(option) for option in schema["anyOf"]]
-        return lambda value: any(fits(value) for fits in options)
-    if "type" not in schema:
-        return lambda value: True  # noqa: ARG005
-    types = _TYPES[schema["type"]]
-    if schema["type"] == "number":
-        # An integer outside the range of a float would overflow in the tool's arithmetic.
-        return lambda value: type(value) in types and -_FLOAT_MAX < value < _FLOAT_MAX
-    if "items" in schema:
-        fits = _checker(schema["items"])
-        return lambda value: type(value) is list and all(map(fits, value))
-    return lambda value: type(value) in types
-
-
 def _type_words(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(map(repr, schema["enum"]))
     if "anyOf" in schema:
         return " or ".join(map(_type_words, schema["anyOf"]))
-    if "items" in schema:
-        return f"list[{_type_words(schema['items'])}]"
-    return _PYTHON.get(schema.get("type", ""), "Any")
+    return schemas.python_type(schema)
 
 
 class _CheckedTool:
@@ -110,21 +81,32 @@ class _CheckedTool:
         self.method = method
         self.signature = inspect.signature(method)
         properties = tool.parameters["properties"]
-        self.parameters = [(p.name, p.kind is p.VAR_POSITIONAL) for p in self.signature.parameters.values()]
-        self.checks = {name: (_checker(schema), _type_words(schema)) for name, schema in properties.items()}
-        plain = [p for p in self.signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-        self._names = [p.name for p in plain] if len(plain) == len(self.parameters) else []
+        parameters = self.signature.parameters.values()
+        self._star = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
+        self._parameters = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        self.only_positional = {p.name for p in parameters if p.kind is p.POSITIONAL_ONLY}
+        self.checks = {name: (schema, _type_words(schema)) for name, schema in properties.items()}
+        plain = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self._names = [p.name for p in plain] if len(plain) == len(parameters) else []
         self._required_count = sum(p.default is p.empty for p in plain)
 
     def spread(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Convert an array that was passed by name for `*args`, as JSON tool calls do, into positional arguments."""
-        star = next((name for name, is_star in self.parameters if is_star), "")
-        if star not in kwargs or type(kwargs[star]) is not list:
-            return args, kwargs
-        rest = dict(kwargs)
-        values = rest.pop(star)
-        before = [name for name, _ in self.parameters[len(args) :] if name in rest]
-        return [*args, *(rest.pop(name) for name in before), *values], rest
+        """Convert arguments passed by name, as JSON tool calls do, for parameters that Python takes by position only.
+
+        These are `*args`, whose values arrive as an array, the parameters before it, and those before a `/`.
+        """
+        values, rest = list(args), dict(kwargs)
+        has_star = type(kwargs.get(self._star)) is list
+        for parameter in self._parameters[len(args) :]:
+            if not has_star and not rest.keys() & self.only_positional:
+                break
+            if parameter.name == self._star:
+                values += rest.pop(self._star)
+                break
+            if parameter.name not in rest and parameter.default is parameter.empty:
+                return args, kwargs  # a misfit: the parameter is missing
+            values.append(rest.pop(parameter.name, parameter.default))
+        return values, rest
 
     def misfit(self, args: list[Any], kwargs: dict[str, Any]) -> str:
         """Return Python's error message for arguments that do not match, or ""."""
@@ -133,8 +115,8 @@ class _CheckedTool:
         except TypeError as error:
             return f"{self.tool.name}() {error}"
         for name, value in bound.items():
-            fits, words = self.checks[name]
-            if not fits(list(value) if isinstance(value, tuple) else value):
+            schema, words = self.checks[name]
+            if not schemas.fits(schema, list(value) if isinstance(value, tuple) else value):
                 return f"{self.tool.name}() argument '{name}' must be {words}, not {_value_text(value)}"
         return ""
 
@@ -315,6 +297,11 @@ class _Service:
                     state = wire.dumps(getattr(self._environment, method_name)())
                 except Exception as error:  # noqa: BLE001  a plugin may fail in any way
                     self._fail(f"{method_name}()", error)
+            elif "inspect" in order and not self._failed:
+                try:
+                    state = wire.dumps(INSPECTIONS[order["inspect"]](self._environment))
+                except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+                    self._fail(order["inspect"], error)
             elif "restore" in order and not self._failed:
                 try:
                     self._environment.restore(order["restore"])
@@ -342,7 +329,7 @@ class _Service:
     def _alarm(self, source: int, alarm: str, message: str) -> None:
         self._report(0, alarm, message, self._where[source])
 
-    def _fail(self, where: str, error: Exception) -> None:
+    def _fail(self, where: str, error: BaseException) -> None:
         self._failed = f"{where}: {type(error).__name__}: {error}".encode(errors="replace").decode()[:_MESSAGE_CHARS]
         self._report(0)
 
@@ -354,7 +341,7 @@ class _Service:
             self._alarm(source, "calls", f"more than {self._most_calls} tool calls")
             return None
         entry = self._tools.get(name)
-        if entry and source == self._job.fd:
+        if entry and (source == self._job.fd or entry.only_positional):
             args, kwargs = entry.spread(args, kwargs)
         try:
             record = wire.dumps({"tool": name, "args": args, "kwargs": kwargs})  # before the tool can change them
@@ -389,11 +376,14 @@ class _Service:
             value = entry.method(*args, **kwargs)
             try:
                 result = wire.dumps(value)
-            except ValueError as error:  # not finite or too deep: a refusal, not a fault of the environment
+            except (
+                ValueError,
+                RecursionError,
+            ) as error:  # not finite, or too deep: a refusal, not a fault
                 return "refused", f"{name}(): the result cannot be given: {error}", b"null"
         except ToolError as error:
             return "refused", str(error) or f"{name}() refused the call", b"null"
-        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a plugin may fail in any way
             self._fail(f"{name}()", error)
             return None
         if len(result) > self._reply_bytes:

@@ -73,18 +73,23 @@ def main() -> None:
     """Take the role that the control socket names, then fork until the host closes the socket."""
     control = _control(int(sys.argv[1]))
     order = json.loads(control.recv(1 << 20))
-    confinement = _without_jail() if order.get("outside") else None
+    is_world = order["role"] == "world"
+    confinement = _without_jail() if order.get("outside") else Confinement(world=is_world)
+    blob = os.memfd_create("blob", os.MFD_CLOEXEC)  # no file can be made later
+    if is_world:
+        confinement.seal(order["memory_mb"])  # the environment's own code may have come with the data
     try:
         role, ready = _role(order)
     except BaseException as error:  # noqa: BLE001  a plugin may raise anything; the host needs the message
-        send_blob(control, b"failed", _failure(error))
+        send_blob(control, b"failed", _failure(error), blob)
         return
-    confinement = confinement or Confinement()
     for fd in (1, 2):
         os.dup2(0, fd)
-    send_blob(control, b"ready", ready)
+    send_blob(control, b"ready", ready, blob)
+    os.close(blob)
     confinement.prepare(*role.needs())
-    confinement.seal()
+    if not is_world:
+        confinement.seal()
     _Forker(control, role, confinement).serve()
     confinement.ended(())
 
@@ -187,8 +192,9 @@ def _role(order: dict[str, Any]) -> tuple[Role, Any]:
         from sca_cli.sandbox.inside.program import ProgramRole
 
         sys.path[:] = [entry for entry in sys.path if entry not in order["path"]]
+        os.environ.clear()  # PYTHONHASHSEED would show a program which twin it is
         return ProgramRole(order), {}
-    sys.path[:0] = [entry for entry in order["path"] if entry not in sys.path]
+    sys.path[:] = [*order["path"], *(entry for entry in sys.path if entry not in order["path"])]
     from sca_cli.sandbox.inside.world import WorldRole, build
 
     role = WorldRole(order, build(order["target"], order["options"]))
@@ -225,22 +231,27 @@ def receive_fds(sock: _socket.socket, size: int, most: int) -> tuple[bytes, list
     return data, fds
 
 
-def send_blob(sock: _socket.socket, word: bytes, value: Any) -> None:
-    """Send a value of any size. Its text is in a memfd, because a packet can hold only about 200 kB."""
-    blob = os.memfd_create("blob", os.MFD_CLOEXEC)
-    try:
-        with open(blob, "wb", closefd=False) as file:
-            file.write(json.dumps(value).encode())
-        send_fds(sock, word, [blob])
-    finally:
-        os.close(blob)
+def send_blob(sock: _socket.socket, word: bytes, value: Any, blob: int) -> None:
+    """Send a value of any size. Its text is in a memfd, `blob`, because a packet can hold only about 200 kB."""
+    with open(blob, "wb", closefd=False) as file:
+        file.write(json.dumps(value).encode())
+    send_fds(sock, word, [blob])
 
 
-def read_blob(fd: int) -> Any:
-    """Read a value that `send_blob` sent, and close its descriptor."""
+def read_blob(fd: int, limit: int = -1) -> Any:
+    """Read a value that `send_blob` sent, and close its descriptor.
+
+    Args:
+        fd: the descriptor.
+        limit: the most bytes to read; -1 for a sender that is trusted.
+
+    Raises:
+        OSError: the descriptor is not a file.
+        ValueError: the value is not JSON, or too long.
+    """
     with open(fd, "rb") as file:
         file.seek(0)
-        return json.loads(file.read())
+        return json.loads(file.read(limit))
 
 
 def await_start(job: _socket.socket, numbers: Sequence[int]) -> tuple[list[str], wire.Channel]:

@@ -1,0 +1,143 @@
+"""A world imports code that may have come with the data: what that code can do before and at its import."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sca_cli import plugins
+from sca_cli.errors import PluginError
+from sca_cli.records import EnvSpec
+from sca_cli.sandbox import Sandbox
+
+pytestmark = pytest.mark.sandbox
+
+PROBES = '''"""Try things at import; the state is what happened."""
+import mmap, os, resource, socket, threading
+import beside.inner
+from pathlib import Path
+
+here = Path(__file__).parent
+
+
+def _tried(work):
+    try:
+        return f"done: {work()}"[:40]
+    except BaseException as error:
+        return type(error).__name__
+
+
+seen = {
+    "vsock": _tried(lambda: socket.socket(40, 1)),
+    "netlink": _tried(lambda: socket.socket(16, 3)),
+    "inet": _tried(lambda: socket.socket()),
+    "fork": _tried(os.fork),
+    "thread": _tried(threading.Thread(target=print).start),
+    "more processes": _tried(lambda: resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))),
+    "more data": _tried(lambda: resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))),
+    "600 MB": _tried(lambda: len(bytearray(600 << 20))),
+    "600 MB shared": _tried(lambda: len(mmap.mmap(-1, 600 << 20))),
+    "300 MB": _tried(lambda: len(bytearray(300 << 20))),
+    "secret": _tried((here / ("sec" + "ret.txt")).read_text),
+    "named secret": _tried((here / "secret.txt").read_text),
+    "rates": _tried((here / "rates.json").read_text),
+    "imported": beside.inner.NAME,
+    "folder": sorted(os.listdir(here)),
+}
+
+
+def count() -> int:
+    """Return a number."""
+    return os.fork()
+'''
+
+
+def spec(path: Path) -> EnvSpec:
+    """Return the one variant of a file of tools."""
+    (variant,) = plugins.expand_env(plugins.parse_env(f"python:{path}"))
+    return variant
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    """Write a file of tools with neighbours: a package that it imports, public data, a secret."""
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "__init__.py").write_text("")
+    (tmp_path / "beside" / "inner.py").write_text("from . import other\nNAME = other.NAME\n")
+    (tmp_path / "beside" / "other.py").write_text("NAME = 'other'\n")
+    (tmp_path / "rates.json").write_text("{}")
+    (tmp_path / "secret.txt").write_text("hush")
+    (tmp_path / "secret.txt").chmod(0o600)
+    (tmp_path / "unused.py").write_text("")
+    path = tmp_path / "tools.py"
+    path.write_text(PROBES)
+    return path
+
+
+def test_the_import_is_confined(tools: Path) -> None:
+    """At its import a file opens no socket, forks nothing, fills little memory, and sees only what it needs."""
+    with Sandbox() as sandbox, sandbox.session(spec(tools), 0) as session:
+        state = session.state()
+    assert isinstance(state, dict)
+    assert state["seen"] == {
+        "vsock": "PermissionError",
+        "netlink": "PermissionError",
+        "inet": "PermissionError",
+        "fork": "BlockingIOError",
+        "thread": "RuntimeError",
+        "more processes": "ValueError",
+        "more data": "ValueError",
+        "600 MB": "MemoryError",
+        "600 MB shared": "PermissionError",
+        "300 MB": f"done: {300 << 20}",
+        "secret": "FileNotFoundError",
+        "named secret": "FileNotFoundError",
+        "rates": "done: {}",
+        "imported": "other",
+        "folder": ["beside", "rates.json", "tools.py"],
+    }
+
+
+def test_only_children_are_killed_by_their_descriptor(shop: EnvSpec) -> None:
+    """The pidfd of the host or of any process that is no child of the zygote is not taken for one of its children."""
+    with Sandbox() as sandbox, sandbox.session(shop, 1) as session:
+        session.state()
+        zygote = next(iter(sandbox._pools.values()))._zygotes[0]
+        assert all(zygote._is_own(spare._pidfd) for spare in zygote._spares)
+        for pid in (os.getpid(), os.getppid(), zygote.pid(), zygote._pid):
+            descriptor = os.pidfd_open(pid)
+            assert not zygote._is_own(descriptor)
+            os.close(descriptor)
+        assert not zygote._is_own(0)
+
+
+@pytest.mark.parametrize(
+    "text", ["x = bytearray(700 << 20)", 'import os\nos.write(2, b"what(): std::bad_alloc\\n")\nos.abort()']
+)
+def test_an_import_that_fills_the_memory_is_named(tmp_path: Path, text: str) -> None:
+    """A file whose import needs more memory than it may have is an error of the file, with the limit."""
+    path = tmp_path / "tools.py"
+    path.write_text(f"{text}\n")
+    with Sandbox() as sandbox, pytest.raises(PluginError, match=r"MemoryError|bad_alloc") as raised:
+        sandbox.describe(spec(path))
+    assert "may fill about 500 MiB" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        "world.WorldRole.ready = lambda self: {'tools': 7}",
+        "world.WorldRole.ready = lambda self: ['x']",
+        "world.WorldRole.ready = lambda self: {'tools': [{'name': 1}], 'policy': ''}",
+        "zygote.send_blob = lambda sock, *_: zygote.send_fds(sock, b'ready', [0])",
+        "zygote.send_blob = lambda sock, *_: zygote.send_fds(sock, b'failed', [zygote.os.open('/dev/urandom', 0)])",
+        "zygote.send_blob = lambda sock, *_: sock.send(b'ready')",
+    ],
+)
+def test_a_forged_description_is_an_error_of_the_plugin(tmp_path: Path, forgery: str) -> None:
+    """Code that replaces the zygote's own functions can make its description unreadable, and no more."""
+    path = tmp_path / "tools.py"
+    path.write_text(f"from sca_cli.sandbox.inside import world, zygote\n{forgery}\n")
+    path.write_text(path.read_text() + 'def f() -> int:\n    """Return 1."""\n    return 1\n')
+    with Sandbox() as sandbox, pytest.raises(PluginError, match="its description cannot be read"):
+        sandbox.describe(spec(path))
