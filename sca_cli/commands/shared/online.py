@@ -148,7 +148,7 @@ def train_online(
         except NothingToTrain:
             shutil.rmtree(work)
             raise
-    sink.close(complete=True)
+    sink.close(complete=bool(roller.options.rollouts))  # the journal in SAVE.work is gone, with the checkpoints
     if not running.times:
         del metrics["seconds"]
     if reason := metrics.get("stopped"):
