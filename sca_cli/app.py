@@ -24,7 +24,7 @@ VERBS = {
     "challenge": "Write candidate tasks: instruction, check, solution and three failure cases.",
     "verify": "Run each task's programs in a jail and keep the tasks that pass every stage.",
     "rollout": "Attempt each task several times; the task's own check gives the reward.",
-    "train": "Fine-tune a model on its own successful rollouts.",
+    "train": "Train a model on its own rollouts, on solutions, or by reinforcement learning on tasks.",
     "distill": "Fine-tune a student on a teacher's rollouts.",
     "eval": "Measure a model on held-out tasks: Pass@k, pass^k, 95 % intervals, the no-op baseline.",
     "suite": "List external benchmarks, run their reference solutions, export their tasks.",

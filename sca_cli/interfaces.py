@@ -8,7 +8,7 @@ import inspect
 import json
 import re
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import (
     TYPE_CHECKING,
@@ -22,6 +22,7 @@ from typing import (
     get_origin,
     get_type_hints,
     overload,
+    runtime_checkable,
 )
 
 from sca_cli.errors import PluginError
@@ -371,4 +372,20 @@ class Model(Protocol):
 
     async def close(self) -> None:
         """Release the model's resources. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class TrainableModel(Model, Protocol):
+    """A model whose weights can be replaced while it is loaded. Online training needs it; other verbs do not."""
+
+    async def update_weights(self, weights: "Iterable[tuple[str, Any]]") -> None:
+        """Replace weights in place, and forget what was computed with the old ones.
+
+        Args:
+            weights: (name in the model's state, tensor of the same shape); names that are absent keep their weights.
+
+        Raises:
+            ModelError: replies are in the making, or the engine failed.
+        """
         ...

@@ -370,7 +370,8 @@ class Checkpoint(Record, tag_field="kind", tag="checkpoint", kw_only=True):
     """The weights that training started from."""
     algorithm: str
     """The training algorithm: rft (on own successful rollouts), solutions (on the tasks' proven solutions: self-made
-    supervision, an addition to the paper), solutions+rft (one after the other) or distill.
+    supervision, an addition to the paper), solutions+rft (one after the other), dpo or kto (on passed and failed
+    rollouts), reinforce, rloo, grpo or ppo (reinforcement learning on tasks), or distill.
     """
     control: str = ""
     """The control arm whose data replaced the selected data: shuffled-solutions, random-rollouts or one-call-only."""
@@ -379,7 +380,8 @@ class Checkpoint(Record, tag_field="kind", tag="checkpoint", kw_only=True):
     metrics: dict[str, JSON] = {}
     """Examples, tokens, steps, losses (`losses`: one per step); `solved`: examples left out because every attempt at
     their task passed; `balance`: group → number of examples before and after balancing; `drawn_from`: number of
-    examples from which the control arm was sampled.
+    examples from which the control arm was sampled; `rounds`: name → figures of reinforcement learning, one a round
+    (reward, invalid, groups, dropped, kept, entropy, kl, drift, clipped); `stopped`: why it ended early.
     """
 
 

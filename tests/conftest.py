@@ -114,7 +114,7 @@ def sca(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
             command,
             capture_output=True,
             timeout=300,  # the first call that trains waits for imports
-            cwd=tmp_path,
+            cwd=options.pop("cwd", tmp_path),
             env=environment(env),
             check=False,
             **given,

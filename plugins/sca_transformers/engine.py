@@ -19,7 +19,7 @@ import itertools
 import queue
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from sca_cli.toolkit.chat_format import ChatFormat
 from sca_cli.toolkit.replies import find_stop
 from sca_transformers.attention import SHARED, SharedPrefixes, causal_mask
 from sca_transformers.cache import Held, Ids, PrefixStore, SlotCache, common_prefix
+from sca_transformers.packed import replace_weights
 from sca_transformers.sampling import Dice, choose
 
 _WORTH_WAITING = 32
@@ -73,6 +74,15 @@ class Row:
         return len(self.prefix.ids) if self.prefix else 0
 
 
+@dataclass(slots=True, eq=False)
+class Update:
+    """New weights, by their names in the model's state."""
+
+    weights: Iterable[tuple[str, torch.Tensor]]
+    future: "Future[None]" = field(default_factory=Future)
+    """Resolves when the model has them."""
+
+
 class Engine:
     """Run a model for rows that arrive at any time.
 
@@ -107,7 +117,7 @@ class Engine:
         self._cache = SlotCache()
         self._prefixes = PrefixStore(prefix_bytes)
         self._prefix_bytes = prefix_bytes
-        self._inbox: queue.SimpleQueue[list[Row] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[list[Row] | Update | None] = queue.SimpleQueue()
         self._waiting: deque[Row] = deque()
         self._running: list[Row] = []
         self._closed = False
@@ -127,6 +137,22 @@ class Engine:
             if self._closed:
                 raise ModelError("the model is closed")
             self._inbox.put(rows)
+
+    def update(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Replace weights, and forget all keys and values; from any thread, while no reply is in the making.
+
+        Args:
+            weights: (name in the model's state, value of the same shape).
+
+        Raises:
+            ModelError: replies are in the making, or the engine is closed.
+        """
+        update = Update(weights)
+        with self._door:
+            if self._closed:
+                raise ModelError("the model is closed")
+            self._inbox.put(update)
+        update.future.result()
 
     def close(self) -> None:
         """Stop the worker and wait until it has ended; unfinished replies fail."""
@@ -159,7 +185,25 @@ class Engine:
                 return True
             if rows is None:
                 return False
-            self._waiting.extend(rows)
+            if isinstance(rows, Update):
+                self._replace_weights(rows)
+            else:
+                self._waiting.extend(rows)
+
+    def _replace_weights(self, update: Update) -> None:
+        try:
+            if self._running or self._waiting:
+                raise ModelError("weights cannot change while replies are in the making")
+            replace_weights(self._model, update.weights)
+        except Exception as error:  # noqa: BLE001  raised again in the caller's thread
+            update.future.set_exception(error)
+        else:
+            self._forget()
+            update.future.set_result(None)
+
+    def _forget(self) -> None:
+        self._cache = SlotCache()
+        self._prefixes = PrefixStore(self._prefix_bytes)
 
     def _step(self) -> None:
         for slot in reversed(range(len(self._running))):
@@ -176,8 +220,7 @@ class Engine:
         for row in self._running:
             _reject(row, ModelError(f"the engine failed: {type(error).__name__}: {str(error).strip()[:300]}"))
         self._running.clear()
-        self._cache = SlotCache()
-        self._prefixes = PrefixStore(self._prefix_bytes)
+        self._forget()
 
     # ------------------------------------------------------------ admission
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sca_cli import Completion, Message, Sampling, Tool, ask_for_huge_pages
@@ -10,6 +10,8 @@ from sca_cli.toolkit.chat_format import ChatFormat, parse_tool_calls
 from sca_cli.toolkit.replies import find_stop
 
 if TYPE_CHECKING:
+    import torch
+
     from sca_transformers.engine import Row
 
 
@@ -87,6 +89,14 @@ class TransformersModel:
             for row in fitting:
                 row.future.cancel()  # if one row failed or the caller was cancelled, stop the others
         return [self._completion(row, bool(tools)) for row in rows]
+
+    async def update_weights(self, weights: "Iterable[tuple[str, torch.Tensor]]") -> None:
+        """Replace weights in place, see `TrainableModel`.
+
+        Raises:
+            ModelError: replies are in the making, or the engine is closed.
+        """
+        await asyncio.to_thread(self._engine.update, weights)
 
     async def close(self) -> None:
         """Stop the engine; unfinished replies fail."""

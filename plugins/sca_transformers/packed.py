@@ -4,6 +4,8 @@ Otherwise every matrix product converts them again. On a processor that multipli
 64 rows takes about half the time with converted weights. A decoding step has that many rows.
 """
 
+from collections.abc import Iterable
+
 import torch  # noqa: TID253  this module is imported inside the model's constructor
 
 _ROWS = 32
@@ -19,8 +21,12 @@ class PackedLinear(torch.nn.Module):
 
     def __init__(self, linear: torch.nn.Linear) -> None:
         super().__init__()
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
+        self.replace(linear.weight.detach())
         self.bias = linear.bias
+
+    def replace(self, weight: torch.Tensor) -> None:
+        """Take another weight: (out, in), float32."""
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
 
     @property
     def weight(self) -> torch.Tensor:
@@ -46,3 +52,19 @@ def pack(model: torch.nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if type(child) is torch.nn.Linear and child.weight.dtype == torch.float32:
                 setattr(parent, name, PackedLinear(child))
+
+
+def replace_weights(model: torch.nn.Module, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Replace weights of a model in place; those of packed layers too.
+
+    Args:
+        model: the model, packed or not.
+        weights: (name in the state of the model before packing, value of the same shape).
+    """
+    for name, value in weights:
+        parent, _, attribute = name.rpartition(".")
+        module = model.get_submodule(parent)
+        if isinstance(module, PackedLinear) and attribute == "weight":
+            module.replace(value.float())
+        else:
+            getattr(module, attribute).data.copy_(value)

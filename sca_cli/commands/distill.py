@@ -27,7 +27,7 @@ from sca_cli.records import Rollout, Task
 from sca_cli.streams import Output
 from sca_cli.training.data import Tally
 from sca_cli.training.selection import Rules
-from sca_cli.training.sft import fail_if_in_the_way
+from sca_cli.training.trainer import fail_if_in_the_way
 from sca_cli.training.weights import load_tokenizer
 
 

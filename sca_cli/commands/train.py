@@ -1,10 +1,11 @@
 """`sca train`: improve a model on rollouts or tasks (paper, section 2.3: self-improvement).
 
 On rollouts it is the paper's one-step REINFORCE with 0/1 reward: fine-tuning on the model's own successful rollouts. On
-solutions it is self-made supervision, an addition to the paper: fine-tuning on the tasks' own proven solutions.
+solutions it is self-made supervision, an addition to the paper: fine-tuning on the tasks' own proven solutions. The
+other algorithms compare passed with failed rollouts, or learn by reinforcement on rollouts of the current weights.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -14,7 +15,8 @@ from sca_cli import plugins, streams
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.attempting import Attempting, Roller
 from sca_cli.commands.shared.grouped import grouped
-from sca_cli.commands.shared.shell import LeftOut, required_inputs
+from sca_cli.commands.shared.online import train_online
+from sca_cli.commands.shared.shell import LeftOut, is_default, required_inputs
 from sca_cli.commands.shared.train_stages import fail_if_not_free, on_both, on_solutions, updated
 from sca_cli.commands.shared.training import (
     Recipe,
@@ -32,39 +34,68 @@ from sca_cli.prompts import ATTEMPT
 from sca_cli.records import Checkpoint, Rollout, Task
 from sca_cli.streams import Output
 from sca_cli.training.data import Tally
+from sca_cli.training.online import OnlineOptions
+from sca_cli.training.policy import PolicyOptions
 from sca_cli.training.selection import Rules
-from sca_cli.training.sft import fail_if_in_the_way
 from sca_cli.training.solutions import proven_tasks
+from sca_cli.training.trainer import fail_if_in_the_way
 from sca_cli.training.weights import load_tokenizer
 
 
 class Algorithm(StrEnum):
-    """How to train on rollouts."""
+    """How to train."""
 
+    SFT = "sft"
     RFT = "rft"
+    DPO = "dpo"
+    KTO = "kto"
+    REINFORCE = "reinforce"
+    RLOO = "rloo"
+    GRPO = "grpo"
+    PPO = "ppo"
+
+
+PREFERENCES = (Algorithm.DPO, Algorithm.KTO)
+"""The algorithms that compare passed with failed rollouts."""
+
+ONLINE = (Algorithm.REINFORCE, Algorithm.RLOO, Algorithm.GRPO, Algorithm.PPO)
+"""The algorithms that roll out with the weights that they train."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choosing:
-    """The options that choose the examples."""
+    """The options that choose the algorithm and the examples."""
 
+    algo: Annotated[
+        Algorithm | None,
+        typer.Option(
+            "--algo",
+            help="sft: fine-tune on solutions. rft: fine-tune on passed rollouts. dpo, kto: prefer passed to failed "
+            "rollouts. reinforce, rloo, grpo, ppo: "
+            "reinforcement learning on tasks, with rollouts of the current weights.",
+            show_default="rft; sft with --on solutions",
+            rich_help_panel=options.TRAINING,
+        ),
+    ] = None
     on: Annotated[
-        Literal["rollouts", "solutions", "both"],
+        Literal["rollouts", "solutions", "both"] | None,
         typer.Option(
             "--on",
             help="rollouts: learn from the model's own successful rollouts, as in the paper. solutions: learn from the "
             "tasks' proven solutions (self-made supervision, not in the paper). both: first solutions, then rollouts.",
+            show_default="rollouts; solutions with --algo sft",
             rich_help_panel=options.TRAINING,
         ),
-    ] = "rollouts"
-    algo: Annotated[
-        Algorithm,
+    ] = None
+    kl: Annotated[
+        float,
         typer.Option(
-            "--algo",
-            help="How to learn from rollouts. rft: fine-tune on successful rollouts.",
+            "--kl",
+            min=0.0,
+            help="Reinforcement learning: weight of the divergence from the model before training. It needs LoRA.",
             rich_help_panel=options.TRAINING,
         ),
-    ] = Algorithm.RFT
+    ] = 0.0
     balance: Annotated[
         Literal["none", "calls", "tool"],
         typer.Option(
@@ -103,12 +134,43 @@ class Choosing:
         ),
     ] = None
 
-    def fail_if_at_odds(self, attempting: Attempting) -> None:
+    def resolved(self) -> "Choosing":
+        """Return the options with an algorithm and its data, whichever was given.
+
+        Raises:
+            UsageError: they do not go together.
+        """
+        on = self.on or ("solutions" if self.algo is Algorithm.SFT else "rollouts")
+        algo = self.algo or (Algorithm.SFT if on == "solutions" else Algorithm.RFT)
+        if (algo is Algorithm.SFT) != (on == "solutions"):
+            raise UsageError(
+                f"--algo {algo} and --on {on} exclude each other", "sft learns from solutions, the others from rollouts"
+            )
+        return replace(self, algo=algo, on=on)
+
+    def fail_if_at_odds(self, attempting: Attempting, lora_rank: int) -> None:
         """Check, before any work, that the options do not contradict each other.
 
         Raises:
             UsageError: they do.
         """
+        if self.algo in (*PREFERENCES, *ONLINE):
+            if self.on == "both":
+                raise UsageError(
+                    f"--algo {self.algo} and --on both exclude each other",
+                    "first train with --algo sft, then with --base of the result",
+                )
+            if self.control or self.balance != "none":
+                raise UsageError(f"--algo {self.algo} excludes --control and --balance", "--algo rft")
+        if self.algo in ONLINE:
+            if attempting.temperature != 1.0 or attempting.top_p != 1.0:
+                raise UsageError(
+                    f"--algo {self.algo} needs samples of the policy itself", "leave out --temperature and --top-p"
+                )
+        elif self.kl:
+            raise UsageError("--kl needs an algorithm of reinforcement learning", "--algo grpo")
+        if self.kl and not lora_rank:
+            raise UsageError("--kl needs LoRA: the model without its adapter is the reference", "--lora-rank 16")
         if self.on != "rollouts" and attempting.actions != "code":
             raise UsageError(
                 f"--on {self.on} and --actions {attempting.actions} exclude each other", "a solution is code"
@@ -137,6 +199,38 @@ class Choosing:
         raise RecordError(f"{self.like} holds no checkpoint with its number of examples")
 
 
+@dataclass(frozen=True, slots=True)
+class OwnAttempts(Attempting):
+    """The options of the model's own attempts."""
+
+    attempts: Annotated[
+        int,
+        typer.Option(
+            "--attempts",
+            "-k",
+            min=1,
+            help="Attempts at each task.",
+            show_default="4; 8 with reinforcement learning",
+            rich_help_panel=options.ATTEMPTS,
+        ),
+    ] = 4
+    temperature: Annotated[
+        float,
+        typer.Option(
+            "--temperature",
+            min=0.0,
+            help="Sampling temperature; 0 is greedy.",
+            show_default="0.8; 1 with reinforcement learning",
+            rich_help_panel=options.MODEL,
+        ),
+    ] = 0.8
+
+    def for_algorithm(self, context: typer.Context, algo: Algorithm) -> "OwnAttempts":
+        """Return the options with the defaults of an algorithm."""
+        own = {"attempts": 8, "temperature": 1.0} if algo in ONLINE else {}
+        return replace(self, **{name: value for name, value in own.items() if is_default(context, name)})  # type: ignore[arg-type]
+
+
 @grouped
 def command(
     context: typer.Context,
@@ -156,21 +250,25 @@ def command(
     ] = None,
     choosing: Choosing,
     recipe: Recipe,
-    attempting: Attempting,
+    attempting: OwnAttempts,
     running: Running,
 ) -> ExitCode:
-    """Fine-tune a model on its own successful rollouts.
+    """Train a model on its own rollouts, on solutions, or by reinforcement learning on tasks.
 
     \b
     Example:
       sca rollout tasks.jsonl -k 4 | sca train --save runs/trained --base Qwen/Qwen2.5-Coder-0.5B-Instruct
 
     It reads rollouts, or tasks, which --model attempts first. The loss is on the tokens that the model sampled, and on
-    no others. With --on solutions it learns from the tasks' proven solutions. It writes a model directory, which every
-    local model plugin loads, and prints one checkpoint record.
+    no others. With --on solutions it learns from the tasks' proven solutions; with --algo grpo and the like from rounds
+    of attempts at tasks. It writes a model directory, which every local model plugin loads, and prints one checkpoint
+    record.
     """
     paths = required_inputs(inputs, "sca train rollouts.jsonl --save runs/trained")
-    choosing.fail_if_at_odds(attempting)
+    choosing = choosing.resolved()
+    assert choosing.algo is not None
+    attempting = attempting.for_algorithm(context, choosing.algo)
+    choosing.fail_if_at_odds(attempting, recipe.lora_rank)
     weights = base_of(model, base)
     if model:
         plugins.fail_if_unknown([], [model])
@@ -184,8 +282,10 @@ def command(
         fail_if_not_free(save, resume=running.resume)
     else:
         fail_if_in_the_way(save, resume=running.resume)
+    compares = choosing.algo in PREFERENCES
     rules = Rules(
-        keep_solved=choosing.keep_solved,
+        keep_failures=compares,
+        keep_solved=choosing.keep_solved or compares,
         max_tokens=recipe.max_length,
         max_per_task=recipe.max_per_task,
         balance=choosing.balance,
@@ -193,7 +293,8 @@ def command(
         wanted=choosing.wanted(),
         seed=running.seed,
     )
-    prompt = "" if choosing.on == "rollouts" else roller.prompts.fingerprint(*ATTEMPT)
+    rolls_out = choosing.algo in ONLINE or choosing.on != "rollouts"
+    prompt = "" if not rolls_out else roller.prompts.fingerprint(*ATTEMPT)
     left_out = LeftOut("train")
     records = refuse_eval(streams.read(paths, Task, Rollout, left_out=left_out), allow=running.allow_eval)
     training = Training(
@@ -207,7 +308,15 @@ def command(
         settings,
     )
     tally = Tally()
-    if choosing.on == "rollouts":
+    if choosing.algo in ONLINE:
+        online = OnlineOptions(
+            str(choosing.algo),  # type: ignore[arg-type]
+            max_length=recipe.max_length,
+            policy=PolicyOptions(kl=choosing.kl),
+        )
+        checkpoint = train_online(training, records, weights, save, roller, online)
+        keep_checkpoint(checkpoint, save, settings)
+    elif choosing.on == "rollouts":
         checkpoint = training.fine_tune(roller.of(records), weights, save, str(choosing.algo), tally)
         keep_checkpoint(checkpoint, save, settings)
     else:

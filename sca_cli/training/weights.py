@@ -2,12 +2,16 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sca_cli import plugins
 from sca_cli.errors import MissingError
 from sca_cli.toolkit import model_files
+
+if TYPE_CHECKING:
+    import torch
 
 TEXT_FILES = (
     "tokenizer*",
@@ -42,6 +46,28 @@ def load_model(base_model: str, dtype: Any, *, trust_remote_code: bool = False) 
         MissingError: there is no such model, or it is no causal language model.
     """
     return model_files.load_weights(base_model, base_model, dtype=dtype, trust_remote_code=trust_remote_code)
+
+
+def merged_weights(trained: Any) -> "Iterator[tuple[str, torch.Tensor]]":
+    """Yield the weights that training changes, with their names in the base model.
+
+    The weights of an adapter are merged: W + B A * alpha / r, in float32. The trained model is not changed.
+
+    Args:
+        trained: a model, bare or under PEFT with one LoRA adapter.
+    """
+    import torch
+    from peft import PeftModel
+    from peft.tuners.lora import Linear
+
+    with torch.no_grad():
+        if not isinstance(trained, PeftModel):
+            yield from trained.state_dict().items()
+            return
+        for name, layer in trained.get_base_model().named_modules():
+            if isinstance(layer, Linear):
+                base: Any = layer.get_base_layer()
+                yield f"{name}.weight", base.weight.float() + layer.get_delta_weight("default").float()
 
 
 def write_model(trained: Any, base_model: str, adapter: Any, out: Path, *, trust_remote_code: bool = False) -> None:

@@ -17,12 +17,17 @@ def fingerprint_of(data: Sequence[Example], base_model: str, options: Mapping[st
     digest = hashlib.sha256()
     for example in data:
         digest.update(array("q", [len(example.input_ids), *example.input_ids]).tobytes() + bytes(example.loss_mask))
-    config = Path(base_model) / "config.json"
-    base = hashlib.sha256(config.read_bytes()).hexdigest()[:16] if config.is_file() else ""
     # these options do not change the trained model
     ignored = {"save_every_steps", "threads"}
     settings = {name: value for name, value in options.items() if name not in ignored}
-    return {"data": digest.hexdigest(), "base model": f"{base_model} {base}".strip(), "options": settings}
+    return {"data": digest.hexdigest(), "base model": base_fingerprint(base_model), "options": settings}
+
+
+def base_fingerprint(base_model: str) -> str:
+    """Return the name of a base model, and a hash of its configuration if it is a directory."""
+    config = Path(base_model) / "config.json"
+    digest = hashlib.sha256(config.read_bytes()).hexdigest()[:16] if config.is_file() else ""
+    return f"{base_model} {digest}".strip()
 
 
 def last_checkpoint(work: Path, fingerprint: dict[str, Any]) -> Path | None:

@@ -22,7 +22,8 @@ from typing import Any
 from sca_cli.records import EnvSpec, Message, Rollout, Task, sealed
 from sca_cli.training.data import Example, Tally, examples
 from sca_cli.training.packing import layouts
-from sca_cli.training.sft import SftOptions, train_sft
+from sca_cli.training.sft import train_sft
+from sca_cli.training.trainer import TrainOptions
 
 SYSTEM = "You solve tasks by writing Python that calls tools. " + " ".join(
     f"Tool {n}: tool_{n}(amount: float, rate: float) -> float returns the amount at rate {n}." for n in range(1, 15)
@@ -68,7 +69,7 @@ class Clock:
         return (wall_end - wall) / steps, (cpu_end - cpu) / steps
 
 
-def plain(data: list[Example], model: str, options: SftOptions, report: Callable[[float], None]) -> None:
+def plain(data: list[Example], model: str, options: TrainOptions, report: Callable[[float], None]) -> None:
     """Train with TRL's SFTTrainer as it comes, on the same tokens and masks."""
     import torch
     from datasets import Dataset
@@ -143,7 +144,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     tally = Tally()
     data = list(examples(rollouts(args.examples), AutoTokenizer.from_pretrained(args.model), tally=tally))
-    options = SftOptions(epochs=1, threads=args.threads, dtype="bfloat16", seed=args.seed, save_every_steps=0)
+    options = TrainOptions(epochs=1, threads=args.threads, dtype="bfloat16", seed=args.seed, save_every_steps=0)
     ours, theirs = Clock("sca"), Clock("plain")
     with tempfile.TemporaryDirectory() as directory:
         train_sft(data, args.model, Path(directory) / "out", options, lambda entry: ours.step(entry["loss"]))

@@ -153,7 +153,7 @@ def test_no_stage_that_makes_training_data_opens_it(run: Run, held_out: Watch, t
 @pytest.mark.torch
 def test_training_does_not_open_it(run: Run, held_out: Watch, tmp_path: Path) -> None:
     """Training on rollouts, on solutions, on a control, on attempts of its own, and distilling leave the file shut."""
-    pytest.importorskip("trl", reason="needs the train extra")
+    pytest.importorskip("peft", reason="needs the train extra")
     from tiny_model import save_model
 
     save_model(tmp_path / "base")

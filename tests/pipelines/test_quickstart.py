@@ -63,7 +63,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def start(place: Path) -> Start:
     """Return a function that starts the quickstart in `place/run`, with a tiny model instead of the embedded one."""
-    pytest.importorskip("trl", reason="needs the train extra")
+    pytest.importorskip("peft", reason="needs the train extra")
     pytest.importorskip("matplotlib", reason="needs the plot extra")
     save_model(place / "cache/sca/models/smollm2-135m-instruct", window=8192)
     variables = environment(SMALL) | {

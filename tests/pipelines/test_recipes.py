@@ -33,7 +33,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return the environment variables of a recipe: the player as a third-party plugin, and small numbers."""
-    pytest.importorskip("trl", reason="needs the train extra")
+    pytest.importorskip("peft", reason="needs the train extra")
     site = tmp_path_factory.mktemp("site")
     about = site / "player-1.0.dist-info"
     about.mkdir()

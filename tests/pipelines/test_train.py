@@ -15,7 +15,7 @@ from tiny_model import save_model
 
 from sca_cli import app
 from sca_cli.prompts import ATTEMPT, Prompts
-from sca_cli.records import Check, EnvSpec, Observation, Task, Verdict, decode, encode
+from sca_cli.records import Check, EnvSpec, Observation, Rollout, Task, Verdict, decode, encode
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.training.data import Tally, examples
 from sca_cli.training.solutions import demonstrations
@@ -25,7 +25,13 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.torch]
 ENV = EnvSpec(name="calculation", options={"family": "message_decoder"})
 WORDS = ("drawer", "stressed", "reknits", "repaid")
 BOTH = (
-    "train tasks.jsonl --on both -m transformers:base,threads=1 -k 1 --max-tokens 8 --turns 1 --threads 1 --save made"
+    "train tasks.jsonl --on both -m transformers:base,threads=1,prefix_mb=0 --concurrency 1 -k 1 --max-tokens 8 "
+    "--turns 1 --threads 1 --save made"
+)
+"""One attempt at a time and no cached prompt: the attempts after a kill compute the same as without it."""
+ONLINE = (
+    "train tasks.jsonl --algo grpo -m transformers:two,threads=1,prefix_mb=0 --concurrency 1 -k 4 --batch-size 2 "
+    "--epochs 2 --max-tokens 40 --turns 1 --threads 1 --prompt prompts --learning-rate 1e-3 --save made --resume"
 )
 
 type Sca = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -49,7 +55,7 @@ def task(word: str, **fields: Any) -> Task:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory of a tiny random model."""
-    pytest.importorskip("trl", reason="needs the train extra")
+    pytest.importorskip("peft", reason="needs the train extra")
     return save_model(tmp_path_factory.mktemp("tiny") / "base", window=8192)
 
 
@@ -149,7 +155,7 @@ def test_both_learns_from_solutions_and_then_from_its_own_attempts(whole: Path) 
     assert (final.algorithm, final.path, final.base_model) == ("solutions+rft", "made", "made/solutions")
     assert (first.algorithm, first.path, first.base_model) == ("solutions", "made/solutions", "base")
     rollouts = records((whole / "rollouts.jsonl").read_bytes())
-    assert {one.made_by.model for one in rollouts} == {"transformers:made/solutions,threads=1"}
+    assert {one.made_by.model for one in rollouts} == {"transformers:made/solutions,threads=1,prefix_mb=0"}
     assert final.parents == [first.id, *(one.id for one in rollouts)]
     assert {path.name for path in whole.iterdir()} >= {"config.json", "model.safetensors", "solutions"}
     assert not [*whole.glob("*.work"), *whole.glob("rft*"), *whole.glob("*/*.work")]
@@ -225,6 +231,13 @@ def test_without_a_success_the_model_after_the_solutions_is_the_result(place: Pa
         ("--control shuffled-solutions", "--control shuffled-solutions needs --on solutions"),
         ("--on solutions --control random-rollouts", "--control random-rollouts needs --on rollouts"),
         ("--on solutions --rollouts kept", "--on solutions makes no rollouts to keep"),
+        ("--algo sft --on rollouts", "--algo sft and --on rollouts exclude each other"),
+        ("--algo grpo --on solutions", "--algo grpo and --on solutions exclude each other"),
+        ("--algo dpo --on both", "--algo dpo and --on both exclude each other"),
+        ("--algo ppo --temperature 0.7", "--algo ppo needs samples of the policy itself"),
+        ("--algo grpo --kl 0.1 --lora-rank 0", "--kl needs LoRA"),
+        ("--kl 0.1", "--kl needs an algorithm of reinforcement learning"),
+        ("--algo kto --control random-rollouts", "--algo kto excludes --control and --balance"),
         ("--on both --save a,b", "--save a,b: a comma separates options of a model"),
     ],
 )
@@ -246,3 +259,88 @@ def test_an_unverified_task_is_sent_through_verify(place: Path, sca: Sca) -> Non
         "hint: sca verify tasks.jsonl | sca train --on solutions --save DIR",
     ]
     assert not (place / "made").exists()
+
+
+# ---------------------------------------------------------------- online
+
+
+@pytest.fixture(scope="module")
+def gambler(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a model that answers 1 or 2 by chance, and tasks whose answer is 1."""
+    from sca_cli.training.sft import train_sft
+    from sca_cli.training.trainer import TrainOptions
+
+    place = tmp_path_factory.mktemp("gambler")
+    (place / "prompts").mkdir()
+    (place / "prompts" / "agent-code.md").write_text("[user]\n$instruction\n")
+    tasks = [task(word, evaluate="def evaluate(answer):\n    return answer == 1") for word in WORDS]
+    (place / "tasks.jsonl").write_bytes(b"".join(encode(one) + b"\n" for one in tasks))
+    replies = [task(word, solution=f"final_answer({answer})") for word in WORDS for answer in (1, 2)]
+    with Sandbox(Limits()) as sandbox:
+        rollouts = list(demonstrations(replies, sandbox.describe, Prompts(place / "prompts"), Tally()))
+    from transformers import AutoTokenizer
+
+    learnt = examples(rollouts, AutoTokenizer.from_pretrained(base))
+    options = TrainOptions(lora_rank=0, learning_rate=1e-2, epochs=60, dtype="float32", device="cpu", threads=1)
+    train_sft(learnt, str(base), place / "two", options)
+    return place
+
+
+def test_online_training_that_was_killed_ends_with_the_same_weights(gambler: Path, sca: Sca, tmp_path: Path) -> None:
+    """Killed with -9 in its rounds, it reads what was rolled out and ends like an undisturbed run; it has learnt."""
+    whole, killed = (shutil.copytree(gambler, tmp_path / name) for name in ("whole", "killed"))
+    ended = sca(*ONLINE.split(), cwd=whole)
+    assert ended.returncode == 0, ended.stderr.decode()
+    (checkpoint,) = records(ended.stdout)
+    rewards = checkpoint.metrics["rounds"]["reward"]
+    assert (checkpoint.algorithm, len(rewards)) == ("grpo", 4)
+    assert b"sca train: round 1/4: " in ended.stderr
+    with subprocess.Popen(
+        [BIN / "sca", *ONLINE.split()],
+        cwd=killed,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        journal = killed / "made.work" / "rollouts.jsonl"
+        while not (journal.exists() and journal.read_bytes().count(b"\n") >= 11):
+            assert process.poll() is None
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+    again = sca(*ONLINE.split(), cwd=killed)
+    assert again.returncode == 0, again.stderr.decode()
+    for name in ("model.safetensors", "sca-checkpoint.json"):
+        assert (killed / "made" / name).read_bytes() == (whole / "made" / name).read_bytes(), name
+    assert again.stdout == ended.stdout
+    assert not (killed / "made.work").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ({"evaluate": "def evaluate():\n    return False"}, 1, "nothing to learn from: "),
+        ({"split": "eval"}, 3, "is held out for evaluation"),
+    ],
+)
+def test_tasks_that_teach_nothing_are_one_line(
+    gambler: Path, sca: Sca, tmp_path: Path, change: dict[str, Any], code: int, said: str
+) -> None:
+    """Tasks that always fail, and held-out tasks: the exit code, one line with its hint, and no model."""
+    place = shutil.copytree(gambler, tmp_path / "place")
+    changed = [task(word, **change) for word in WORDS]
+    (place / "tasks.jsonl").write_bytes(b"".join(encode(one) + b"\n" for one in changed))
+    ended = sca(*ONLINE.split(), "--epochs", 3, "-q", cwd=place)
+    assert ended.returncode == code
+    (line, hint) = ended.stderr.decode().splitlines()[-2:]
+    assert said in line
+    assert hint.startswith("hint: ")
+    assert not [*place.glob("made*")]
+
+
+def test_rollouts_are_rejected_by_online_training(gambler: Path, sca: Sca) -> None:
+    """Exit code 3, and the algorithms that learn from rollouts."""
+    one = Rollout(id="r", task=task("drawer"), outcome="pass")
+    ended = sca("train", "--algo", "ppo", "--base", "two", "--save", "other", cwd=gambler, stdin=encode(one) + b"\n")
+    assert ended.returncode == 3
+    assert "record r is a rollout: --algo ppo reads tasks" in ended.stderr.decode()

@@ -7,7 +7,7 @@ import pytest
 from sca_cli import app
 from sca_cli.errors import ExitCode, MissingError, UsageError
 from sca_cli.streams import Output
-from sca_cli.training.sft import fail_if_in_the_way
+from sca_cli.training.trainer import fail_if_in_the_way
 
 
 @pytest.fixture

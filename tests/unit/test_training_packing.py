@@ -8,8 +8,7 @@ import pytest
 from tiny_model import save_model
 
 from sca_cli.training.data import Example
-from sca_cli.training.packing import layouts, surprise
-from sca_cli.training.sft import _shares
+from sca_cli.training.packing import layouts, shares, surprise
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +75,7 @@ def test_a_tree_has_the_loss_and_the_gradient_of_transformers_own_loss(load: Any
         expected += loss.item()
     true = torch.cat([p.grad.flatten() for p in model.parameters()])
     for shared in (False, True):
-        assert not shared or _shares(model, 40)
+        assert not shared or shares(model, 40)
         loss, found = gradient(model, batch(), max_tokens, shared=shared)
         assert loss == pytest.approx(expected, rel=1e-4)
         assert torch.nn.functional.cosine_similarity(found, true, dim=0) > 0.9999
@@ -104,7 +103,7 @@ def test_no_layout_is_larger_than_allowed() -> None:
 def test_a_sliding_window_is_not_fed_a_tree(load: Any) -> None:
     """A model with a window shorter than the examples is given rows."""
     model = load("mistral")
-    assert not _shares(model, 40)
+    assert not shares(model, 40)
 
 
 def test_a_model_that_mixes_positions_by_itself_is_not_fed_a_tree() -> None:
@@ -112,4 +111,4 @@ def test_a_model_that_mixes_positions_by_itself_is_not_fed_a_tree() -> None:
     transformers = pytest.importorskip("transformers", reason="needs the train extra")
     config = transformers.MambaConfig(vocab_size=300, hidden_size=16, num_hidden_layers=2, state_size=4)
     model = transformers.MambaForCausalLM(config)
-    assert not _shares(model, 40)
+    assert not shares(model, 40)

@@ -17,11 +17,12 @@ from tiny_model import save_model
 
 from sca_cli.errors import ExitCode, MissingError, UsageError
 from sca_cli.training.data import Example
-from sca_cli.training.sft import NothingToTrain, SftOptions, train_sft
+from sca_cli.training.sft import train_sft
+from sca_cli.training.trainer import NothingToTrain, TrainOptions
 
 pytestmark = pytest.mark.torch
 
-OPTIONS = SftOptions(
+OPTIONS = TrainOptions(
     lora_rank=4,
     lora_alpha=8,
     learning_rate=2e-2,
@@ -56,7 +57,7 @@ def equal(a: Path, b: Path) -> bool:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the directory of a tiny random model."""
-    pytest.importorskip("trl", reason="needs the train extra")
+    pytest.importorskip("peft", reason="needs the train extra")
     return str(save_model(tmp_path_factory.mktemp("base")))
 
 
@@ -162,7 +163,7 @@ def test_what_memory_cannot_keep_is_computed_again(base: str, tmp_path: Path, mo
     """Passes too large for the free memory keep less and learn the same; the others are not slowed down by them."""
     from transformers import PreTrainedModel
 
-    from sca_cli.training import sft
+    from sca_cli.training import trainer
 
     enable, disable = PreTrainedModel.gradient_checkpointing_enable, PreTrainedModel.gradient_checkpointing_disable
     kept: list[int] = []
@@ -182,14 +183,14 @@ def test_what_memory_cannot_keep_is_computed_again(base: str, tmp_path: Path, mo
         recomputed.append(False)
         disable(model)
 
-    needed = sft._kept
-    monkeypatch.setattr(sft, "_kept", told)
+    needed = trainer.kept_bytes
+    monkeypatch.setattr(trainer, "kept_bytes", told)
     monkeypatch.setattr(PreTrainedModel, "gradient_checkpointing_enable", enabled)
     monkeypatch.setattr(PreTrainedModel, "gradient_checkpointing_disable", disabled)
     losses = []
     for name, kinds in (("much", {False}), ("some", {True, False}), ("none", {True})):
         free = {"much": 10**12, "some": max(kept, default=0) + min(kept, default=0), "none": 0}[name]
-        monkeypatch.setattr(sft, "_free", lambda _, free=free: free)
+        monkeypatch.setattr(trainer, "free_bytes", lambda _, free=free: free)
         recomputed.clear()
         losses.append(train_sft(data(11), base, tmp_path / name, OPTIONS)["losses"])
         assert set(recomputed) == kinds
@@ -281,7 +282,7 @@ def unfinished(base: str, out: Path) -> None:
     [(data(11), OPTIONS, "data"), (data(), replace(OPTIONS, seed=3, batch_size=2), "batch_size, seed")],
 )
 def test_work_of_another_run_is_refused_and_says_what_differs(
-    base: str, tmp_path: Path, examples: list[Example], options: SftOptions, named: str
+    base: str, tmp_path: Path, examples: list[Example], options: TrainOptions, named: str
 ) -> None:
     """Resuming with other data or options would mix two runs."""
     unfinished(base, tmp_path / "out")
@@ -338,8 +339,8 @@ def test_tokens_of_a_larger_vocabulary_are_refused(base: str, tmp_path: Path) ->
 def test_a_missing_extra_names_the_command_that_installs_it(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If trl is absent, the hint is the install command."""
-    monkeypatch.setitem(sys.modules, "trl", None)
+    """If peft is absent, the hint is the install command."""
+    monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingError) as caught:
         train_sft(data(), base, tmp_path / "out", OPTIONS)
     assert caught.value.hint == "pip install 'sca-cli[train]'"

@@ -32,12 +32,11 @@ NAME = b"sca-warm"
 LIGHT = ("sca_calculation.environment", "sca_retail.environment", "sca_airline.environment", "sca_scripted")
 HEAVY = (
     "sca_cli.training.sft",
+    "transformers.trainer",
     "sca_transformers.load",
     "sca_transformers.engine",
     "transformers.models.qwen2.modeling_qwen2",
-    "datasets",
     "peft",
-    "trl.trainer.sft_trainer",
 )
 
 

@@ -98,6 +98,12 @@ def on_command_line(context: typer.Context, parameter: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def is_default(context: typer.Context, parameter: str) -> bool:
+    """Return whether a parameter has its default: it was neither typed nor set by a variable or a file."""
+    source = context.get_parameter_source(parameter)
+    return source is None or source.name == "DEFAULT"
+
+
 def written_before[R: Record](output: streams.Output, paths: Iterable[str | None], kind: type[R]) -> Iterator[R]:
     """Yield the records of the run that is being resumed."""
     return streams.read([path for path in paths if path], kind) if output.finished else iter(())

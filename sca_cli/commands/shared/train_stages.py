@@ -19,8 +19,8 @@ from sca_cli.errors import UsageError
 from sca_cli.records import Checkpoint, Task
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.training.data import Tally
-from sca_cli.training.sft import NothingToTrain, fail_if_in_the_way
 from sca_cli.training.solutions import demonstrations
+from sca_cli.training.trainer import NothingToTrain, fail_if_in_the_way
 
 
 def on_solutions(

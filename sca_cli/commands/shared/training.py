@@ -1,7 +1,7 @@
 """What `train` and `distill` share: options, rejection of held-out tasks, fine-tuning, the checkpoint record."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,8 +15,10 @@ from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.records import JSON, Checkpoint, Rollout, Task, decode, encode
 from sca_cli.streams import Output
 from sca_cli.training.data import Tally
+from sca_cli.training.preference import PreferenceOptions, train_preference
 from sca_cli.training.selection import Rules, Selection, select
-from sca_cli.training.sft import SftOptions, train_sft
+from sca_cli.training.sft import train_sft
+from sca_cli.training.trainer import TrainOptions
 
 Save = Annotated[
     Path,
@@ -58,16 +60,27 @@ class Recipe:
             "--learning-rate",
             min=0.0,
             help="Peak learning rate.",
-            show_default="2e-4 with LoRA, 1e-5 without",
+            show_default="2e-4 with LoRA, 1e-5 without; a tenth of it for reinforcement learning and preferences",
             rich_help_panel=options.TRAINING,
         ),
     ] = None
     epochs: Annotated[
-        int, typer.Option("--epochs", min=1, help="Passes over the examples.", rich_help_panel=options.TRAINING)
+        int,
+        typer.Option(
+            "--epochs",
+            min=1,
+            help="Passes over the examples; in online training over the tasks.",
+            rich_help_panel=options.TRAINING,
+        ),
     ] = 2
     batch_size: Annotated[
         int,
-        typer.Option("--batch-size", min=1, help="Examples in one optimiser step.", rich_help_panel=options.TRAINING),
+        typer.Option(
+            "--batch-size",
+            min=1,
+            help="Examples in one optimiser step; in online training tasks in one round.",
+            rich_help_panel=options.TRAINING,
+        ),
     ] = 8
     max_length: Annotated[
         int,
@@ -178,6 +191,31 @@ class Training:
     settings: dict[str, JSON] = field(default_factory=dict)
     """Settings of the run; `--resume` accepts a finished model only if it was trained with the same."""
 
+    def train_options(self, algorithm: str, *, passes: int = 0) -> TrainOptions:
+        """Return the settings of the trainer.
+
+        Args:
+            algorithm: decides the learning rate, if none was given.
+            passes: optimiser steps of a round of online training; 0: training on examples.
+        """
+        recipe = self.recipe
+        settings = TrainOptions(
+            lora_rank=recipe.lora_rank,
+            learning_rate=recipe.learning_rate,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            seed=self.running.seed,
+            device=recipe.device,
+            dtype=recipe.dtype,
+            threads=recipe.threads,
+            trust_remote_code=recipe.trust_remote_code,
+        )
+        if algorithm not in ("solutions", "rft", "distill", "solutions+rft"):
+            settings = replace(settings, learning_rate=recipe.learning_rate or settings.rate / 10)
+        if passes:
+            settings = replace(settings, epochs=1, batch_size=1, scheduler="constant", save_every_steps=passes)
+        return settings
+
     def fine_tune(self, rollouts: Iterable[Rollout], base: str, save: Path, algorithm: str, tally: Tally) -> Checkpoint:
         """Fine-tune on rollouts, and report the examples on standard error.
 
@@ -195,25 +233,21 @@ class Training:
         """
         selection = select(rollouts, self.tokenizer, self.rules, tally)
         self._report(tally, selection, "solutions" if algorithm == "solutions" else "rollouts")
-        recipe, running = self.recipe, self.running
-        sft = SftOptions(
-            lora_rank=recipe.lora_rank,
-            learning_rate=recipe.learning_rate,
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            seed=running.seed,
-            device=recipe.device,
-            dtype=recipe.dtype,
-            threads=recipe.threads,
-            trust_remote_code=recipe.trust_remote_code,
-        )
+        running = self.running
         with Meter(self.verb, None, quiet=running.quiet) as meter:
 
             def show(step: dict[str, float]) -> None:
                 meter.status(f"step {step['step']:.0f}/{step['steps']:.0f}, loss {step['loss']:.3f}")
 
             meter.status("loading")
-            metrics: dict[str, Any] = dict(train_sft(selection.examples, base, save, sft, show, resume=running.resume))
+            settings = self.train_options(algorithm)
+            if algorithm in ("dpo", "kto"):
+                preference = PreferenceOptions(algorithm)  # type: ignore[arg-type]
+                metrics = train_preference(
+                    selection.examples, base, save, settings, preference, show, resume=running.resume
+                )
+            else:
+                metrics = train_sft(selection.examples, base, save, settings, show, resume=running.resume)
         if not running.times:
             del metrics["seconds"]
         data = list(dict.fromkeys(example.record for example in selection.examples))
@@ -304,9 +338,9 @@ def write_checkpoint(
     sink.write(checkpoint.path, [checkpoint])
     sink.close(complete=True)
     metrics = checkpoint.metrics
-    say(
-        f"sca {verb}: loss {metrics['first_loss']:.3f} → {metrics['last_loss']:.3f} in {metrics['steps']:.0f} steps; "
-        f"the model is in {checkpoint.path}",
-        quiet=quiet,
-    )
+    if rounds := metrics.get("rounds"):
+        result = f"{rounds['reward'][0]:.1%} → {rounds['reward'][-1]:.1%} pass in {len(rounds['reward'])} rounds"
+    else:
+        result = f"loss {metrics['first_loss']:.3f} → {metrics['last_loss']:.3f} in {metrics['steps']:.0f} steps"
+    say(f"sca {verb}: {result}; the model is in {checkpoint.path}", quiet=quiet)
     return exit_code(sink.kept, left_out)
