@@ -15,7 +15,7 @@ def test_the_value_loss_by_hand() -> None:
 
 
 def test_the_critic_learns_which_states_pay_and_can_be_restored() -> None:
-    """Two kinds of states with returns 0 and 1 are told apart; a restored critic has the same values."""
+    """Two kinds of states with returns 0 and 1 get different values; a restored critic has the same values."""
     import torch
 
     torch.manual_seed(0)

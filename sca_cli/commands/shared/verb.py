@@ -25,7 +25,7 @@ SELDOM: dict[str, str] = {
     "output_bytes reply_bytes tool_calls kl balance keep_solved control like max_length max_per_task device dtype "
     "threads allow_eval trust_remote_code",
     "verify": "turns temperature",
-    "train": "actions turns user_model temperature",
+    "train": "actions turns user_model temperature allow_env",
     "distill": "actions turns user_model temperature",
     "eval": "actions allow_env",
 }
