@@ -36,6 +36,7 @@ from sca_cli.interfaces import Model, Sampling
 from sca_cli.methods import Method, Workshop, cat, pae, rejected, solution_first
 from sca_cli.methods.compose import compose
 from sca_cli.methods.compose.plan import Composed, Plan
+from sca_cli.methods.walk import make as walk
 from sca_cli.prompts import CHALLENGE, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Record, Task, content_id
 from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox
@@ -50,6 +51,7 @@ class MethodName(StrEnum):
     CAT = "cat"
     SOLUTION_FIRST = "solution-first"
     COMPOSE = "compose"
+    WALK = "walk"
     PAE = "pae"
 
 
@@ -57,6 +59,7 @@ _METHODS: dict[MethodName, Method[Any]] = {
     MethodName.CAT: cat.make,
     MethodName.SOLUTION_FIRST: solution_first.make,
     MethodName.COMPOSE: compose.make,
+    MethodName.WALK: walk.make,
     MethodName.PAE: pae.make,
 }
 
@@ -203,7 +206,8 @@ def command(
             help="cat: the model writes all four parts, as in the paper. solution-first: the model writes a program, "
             "the check compares with its result, then the model writes the question; for small models. compose: "
             "programs are composed from recorded calls that worked, equally many of each length; the model writes the "
-            "question. pae: instructions only, without a check (a baseline).",
+            "question. walk: tasks that change the state, from writes that worked; the model paraphrases them. pae: "
+            "instructions only, without a check (a baseline).",
             rich_help_panel=options.TASKS,
         ),
     ] = MethodName.CAT,
@@ -276,7 +280,7 @@ def command(
     It reads explorations. With --env, or with SCA_ENV and no piped input, it explores first. The method compose also
     reads verified tasks. Replies that are not tasks are counted; --rejected writes them to a file.
     """
-    model_name = required_model(model) if model or method is not MethodName.COMPOSE else ""
+    model_name = required_model(model) if model or method not in (MethodName.COMPOSE, MethodName.WALK) else ""
     prompts = Prompts.from_option(prompt)
     paths = inputs or (["-"] if streams.is_piped() and not on_command_line(context, "env") else [])
     if not paths and not env:

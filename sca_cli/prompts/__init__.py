@@ -18,7 +18,7 @@ from sca_cli.records import Message
 
 ATTEMPT = ("agent", "user", "judge")
 """Beginnings of the names of the prompts that attempts at tasks use."""
-CHALLENGE = ("challenge", "compose", "solution-first")
+CHALLENGE = ("challenge", "compose", "solution-first", "walk")
 """The same for `sca challenge`."""
 EXPLORE = ("explore",)
 """The same for `sca explore`."""
