@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sca_airline import seeds
+from sca_airline import policy, seeds
 from sca_airline.files import checked, own_tables, tables_in
 from sca_airline.store import Store, Tables
 from sca_airline.writing import AirlineWritingTools
 from sca_cli.toolkit.tables import variants
+
+if TYPE_CHECKING:
+    from sca_cli.records import Observation
 
 
 class Airline(AirlineWritingTools):
@@ -68,6 +72,10 @@ class Airline(AirlineWritingTools):
     def first_observation(self) -> str:
         """Return the first message of the seed's customer."""
         return seeds.introduction(self.store, self._seed, self._customer, self._open_flights)
+
+    def allows(self, call: "Observation") -> str | None:
+        """Return the rule of the policy that forbids a call for the seed's customer, or None."""
+        return policy.forbids(self.store, self._customer, call.tool, call.kwargs)
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:

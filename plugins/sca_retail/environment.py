@@ -2,13 +2,16 @@
 
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sca_cli.toolkit import tables
 from sca_retail.data import OWN, load
 from sca_retail.policy import POLICY
 from sca_retail.variation import vary
 from sca_retail.writing import RetailWritingTools
+
+if TYPE_CHECKING:
+    from sca_cli.records import Observation
 
 
 class Retail(RetailWritingTools):
@@ -67,6 +70,12 @@ class Retail(RetailWritingTools):
         contact = f"my email is {user['email']}" if self._by_email else f"my zip code is {user['address']['zip']}"
         orders = [_sentence(self.orders[order_id]) for order_id in user["orders"] if order_id in self.orders]
         return " ".join([f"Hello, I am {name}, and {contact}.", *orders])
+
+    def allows(self, call: "Observation") -> str | None:
+        """Return the rule that forbids a call, or None: only records of the seed's customer may be changed."""
+        order = self.orders.get(str(call.kwargs.get("order_id")))
+        owner = order["user_id"] if order else call.kwargs.get("user_id")
+        return None if owner == self.who else "Refuse whatever concerns another customer's profile or orders."
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:

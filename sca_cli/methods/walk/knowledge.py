@@ -116,6 +116,11 @@ def _can_be_said(place: JSON) -> bool:
     if isinstance(place, list):
         return all(map(_can_be_said, place))
     if isinstance(place, dict):
-        fields = place.get("fields")
-        return all(map(_can_be_said, fields.values())) if fields else TEXT not in place["path"]
+        if fields := place.get("fields"):
+            # fields of several records make, for example, a person who does not exist
+            records = {
+                canonical([part["call"], part["path"][:-1]]) for part in fields.values() if isinstance(part, dict)
+            }
+            return len(records) < 2 and all(map(_can_be_said, fields.values()))
+        return TEXT not in place["path"]
     return place not in _UNSAYABLE

@@ -19,9 +19,10 @@ from sca_cli.methods.walk.checks import NothingChanged, state_check
 from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
 from sca_cli.methods.walk.lookups import NoWay, Program, Reference, call_of
 from sca_cli.methods.walk.naming import NoName
+from sca_cli.methods.walk.permitted import permitted
 from sca_cli.records import JSON, Exploration, Outcome, Task
 from sca_cli.verification.paper_filter import FAILURE_CASES, run_check
-from sca_cli.walk.memory import canonical
+from sca_cli.walk.memory import KEY, canonical
 
 # All numbers below are chosen by hand.
 _WRITES = {1: 5, 2: 4, 3: 1}
@@ -104,17 +105,20 @@ def _draft(workshop: Workshop, knowledge: Knowledge, draw: random.Random) -> _Dr
     """
     if not knowledge.writes:
         raise Dropped("no write worked whose values can be said or looked up")
+    allowed = permitted(knowledge.exploration, knowledge.writes)
+    if not allowed:
+        raise Dropped("the policy allows none of the writes")
     problem = ""
     for _ in range(_TRIES):
         try:
-            return _one(workshop, knowledge, draw)
+            return _one(workshop, knowledge, allowed, draw)
         except (Dropped, NoWay, NoName, NothingChanged) as error:
             problem = str(error)
     raise Dropped(problem)
 
 
-def _one(workshop: Workshop, knowledge: Knowledge, draw: random.Random) -> _Draft:
-    writes = _drawn(knowledge, draw)
+def _one(workshop: Workshop, knowledge: Knowledge, allowed: list[Write], draw: random.Random) -> _Draft:
+    writes = _drawn(knowledge, allowed, draw)
     program = Program(knowledge, says_ids=draw.random() < _SAYS_IDS)
     program.introduce()
     requests = [_add(program, write) for write in writes]
@@ -149,14 +153,27 @@ def _outcome(workshop: Workshop, task: Task, program: str) -> Outcome:
     return run_check(workshop.sandbox, task, program, "").outcome
 
 
-def _drawn(knowledge: Knowledge, draw: random.Random) -> list[Write]:
-    """Draw writes of different tools, each tool with the same probability."""
+def _drawn(knowledge: Knowledge, allowed: list[Write], draw: random.Random) -> list[Write]:
+    """Draw writes of different tools and of different records, each tool with the same probability."""
     by_tool: dict[str, list[Write]] = {}
-    for write in knowledge.writes:
+    for write in allowed:
         by_tool.setdefault(write.tool, []).append(write)
     count = draw.choices(list(_WRITES), list(_WRITES.values()))[0]
-    tools = draw.sample(list(by_tool), min(count, len(by_tool)))
-    return [draw.choice(by_tool[tool]) for tool in tools]
+    drawn: list[Write] = []
+    records: set[str] = set()
+    for tool in draw.sample(list(by_tool), len(by_tool)):
+        apart = [write for write in by_tool[tool] if not records & _records(knowledge, write)]
+        if apart and len(drawn) < count:
+            drawn.append(draw.choice(apart))
+            records |= _records(knowledge, drawn[-1])
+    return drawn
+
+
+def _records(knowledge: Knowledge, write: Write) -> set[str]:
+    """Return the ids of the records that a write names, without the customer's own."""
+    values = [value for value in write.arguments.values() if isinstance(value, str)]
+    taken = {canonical(value) for arguments in knowledge.arguments.values() for value in arguments.values()}
+    return {canonical(value) for value in values if is_opaque(value) and not knowledge.is_introduced(value)} & taken
 
 
 # ---------------------------------------------------------------- a write
@@ -205,11 +222,10 @@ def _value(program: Program, value: JSON, place: JSON) -> Reference:
     fields = place.get("fields", {}) if isinstance(place, dict) else {}
     references = {name: program.reference(part, fields.get(name)) for name, part in value.items()}
     code = f"{{{', '.join(f'{name!r}: {reference.code}' for name, reference in references.items())}}}"
-    said = [
-        reference.words if isinstance(value[name], str) else f"{words.label_of(name)} {reference.words}"
-        for name, reference in references.items()
-        if reference.words
-    ]
+    said = []
+    for name, reference in references.items():
+        text = reference.words or (str(value[name]) if reference.literal else "")
+        said += [text if isinstance(value[name], str) else f"{words.label_of(name)} {text}"] if text else []
     return Reference(code, " ".join(said))
 
 
@@ -220,8 +236,11 @@ def _fallback(write: Write, name: str, reference: Reference) -> str:
     place = write.places.get(name)
     if not isinstance(place, dict) or "path" not in place:
         return ""
-    keys = [key for key in place["path"][:-1] if isinstance(key, str) and not is_opaque(key)]
-    return f"as in the {words.label_of(keys[-1])}" if keys else ""
+    *outer, last = place["path"] or [0]
+    if last == KEY:
+        return "the only one I have"
+    keys = [key for key in outer if isinstance(key, str) and not is_opaque(key)]
+    return f"as in the {words.label_of(keys[-1])}" if keys and isinstance(last, str) else ""
 
 
 def _of_one_record(write: Write) -> list[str]:
