@@ -29,7 +29,7 @@ from sca_cli.errors import PluginError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sca_cli.records import JSON, Message, Observation, ToolCall
+    from sca_cli.records import JSON, Message, ToolCall
 
 # ---------------------------------------------------------------- environments
 
@@ -133,14 +133,15 @@ class Environment:
         """
         return ""
 
-    def allows(self, call: "Observation") -> str | None:  # noqa: ARG002  overriding methods use it
+    def allows(self, tool: str, arguments: "dict[str, JSON]") -> str | None:  # noqa: ARG002  overriding methods use it
         """Return the rule of the policy that forbids a call in this state, or None if the policy allows it.
 
         Write it if the policy forbids more than the tools refuse. Only `sca challenge --method walk` asks it, to make
         no task of what an agent must refuse: in the command's own process, after `reset` with the task's seed.
 
         Args:
-            call: a call of a writing tool that worked in this state; it has named arguments only.
+            tool: name of a writing tool.
+            arguments: arguments with which its call worked in this state, by name.
         """
         return None
 

@@ -2,16 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sca_airline import policy, seeds
 from sca_airline.files import checked, own_tables, tables_in
 from sca_airline.store import Store, Tables
 from sca_airline.writing import AirlineWritingTools
 from sca_cli.toolkit.tables import variants
-
-if TYPE_CHECKING:
-    from sca_cli.records import Observation
 
 
 class Airline(AirlineWritingTools):
@@ -73,9 +70,9 @@ class Airline(AirlineWritingTools):
         """Return the first message of the seed's customer."""
         return seeds.introduction(self.store, self._seed, self._customer, self._open_flights)
 
-    def allows(self, call: "Observation") -> str | None:
+    def allows(self, tool: str, arguments: dict[str, Any]) -> str | None:
         """Return the rule of the policy that forbids a call for the seed's customer, or None."""
-        return policy.forbids(self.store, self._customer, call.tool, call.kwargs)
+        return policy.forbids(self.store, self._customer, tool, arguments)
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:

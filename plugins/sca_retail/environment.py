@@ -2,16 +2,13 @@
 
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sca_cli.toolkit import tables
 from sca_retail.data import OWN, load
 from sca_retail.policy import POLICY
 from sca_retail.variation import vary
 from sca_retail.writing import RetailWritingTools
-
-if TYPE_CHECKING:
-    from sca_cli.records import Observation
 
 
 class Retail(RetailWritingTools):
@@ -71,10 +68,10 @@ class Retail(RetailWritingTools):
         orders = [_sentence(self.orders[order_id]) for order_id in user["orders"] if order_id in self.orders]
         return " ".join([f"Hello, I am {name}, and {contact}.", *orders])
 
-    def allows(self, call: "Observation") -> str | None:
+    def allows(self, tool: str, arguments: dict[str, Any]) -> str | None:  # noqa: ARG002  one rule for all tools
         """Return the rule that forbids a call, or None: only records of the seed's customer may be changed."""
-        order = self.orders.get(str(call.kwargs.get("order_id")))
-        owner = order["user_id"] if order else call.kwargs.get("user_id")
+        order = self.orders.get(str(arguments.get("order_id")))
+        owner = order["user_id"] if order else arguments.get("user_id")
         return None if owner == self.who else "Refuse whatever concerns another customer's profile or orders."
 
     @classmethod

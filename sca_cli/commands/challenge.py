@@ -1,4 +1,4 @@
-"""`sca challenge`: write candidate tasks from explorations, by one of four methods (paper, section 3)."""
+"""`sca challenge`: write candidate tasks from explorations, by one of five methods (paper, section 3)."""
 
 import time
 from collections import Counter

@@ -40,6 +40,8 @@ _RETRIES = 2
 """Calls that put a number of a refusal in place of a number of the refused call."""
 _MOST_FAILURES = 3
 """Tools that may make the world fail in one exploration."""
+_CALLS_OF_A_SESSION = 150
+"""Calls after which the world is started again, because a session has a limit."""
 
 
 @dataclass(slots=True)
@@ -84,7 +86,7 @@ class _Explorer:
         self._values = Values(tools, draw)
         self._memory, self._links = Memory(), Links()
         self._arguments = Arguments(tools, self._values, self._memory, self._links, draw)
-        self._has_look_ups = sum(bool(tool.parameters["properties"]) for tool in tools if not tool.writes) > 1
+        self._has_look_ups = False  # a look-up with arguments returned an object or a list
         self._worked: Counter[str] = Counter()
         self._tried: Counter[str] = Counter()
         self._gained: dict[str, float] = defaultdict(lambda: 1.0)
@@ -100,7 +102,7 @@ class _Explorer:
 
     def walk(self, calls: int) -> StatefulWalk:
         result = self.result
-        dry = 0 if self._has_look_ups else _DRY  # look-ups in a row without a new value
+        dry = 0  # look-ups in a row without a new value
         for _ in range(2 * calls):
             reading = [tool for tool in self._tools if not tool.writes]
             writing = [tool for tool in self._tools if tool.writes]
@@ -128,6 +130,7 @@ class _Explorer:
         observation = self._call(tool, arguments)
         if observation is None or observation.error:
             return False
+        self._has_look_ups = self._has_look_ups or bool(arguments and isinstance(observation.result, dict | list))
         gained = 0
         if not self._written or not self._has_look_ups:
             gained = self._remember(tool, arguments, observation)
@@ -207,6 +210,8 @@ class _Explorer:
         star = tool.variadic()
         named = {name: argument.value for name, argument in arguments.items() if name != star}
         args = [*named.values(), *arguments[star].value] if star in arguments else []
+        if len(self._session.calls) >= _CALLS_OF_A_SESSION:
+            self._reset()
         try:
             observation = self._session.call(tool.name, args, {} if star in arguments else named)
         except WorldError as error:

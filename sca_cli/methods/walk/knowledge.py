@@ -9,7 +9,9 @@ from sca_cli.records import JSON, Exploration, Observation
 from sca_cli.walk.memory import FIRST_OBSERVATION, TEXT, Memory, canonical
 from sca_cli.walk.parameters import Parameter, parameters_of
 
-_UNSAYABLE = ("made up", "refusal", "documentation", "default")
+_TEXTS = ("refusal", "documentation")
+"""Sources of texts that may be the name of something."""
+_UNSAYABLE = (*_TEXTS, "made up", "default")
 """Sources of values that a customer has no reason to say."""
 
 
@@ -74,13 +76,14 @@ class Knowledge:
             if call.writes:
                 places = places_of_calls[number] if number < len(places_of_calls) else {}
                 write = Write(call.tool, arguments, places)
-                if not written and write.key not in written_keys and all(map(_can_be_said, places.values())):
+                if not written and write.key not in written_keys:
                     written_keys.add(write.key)
                     self.writes.append(write)
                 written = True
             elif not written and call.tool not in unsteady and canonical(call.asked()) not in known:
                 known.add(canonical(call.asked()))
                 self.reads[number], self.arguments[number] = call, arguments
+        self.writes = [write for write in self.writes if self._can_be_said(write)]
         for tool in {call.tool for call in self.reads.values()}:
             self._drop_uninformative(tool)
         for number, call in self.reads.items():
@@ -93,6 +96,21 @@ class Knowledge:
         if len(results) == 1 and (len(numbers) > 1 or results <= {'""', "null", "[]", "{}"}):
             for number in numbers:
                 del self.reads[number], self.arguments[number]
+
+    def _can_be_said(self, write: Write) -> bool:
+        """Tell whether a customer can say the values of a write, or look them up.
+
+        A text from the documentation or a refusal counts only if a look-up took it: then it is the name of
+        something that exists.
+        """
+        taken = {
+            value for arguments in self.arguments.values() for value in arguments.values() if isinstance(value, str)
+        }
+        return all(
+            _is_sayable(place)
+            or (place in _TEXTS and isinstance(write.arguments[name], str) and write.arguments[name] in taken)
+            for name, place in write.places.items()
+        )
 
     def is_introduced(self, value: JSON) -> bool:
         """Tell whether the customer's introduction contains a value."""
@@ -111,16 +129,16 @@ def is_opaque(value: JSON) -> bool:
     return len(re.findall(r"\d", value)) >= 3 or bool(re.fullmatch(r"(?=.*\d)[A-Z0-9]{5,}|[A-Z]{6,}", value))
 
 
-def _can_be_said(place: JSON) -> bool:
+def _is_sayable(place: JSON) -> bool:
     """Tell whether a customer can say a value from this place, or look it up."""
     if isinstance(place, list):
-        return all(map(_can_be_said, place))
+        return all(map(_is_sayable, place))
     if isinstance(place, dict):
         if fields := place.get("fields"):
             # fields of several records make, for example, a person who does not exist
             records = {
                 canonical([part["call"], part["path"][:-1]]) for part in fields.values() if isinstance(part, dict)
             }
-            return len(records) < 2 and all(map(_can_be_said, fields.values()))
+            return len(records) < 2 and all(map(_is_sayable, fields.values()))
         return TEXT not in place["path"]
     return place not in _UNSAYABLE

@@ -6,7 +6,7 @@ from functools import cache
 from sca_cli import plugins
 from sca_cli.interfaces import Environment
 from sca_cli.methods.walk.knowledge import Write
-from sca_cli.records import EnvSpec, Exploration, Observation
+from sca_cli.records import EnvSpec, Exploration
 
 _lock = threading.Lock()
 
@@ -24,11 +24,7 @@ def permitted(exploration: Exploration, writes: list[Write]) -> list[Write]:
     with _lock, plugins.naming_plugin(entry, f"allows() of environment '{exploration.env.name}'"):
         environment = _environment(exploration.env.name, tuple(sorted(exploration.env.options.items())))
         environment.reset(exploration.seed)
-        return [
-            write
-            for write in writes
-            if environment.allows(Observation(tool=write.tool, kwargs=write.arguments, writes=True)) is None
-        ]
+        return [write for write in writes if environment.allows(write.tool, write.arguments) is None]
 
 
 @cache

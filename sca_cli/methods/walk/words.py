@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 _FIRST = ("Please {}.", "I would like you to {}.", "I want you to {}.", "Could you please {}?")
 _NEXT = ("Also, please {}.", "And please {}.", "I also want you to {}.", "After that, please {}.")
 _EMPTY = {"id", "ids", "user", "all"}
+_PARTICLES = {"back", "up", "out", "off", "in", "on", "away", "down", "over"}
+"""Words after a verb that are no noun: take back."""
 _JOINED = " and "
 _FACT = re.compile(r"[#\w@.'/-]*[\d@#][#\w@.'/-]*\w|\d")
 
@@ -52,7 +54,7 @@ def instruction(introduction: str, requests: Sequence[Request], draw: random.Ran
     for place, request in enumerate(requests):
         verb, _, rest = request.tool.lower().replace("-", "_").partition("_")
         noun = " ".join(word for word in rest.split("_") if word not in _EMPTY)
-        of_whom = ("my " if customer else "the ") if noun else ""
+        of_whom = "" if not noun or noun in _PARTICLES else "my " if customer else "the "
         text = f"{verb} {of_whom}{noun}".strip()
         if request.details:
             text += ": " + "; ".join(f"{label}: {words}" if label else words for label, words in request.details)
