@@ -257,3 +257,29 @@ def test_a_paraphrase_keeps_the_facts(text: str, problem: str) -> None:
     requests = [words.Request("cancel_pending_order", [("order", "#W12"), ("reason", "no longer needed")])]
     assert words.paraphrase_problem(text, original, requests).startswith(problem)
     assert bool(problem) == bool(words.paraphrase_problem(text, original, requests))
+
+
+def moved(places: list[list[JSON]]) -> list[Write]:
+    """Return the writes that are left of one that sets an address, whose fields have these places."""
+
+    def get_home(user_id: str) -> dict[str, JSON]:
+        """Get an address."""
+        return {"id": user_id}
+
+    def move(street: str, city: str, zip_code: str) -> str:
+        """Move."""
+        return street + city + zip_code
+
+    homes = [{"street": f"{n} Hill", "city": f"City{n}", "zip_code": f"1000{n}"} for n in (1, 2)]
+    calls = [Observation(tool="get_home", kwargs={"user_id": str(n)}, result=home) for n, home in enumerate(homes)]
+    values = {name: homes[call][name] for call, name in places}  # type: ignore[call-overload]
+    calls.append(Observation(tool="move", kwargs=values, result="", writes=True))
+    sources: JSON = [{}, {}, {name: {"call": call, "path": [name]} for call, name in places}]
+    exploration = Exploration(env=EnvSpec(name="desk"), observations=calls, extra={"sources": sources})
+    return Knowledge(exploration, {each.__name__: describe_tool(each) for each in (get_home, move)}, False).writes
+
+
+def test_an_address_is_that_of_one_record() -> None:
+    """A write whose street and city come from different records makes no task; one with a whole address does."""
+    assert len(moved([[0, "street"], [0, "city"], [0, "zip_code"]])) == 1
+    assert moved([[0, "street"], [1, "city"], [0, "zip_code"]]) == []

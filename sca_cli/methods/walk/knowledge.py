@@ -15,6 +15,10 @@ _UNSAYABLE = (*_TEXTS, "made up", "default")
 """Sources of values that a customer has no reason to say."""
 
 
+_RECORD_FIELDS = 3
+"""Arguments with the names of a record's fields that must come from one record. Chosen by hand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """A write that worked, and the places of its arguments."""
@@ -83,11 +87,11 @@ class Knowledge:
             elif not written and call.tool not in unsteady and canonical(call.asked()) not in known:
                 known.add(canonical(call.asked()))
                 self.reads[number], self.arguments[number] = call, arguments
-        self.writes = [write for write in self.writes if self._can_be_said(write)]
         for tool in {call.tool for call in self.reads.values()}:
             self._drop_uninformative(tool)
         for number, call in self.reads.items():
             self.memory.add(number, call.tool, self.arguments[number], call.result)
+        self.writes = [write for write in self.writes if self._can_be_said(write) and self._is_of_one_record(write)]
 
     def _drop_uninformative(self, tool: str) -> None:
         """Drop the look-ups of a tool whose result is empty, or the same for all arguments."""
@@ -112,6 +116,18 @@ class Knowledge:
             for name, place in write.places.items()
         )
 
+    def _is_of_one_record(self, write: Write) -> bool:
+        """Tell whether arguments with the names of a record's fields are the fields of one record.
+
+        An address whose street and city come from different records is none that exists.
+        """
+        names = {name for name, value in write.arguments.items() if isinstance(value, str)}
+        shared = max((names & record.keys() for *_, record in self.memory.records), key=len, default=set())
+        if len(shared) < _RECORD_FIELDS:
+            return True
+        places = [write.places.get(name) for name in shared]
+        return len({_record_of(place) for place in places}) == 1 and isinstance(places[0], dict)
+
     def is_introduced(self, value: JSON) -> bool:
         """Tell whether the customer's introduction contains a value."""
         pattern = rf"(?<!\w){re.escape(str(value))}(?!\w)"
@@ -127,6 +143,11 @@ def is_opaque(value: JSON) -> bool:
     if not isinstance(value, str) or " " in value or "@" in value or re.fullmatch(r"[\d\-:T.]+", value) is not None:
         return isinstance(value, str) and value.isdigit() and len(value) > 5
     return len(re.findall(r"\d", value)) >= 3 or bool(re.fullmatch(r"(?=.*\d)[A-Z0-9]{5,}|[A-Z]{6,}", value))
+
+
+def _record_of(place: JSON) -> str:
+    """Return the call and the path of the record that holds a value, as JSON text."""
+    return canonical([place.get("call"), place.get("path", [])[:-1]]) if isinstance(place, dict) else ""
 
 
 def _is_sayable(place: JSON) -> bool:
