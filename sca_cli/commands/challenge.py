@@ -37,7 +37,7 @@ from sca_cli.methods import Method, Workshop, cat, pae, rejected, solution_first
 from sca_cli.methods.compose import compose
 from sca_cli.methods.compose.plan import Composed, Plan
 from sca_cli.methods.walk import make as walk
-from sca_cli.prompts import CHALLENGE, Prompts
+from sca_cli.prompts import CHALLENGE, WALK, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Record, Task, content_id
 from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox
 from sca_cli.streams import Output
@@ -62,6 +62,12 @@ _METHODS: dict[MethodName, Method[Any]] = {
     MethodName.WALK: walk.make,
     MethodName.PAE: pae.make,
 }
+
+
+def _prompts_of(method: MethodName) -> tuple[str, ...]:
+    """Return the beginnings of the names of the prompts that a method uses."""
+    return WALK if method is MethodName.WALK else CHALLENGE
+
 
 type Subject = Exploration | Composed
 """The input of one candidate."""
@@ -119,7 +125,7 @@ def run(
             "challenge",
             model=workshop_for.model_name,
             seed=seed_of(place),
-            prompt=workshop_for.prompts.fingerprint(*CHALLENGE),
+            prompt=workshop_for.prompts.fingerprint(*_prompts_of(method)),
         )
         task.id = content_id(task)
         return task
@@ -295,7 +301,7 @@ def command(
         env=[str(spec) for spec in envs],
         method=str(method),
         model=model_name,
-        prompt=prompts.fingerprint(*CHALLENGE),
+        prompt=prompts.fingerprint(*_prompts_of(method)),
     )
     allowed = AllowedEnvs([*(env or []), *(allow_env or [])])
     sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=paths)
