@@ -105,6 +105,15 @@ class _Records:
     compared: int = 0
 
 
+@dataclass(slots=True)
+class _Lists:
+    """The lists of records that have all fields of a parameter's objects."""
+
+    fitting: list[tuple[int, str, int, list[Part]]] = field(default_factory=list)
+    """Call, link, number of common words, and the objects."""
+    compared: int = 0
+
+
 class Arguments:
     """Draws arguments.
 
@@ -123,6 +132,7 @@ class Arguments:
         self._words = {tool.name: words_of(f"{tool.name} {tool.description.split('.')[0].lower()}") for tool in tools}
         self._fitting_links: dict[tuple[str, str, str], _Fitting] = {}
         self._records: dict[str, _Records] = defaultdict(_Records)
+        self._lists: dict[tuple[str, str], _Lists] = defaultdict(_Lists)
 
     def of(self, tool: Tool) -> dict[str, Argument] | None:
         """Draw the arguments of one call; None if a parameter has no value."""
@@ -308,19 +318,21 @@ class Arguments:
 
     def _objects(self, parameter: Parameter, chosen: list[Seen]) -> list[Part]:
         """Draw a list of objects: records that have all fields, or one object that is put together."""
-        options = []
-        near = self._memory.near_calls(chosen)
-        for call, path, link, objects in self._memory.lists:
+        known = self._lists[parameter.tool, parameter.name]
+        for call, path, link, objects in islice(self._memory.lists, known.compared, None):
             projected = [
                 self._projected(parameter, call, (*path, place), link, each) for place, each in enumerate(objects)
             ]
             whole = [part for part in projected if part]
             if len(whole) == len(projected):
                 fit = len(parameter.words & words_of(str(path[-1]) if path else ""))
-                weight = math.exp(3 * near.get(call, 0.0) + fit) * self._squared(parameter, "", f"{link}[]{{}}")
-                options.append((weight, whole))
-        if options and self._draw.random() < _PROJECTED:
-            parts = self._draw.choices([parts for _, parts in options], [weight for weight, _ in options])[0]
+                known.fitting.append((call, f"{link}[]{{}}", fit, whole))
+        known.compared = len(self._memory.lists)
+        if known.fitting and self._draw.random() < _PROJECTED:
+            near = self._memory.near_calls(chosen)
+            squared = {link: self._squared(parameter, "", link) for _, link, _, _ in known.fitting}
+            weights = [math.exp(3 * near.get(call, 0.0) + fit) * squared[link] for call, link, fit, _ in known.fitting]
+            parts = self._draw.choices(known.fitting, weights)[0][-1]
             if self._draw.random() < _WHOLE_LIST:
                 return parts
             return self._draw.sample(parts, self._draw.randint(1, min(3, len(parts))))
