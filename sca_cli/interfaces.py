@@ -134,6 +134,18 @@ class Environment:
         """
         return ""
 
+    def allows(self, tool: str, arguments: "dict[str, JSON]") -> str | None:  # noqa: ARG002  overriding methods use it
+        """Return the rule of the policy that forbids a call in this state, or None if the policy allows it.
+
+        Write it if the policy forbids more than the tools refuse. Only `sca challenge --method walk` asks it, to make
+        no task of what an agent must refuse: in the command's own process, after `reset` with the task's seed.
+
+        Args:
+            tool: name of a writing tool.
+            arguments: arguments with which its call worked in this state, by name.
+        """
+        return None
+
     @classmethod
     def reads(cls, options: dict[str, str]) -> "list[Path]":  # noqa: ARG003  overriding methods use it
         """Return the files and directories outside its package that it reads. A world can read nothing else."""

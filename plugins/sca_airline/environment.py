@@ -2,8 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
-from sca_airline import seeds
+from sca_airline import policy, seeds
 from sca_airline.files import checked, own_tables, tables_in
 from sca_airline.store import Store, Tables
 from sca_airline.writing import AirlineWritingTools
@@ -68,6 +69,10 @@ class Airline(AirlineWritingTools):
     def first_observation(self) -> str:
         """Return the first message of the seed's customer."""
         return seeds.introduction(self.store, self._seed, self._customer, self._open_flights)
+
+    def allows(self, tool: str, arguments: dict[str, Any]) -> str | None:
+        """Return the rule of the policy that forbids a call for the seed's customer, or None."""
+        return policy.forbids(self.store, self._customer, tool, arguments)
 
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:

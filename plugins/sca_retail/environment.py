@@ -68,6 +68,12 @@ class Retail(RetailWritingTools):
         orders = [_sentence(self.orders[order_id]) for order_id in user["orders"] if order_id in self.orders]
         return " ".join([f"Hello, I am {name}, and {contact}.", *orders])
 
+    def allows(self, tool: str, arguments: dict[str, Any]) -> str | None:  # noqa: ARG002  one rule for all tools
+        """Return the rule that forbids a call, or None: only records of the seed's customer may be changed."""
+        order = self.orders.get(str(arguments.get("order_id")))
+        owner = order["user_id"] if order else arguments.get("user_id")
+        return None if owner == self.who else "Refuse whatever concerns another customer's profile or orders."
+
     @classmethod
     def variants(cls, options: dict[str, str]) -> list[dict[str, str]]:
         """Return the options with an absolute path."""

@@ -1,4 +1,4 @@
-"""`sca challenge`: write candidate tasks from explorations, by one of four methods (paper, section 3)."""
+"""`sca challenge`: write candidate tasks from explorations, by one of five methods (paper, section 3)."""
 
 import time
 from collections import Counter
@@ -36,7 +36,8 @@ from sca_cli.interfaces import Model, Sampling
 from sca_cli.methods import Method, Workshop, cat, pae, rejected, solution_first
 from sca_cli.methods.compose import compose
 from sca_cli.methods.compose.plan import Composed, Plan
-from sca_cli.prompts import CHALLENGE, Prompts
+from sca_cli.methods.walk import make as walk
+from sca_cli.prompts import CHALLENGE, WALK, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Record, Task, content_id
 from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox
 from sca_cli.streams import Output
@@ -50,6 +51,7 @@ class MethodName(StrEnum):
     CAT = "cat"
     SOLUTION_FIRST = "solution-first"
     COMPOSE = "compose"
+    WALK = "walk"
     PAE = "pae"
 
 
@@ -57,8 +59,15 @@ _METHODS: dict[MethodName, Method[Any]] = {
     MethodName.CAT: cat.make,
     MethodName.SOLUTION_FIRST: solution_first.make,
     MethodName.COMPOSE: compose.make,
+    MethodName.WALK: walk.make,
     MethodName.PAE: pae.make,
 }
+
+
+def _prompts_of(method: MethodName) -> tuple[str, ...]:
+    """Return the beginnings of the names of the prompts that a method uses."""
+    return WALK if method is MethodName.WALK else CHALLENGE
+
 
 type Subject = Exploration | Composed
 """The input of one candidate."""
@@ -116,7 +125,7 @@ def run(
             "challenge",
             model=workshop_for.model_name,
             seed=seed_of(place),
-            prompt=workshop_for.prompts.fingerprint(*CHALLENGE),
+            prompt=workshop_for.prompts.fingerprint(*_prompts_of(method)),
         )
         task.id = content_id(task)
         return task
@@ -203,7 +212,8 @@ def command(
             help="cat: the model writes all four parts, as in the paper. solution-first: the model writes a program, "
             "the check compares with its result, then the model writes the question; for small models. compose: "
             "programs are composed from recorded calls that worked, equally many of each length; the model writes the "
-            "question. pae: instructions only, without a check (a baseline).",
+            "question. walk: tasks that change the state, from writes that worked; the model paraphrases them. pae: "
+            "instructions only, without a check (a baseline).",
             rich_help_panel=options.TASKS,
         ),
     ] = MethodName.CAT,
@@ -276,7 +286,7 @@ def command(
     It reads explorations. With --env, or with SCA_ENV and no piped input, it explores first. The method compose also
     reads verified tasks. Replies that are not tasks are counted; --rejected writes them to a file.
     """
-    model_name = required_model(model) if model or method is not MethodName.COMPOSE else ""
+    model_name = required_model(model) if model or method not in (MethodName.COMPOSE, MethodName.WALK) else ""
     prompts = Prompts.from_option(prompt)
     paths = inputs or (["-"] if streams.is_piped() and not on_command_line(context, "env") else [])
     if not paths and not env:
@@ -291,7 +301,7 @@ def command(
         env=[str(spec) for spec in envs],
         method=str(method),
         model=model_name,
-        prompt=prompts.fingerprint(*CHALLENGE),
+        prompt=prompts.fingerprint(*_prompts_of(method)),
     )
     allowed = AllowedEnvs([*(env or []), *(allow_env or [])])
     sink = Output(output, rejected=rejected, resume=resume, settings=settings, inputs=paths)

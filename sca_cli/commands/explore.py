@@ -39,9 +39,11 @@ from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Model, Sampling, Tool
 from sca_cli.prompts import EXPLORE, Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Exploration, Message, sealed
-from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox
+from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox, Session
 from sca_cli.streams import Output
 from sca_cli.walk.explorer import CALLS, walk
+from sca_cli.walk.stateful import CALLS as STATEFUL_CALLS
+from sca_cli.walk.stateful import walk_state
 
 
 class ExploreMethod(StrEnum):
@@ -66,7 +68,8 @@ class Walker:
     envs: list[EnvSpec]
     sandbox: Sandbox
     seed: int
-    calls: int = CALLS
+    calls: int | None = None
+    """Calls of one exploration; None: `CALLS`, more if tools write."""
 
     async def explore(self, index: int) -> Exploration:
         """Make exploration `index`; the index and the seed decide its environment and its world.
@@ -81,13 +84,16 @@ class Walker:
         seed = derived_seed(self.seed, "explore", index)
         exploration = Exploration(env=env, seed=seed, made_by=made_by("explore", seed=seed))
         tools = self.sandbox.describe(env).tools
+        if any(tool.writes for tool in tools):
+            return self._explore_state(exploration, tools)
+        calls = self.calls or CALLS
         sources: list[dict[str, str]] = []
         failures: dict[str, str] = {}
         try:
-            while tools and len(sources) < self.calls and len(failures) <= _MOST_FAILURES:
+            while tools and len(sources) < calls and len(failures) <= _MOST_FAILURES:
                 with self.sandbox.session(env, seed) as session:
                     exploration.first_observation = session.first_observation()
-                    walked = walk(session, tools, exploration.first_observation, seed, self.calls - len(sources))
+                    walked = walk(session, tools, exploration.first_observation, seed, calls - len(sources))
                 exploration.observations += walked.observations
                 sources += walked.sources
                 if not walked.problem:
@@ -101,6 +107,25 @@ class Walker:
             exploration.extra["failed_tools"] = failures
         if failures and not exploration.observations:
             exploration.error = ErrorNote(boundary="world", message="; ".join(failures.values()))
+        return sealed(exploration)
+
+    def _explore_state(self, exploration: Exploration, tools: list[Tool]) -> Exploration:
+        """Fill an exploration of a world with state."""
+
+        def open_session() -> Session:
+            return self.sandbox.session(exploration.env, exploration.seed)
+
+        try:
+            walked = walk_state(open_session, tools, exploration.seed, self.calls or STATEFUL_CALLS)
+        except WorldError as error:
+            exploration.error = ErrorNote(boundary="world", message=error.message)
+            return sealed(exploration)
+        exploration.first_observation, exploration.observations = walked.first_observation, walked.observations
+        exploration.extra = {"sources": walked.sources, "resets": walked.resets}
+        if walked.unsteady:
+            exploration.extra["unsteady"] = walked.unsteady
+        if walked.failed_tools:
+            exploration.extra["failed_tools"] = walked.failed_tools
         return sealed(exploration)
 
 
@@ -205,9 +230,15 @@ def command(
         int, typer.Option("--count", "-n", min=1, help="Explorations to make.", rich_help_panel=options.TASKS)
     ] = 16,
     calls: Annotated[
-        int,
-        typer.Option("--calls", min=1, help="walk: tool calls in one exploration.", rich_help_panel=options.TASKS),
-    ] = CALLS,
+        int | None,
+        typer.Option(
+            "--calls",
+            min=1,
+            help="walk: tool calls in one exploration.",
+            show_default=f"{CALLS}, or {STATEFUL_CALLS} if tools write",
+            rich_help_panel=options.TASKS,
+        ),
+    ] = None,
     turns: Annotated[
         int, typer.Option("--turns", min=1, help="Limit of turns in one exploration.", rich_help_panel=options.MODEL)
     ] = 2,

@@ -1,6 +1,6 @@
 """The methods by which a challenger makes tasks. Each method is a function of the type `Method`.
 
-`cat`, `solution_first` and `pae` are one file each; `compose` is the folder `compose/`.
+`cat`, `solution_first` and `pae` are one file each; `compose` and `walk` are folders.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ class Workshop:
     """The model, the prompts and the sandbox with which a method makes one candidate."""
 
     model: Model | None
-    """None: fixed templates write the instructions, without a model. Only the method `compose` can do this."""
+    """None: fixed templates write the instructions. Only the methods `compose` and `walk` can do this."""
     sampling: Sampling
     prompts: Prompts
     sandbox: Sandbox

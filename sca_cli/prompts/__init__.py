@@ -19,7 +19,9 @@ from sca_cli.records import Message
 ATTEMPT = ("agent", "user", "judge")
 """Beginnings of the names of the prompts that attempts at tasks use."""
 CHALLENGE = ("challenge", "compose", "solution-first")
-"""The same for `sca challenge`."""
+"""The same for `sca challenge`, without its method `walk`."""
+WALK = ("walk",)
+"""The same for the method `walk` of `sca challenge`."""
 EXPLORE = ("explore",)
 """The same for `sca explore`."""
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from weather import CALLS, ENV, TOOLS, material, walk
 
+from sca_cli.analysis.calls import bound
 from sca_cli.methods.compose import material as module
-from sca_cli.methods.compose.material import CALLS_KEPT, WORLDS_KEPT, bound, short
+from sca_cli.methods.compose.material import CALLS_KEPT, WORLDS_KEPT, short
 from sca_cli.records import Check, ErrorNote, Observation, Task, Verdict
 
 REFUSED = [

@@ -7,14 +7,18 @@ import re
 
 import pytest
 
-from sca_cli import plugins
+from sca_cli import plugins, records
 from sca_cli.commands.explore import Walker
 from sca_cli.interfaces import Tool, describe_tool
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.toolkit import schemas
 from sca_cli.walk import documented
+from sca_cli.walk.arguments import names_argument
 from sca_cli.walk.explorer import Walk, walk
+from sca_cli.walk.links import Links
+from sca_cli.walk.memory import KEY, TEXT, Memory, value_at
+from sca_cli.walk.parameters import parameters_of
 from sca_cli.walk.values import Values
 
 
@@ -152,10 +156,10 @@ def test_a_world_that_fails_ends_the_walk_and_nothing_is_lost(sandbox: Sandbox, 
 
 def test_a_tool_that_fails_the_world_is_left_out_from_then_on(sandbox: Sandbox, shop: EnvSpec) -> None:
     """The exploration continues in a new world with the other tools, and the record names the failed one."""
-    exploration = asyncio.run(Walker([shop], sandbox, 0, 12).explore(0))
+    exploration = asyncio.run(Walker([shop], sandbox, 0, 60).explore(0))
     assert exploration.error is None
     assert "not_json" in exploration.extra["failed_tools"]
-    assert len(exploration.observations) == len(exploration.extra["sources"]) == 12
+    assert len(exploration.observations) == len(exploration.extra["sources"]) == 60
     assert not {call.tool for call in exploration.observations} & set(exploration.extra["failed_tools"])
 
 
@@ -189,3 +193,97 @@ def test_values_are_made_up_for_nested_schemas() -> None:
     assert {line["n"] for order in orders for line in order["lines"]} == {3, 4}
     assert all(re.fullmatch(r"202\d-\d\d-\d\d", order["day"]) and order["stock"] for order in orders)
     assert len({json.dumps(order) for order in orders}) == 20
+
+
+# ---------------------------------------------------------------- worlds with state
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("name", ["retail", "airline"])
+def test_every_writing_tool_of_a_desk_is_reached(name: str) -> None:
+    """Four explorations of 250 calls reach every writing tool of a customer desk, and calls before a reset repeat."""
+    env = plugins.parse_env(name)
+    with Sandbox(Limits()) as sandbox:
+        writing = {tool.name for tool in sandbox.describe(env).tools if tool.writes}
+        explorations = [asyncio.run(Walker([env], sandbox, 0).explore(index)) for index in range(4)]
+        again = asyncio.run(Walker([env], sandbox, 0).explore(0))
+    assert records.encode(again) == records.encode(explorations[0])
+    assert {call.tool for each in explorations for call in each.observations if call.changed()} == writing
+
+
+@pytest.mark.sandbox
+def test_places_of_arguments_lead_to_their_values() -> None:
+    """A place of an argument names an earlier call and a path in its result, where the value is."""
+    env = plugins.parse_env("retail")
+    with Sandbox(Limits()) as sandbox:
+        exploration = asyncio.run(Walker([env], sandbox, 1).explore(0))
+    checked = 0
+    for number, (call, places) in enumerate(zip(exploration.observations, exploration.extra["sources"], strict=True)):
+        for name, place in places.items():
+            if isinstance(place, dict) and "call" in place and TEXT not in place["path"]:
+                path = tuple(place["path"])
+                result = exploration.observations[place["call"]].result
+                value = path[-2] if path[-1:] == (KEY,) else value_at(result, path)
+                assert place["call"] < number
+                assert value == call.kwargs[name]
+                checked += 1
+    assert checked > 100
+
+
+def test_links_learn_which_values_a_parameter_takes() -> None:
+    """An accepted link is rated above an untried one, a refused one below; counts of other tools count less."""
+    links = Links()
+    links.count("cancel", "order_id", "find.order", accepted=True)
+    links.count("cancel", "order_id", "find.user", accepted=False)
+    assert links.rate("cancel", "order_id", "find.order") > links.rate("other", "order_id", "find.order") > 0.5
+    assert links.rate("cancel", "order_id", "find.user") < 0.5 == links.rate("cancel", "order_id", "untried")
+
+
+def test_a_refusal_blames_the_arguments_that_it_names() -> None:
+    """A parameter is named by its name, by all words of its name, or by its value."""
+    assert names_argument("order_id is unknown", "order_id", "x")
+    assert names_argument("the payment method is not theirs", "payment_method_id", "x")
+    assert names_argument("no order '#W12'", "order", "#W12")
+    assert not names_argument("the date has passed", "order_id", "#W12")
+
+
+def test_values_of_texts_have_the_words_before_them() -> None:
+    """An id in a first observation is stored with the nouns before it, and a long text of a result likewise."""
+    memory = Memory()
+    memory.read_text("My user id is ada_moss_4821. It is about my order #W77 of 2024-05-16.", -1, "first observation")
+    words = {
+        seen.value: seen.words for by_call in memory.by_link.values() for seens in by_call.values() for seen in seens
+    }
+    assert words["ada_moss_4821"] == {"user", "id"}
+    assert "order" in words["#W77"]
+    assert "2024-05-16" in words
+
+
+def test_near_calls_follow_records() -> None:
+    """The variants of an item's product are near the item; those of another product are not."""
+    memory = Memory()
+    memory.add(0, "get_order", {"order_id": "#W1"}, {"items": [{"item_id": "11", "product_id": "901"}]})
+    memory.add(1, "get_product", {"product_id": "901"}, {"variants": {"12": {"item_id": "12"}}})
+    memory.add(2, "get_product", {"product_id": "902"}, {"variants": {"22": {"item_id": "22"}}})
+    (item,) = [seen for seen in memory.places("11")]
+    near = memory.near_calls([item])
+    assert near[1] > 0.8
+    assert 2 not in near
+
+
+def test_listed_words_are_choices_and_examples_are_shapes() -> None:
+    """A list in a description is closed; a value after "for example" only shows the form."""
+
+    def cancel(order_id: str, reason: str, day: str) -> None:
+        """Cancel.
+
+        Args:
+            order_id: for example '#W1234567'.
+            reason: 'no longer needed' or 'ordered by mistake'.
+            day: of the order, YYYY-MM-DD.
+        """
+
+    order_id, reason, day = parameters_of(describe_tool(cancel))
+    assert (order_id.choices, order_id.shapes) == ((), {"#A"})
+    assert reason.choices == ("no longer needed", "ordered by mistake")
+    assert day.shapes == {"9999-99-99"}

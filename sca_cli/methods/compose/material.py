@@ -5,6 +5,7 @@ import random
 from collections import defaultdict
 
 from sca_cli.analysis import fits
+from sca_cli.analysis.calls import bound
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
 from sca_cli.walk.values import varied
@@ -187,18 +188,6 @@ def _key(call: Observation) -> str:
 
 def _distinct(calls: list[Observation]) -> list[Observation]:
     return list({_key(call): call for call in calls}.values())
-
-
-def bound(tool: Tool, call: Observation) -> dict[str, JSON]:
-    """Return a call's arguments by parameter; a list for `*args`."""
-    arguments: dict[str, JSON] = {}
-    rest = list(call.args)
-    for name in tool.parameters["properties"]:
-        if name == tool.variadic():
-            arguments[name], rest = rest, []
-        elif rest:
-            arguments[name] = rest.pop(0)
-    return arguments | call.kwargs
 
 
 def _respelt(text: str, draw: random.Random) -> str:

@@ -1,0 +1,1 @@
+"""Method `walk`: make tasks of writes that an exploration without a model found to work."""

@@ -1,0 +1,115 @@
+"""The check of a task that changes the state: the fields that changed, and a few neighbours that must not change."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from sca_cli.analysis.calls import call_text
+from sca_cli.methods.walk.knowledge import Knowledge
+from sca_cli.records import JSON, Observation
+from sca_cli.sandbox import Session
+from sca_cli.walk.memory import has_data_keys
+
+# All numbers below are chosen by hand.
+_READ_AGAIN = 120
+"""Look-ups that are made again after the solution."""
+_VALUE_CHARS = 900
+"""Longest value that a check compares, as Python text."""
+_MOST_READS = 4
+"""Changed results that a check compares."""
+_NEIGHBOURS = 2
+"""Results of the same tools that must not change."""
+
+_HEAD = """\
+def same(value, expected):
+    if isinstance(value, list) and isinstance(expected, list) and all(isinstance(x, str) for x in value + expected):
+        return sorted(value) == sorted(expected)
+    return value == expected
+
+
+def evaluate():
+"""
+_FIELDS = """\
+    record = {call}
+    if not all(same(record.get(key), value) for key, value in {fields!r}.items()):
+        return False
+"""
+_WHOLE = """\
+    if not same({call}, {value!r}):
+        return False
+"""
+
+
+class NothingChanged(ValueError):
+    """No look-up shows what the solution changed, or the change is too large for a check."""
+
+
+def state_check(knowledge: Knowledge, session: Session) -> str:
+    """Return an `evaluate` that is True for the state of a session, in the fields that the solution changed.
+
+    Args:
+        knowledge: the look-ups, with their results before the solution.
+        session: the world after the solution.
+
+    Raises:
+        NothingChanged: no look-up shows a change that a check can compare.
+    """
+    after = {number: _again(session, call) for number, call in _read_again(knowledge)}
+    reads = knowledge.reads
+    parts: list[str] = []
+    changed_fields: dict[str, set[str]] = defaultdict(set)
+    changed = [number for number, result in after.items() if result != reads[number].result]
+    for number in changed:
+        before, now = reads[number].result, after[number]
+        if _has_fields(before) and _has_fields(now):
+            names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+            fields = {name: now.get(name) for name in names if len(repr(now.get(name))) <= _VALUE_CHARS}
+            changed_fields[reads[number].tool] |= set(fields)
+            if fields:
+                parts.append(_FIELDS.format(call=_text(reads[number]), fields=fields))
+        elif len(repr(now)) <= _VALUE_CHARS:
+            changed_fields[reads[number].tool] |= set()
+            parts.append(_WHOLE.format(call=_text(reads[number]), value=now))
+    parts = parts[:_MOST_READS]
+    if not parts:
+        raise NothingChanged("no look-up shows a change")
+    parts += _guards(knowledge, after, changed, changed_fields)
+    return _HEAD + "".join(parts) + "    return True\n"
+
+
+def _guards(
+    knowledge: Knowledge, after: dict[int, JSON], changed: list[int], changed_fields: dict[str, set[str]]
+) -> list[str]:
+    """Return conditions on results of the same tools that did not change."""
+    parts: list[str] = []
+    for number, now in after.items():
+        call = knowledge.reads[number]
+        if number in changed or call.tool not in changed_fields or len(parts) == _NEIGHBOURS:
+            continue
+        if _has_fields(now):
+            names = sorted(changed_fields[call.tool])
+            fields = {name: now.get(name) for name in names if len(repr(now.get(name))) <= _VALUE_CHARS}
+            if fields:
+                parts.append(_FIELDS.format(call=_text(call), fields=fields))
+        elif len(repr(now)) <= _VALUE_CHARS:
+            parts.append(_WHOLE.format(call=_text(call), value=now))
+    return parts
+
+
+def _read_again(knowledge: Knowledge) -> Iterator[tuple[int, Observation]]:
+    """Yield the look-ups to make again: those with the smallest results first, because records are small."""
+    order = sorted(knowledge.reads, key=lambda number: (len(repr(knowledge.reads[number].result)) // 2000, number))
+    for number in order[:_READ_AGAIN]:
+        yield number, knowledge.reads[number]
+
+
+def _again(session: Session, call: Observation) -> JSON:
+    again = session.call(call.tool, call.args, call.kwargs)
+    return None if again.error else again.result
+
+
+def _has_fields(result: JSON) -> bool:
+    return isinstance(result, dict) and not has_data_keys(result)
+
+
+def _text(call: Observation) -> str:
+    return call_text(call.tool, call.args, call.kwargs)

@@ -1,0 +1,285 @@
+"""Method `walk`: names of records, the solution's look-ups, the check, the policy, and the words of the instruction."""
+
+import asyncio
+import random
+
+import pytest
+from sca_airline import policy
+from sca_airline.environment import Airline
+
+from sca_cli import plugins
+from sca_cli.commands.explore import Walker
+from sca_cli.interfaces import Sampling, Tool, describe_tool
+from sca_cli.methods import Workshop
+from sca_cli.methods.walk import make, words
+from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
+from sca_cli.methods.walk.lookups import NoWay, Program
+from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
+from sca_cli.methods.walk.permitted import permitted
+from sca_cli.prompts import Prompts
+from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
+from sca_cli.sandbox import Limits, Sandbox
+from sca_cli.verification.paper_filter import run_check
+
+# ---------------------------------------------------------------- names
+
+MUG = {"name": "Mug", "options": {"colour": "red", "size": "small"}, "price": 4.5, "item_id": "1234567"}
+OTHER_MUG = {"name": "Mug", "options": {"colour": "blue", "size": "small"}, "price": 5.5, "item_id": "1234568"}
+LAMP = {"name": "Lamp", "options": {"colour": "red"}, "price": 4.5, "item_id": "1234569"}
+
+
+def test_a_name_alone_is_preferred() -> None:
+    """If the name tells a record from the others, nothing else is said."""
+    assert in_words(distinguishing(LAMP, [MUG, OTHER_MUG])) == "Lamp"
+
+
+def test_options_are_preferred_to_prices() -> None:
+    """Of two mugs, one is named by its colour and not by its price."""
+    assert in_words(distinguishing(MUG, [OTHER_MUG])) == "the one with colour red"
+
+
+def test_two_facts_name_a_record_if_one_does_not() -> None:
+    """A red mug among a blue mug and a red lamp needs both facts, and a price that only it has is not used."""
+    others = [OTHER_MUG, LAMP]
+    facts = distinguishing(MUG | {"price": 9.0}, others)
+    assert in_words(facts) == "Mug with colour red"
+    assert [any(all(fact.holds(other) for fact in facts) for other in [each]) for each in others] == [False, False]
+
+
+def test_parts_and_states_name_a_record() -> None:
+    """An order is named by its status, or by an item if the status is not enough."""
+    one = {"status": "pending", "items": [{"name": "Kite"}]}
+    same = {"status": "pending", "items": [{"name": "Drum"}]}
+    assert in_words(distinguishing(one, [{"status": "delivered", "items": []}])) == "the pending one"
+    assert in_words(distinguishing(one, [same])) == "the one with the Kite"
+
+
+def test_equal_records_have_no_name() -> None:
+    """If no fact differs, or only ids differ, the record has no name."""
+    with pytest.raises(NoName):
+        distinguishing(MUG, [MUG | {"item_id": "99999999"}])
+
+
+@pytest.mark.parametrize(
+    ("value", "opaque"),
+    [
+        ("#W1234567", True), ("ada_moss_4821", True), ("4XK9TM", True), ("MSYABC", True), ("12345678", True),
+        ("80258", False), ("2024-05-16", False), ("ada@example.com", False), ("12 Hill Road", False), ("red", False),
+        (7, False), ("DEN", False),
+    ],
+)  # fmt: skip
+def test_ids_are_told_from_words(value: JSON, opaque: bool) -> None:
+    """Codes and texts of many digits are ids; dates, zip codes, addresses, words and numbers can be said."""
+    assert is_opaque(value) == opaque
+
+
+# ---------------------------------------------------------------- solutions
+
+
+def find_user(email: str) -> str:
+    """Find a user."""
+    return email
+
+
+def get_user(user_id: str) -> dict[str, JSON]:
+    """Get a user."""
+    return {"id": user_id}
+
+
+def get_order(order_id: str) -> dict[str, JSON]:
+    """Get an order."""
+    return {"id": order_id}
+
+
+def think(thought: str) -> str:
+    """Think."""
+    return thought
+
+
+TOOLS: dict[str, Tool] = {each.__name__: describe_tool(each) for each in (find_user, get_user, get_order, think)}
+ORDERS = {"order_7001": {"status": "pending"}, "order_7002": {"status": "delivered"}}
+
+
+def knowledge(first: str = "I am Ada, my email is ada@example.com. My order order_7001 is late.") -> Knowledge:
+    """Return what a small exploration found."""
+    calls = [
+        Observation(tool="think", kwargs={"thought": "ada@example.com"}, result=""),
+        Observation(tool="find_user", kwargs={"email": "ada@example.com"}, result="ada_9001"),
+        Observation(tool="get_user", kwargs={"user_id": "ada_9001"}, result={"name": "Ada", "orders": [*ORDERS]}),
+        *(Observation(tool="get_order", kwargs={"order_id": key}, result=order) for key, order in ORDERS.items()),
+    ]
+    exploration = Exploration(env=EnvSpec(name="desk"), first_observation=first, observations=calls)
+    return Knowledge(exploration, TOOLS, customer=True)
+
+
+def test_an_id_is_reached_by_look_ups() -> None:
+    """The solution finds the user by what she says, then reads her orders until one has the facts that are said."""
+    program = Program(knowledge(), says_ids=False)
+    reference = program.reference("order_7002")
+    assert (reference.code, reference.words) == ("order_id", "the delivered one")
+    assert program.text.splitlines()[:2] == [
+        "user = find_user(email='ada@example.com')",
+        "user_2 = get_user(user_id=user)",
+    ]
+    assert "think" not in program.text
+
+
+def test_an_id_that_the_customer_knows_is_said() -> None:
+    """If ids are said, one of the first observation is a literal; one that nothing leads to is no value at all."""
+    program = Program(knowledge())
+    assert program.reference("order_7001").literal
+    with pytest.raises(NoWay):
+        program.reference("order_9999")
+
+
+def test_look_ups_use_no_value_that_was_not_said() -> None:
+    """A customer who does not say her email cannot be found by it."""
+    with pytest.raises(NoWay):
+        Program(knowledge("I am Ada."), says_ids=False).reference("order_7002")
+
+
+@pytest.mark.sandbox
+def test_tasks_of_a_desk_pass_their_own_proofs() -> None:
+    """Tasks of a retail exploration: the solution passes, failure cases fail, and no id stands in a solution unsaid."""
+    env = plugins.parse_env("retail")
+    with Sandbox(Limits()) as sandbox:
+        exploration = asyncio.run(Walker([env], sandbox, 3, 160).explore(0))
+        place = sandbox.describe(env)
+        workshop = Workshop(None, Sampling(), Prompts(), sandbox, *place)
+        tasks = [asyncio.run(make.make(workshop, exploration, seed)) for seed in range(3)]
+        assert asyncio.run(make.make(workshop, exploration, 1)) == tasks[1]
+        for task in tasks:
+            assert task.error is None
+            assert run_check(sandbox, task, task.solution, "").outcome == "pass"
+            assert [run_check(sandbox, task, text, "").outcome for text in task.failure_cases] == ["fail"] * 3
+            assert all(value in task.instruction for value in opaque_literals(task))
+
+
+def opaque_literals(task: Task) -> list[str]:
+    """Return the ids that a solution contains."""
+    return [part for part in task.solution.split("'") if is_opaque(part)]
+
+
+# ---------------------------------------------------------------- policy
+
+
+FLIGHT: JSON = [{"flight_number": "F1", "date": "2024-05-20"}]
+OTHER_FLIGHT: JSON = [{"flight_number": "F2", "date": "2024-05-20"}]
+
+
+def airline_call(tool: str, **arguments: JSON) -> str | None:
+    """Return why the airline's policy forbids a call for the customer of a made-up reservation."""
+    env = Airline()
+    user = env.store.users[env._customer] | {"membership": "regular"}
+    reservation = {
+        "user_id": env._customer, "flights": FLIGHT, "cabin": "economy", "insurance": "no", "passengers": [{}],
+        "created_at": "2024-05-01T00:00:00", "total_baggages": 1, "nonfree_baggages": 0, "origin": "DEN",
+        "destination": "BOS", "flight_type": "one_way",
+    } | arguments.pop("reservation", {})  # fmt: skip
+    status = arguments.pop("status", "available")
+    flight = {"origin": "DEN", "destination": "BOS", "dates": {"2024-05-20": {"status": status}}}
+    env.store.users = {env._customer: user | {"reservations": ["R1"]}}
+    env.store.reservations, env.store.flights = {"R1": reservation}, {"F1": flight, "F2": flight}
+    return policy.forbids(env.store, env._customer, tool, arguments)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "allowed"),
+    [
+        ("cancel_reservation", {}, False),
+        ("cancel_reservation", {"reservation": {"cabin": "business"}}, True),
+        ("cancel_reservation", {"reservation": {"created_at": "2024-05-15T01:00:00"}}, True),
+        ("cancel_reservation", {"status": "cancelled"}, True),
+        ("cancel_reservation", {"reservation": {"cabin": "business"}, "status": "landed"}, False),
+        ("cancel_reservation", {"reservation": {"user_id": "someone_else"}}, False),
+        ("update_reservation_baggages", {"total_baggages": 2, "nonfree_baggages": 1}, True),
+        ("update_reservation_baggages", {"total_baggages": 2, "nonfree_baggages": 0}, False),
+        ("update_reservation_baggages", {"total_baggages": 0, "nonfree_baggages": 0}, False),
+        ("update_reservation_flights", {"cabin": "business", "flights": FLIGHT}, True),
+        ("update_reservation_flights", {"cabin": "economy", "flights": FLIGHT}, False),
+        ("update_reservation_flights", {"cabin": "economy", "flights": OTHER_FLIGHT}, True),
+        ("update_reservation_passengers", {"passengers": [{"first_name": "A"}]}, True),
+        ("update_reservation_passengers", {"passengers": [{"first_name": "A"}, {"first_name": "A"}]}, False),
+    ],
+)  # fmt: skip
+def test_rules_that_tools_do_not_enforce(tool: str, arguments: dict[str, JSON], allowed: bool) -> None:
+    """`allows` of the airline knows the rules of changing and cancelling."""
+    assert (airline_call(tool, reservation_id="R1", **arguments) is None) == allowed
+
+
+@pytest.mark.parametrize(("amount", "status", "allowed"), [(100, "cancelled", False), (100, "available", False)])
+def test_regular_members_get_no_certificate(amount: int, status: str, allowed: bool) -> None:
+    """A regular member without insurance gets none; an insured one gets 100 dollars for a cancelled flight."""
+    assert (airline_call("send_certificate", amount=amount, status=status) is None) == allowed
+    insured = airline_call("send_certificate", amount=amount, status=status, reservation={"insurance": "yes"})
+    assert (insured is None) == (status == "cancelled")
+
+
+def test_only_permitted_writes_are_left() -> None:
+    """A retail customer may change her own order and no other customer's; an environment without rules allows all."""
+    env = plugins.load_environment(EnvSpec(name="retail"))
+    env.reset(4)
+    own = next(key for key, order in env.orders.items() if order["user_id"] == env.who)  # type: ignore[attr-defined]
+    other = next(key for key, order in env.orders.items() if order["user_id"] != env.who)  # type: ignore[attr-defined]
+    writes = [Write("cancel_pending_order", {"order_id": key, "reason": "x"}, {}) for key in (own, other)]
+    assert permitted(Exploration(env=EnvSpec(name="retail"), seed=4), writes) == writes[:1]
+    assert permitted(Exploration(env=EnvSpec(name="web_browsing"), seed=4), writes) == writes
+
+
+# ---------------------------------------------------------------- words
+
+
+def test_an_instruction_says_who_and_what() -> None:
+    """The introduction comes first, then a sentence for each write, which names the details in order."""
+    requests = [
+        words.Request("cancel_pending_order", [("order", "#W12"), ("reason", "no longer needed")]),
+        words.Request("take_back", [("title", "Dune")]),
+    ]
+    text = words.instruction("I am Ada.", requests, random.Random(0), customer=True)
+    assert text.startswith("I am Ada. ")
+    assert "cancel my pending order: order: #W12; reason: no longer needed" in text
+    assert "take back: title: Dune" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("Hi, I am Ada Moss. Could you cancel my order #W12? It is no longer needed.", ""),
+        ("Hi, I am Ada Moss. Could you cancel my order? It is no longer needed.", "leaves out"),
+        ("Hi, I am Ada Moss. Cancel order #W12 of 3 May, it is no longer needed.", "adds"),
+        ("Hi, I am Eve Moss. Cancel order #W12, it is no longer needed.", "leaves out"),
+        ("I am Ada Moss. Use cancel_order for #W12, it is no longer needed.", "names a tool"),
+    ],
+)
+def test_a_paraphrase_keeps_the_facts(text: str, problem: str) -> None:
+    """A paraphrase with the same facts is accepted; one that loses or adds a fact, or names a tool, is rejected."""
+    original = "I am Ada Moss. Please cancel my pending order: order: #W12; reason: no longer needed."
+    requests = [words.Request("cancel_pending_order", [("order", "#W12"), ("reason", "no longer needed")])]
+    assert words.paraphrase_problem(text, original, requests).startswith(problem)
+    assert bool(problem) == bool(words.paraphrase_problem(text, original, requests))
+
+
+def moved(places: list[list[JSON]]) -> list[Write]:
+    """Return the writes that are left of one that sets an address, whose fields have these places."""
+
+    def get_home(user_id: str) -> dict[str, JSON]:
+        """Get an address."""
+        return {"id": user_id}
+
+    def move(street: str, city: str, zip_code: str) -> str:
+        """Move."""
+        return street + city + zip_code
+
+    homes = [{"street": f"{n} Hill", "city": f"City{n}", "zip_code": f"1000{n}"} for n in (1, 2)]
+    calls = [Observation(tool="get_home", kwargs={"user_id": str(n)}, result=home) for n, home in enumerate(homes)]
+    values = {name: homes[call][name] for call, name in places}  # type: ignore[call-overload]
+    calls.append(Observation(tool="move", kwargs=values, result="", writes=True))
+    sources: JSON = [{}, {}, {name: {"call": call, "path": [name]} for call, name in places}]
+    exploration = Exploration(env=EnvSpec(name="desk"), observations=calls, extra={"sources": sources})
+    return Knowledge(exploration, {each.__name__: describe_tool(each) for each in (get_home, move)}, False).writes
+
+
+def test_an_address_is_that_of_one_record() -> None:
+    """A write whose street and city come from different records makes no task; one with a whole address does."""
+    assert len(moved([[0, "street"], [0, "city"], [0, "zip_code"]])) == 1
+    assert moved([[0, "street"], [1, "city"], [0, "zip_code"]]) == []
