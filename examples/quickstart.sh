@@ -1,7 +1,7 @@
 #!/bin/sh
 # A small model improves itself: explore, write tasks, verify them, train on them, measure before and after.
 #
-#   sh examples/quickstart.sh      about 15 minutes on two CPU cores, set-up included
+#   sh examples/quickstart.sh      about 16 minutes on two CPU cores, set-up included
 #
 # It makes its own Python environment in .venv. Run it again after an interruption: it resumes. Run it again after the
 # end: it shows the result again.
@@ -31,7 +31,7 @@ unset SCA_MODEL; export SCA_ENV="$env"  # every verb may start it
 stage() { sca_say "" "[$1/7] $2"; }
 
 if [ "$model" = "$small" ]; then
-    sca_say "sca: a model of 135M parameters improves itself. This takes about 15 minutes on two CPU cores."
+    sca_say "sca: a model of 135M parameters improves itself. This takes about 16 minutes on two CPU cores."
     if nvidia-smi >/dev/null 2>&1; then
         sca_say "There is a GPU. A larger model takes about 9 minutes on it: stop this, and set SCA_MODEL as" \
             "'SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/quickstart.sh'."

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_ITEMS = 10_000
 """Most values of a generator that a result may hold; chosen by hand."""
-_REFUSALS = (ValueError, LookupError, ArithmeticError)
+_REFUSALS = (ValueError, LookupError, ArithmeticError, StopIteration)
 _RAISE = dis.opmap["RAISE_VARARGS"]
 
 

@@ -24,8 +24,8 @@ class PythonEnvironment(Environment):
 
     Functions marked `@tool(writes=True)` change the state; functions without the mark only read it. The state consists
     of the module's variables, or the object's attributes, that can be written as JSON. The functions do not have to
-    import sca: ValueError, LookupError, ArithmeticError and what the user's code raises itself count as refusals, like
-    ToolError. If the class is an `Environment` itself, its object is returned unchanged.
+    import sca: ValueError, LookupError, ArithmeticError, StopIteration (of `next`) and what the user's code raises
+    itself count as refusals, like ToolError. If the class is an `Environment` itself, its object is returned unchanged.
     """
 
     _owner: Any

@@ -23,6 +23,10 @@ def variables(owner: Any, home: types.ModuleType) -> dict[str, Any]:
     if owner is not home:
         for cls in reversed(type(owner).__mro__):
             named |= vars(cls) if cls.__module__ == home.__name__ else {}
+    for name in [name for name, value in named.items() if isinstance(value, types.MemberDescriptorType)]:
+        del named[name]  # of `__slots__`: the value is the object's
+        if hasattr(owner, name):
+            named[name] = getattr(owner, name)
     named |= getattr(owner, "__dict__", {})
     return {name: value for name, value in named.items() if name[:2] != "__" and not _is_code(value)}
 

@@ -316,3 +316,34 @@ def test_plain_files_import_no_converter(tmp_path: Path, monkeypatch: pytest.Mon
     assert call(environment, "rate", "a") == {"a": 1.5}
     assert environment.state() == {"RATES": {"a": 1.5}}
     assert isinstance(environment._home, types.ModuleType)
+
+
+SLOTTED = '''"""A counter."""
+from sca_cli import tool
+class Counter:
+    __slots__ = ("count", "names")
+    def __init__(self) -> None:
+        self.count, self.names = 0, ["a"]
+    @tool(writes=True)
+    def increase(self, by: int = 1) -> int:
+        """Increase the counter."""
+        self.count += by
+        return self.count
+    def first(self, letter: str) -> str:
+        """Return the first name that begins with a letter."""
+        return next(name for name in self.names if name.startswith(letter))
+'''
+
+
+def test_slots_are_state_and_next_without_a_match_is_a_refusal(tmp_path: Path) -> None:
+    """The attributes of a class with `__slots__` are its state, and a reset restores them."""
+    (tmp_path / "counter.py").write_text(SLOTTED)
+    environment = PythonEnvironment(target=f"{tmp_path / 'counter.py'}:Counter")
+    environment.reset(0)
+    tools = {name: method for name, (_, method) in environment.tools().items()}
+    assert tools["increase"](by=2) == 2
+    assert environment.state() == {"count": 2, "names": ["a"]}
+    environment.reset(0)
+    assert environment.state() == {"count": 0, "names": ["a"]}
+    with pytest.raises(ToolError):
+        tools["first"](letter="z")
