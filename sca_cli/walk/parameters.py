@@ -97,7 +97,7 @@ def format_shapes(text: str) -> frozenset[str]:
 
 
 def affinity(parameter: Parameter, name: str, words: frozenset[str], value: JSON) -> float:
-    """Return how well the name of a link and the shape of a value fit a parameter: 0 for nothing in common, up to 2.
+    """Return how well the name of a link and the shape of a value fit a parameter: 0 if they share nothing, up to 2.
 
     Args:
         parameter: takes the value.

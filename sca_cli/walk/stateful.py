@@ -1,7 +1,7 @@
 """Explore a world with state: look things up first, then write, each time from the state that belongs to the seed.
 
 Values that were looked up stay valid, because the world starts again after each write that worked. A world without
-look-ups by arguments, such as a browser, goes on from its last state instead.
+look-ups by arguments, such as a browser, continues from its last state instead.
 """
 
 import json
@@ -32,7 +32,7 @@ _DRY = 15
 _LATER_LOOK_UPS = 0.1
 """Share of look-ups after that."""
 _STEPS_ON = 0.9
-"""Share of the writes after which a world without look-ups goes on from its last state."""
+"""Share of the writes after which a world without look-ups continues from its last state."""
 _TRIES = 8
 _EXHAUSTED = 5
 """Calls that a writing tool loses when all arguments drawn for it were tried before."""
@@ -73,14 +73,14 @@ def walk_state(open_session: Callable[[], Session], tools: list[Tool], seed: int
     Raises:
         WorldError: the world does not start.
     """
-    explorer = _Explorer(open_session, tools, random.Random(f"walk {seed}"))
+    explorer = _StatefulExplorer(open_session, tools, random.Random(f"walk {seed}"))
     try:
         return explorer.walk(calls)
     finally:
         explorer.close()
 
 
-class _Explorer:
+class _StatefulExplorer:
     def __init__(self, open_session: Callable[[], Session], tools: list[Tool], draw: random.Random) -> None:
         self._open_session, self._tools, self._draw = open_session, tools, draw
         self._values = Values(tools, draw)

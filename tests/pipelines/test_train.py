@@ -286,6 +286,7 @@ def gambler(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_online_training_that_was_killed_ends_with_the_same_weights(gambler: Path, sca: Sca, tmp_path: Path) -> None:
     """Killed with -9 in its rounds, it reads what was rolled out and ends like an undisturbed run; it has learnt."""
     whole, killed = (shutil.copytree(gambler, tmp_path / name) for name in ("whole", "killed"))

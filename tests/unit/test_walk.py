@@ -199,7 +199,7 @@ def test_values_are_made_up_for_nested_schemas() -> None:
 
 
 @pytest.mark.sandbox
-@pytest.mark.parametrize("name", ["retail", "airline"])
+@pytest.mark.parametrize("name", ["retail", pytest.param("airline", marks=pytest.mark.slow)])
 def test_every_writing_tool_of_a_desk_is_reached(name: str) -> None:
     """Four explorations of 250 calls reach every writing tool of a customer desk, and calls before a reset repeat."""
     env = plugins.parse_env(name)

@@ -22,7 +22,7 @@ class NoWay(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ValueReference:
     """A value in the solution and in the instruction."""
 
     code: str
@@ -48,7 +48,7 @@ class Program:
     count: int = 0
     """Number of look-ups."""
     _variables: dict[int, str] = field(default_factory=dict)
-    _references: dict[str, Reference] = field(default_factory=dict)
+    _references: dict[str, ValueReference] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
     _said: set[str] = field(default_factory=set)
 
@@ -64,7 +64,7 @@ class Program:
                 self._variable(call, 0)
                 return
 
-    def reference(self, value: JSON, place: JSON = None) -> Reference:
+    def reference(self, value: JSON, place: JSON = None) -> ValueReference:
         """Return a value as code and words: said, or looked up.
 
         Args:
@@ -85,17 +85,17 @@ class Program:
 
     # ------------------------------------------------------------ values
 
-    def _reference(self, value: JSON, depth: int, place: JSON = None) -> Reference:
+    def _reference(self, value: JSON, depth: int, place: JSON = None) -> ValueReference:
         key = canonical(value)
         if key in self._references:
             return self._references[key]
         if self.knowledge.is_introduced(value) or (depth and key in self._said):
-            return Reference(repr(value), literal=True)
+            return ValueReference(repr(value), literal=True)
         if not is_opaque(value):
             if depth:
                 raise NoWay(f"a look-up needs {value!r}, which the customer has no reason to say")
             self._said.add(key)
-            return Reference(repr(value), str(value), literal=True)
+            return ValueReference(repr(value), str(value), literal=True)
         known = self.knowledge.is_known_to_customer(value)
         if not (known and self.says_ids):
             for seen in self._places(value, place):
@@ -103,7 +103,7 @@ class Program:
                     self._references[key] = reference
                     return reference
         if known:
-            reference = Reference(repr(value), str(value), literal=True)
+            reference = ValueReference(repr(value), str(value), literal=True)
             self._references[key] = reference
             return reference
         raise NoWay(f"no look-up leads to {value!r}")
@@ -137,7 +137,7 @@ class Program:
             self._references, self.count = references, count
             return None
 
-    def _looked_up(self, seen: Seen, depth: int) -> Reference:
+    def _looked_up(self, seen: Seen, depth: int) -> ValueReference:
         call = self.knowledge.reads[seen.call]
         code, words = self._variable(seen.call, depth)
         here: JSON = call.result
@@ -154,7 +154,7 @@ class Program:
                 code, words = f"{code}[{key!r}]", ""
             said += [words] if words else []
             here = here[key]
-        return Reference(code, ", ".join(said))
+        return ValueReference(code, ", ".join(said))
 
     def _item(self, code: str, items: list[JSON], index: int, rest: Path, *, last: bool) -> tuple[str, str]:
         """Return (code, words) of one item of a list."""

@@ -17,7 +17,7 @@ from sca_cli.methods.questions import written
 from sca_cli.methods.walk import words
 from sca_cli.methods.walk.checks import NothingChanged, state_check
 from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
-from sca_cli.methods.walk.lookups import NoWay, Program, Reference, call_of
+from sca_cli.methods.walk.lookups import NoWay, Program, ValueReference, call_of
 from sca_cli.methods.walk.naming import NoName
 from sca_cli.methods.walk.permitted import permitted
 from sca_cli.records import JSON, Exploration, Outcome, Task
@@ -216,7 +216,7 @@ def _argument(program: Program, write: Write, name: str) -> tuple[str, str]:
     return code, words.listed(said) if said else ""
 
 
-def _value(program: Program, value: JSON, place: JSON) -> Reference:
+def _value(program: Program, value: JSON, place: JSON) -> ValueReference:
     if not isinstance(value, dict):
         return program.reference(value, place)
     fields = place.get("fields", {}) if isinstance(place, dict) else {}
@@ -226,10 +226,10 @@ def _value(program: Program, value: JSON, place: JSON) -> Reference:
     for name, reference in references.items():
         text = reference.words or (str(value[name]) if reference.literal else "")
         said += [text if isinstance(value[name], str) else f"{words.label_of(name)} {text}"] if text else []
-    return Reference(code, " ".join(said))
+    return ValueReference(code, " ".join(said))
 
 
-def _fallback(write: Write, name: str, reference: Reference) -> str:
+def _fallback(write: Write, name: str, reference: ValueReference) -> str:
     """Return words for a value that is the only one at its place: where it is, because the tool may take others."""
     if reference.literal:
         return ""
