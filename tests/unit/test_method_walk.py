@@ -140,7 +140,7 @@ def test_look_ups_use_no_value_that_was_not_said() -> None:
 
 @pytest.mark.sandbox
 def test_tasks_of_a_desk_pass_their_own_proofs() -> None:
-    """Tasks of a retail exploration: the solution passes, failure cases fail, and the instruction says every id used."""
+    """Tasks of a retail exploration: the solution passes, failure cases fail, and the instruction says each id."""
     env = plugins.parse_env("retail")
     with Sandbox(Limits()) as sandbox:
         exploration = asyncio.run(Walker([env], sandbox, 3, 160).explore(0))
