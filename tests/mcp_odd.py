@@ -30,7 +30,7 @@ def reply(method: str, parameters: dict[str, Any]) -> dict[str, Any]:
             "serverInfo": {"name": "odd", "version": "1"},
         }
     if method == "tools/list":
-        return {"tools": TOOLS}
+        return {"tools": TOOLS[:1], "nextCursor": "more"} if "endless" in sys.argv else {"tools": TOOLS}
     if parameters["name"] == "image":
         return {"content": [{"type": "image", "data": "aGk=", "mimeType": "image/png"}, {"type": "text", "text": "!"}]}
     if parameters["name"] == "lies":

@@ -49,6 +49,7 @@ def hang(seconds: float) -> str:
 @server.tool(annotations=READS)
 def leave() -> str:
     """End the server."""
+    print("the till is broken", file=sys.stderr, flush=True)
     os._exit(3)
 
 

@@ -21,6 +21,8 @@ _CALL_S = 8.0
 _STATE = "sca://state"
 _FAULTS = {-32000, -32001, -32603}
 """The protocol's error codes for connection closed, request timed out and internal error."""
+_MOST_PAGES = 100
+"""Most pages of a list of tools; chosen by hand."""
 _NAMED_OPTION = re.compile(r"(env|header)\.([\w-]+)")
 _VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
 
@@ -199,11 +201,12 @@ def _seconds(text: str) -> float:
 async def _tools(client: mcp.Client) -> list[mcp.Tool]:
     tools: list[mcp.Tool] = []
     cursor = None
-    while True:
+    for _ in range(_MOST_PAGES):
         page = await client.list_tools(cursor=cursor)
         tools += page.tools
         if not (cursor := page.next_cursor):
             return tools
+    raise ValueError(f"its list has more than {_MOST_PAGES} pages, or never ends")
 
 
 async def _shows_state(client: mcp.Client) -> bool:

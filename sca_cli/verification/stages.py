@@ -415,9 +415,13 @@ def conditions_tried(trial: Trial) -> Iterator[Finding]:
             yield Finding("conditions", f"no failure case tries the condition: {condition[:200]}", rejects=False)
 
 
+_ONE_OF_TWO = {"true", "false", "yes", "no"}
+
+
 def no_leak(trial: Trial) -> Iterator[Finding]:
     """Reject or report a task whose instruction contains a tool call, the answer, or a value the solution looks up.
 
+    Also reports an answer that is one of two, such as yes or no, if nothing else is asked for: a guess may pass.
     A value that the solution holds itself, or passes to a tool before any tool returned it, is no leak: the instruction
     has to state it.
     """
@@ -427,6 +431,8 @@ def no_leak(trial: Trial) -> Iterator[Finding]:
             yield Finding("leak", f"the instruction contains a call of {tool.name}()")
             return
     answer = trial.solution.answer
+    if str(answer).lower() in _ONE_OF_TWO and not any(call.writes for call in trial.calls):
+        yield Finding("leak", f"the answer is {answer!r}, one of two: a guess passes half of the time", rejects=False)
     in_figures = text_values.in_figures(instruction)
     literals = source.literals(source.parse(trial.task.solution))
     answer_texts = text_values.texts(answer)

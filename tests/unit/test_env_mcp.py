@@ -119,6 +119,12 @@ def test_options_that_are_not_valid_are_named(opened: Sandbox, options: str, mes
         opened.describe(spec(f"{options},server={sys.executable} {SERVER.with_name('mcp_odd.py')}"))
 
 
+def test_a_list_of_tools_that_never_ends_is_refused(opened: Sandbox) -> None:
+    """A server whose list of tools always has a next page is not taken, and the message says why."""
+    with pytest.raises(UsageError, match="does not list its tools: its list has more than 100 pages"):
+        opened.describe(spec(f"{sys.executable} {SERVER.with_name('mcp_odd.py')} endless"))
+
+
 def test_a_session_is_a_server_of_its_own_with_its_seed(opened: Sandbox) -> None:
     """State lives as long as the session, from its seed; a program and its check talk to the same server."""
     with opened.session(TILL, 5) as one, opened.session(TILL, 6) as other:
@@ -143,7 +149,10 @@ def test_errors_are_refusals_and_misfits_never_leave(opened: Sandbox) -> None:
 
 @pytest.mark.parametrize(
     ("call", "said"),
-    [(("leave", ()), "leave.*Connection closed"), (("hang", (60.0,)), "the server gave no reply within 8 s")],
+    [
+        (("leave", ()), "leave.*Connection closed; stderr: the till is broken"),
+        (("hang", (60.0,)), "the server gave no reply within 8 s"),
+    ],
 )
 def test_a_server_that_ends_or_hangs_makes_the_session_invalid(
     opened: Sandbox, call: tuple[str, tuple[float, ...]], said: str

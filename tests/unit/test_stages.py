@@ -258,6 +258,13 @@ CASES = {
         "the instruction contains the answer Ann1",
         rejects=False,
     ),
+    "one of two": Case(
+        "leak",
+        made("return answer == 'yes'", "final_answer('yes' if add(3, 40) > 9 else 'no')", instruction="Is 3 + 40 > 9?"),
+        made("return answer == 43", "final_answer(add(3, 40))", instruction="How much is 3 + 40?"),
+        "the answer is 'yes', one of two: a guess passes half of the time",
+        rejects=False,
+    ),
     "spelled out": Case(
         "leak",
         made(instruction="Add 3 and 40, which should be forty-three."),
