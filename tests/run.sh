@@ -1,11 +1,11 @@
 #!/bin/sh
 # Run the tests, in an environment that this script makes in .venv-tests (SCA_TEST_VENV names another).
 #
-#   sh tests/run.sh             every layer: about 10 minutes on two CPU cores, set-up included
+#   sh tests/run.sh             every layer: about 11 minutes on two CPU cores, set-up included
 #   sh tests/run.sh --all       everything, with coverage: about 45 minutes
 #   sh tests/run.sh ARGUMENT…   pytest with these arguments
 #
-# SCA_TEST_WORKERS=N    processes that run tests at the same time (4: many tests wait)
+# SCA_TEST_WORKERS=N    processes that run tests at the same time (3: many tests wait)
 set -eu
 cd "$(dirname -- "$0")/.."
 . examples/environment.sh
@@ -28,7 +28,7 @@ linters=$! code=0
 python -c 'import torch, transformers, trl.trainer.sft_trainer, peft' # bytecode of the largest packages
 # The tests of a file share a process and its fixtures. The longest files come first, so that all processes end together.
 # shellcheck disable=SC2086
-pytest "$@" $coverage -n "${SCA_TEST_WORKERS:-4}" --dist loadfile --no-loadscope-reorder \
+pytest "$@" $coverage -n "${SCA_TEST_WORKERS:-3}" --dist loadfile --no-loadscope-reorder \
     tests/pipelines tests/cli tests/unit || code=$?
 wait $linters || { code=1 && cat "$findings"; }
 rm -f "$findings"

@@ -36,7 +36,7 @@ def shell(tmp_path: Path, script: Callable[..., str]) -> Callable[..., "subproce
             text=True,
             cwd=tmp_path,
             env=environment(more),
-            timeout=60,
+            timeout=120,  # the first sca of a setting starts a warm process, which imports all
             check=False,
         )
 
