@@ -2,7 +2,7 @@
 
     ScaError                    ends a command with one line on stderr
     ├── UsageError       2      the options contradict each other
-    │   └── NotAllowedError 2   a record names an environment that only the user may start
+    │   └── NotAllowedError 2   a record names an environment that the user has not allowed
     ├── RecordError      3      a line of input is not a valid record, or a data file of an environment is not valid
     ├── MissingError     4      something needed is absent: plugin, extra, model, nsjail, disk space
     │   ├── MachineError 4      a limit of the machine or of this process is reached
@@ -64,7 +64,7 @@ class PromptError(UsageError):
 
 
 class NotAllowedError(UsageError):
-    """A record names an environment that only the user may start. Nothing of it was started."""
+    """A record names an environment that the user has not allowed. No part of it was started."""
 
     ends_run = True
 

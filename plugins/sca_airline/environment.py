@@ -62,7 +62,7 @@ class Airline(AirlineWritingTools):
         """Use a copy of these tables as the state until the next reset.
 
         Raises:
-            ValueError: the tables have another shape.
+            ValueError: the tables do not have the shape of airline data.
         """
         self.store.open(checked(json.loads(json.dumps(state))))
 

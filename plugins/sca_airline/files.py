@@ -55,7 +55,7 @@ def checked(tables: Any) -> Tables:
     """Check the shape of tables and return them.
 
     Raises:
-        ValueError: the tables have another shape.
+        ValueError: the tables do not have the shape of airline data.
     """
     if wrong := misfit(tables, _SHAPES, ""):
         raise ValueError(f"no airline data: {wrong}")

@@ -107,7 +107,7 @@ def tool_from_schema(function: dict[str, Any], *, writes: bool) -> tuple[Tool, i
     """Convert an OpenAI function schema to a tool and the signature of its calls.
 
     Raises:
-        PluginError: the schema has another form.
+        PluginError: it is not a valid function schema.
     """
     try:
         name, schema = function["name"], function["parameters"]

@@ -81,7 +81,7 @@ class M3ToolEval(Environment):
             self._theirs = self._tool_source() if callable(self._tool_source) else self._tool_source
 
     def state(self) -> Any:
-        """Return the tasks if they are listed, else {}."""
+        """Return {}; with the option `listing=yes`, return the tasks instead."""
         return self._listing or {}
 
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:
@@ -89,7 +89,7 @@ class M3ToolEval(Environment):
 
         Raises:
             PluginError: a tool's signature cannot be read.
-            RecordError: the tools have another form.
+            RecordError: a tool is not a function with a name and a description, as the benchmark defines tools.
         """
         try:
             return {name: self._tool(name, their) for name, their in self._theirs.items()}

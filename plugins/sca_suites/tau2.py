@@ -60,7 +60,7 @@ class Tau2(Environment):
             self._fresh = True
 
     def state(self) -> Any:
-        """Return the database, or the tasks if they are listed."""
+        """Return the database; with the option `listing=yes`, return the tasks instead."""
         return self._listing or self._theirs.tools.db.model_dump(mode="json")
 
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:

@@ -86,7 +86,7 @@ class TauBench(Environment):
             self._fresh = True
 
     def state(self) -> Any:
-        """Return the database, or the tasks if they are listed."""
+        """Return the database; with the option `listing=yes`, return the tasks instead."""
         return self._listing or self._data
 
     def tools(self) -> dict[str, tuple[Tool, Callable[..., Any]]]:

@@ -95,7 +95,7 @@ def gold(
     Example:
       sca suite gold taubench:tau-bench,domain=airline
 
-    It writes one score record. M3ToolEval has no reference actions: its expected answers are given instead.
+    It writes one score record. M3ToolEval has no reference actions: its expected answers are submitted instead.
     """
     sink = Output(output, rejected=None, resume=False, settings={"command": "suite gold"}, inputs=against or [])
     trained = eval_against.read(against, stdin_taken=False) if against else None

@@ -243,7 +243,7 @@ def command(
         typer.Option(
             "--base",
             metavar="WEIGHTS",
-            help="Weights to train: a directory, a hub name, or the PLUGIN:NAME of a plugin that loads one.",
+            help="Weights to train: a directory, a hub name, or PLUGIN:NAME of a local model.",
             show_default="the weights of --model",
             rich_help_panel=options.MODEL,
         ),

@@ -1,4 +1,6 @@
-"""One probe for each layer of the jail: it runs code in the jail, and looks from outside if the inside is not trusted.
+"""The probes: one for each layer of the jail.
+
+A probe runs code in the jail. Where a result from inside cannot be trusted, the probe looks from outside.
 
 A probe returns an observation, or raises `Failed` with an observation. Probes attempt forbidden actions with arguments
 that do no harm if the action is permitted.

@@ -37,7 +37,7 @@ class Workshop:
 
     @property
     def unspoken(self) -> list[str]:
-        """The names of tools that no instruction may contain."""
+        """The names of the tools, if instructions may not contain them; else none."""
         return [] if self.may_name_tools else [tool.name for tool in self.tools]
 
     def request(self, exploration: Exploration) -> str:

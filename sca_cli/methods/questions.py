@@ -159,7 +159,7 @@ def phrase_problem(text: str, call: str, facts: list[JSON], references: Iterable
 
 
 def first_sentence(text: str) -> str:
-    """Return the first sentence of a documentation, on one line, without its final full stop."""
+    """Return the first sentence of a documentation text, on one line, without its final full stop."""
     return re.split(r"[.:](?:\s|$)|\n\n", text.strip())[0].replace("\n", " ")
 
 

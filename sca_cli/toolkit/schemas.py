@@ -185,7 +185,7 @@ def python_type(schema: Schema) -> str:
 
 
 def with_details(text: str, properties: Schema) -> str:
-    """Append what the schemas of parameters say beyond their types and beyond the text.
+    """Append descriptions and bounds of the parameters that the text does not have yet.
 
     Args:
         text: a tool's documentation.

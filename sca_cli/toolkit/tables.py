@@ -56,7 +56,7 @@ def read(
 
     Raises:
         MissingError: the directory or a file does not exist.
-        RecordError: a file is not JSON, or a record has another shape; the message names the file and the place.
+        RecordError: a file is not JSON, or a record does not have its shape; the message names the file and the place.
         UsageError: the path is relative.
     """
     folder = Path(data)

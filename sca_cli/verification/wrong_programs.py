@@ -415,8 +415,8 @@ def another(answer: JSON, rng: random.Random, *, near: bool) -> JSON:
     Args:
         answer: a value of JSON types.
         rng: draws the new values.
-        near: change a number by 4 % plus 1.5 and one letter of a text; else change a number by at least 70 % plus 5,
-            and every letter.
+        near: if True, a number changes by 4 % plus 1.5, and a text in one letter. If False, a number changes by
+            at least 70 % plus 5, and a text in every letter.
     """
     match answer:
         case bool():

@@ -139,7 +139,7 @@ class Values:
         return same or similar
 
     def typed(self, tool: Tool, name: str) -> list[JSON]:
-        """Return all results, of any name, that have this parameter's type."""
+        """Return all values from results that have this parameter's type, whatever their names are."""
         schema = fits.element(tool, name)
         return [value for values in self._stored["result"].values() for value in self._fitting(values, schema)]
 

@@ -3,8 +3,8 @@
 Help and manual pages are derived from here. Two rules hold for all verbs:
 
 - An option that runs a model (`--model`, `--teacher`, `--user-model`, `--judge`, `--agree`) takes PLUGIN:NAME[,k=v…].
-- An option that names weights to train (`--base`, `--student`) takes a directory, a hub name, or the PLUGIN:NAME of a
-  plugin that loads one.
+- An option that names weights to train (`--base`, `--student`) takes a directory, a hub name, or PLUGIN:NAME of a local
+  model.
 """
 
 from typing import Annotated, Any, Literal
@@ -78,8 +78,8 @@ AllowEnv = Annotated[
         "--allow-env",
         metavar="SPEC",
         envvar="SCA_ENV",
-        help="Environment with code of your own (python:, mcp:, a suite) that the records may start; repeat it for "
-        "several.",
+        help="Allow the records to start this environment with code of your own (python:, mcp:, a suite); repeat it "
+        "for several.",
         show_default=False,
         rich_help_panel=TASKS,
     ),
@@ -113,7 +113,7 @@ Resume = Annotated[
     bool,
     typer.Option(
         "--resume",
-        help="Continue a stopped run from its -o FILE, with the same bytes as an undisturbed run.",
+        help="Continue a stopped run from its -o FILE, with the same output as a run without a stop.",
         show_default=False,
         rich_help_panel=FILES,
     ),
@@ -182,7 +182,7 @@ Turns = Annotated[
         "--turns",
         min=1,
         help="Limit of turns in one attempt.",
-        show_default="the task's, else 4",
+        show_default="as in the task, else 4",
         rich_help_panel=ATTEMPTS,
     ),
 ]
@@ -231,7 +231,7 @@ CheckSeconds = Annotated[
         min=0.1,
         max=3600.0,
         help="Wall time of a program, and of the check after it. The kept task records it for later verbs.",
-        show_default="the task's, else 10",
+        show_default="as in the task, else 10",
         rich_help_panel=LIMITS,
     ),
 ]
@@ -242,7 +242,7 @@ CpuSeconds = Annotated[
         min=1,
         max=3600,
         help="CPU time of a program, and of a check.",
-        show_default="the task's, else 5",
+        show_default="as in the task, else 5",
         rich_help_panel=LIMITS,
     ),
 ]
@@ -253,7 +253,7 @@ MemoryMb = Annotated[
         min=64,
         max=65536,
         help="Memory of a program in MiB.",
-        show_default="the task's, else 512",
+        show_default="as in the task, else 512",
         rich_help_panel=LIMITS,
     ),
 ]
@@ -264,7 +264,7 @@ OutputBytes = Annotated[
         min=1,
         max=1 << 26,
         help="Bytes that a program may print.",
-        show_default="the task's, else 65536",
+        show_default="as in the task, else 65536",
         rich_help_panel=LIMITS,
     ),
 ]
@@ -275,7 +275,7 @@ ReplyBytes = Annotated[
         min=256,
         max=1 << 26,
         help="Bytes of an answer or of a tool call.",
-        show_default="the task's, else 1048576",
+        show_default="as in the task, else 1048576",
         rich_help_panel=LIMITS,
     ),
 ]
@@ -286,7 +286,7 @@ ToolCalls = Annotated[
         min=1,
         max=1_000_000,
         help="Tool calls of a program, and of a check.",
-        show_default="the task's, else 200",
+        show_default="as in the task, else 200",
         rich_help_panel=LIMITS,
     ),
 ]

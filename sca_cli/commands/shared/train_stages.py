@@ -40,7 +40,9 @@ def on_solutions(
 
 
 def updated(model: str | None, directory: Path) -> str:
-    """Return the model specification of new weights, with the plugin and the options of the old model if they fit.
+    """Return the model specification of new weights.
+
+    It keeps the plugin and the options of the old model if that plugin loads weights from a directory.
 
     Raises:
         UsageError: the directory's name holds a comma, which separates options.

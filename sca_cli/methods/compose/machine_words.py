@@ -139,7 +139,7 @@ class _MissingValue:
 
 
 def question(steps: Sequence[Step], place: int, draw: random.Random) -> str:
-    """Return a question of a user that needs this call."""
+    """Return a user's question that this call answers."""
     request = _as_question(draw.choice(_requests(steps[place].tool)), steps[place].tool, draw)
     facts_first = draw.random() < _FACTS_FIRST_SHARE
     text, rest = _filled(request.text, steps, place, draw, leave=facts_first)

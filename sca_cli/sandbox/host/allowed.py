@@ -47,7 +47,7 @@ class AllowedEnvs:
         """Return the environment to start for a record that names `env`: in case of doubt the one that the user named.
 
         Raises:
-            NotAllowedError: it may not start. Nothing of it was started.
+            NotAllowedError: the user has not allowed it. No part of it was started.
             MissingError: no plugin registered the name.
         """
         entry = plugins.environment_entry(env)

@@ -123,7 +123,8 @@ def decode_hostile[T: (TurnReply, CheckReply)](kind: type[T], frame: bytes) -> T
 def cause(child: Child, limits: Limits) -> Ended:
     """Kill and reap a child that closed its channel, and return why.
 
-    A child that has ended by SIGKILL before the host kills it was killed from outside: it can send no signal itself.
+    If SIGKILL ended the child before the host sent one, something outside the jail killed it, because a child cannot
+    send signals.
 
     Args:
         child: the child. A dying child closes its channel shortly before it ends, so this waits for its end.

@@ -71,7 +71,7 @@ class Sandbox:
             PluginError: the environment cannot be constructed.
             MissingError: no plugin registered it, or a package is absent.
             UsageError: the environment has no such option.
-            NotAllowedError: only the user may start it, and has not named it.
+            NotAllowedError: the user must allow it, and has not.
             RecordError: a data file named by an option is not valid.
             SandboxError: the jail does not start.
         """

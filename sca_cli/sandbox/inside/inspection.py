@@ -1,4 +1,4 @@
-"""Look at an environment inside its world, for `sca env test`: no other process imports its code.
+"""Inspect an environment for `sca env test`. This runs inside the world, because only the world imports its code.
 
 Each inspection returns a value made of JSON types.
 """
