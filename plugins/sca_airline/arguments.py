@@ -23,7 +23,7 @@ def flights_of(value: list[Any]) -> list[dict[str, str]]:
     """Return `flight_number` and `date` of each flight; all flights differ.
 
     Raises:
-        ToolError: an item is not an object with these keys, or a flight is listed twice.
+        ToolError: the list is empty or too long, an item lacks one of these keys, or a flight is listed twice.
     """
     flights = [_texts("flights", place, item, ("flight_number", "date")) for place, item in _items("flights", value)]
     for place, flight in enumerate(flights):
@@ -36,7 +36,7 @@ def passengers_of(value: list[Any]) -> list[dict[str, str]]:
     """Return `first_name`, `last_name` and `dob` of each passenger.
 
     Raises:
-        ToolError: an item is not an object with these keys, or a date of birth is not a date.
+        ToolError: the list is empty or too long, an item lacks one of these keys, or a date of birth is not a date.
     """
     keys = ("first_name", "last_name", "dob")
     passengers = [_texts("passengers", place, item, keys) for place, item in _items("passengers", value)]
@@ -50,7 +50,7 @@ def payments_of(value: list[Any]) -> list[dict[str, Any]]:
     """Return `payment_id` and `amount` in whole dollars of each payment; all payment methods differ.
 
     Raises:
-        ToolError: an item is not an object with these keys, or a payment method is listed twice.
+        ToolError: the list is empty or too long, an item lacks one of these keys, or a payment method is listed twice.
     """
     payments: list[dict[str, Any]] = []
     for place, item in _items("payment_methods", value):

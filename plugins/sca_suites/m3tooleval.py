@@ -89,7 +89,7 @@ class M3ToolEval(Environment):
 
         Raises:
             PluginError: a tool's signature cannot be read.
-            RecordError: a tool is not a function with a name and a description, as the benchmark defines tools.
+            RecordError: a tool is not an object of the benchmark's tool class.
         """
         try:
             return {name: self._tool(name, their) for name, their in self._theirs.items()}

@@ -185,7 +185,7 @@ def python_type(schema: Schema) -> str:
 
 
 def with_details(text: str, properties: Schema) -> str:
-    """Append descriptions and bounds of the parameters that the text does not have yet.
+    """Append the bounds of the parameters, and those of their descriptions that the text does not contain.
 
     Args:
         text: a tool's documentation.

@@ -42,7 +42,7 @@ def on_solutions(
 def updated(model: str | None, directory: Path) -> str:
     """Return the model specification of new weights.
 
-    It keeps the plugin and the options of the old model if that plugin loads weights from a directory.
+    It keeps the options of a local model, and its plugin if that is `vllm`; else the plugin is `transformers`.
 
     Raises:
         UsageError: the directory's name holds a comma, which separates options.
