@@ -32,7 +32,7 @@ from sca_cli.evaluation.suites import open_suite, parse_suite
 from sca_cli.fanout import Fanout
 from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
-from sca_cli.records import Rollout, Score, Task
+from sca_cli.records import Check, Rollout, Score, Task
 from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
@@ -47,24 +47,30 @@ def noop_share(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> f
     """Return the share of tasks whose check passes after an empty program."""
 
     async def work(task: Task) -> bool:
-        try:
-            async with sandboxes.room_for(task):
-                sandbox = sandboxes.sandbox_of(task)
-                check = await asyncio.to_thread(paper_filter.run_check, sandbox, task, "", "no-op")
-        except Exception as error:  # noqa: BLE001  the attempts at the task report it
-            error_note(error)
-            return False
-        return check.outcome == "pass"
+        check = await _checked(task, "", "no-op", sandboxes)
+        return check is not None and check.outcome == "pass"
 
     return sum(fanout.ordered(tasks, work)) / len(tasks)
+
+
+async def _checked(task: Task, program: str, name: str, sandboxes: Sandboxes) -> Check | None:
+    """Return the check after a program; None if the task cannot be run, which the attempts at it report."""
+    try:
+        async with sandboxes.room_for(task):
+            sandbox = sandboxes.sandbox_of(task)
+            return await asyncio.to_thread(paper_filter.run_check, sandbox, task, program, name)
+    except Exception as error:  # noqa: BLE001  whatever one task raises, it does not end the run
+        error_note(error)
+        return None
 
 
 def warn_of_unproven(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> None:
     """Run the solution of each task, and warn, even with `--quiet`, if some do not pass their own check."""
 
     async def work(task: Task) -> str:
-        sandbox = sandboxes.sandbox_of(task)
-        check = await asyncio.to_thread(paper_filter.run_check, sandbox, task, task.solution, "solution")
+        check = await _checked(task, task.solution, "solution", sandboxes)
+        if check is None:
+            return ""
         reason = " ".join(f"{check.outcome} {check.reason} {check.message.strip()[-_REASON_CHARS:]}".split())
         return "" if check.outcome == "pass" else f"  task {task.id}: {reason}"
 
@@ -207,7 +213,7 @@ def command(
     scores: list[Score] = []
     tallies: list[Tallies] = []
     limits = SUITE_LIMITS if suite_spec else None
-    with Fanout(concurrency or MODEL_WIDTH) as fanout, Sandboxes(limits, allowed=allowed) as sandboxes:
+    with Fanout(concurrency or MODEL_WIDTH) as fanout, Sandboxes(allowed, limits) as sandboxes:
         opened = open_suite(suite_spec, sandboxes.sandbox_of(), fanout, count) if suite_spec else None
         tasks = list(worth_attempting(record for record in records if isinstance(record, Task)))[:count]
         tasks = opened.tasks if opened else tasks

@@ -86,7 +86,7 @@ def command(
         results.add(rollout)
     with (
         Fanout(concurrency or MODEL_WIDTH) as fanout,
-        Sandboxes(allowed=allowed) as sandboxes,
+        Sandboxes(allowed) as sandboxes,
         Meter("rollout", lines and lines * attempts, quiet=quiet) as meter,
         opened_actor(
             model_name,

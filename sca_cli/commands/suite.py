@@ -60,7 +60,7 @@ def _opened(name: str, count: int | None, concurrency: int | None, *, quiet: boo
     spec = parse_suite(name)
     with (
         Fanout(concurrency or sandbox_width()) as fanout,
-        Sandboxes(SUITE_LIMITS, allowed=AllowedEnvs.of_suite(spec)) as sandboxes,
+        Sandboxes(AllowedEnvs.of_suite(spec), SUITE_LIMITS) as sandboxes,
     ):
         suite = open_suite(spec, sandboxes.sandbox_of(), fanout, count)
         say("sca suite: {suite}: {data}; checker {checker}".format(**suite.facts()), quiet=quiet)

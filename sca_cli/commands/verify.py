@@ -355,7 +355,7 @@ def command(
     errors: Counter[str] = Counter()
     with ExitStack() as stack:
         fanout = stack.enter_context(Fanout(concurrency or (MODEL_WIDTH if agree else sandbox_width())))
-        sandboxes = stack.enter_context(Sandboxes(typed=typed_limits, allowed=allowed))
+        sandboxes = stack.enter_context(Sandboxes(allowed, typed=typed_limits))
         meter = stack.enter_context(Meter("verify", streams.line_count(paths), quiet=quiet))
         attempter = None
         if agree:

@@ -14,7 +14,7 @@ from sca_cli.commands.shared.weights import weights_of
 from sca_cli.commands.verify import Skippable
 from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.records import Checkpoint, EnvSpec, Task, TaskLimits, Verdict
-from sca_cli.sandbox import Limits
+from sca_cli.sandbox import AllowedEnvs, Limits
 from sca_cli.verification import stages
 
 LOOP = ["explore", "challenge", "verify", "rollout", "train", "distill", "eval"]
@@ -209,14 +209,14 @@ def test_each_set_of_limits_has_a_sandbox() -> None:
         verdict = Verdict(passed=True, stage="kept", limits=recorded)
         return Task(env=EnvSpec(name="e"), instruction="i", evaluate="e", verdict=verdict)
 
-    with Sandboxes() as sandboxes:
+    with Sandboxes(AllowedEnvs()) as sandboxes:
         assert sandboxes.sandbox_of(task()) is sandboxes.sandbox_of()
         assert sandboxes.sandbox_of(task(check_seconds=60.0)).limits == Limits(wall_s=60.0)
         assert sandboxes.sandbox_of(task(turns=8)) is sandboxes.sandbox_of()
         with pytest.raises(RecordError, match="more than 8 different limits"):
             for calls in range(1, 9):
                 sandboxes.sandbox_of(task(tool_calls=calls))
-    with Sandboxes(TaskLimits(check_seconds=30.0), {"memory_mb": 64}) as typed:
+    with Sandboxes(AllowedEnvs(), TaskLimits(check_seconds=30.0), {"memory_mb": 64}) as typed:
         assert typed.limits_of(task()) == TaskLimits(check_seconds=30.0, memory_mb=64)
         assert typed.limits_of(task(memory_mb=128)) == TaskLimits(memory_mb=64)
 

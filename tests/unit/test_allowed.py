@@ -140,6 +140,7 @@ VERBS: dict[str, list[str]] = {
     "compose": ["challenge", "--method", "compose", "-n", "1"],
     "train on solutions": ["train", "--on", "solutions", "--base", "{weights}", "--save", "{save}"],
     "train on tasks": ["train", "--model", "scripted:{script}", "--base", "{weights}", "--save", "{save}"],
+    "train online": ["train", "--algo", "grpo", "--model", "transformers:{weights}", "--save", "{save}"],
     "distill": ["distill", "--teacher", "scripted:{script}", "--student", "{weights}", "--save", "{save}"],
 }
 
@@ -182,7 +183,7 @@ def test_no_verb_runs_a_records_command(
 def test_every_verb_tells_its_sandbox_what_the_user_named() -> None:
     """A verb of records cannot forget the question: each of its sandboxes is given the allowed environments."""
     for path in sorted((Path(sca_cli.__file__).parent / "commands").rglob("*.py")):
-        for call in re.findall(r"\bSandbox(?:es)?\((?!self\b)(.*)\) as ", path.read_text()):
+        for call in re.findall(r"\bSandbox(?:es)?\((?!self\b)(.*)", path.read_text()):
             assert "allowed" in call.lower() or "env" in path.parts, f"{path}: {call}"
 
 

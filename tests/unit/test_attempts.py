@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sca_cli.episode.agent import Actor, Episode, EpisodeLimits
 from sca_cli.interfaces import Sampling
 from sca_cli.plugins import load_model
 from sca_cli.records import EnvSpec, Rollout, Task, encode
-from sca_cli.sandbox import Judgement, Session
+from sca_cli.sandbox import AllowedEnvs, Judgement, Session
 
 pytestmark = pytest.mark.sandbox
 
@@ -35,7 +36,7 @@ def code(text: str) -> str:
 @pytest.fixture(scope="module")
 def sandboxes() -> Iterator[Sandboxes]:
     """Return the sandboxes of all tests here."""
-    with Sandboxes() as opened:
+    with Sandboxes(AllowedEnvs()) as opened:
         yield opened
 
 
@@ -126,3 +127,18 @@ def test_eval_reports_tasks_whose_solution_fails_their_own_check(
     assert "KeyError" in err
     assert broken.id in err
     assert whole.id not in err
+
+
+def test_eval_scores_the_other_tasks_if_one_cannot_be_run(
+    tmp_path: Path, script: Callable[..., str], capfd: Any
+) -> None:
+    """A held-out task of an environment that is not installed costs its own attempts; the others are scored."""
+    odd, whole = task_of("return True"), task_of("return answer == 7")
+    odd.env = EnvSpec(name="nowhere")
+    (tmp_path / "tasks.jsonl").write_bytes(encode(odd) + b"\n" + encode(whole) + b"\n")
+    model = script({"replies": [code("final_answer(7)")]})
+    assert app.run(["eval", str(tmp_path / "tasks.jsonl"), "-k", "1", "--model", model]) == 0
+    err = capfd.readouterr().err
+    assert re.search(r"Pass@1 +100\.0%", err)
+    assert re.search(r"invalid attempts, in no estimate +1\n", err)
+    assert "unknown environment 'nowhere'" in err

@@ -18,6 +18,7 @@ from sca_cli.errors import ExitCode, MachineError, MissingError, RecordError, Sa
 from sca_cli.fanout import Fanout
 from sca_cli.prompts import Prompts
 from sca_cli.records import EnvSpec, ErrorNote, Task, TaskLimits, Verdict
+from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 
 RAISED: list[Exception] = [
@@ -139,7 +140,7 @@ def test_left_out_lines_are_reported_and_change_the_exit_code(capsys: pytest.Cap
 def test_programs_share_the_memory_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No more programs run at once than fit into the memory, each at its limit; one with a larger limit runs alone."""
     monkeypatch.setattr(machine, "programs_mb", lambda: 1100)
-    sandboxes = Sandboxes()
+    sandboxes = Sandboxes(AllowedEnvs())
     large = task(0)
     large.verdict = Verdict(passed=True, stage="kept", limits=TaskLimits(memory_mb=65536))
     running: list[int] = []

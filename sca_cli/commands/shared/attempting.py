@@ -10,7 +10,6 @@ import typer
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.acting import Talk, opened_actor
 from sca_cli.commands.shared.attempts import TURNS, Attempts, Results, attempt_name, worth_attempting
-from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, required_model, written_before
 from sca_cli.episode.agent import EpisodeLimits
@@ -112,7 +111,7 @@ class Roller:
                 yield rollout
         with (
             Fanout(self.options.concurrency or MODEL_WIDTH) as fanout,
-            Sandboxes(allowed=self.allowed) as sandboxes,
+            Sandboxes(self.allowed) as sandboxes,
             opened_actor(
                 model,
                 fanout,
@@ -140,13 +139,7 @@ class Roller:
 
             todo = sink.remaining(items, attempt_name) if sink else items
             for item, attempted in fanout.ordered(todo, work):
-                rollout = attempted
-                if sink is not None:
-                    try:
-                        sink.write(attempt_name(item), [rollout])
-                    except RecordError as error:
-                        rollout = attempts.failed(*item, error_note(error))
-                        sink.write(attempt_name(item), [rollout])
+                rollout = attempts.write(item, attempted, sink) if sink else attempted
                 results.add(rollout)
                 meter.advance(rollout.outcome == "pass")
                 yield rollout

@@ -11,7 +11,7 @@ from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import Done, Meter, made_by, most_frequent, pump, say
 from sca_cli.episode.agent import Actor, Episode
 from sca_cli.episode.judge import Judge
-from sca_cli.errors import WorldError
+from sca_cli.errors import RecordError, WorldError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.prompts import ATTEMPT
 from sca_cli.records import ErrorNote, Observation, Rollout, Task
@@ -78,6 +78,15 @@ class Attempts:
         """Return the rollout of an attempt that could not be made."""
         rollout = self._blank(task, sample)
         rollout.error = note
+        return rollout
+
+    def write(self, item: tuple[Task, int], rollout: Rollout, output: Output) -> Rollout:
+        """Write the rollout of one attempt, and return it. One that JSON cannot hold becomes an attempt that failed."""
+        try:
+            output.write(attempt_name(item), [rollout])
+        except RecordError as error:
+            rollout = self.failed(*item, error_note(error))
+            output.write(attempt_name(item), [rollout])
         return rollout
 
     def _blank(self, task: Task, sample: int) -> Rollout:

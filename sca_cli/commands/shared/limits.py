@@ -24,16 +24,16 @@ class Sandboxes:
     """One sandbox for each set of limits; a sandbox starts nothing until it is used. Thread-safe.
 
     Args:
+        allowed: the environments that the user named. Required, because records name the environments to start.
         default: limits of tasks that record none.
         typed: fields of `TaskLimits` → values from the command line, which replace those of the task.
-        allowed: as for `Sandbox`.
     """
 
     def __init__(
         self,
+        allowed: AllowedEnvs,
         default: TaskLimits | None = None,
         typed: Mapping[str, Any] | None = None,
-        allowed: AllowedEnvs | None = None,
     ) -> None:
         self._allowed = allowed
         self._default, self._typed = default or TaskLimits(), dict(typed or {})

@@ -101,7 +101,7 @@ def train_online(
     work = work_of(save)
     with ExitStack() as opened:
         fanout = opened.enter_context(Fanout(roller.options.concurrency or MODEL_WIDTH))
-        sandboxes = opened.enter_context(Sandboxes())
+        sandboxes = opened.enter_context(Sandboxes(roller.allowed))
         limits = EpisodeLimits(turns=roller.options.turns or TURNS)
         sampling = Sampling(roller.options.temperature, roller.options.top_p, roller.options.max_tokens)
         actor = opened.enter_context(
@@ -121,8 +121,8 @@ def train_online(
         meter = opened.enter_context(Meter("train", None, quiet=running.quiet))
         remaining = sink.remaining(rounds.items(), attempt_name)
 
-        async def work_on(item: tuple[Task, int]) -> tuple[str, Rollout]:
-            return attempt_name(item), await attempts.attempt(*item)
+        async def work_on(item: tuple[Task, int]) -> tuple[tuple[Task, int], Rollout]:
+            return item, await attempts.attempt(*item)
 
         def roll(number: int, weights: "Iterator[tuple[str, torch.Tensor]]") -> list[list[Rollout]]:
             rollouts = known[number * len(rounds) : (number + 1) * len(rounds)]
@@ -130,9 +130,8 @@ def train_online(
             if known_before < len(rounds):
                 meter.status(f"round {number + 1}/{options.rounds}: attempts")
                 fanout.call(engine.update_weights(weights))
-                for identity, rollout in fanout.ordered(islice(remaining, len(rounds) - known_before), work_on):
-                    sink.write(identity, [rollout])
-                    rollouts.append(rollout)
+                for item, rollout in fanout.ordered(islice(remaining, len(rounds) - known_before), work_on):
+                    rollouts.append(attempts.write(item, rollout, sink))
             meter.status(f"round {number + 1}/{options.rounds}: update")
             return rounds.grouped(rollouts)
 
