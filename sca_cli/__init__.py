@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sca_cli.errors import MissingError, ModelError, PluginError, RecordError, ToolError, UsageError
     from sca_cli.hookspecs import Register, hookimpl
     from sca_cli.interfaces import Completion, Environment, Model, Sampling, Tool, describe_tool, tool
+    from sca_cli.messages import visible
     from sca_cli.records import FunctionCall, Message, ToolCall
 
 _HOME = {
@@ -18,6 +19,7 @@ _HOME = {
     "errors": ("MissingError", "ModelError", "PluginError", "RecordError", "ToolError", "UsageError"),
     "hookspecs": ("Register", "hookimpl"),
     "interfaces": ("Completion", "Environment", "Model", "Sampling", "Tool", "describe_tool", "tool"),
+    "messages": ("visible",),
     "records": ("FunctionCall", "Message", "ToolCall"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -27,6 +29,7 @@ __all__ = [  # noqa: RUF022  the order of _HOME, so that a missing name is easy 
     "MissingError", "ModelError", "PluginError", "RecordError", "ToolError", "UsageError",
     "Register", "hookimpl",
     "Completion", "Environment", "Model", "Sampling", "Tool", "describe_tool", "tool",
+    "visible",
     "FunctionCall", "Message", "ToolCall",
 ]  # fmt: skip
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from mcp import Client, MCPError, StdioServerParameters, stdio_client  # noqa: TID253  imported only for the environment itself
 from mcp.client.stdio import get_default_environment  # noqa: TID253  as above
+from mcp.types import CONNECTION_CLOSED  # noqa: TID253  as above
 
 from sca_cli import UsageError
 from sca_mcp.tolerant import tolerant
 
 _LANGUAGE = frozenset({"LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"})
-_CLOSED = -32000  # the protocol's error code for a connection that the server closed
 _STOP_S = 10.0
 _STDERR_LINES = 3  # last lines of the server's stderr that an error message quotes
 _STDERR_BYTES = 1000
@@ -75,8 +75,9 @@ class Connection:
         await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if reply.done():
             failure = reply.exception()
-            if isinstance(failure, MCPError) and failure.code == _CLOSED:
-                raise ConnectionError(f"the server is gone: {failure}{self._stderr_end()}") from failure
+            # A server may use this code for an error of its own, so the message does not say that it has ended.
+            if isinstance(failure, MCPError) and failure.code == CONNECTION_CLOSED:
+                raise ConnectionError(f"{failure}{self._stderr_end()}") from failure
             os.ftruncate(self._stderr.fileno(), 0)
             return reply.result()
         if self._task.done():

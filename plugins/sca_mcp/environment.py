@@ -19,8 +19,8 @@ _START_S = 60.0
 _CALL_S = 8.0
 """Below a turn's time limit, so that a hanging server is an error of the environment, not a timeout of the program."""
 _STATE = "sca://state"
-_FAULTS = {-32000, -32001, -32603}
-"""The protocol's error codes for connection closed, request timed out and internal error."""
+_FAULTS = {mcp.types.REQUEST_TIMEOUT, mcp.types.INTERNAL_ERROR}
+"""Codes of errors of the server, not refusals; a closed connection is a ConnectionError."""
 _MOST_PAGES = 100
 """Most pages of a list of tools; chosen by hand."""
 _NAMED_OPTION = re.compile(r"(env|header)\.([\w-]+)")

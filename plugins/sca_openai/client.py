@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from sca_cli import Completion, Message, MissingError, ModelError, Sampling, Tool
+from sca_cli import Completion, Message, MissingError, ModelError, Sampling, Tool, visible
 from sca_openai.refusals import LIMITS, SYSTEM, TEMPERATURES, UNTYPED, Refusal
 from sca_openai.wire import (
     BrokenReplyError,
@@ -258,8 +258,8 @@ class OpenAIModel:
         """Remember the features that the server rejects, and report the loss once."""
         for feature in sorted(rejected - self._given_up):
             if effect := _EFFECTS.get(feature):
-                words = "".join(c if c.isprintable() else "\ufffd" for c in refusal.words[:200])
-                print(f"sca: openai:{self._name} rejects {feature}: {words}", file=sys.stderr)
+                text = f"sca: openai:{self._name} rejects {feature}: {refusal.words[:200]}"
+                print(visible(text), file=sys.stderr)
                 print(f"hint: {effect}", file=sys.stderr, flush=True)
         self._given_up |= rejected
 

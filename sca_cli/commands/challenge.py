@@ -212,9 +212,8 @@ def command(
             help="cat: the model writes all four parts, as in the paper. solution-first: the model writes a program, "
             "the check compares the answer with its result, then the model writes the question; for small models. "
             "compose: programs are composed from recorded calls that worked, equally many of each length; the model "
-            "writes the "
-            "question. walk: tasks that change the state, from writes that worked; the model paraphrases them. pae: "
-            "instructions only, without a check (a baseline).",
+            "writes the question. walk: tasks that change the state, from writes that worked; the model paraphrases "
+            "them. pae: instructions only, without a check (a baseline).",
             rich_help_panel=options.TASKS,
         ),
     ] = MethodName.CAT,

@@ -15,8 +15,10 @@ _UNSAYABLE = (*_TEXTS, "made up", "default")
 """Sources of values that a customer has no reason to say."""
 
 
-_RECORD_FIELDS = 3
-"""Arguments with the names of a record's fields that must come from one record. Chosen by hand."""
+RECORD_FIELDS = 3
+"""Arguments with the names of a record's fields that are one detail, such as an address, and must come from one record.
+Chosen by hand.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class Knowledge:
         """
         names = {name for name, value in write.arguments.items() if isinstance(value, str)}
         shared = max((names & record.keys() for *_, record in self.memory.records), key=len, default=set())
-        if len(shared) < _RECORD_FIELDS:
+        if len(shared) < RECORD_FIELDS:
             return True
         places = [write.places.get(name) for name in shared]
         return len({_record_of(place) for place in places}) == 1 and isinstance(places[0], dict)

@@ -16,7 +16,7 @@ from sca_cli.methods import Dropped, Workshop, rejected
 from sca_cli.methods.questions import written
 from sca_cli.methods.walk import words
 from sca_cli.methods.walk.checks import NothingChanged, state_check
-from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
+from sca_cli.methods.walk.knowledge import RECORD_FIELDS, Knowledge, Write, is_opaque
 from sca_cli.methods.walk.lookups import NoWay, Program, ValueReference, call_of
 from sca_cli.methods.walk.naming import NoName
 from sca_cli.methods.walk.permitted import permitted
@@ -32,8 +32,6 @@ _SAYS_IDS = 0.5
 _TRIES = 12
 """Draws of writes until one makes a task."""
 _WRONG_TRIED = 14
-_RECORD_FIELDS = 3
-"""Arguments of one record from which on they are said as one detail, such as an address."""
 _PARAPHRASES = 4
 _PARAPHRASE_TOKENS = 220
 
@@ -250,7 +248,7 @@ def _of_one_record(write: Write) -> list[str]:
         if isinstance(place, dict) and "path" in place and not is_opaque(write.arguments.get(name)):
             by_record.setdefault(canonical([place["call"], place["path"][:-1]]), []).append(name)
     names = max(by_record.values(), key=len, default=[])
-    return [name for name in write.arguments if name in names] if len(names) >= _RECORD_FIELDS else []
+    return [name for name in write.arguments if name in names] if len(names) >= RECORD_FIELDS else []
 
 
 def _record_label(write: Write, name: str) -> str:
