@@ -138,7 +138,7 @@ class Environment:
         """Return the rule of the policy that forbids a call in this state, or None if the policy allows it.
 
         Write it if the policy forbids more than the tools refuse. Only `sca challenge --method walk` asks it, to make
-        no task of what an agent must refuse: in the command's own process, after `reset` with the task's seed.
+        no task of what an agent must refuse: in the environment's world, after `reset` with the task's seed.
 
         Args:
             tool: name of a writing tool.

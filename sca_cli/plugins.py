@@ -248,7 +248,7 @@ def import_target(entry: Entry) -> Any:
         PluginError: the factory does not exist, or its module raises an error.
     """
     module, _, attribute = entry.target.partition(":")
-    with naming_plugin(entry, f"import {module}"):
+    with _naming_plugin(entry, f"import {module}"):
         try:
             return getattr(importlib.import_module(module), attribute)
         except ImportError as error:
@@ -258,7 +258,7 @@ def import_target(entry: Entry) -> Any:
 
 
 @contextmanager
-def naming_plugin(entry: Entry, action: str) -> Iterator[None]:
+def _naming_plugin(entry: Entry, action: str) -> Iterator[None]:
     """Convert an exception of a plugin into a `PluginError` that names the plugin. Errors of sca pass unchanged."""
     try:
         yield
@@ -298,7 +298,7 @@ def load_environment(spec: EnvSpec) -> Environment:
         PluginError: the constructor raises an error, or the result is not an `Environment`.
     """
     entry = environment_entry(spec)
-    with naming_plugin(entry, f"environment '{spec.name}'"):
+    with _naming_plugin(entry, f"environment '{spec.name}'"):
         environment = _construct(entry, "environment", (), spec.options)
     if not isinstance(environment, Environment):
         raise PluginError(f"environment '{spec.name}' is a {type(environment).__name__}, not a sca_cli.Environment")
@@ -335,7 +335,7 @@ def _call_class_method(spec: EnvSpec, method: str, default: Any, *args: Any) -> 
     factory = import_target(entry)
     if not isinstance(factory, type) or not issubclass(factory, Environment):
         return default
-    with naming_plugin(entry, f"{method}() of environment '{spec.name}'"):
+    with _naming_plugin(entry, f"{method}() of environment '{spec.name}'"):
         return getattr(factory, method)(*args)
 
 
@@ -363,7 +363,7 @@ def model_weights(text: str) -> str | None:
     """
     plugin, name, _ = parse_model(text)
     entry = _entry(registry().models, plugin, "model plugin")
-    with naming_plugin(entry, "sca_model_weights()"):
+    with _naming_plugin(entry, "sca_model_weights()"):
         try:
             weights: str | None = _hook_of(registry().manager, "sca_model_weights", entry.plugin)(
                 plugin=plugin, name=name

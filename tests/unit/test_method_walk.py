@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 from sca_airline import policy
@@ -9,6 +10,7 @@ from sca_airline.environment import Airline
 
 from sca_cli import plugins
 from sca_cli.commands.explore import Walker
+from sca_cli.errors import WorldError
 from sca_cli.interfaces import Sampling, Tool, describe_tool
 from sca_cli.methods import Workshop
 from sca_cli.methods.walk import make, words
@@ -215,6 +217,7 @@ def test_regular_members_get_no_certificate(amount: int, status: str, allowed: b
     assert (insured is None) == (status == "cancelled")
 
 
+@pytest.mark.sandbox
 def test_only_permitted_writes_are_left() -> None:
     """A retail customer may change her own order and no other customer's; an environment without rules allows all."""
     env = plugins.load_environment(EnvSpec(name="retail"))
@@ -222,8 +225,39 @@ def test_only_permitted_writes_are_left() -> None:
     own = next(key for key, order in env.orders.items() if order["user_id"] == env.who)  # type: ignore[attr-defined]
     other = next(key for key, order in env.orders.items() if order["user_id"] != env.who)  # type: ignore[attr-defined]
     writes = [Write("cancel_pending_order", {"order_id": key, "reason": "x"}, {}) for key in (own, other)]
-    assert permitted(Exploration(env=EnvSpec(name="retail"), seed=4), writes) == writes[:1]
-    assert permitted(Exploration(env=EnvSpec(name="web_browsing"), seed=4), writes) == writes
+    with Sandbox(Limits()) as sandbox:
+        assert permitted(sandbox, Exploration(env=EnvSpec(name="retail"), seed=4), writes) == writes[:1]
+        assert permitted(sandbox, Exploration(env=EnvSpec(name="web_browsing"), seed=4), writes) == writes
+
+
+RULES = '''
+from sca_cli import Environment, tool
+import os
+class Desk(Environment):
+    """A desk."""
+    def reset(self, seed): pass
+    def state(self): return {}
+    @tool(writes=True)
+    def close(self, number: int) -> int:
+        """Close a case."""
+        return number
+    def allows(self, tool, arguments):
+        if arguments["number"] == 3:
+            raise RuntimeError("no such case")
+        return "only even numbers" if arguments["number"] % 2 or os.access("/etc/passwd", os.R_OK) else None
+'''
+
+
+@pytest.mark.sandbox
+def test_the_rules_of_a_file_are_asked_in_its_world(tmp_path: Path) -> None:
+    """`allows` of a `python:` file runs in the jail, without the files of the machine; its error is the world's."""
+    (tmp_path / "desk.py").write_text(RULES)
+    exploration = Exploration(env=EnvSpec(name="python", options={"target": f"{tmp_path / 'desk.py'}:Desk"}))
+    one, two, three = (Write("close", {"number": number}, {}) for number in (1, 2, 3))
+    with Sandbox(Limits()) as sandbox:
+        assert permitted(sandbox, exploration, [one, two]) == [two]
+        with pytest.raises(WorldError, match="no such case"):
+            permitted(sandbox, exploration, [two, three])
 
 
 # ---------------------------------------------------------------- words

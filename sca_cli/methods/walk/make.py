@@ -103,7 +103,7 @@ def _draft(workshop: Workshop, knowledge: Knowledge, draw: random.Random) -> _Dr
     """
     if not knowledge.writes:
         raise Dropped("no write worked whose values can be said or looked up")
-    allowed = permitted(knowledge.exploration, knowledge.writes)
+    allowed = permitted(workshop.sandbox, knowledge.exploration, knowledge.writes)
     if not allowed:
         raise Dropped("the policy allows none of the writes")
     problem = ""

@@ -284,6 +284,20 @@ class Session:
         """
         return self._request({"inspect": name}).state
 
+    def allows(self, calls: Sequence[tuple[str, JSON]]) -> list[str | None]:
+        """Return the rule that forbids each call in this world's state, or None, see `Environment.allows`.
+
+        Args:
+            calls: tool and arguments by name.
+
+        Raises:
+            WorldError: the environment failed, or the session has ended.
+        """
+        rules = self._request({"allows": [list(call) for call in calls]}).state
+        if not isinstance(rules, list):
+            self.state()  # a failure of the environment arrives with the next report at the latest
+        return [None if rule is None else str(rule) for rule in rules]
+
     def restore(self, state: JSON) -> None:
         """Set the state of this session's world.
 

@@ -201,6 +201,15 @@ def _checked_tools(environment: Environment) -> dict[str, _CheckedTool]:
     return {name: _CheckedTool(tool, method) for name, (tool, method) in environment.tools().items()}
 
 
+_QUESTIONS: dict[str, Callable[[Environment, Any], Any]] = {
+    "ask": lambda environment, method: getattr(environment, method)(),
+    "inspect": lambda environment, inspection: INSPECTIONS[inspection](environment),
+    "restore": lambda environment, state: environment.restore(state),
+    "allows": lambda environment, calls: [environment.allows(tool, arguments) for tool, arguments in calls],
+}
+"""Member of an order → the answer of the environment, from the member's value."""
+
+
 class _Service:
     """One session's world: it answers tool calls and records them.
 
@@ -292,21 +301,11 @@ class _Service:
                 self._finish(fd)
             if "tool" in order and not self._failed:
                 self._answer(wire.dumps(order["tool"]), self._job.fd)
-            elif (method_name := order.get("ask")) and not self._failed:
+            elif not self._failed and (name := next((each for each in _QUESTIONS if each in order), "")):
                 try:
-                    state = wire.dumps(getattr(self._environment, method_name)())
+                    state = wire.dumps(_QUESTIONS[name](self._environment, order[name]))
                 except Exception as error:  # noqa: BLE001  a plugin may fail in any way
-                    self._fail(f"{method_name}()", error)
-            elif "inspect" in order and not self._failed:
-                try:
-                    state = wire.dumps(INSPECTIONS[order["inspect"]](self._environment))
-                except Exception as error:  # noqa: BLE001  a plugin may fail in any way
-                    self._fail(order["inspect"], error)
-            elif "restore" in order and not self._failed:
-                try:
-                    self._environment.restore(order["restore"])
-                except Exception as error:  # noqa: BLE001  a plugin may fail in any way
-                    self._fail("restore()", error)
+                    self._fail(f"{order[name] if name == 'ask' else name}()", error)
             self._report(order["number"], state=state)
         return True
 
