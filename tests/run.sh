@@ -1,7 +1,7 @@
 #!/bin/sh
 # Run the tests, in an environment that this script makes in .venv-tests (SCA_TEST_VENV names another).
 #
-#   sh tests/run.sh             every layer: about 11 minutes on two CPU cores, set-up included
+#   sh tests/run.sh             every layer: about 9 minutes on two CPU cores, set-up included
 #   sh tests/run.sh --all       everything, with coverage: about 45 minutes
 #   sh tests/run.sh ARGUMENT…   pytest with these arguments
 #
