@@ -37,7 +37,7 @@ if [ "$model" = "$small" ]; then
             "'SCA_MODEL=transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct sh examples/quickstart.sh'."
     fi
     tasks=${SCA_TASKS:-500} calls=2 base=
-    recipe="--lora-rank 0 --learning-rate 2e-4 --epochs 1"
+    recipe="--lora-rank 0 --batch-size 16 --learning-rate 3e-4 --epochs 1"
 else
     sca_say "sca: $model improves itself. A similar run of a 0.5B model took 75 minutes on one CPU core and 9 minutes on" \
         "a GPU; a larger model takes longer in proportion."
