@@ -1,13 +1,15 @@
 """`examples/quickstart.sh` as a newcomer types it, with a tiny model, and the set-up that every script shares."""
 
+import http.server
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,43 @@ def test_killed_and_started_again_it_ends_the_same_and_then_is_done(
     *_, error, hint = err.splitlines()
     assert error.startswith(f"error: {run} holds a run with other settings: model=embedded:smollm2-135m ")
     assert hint == "hint: name another directory, SCA_RUN=DIR, or remove it"
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    """Serve a model hub that knows each model and has no file of it; return its address."""
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.path.startswith("/api/models/") and "/tree/" not in self.path
+            body = b'{"id": "owner/model"}' if known else b"{}"
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.sandbox
+@pytest.mark.torch
+def test_with_a_gpu_and_a_hub_it_takes_the_larger_model(start: Start, tmp_path: Path, hub: str) -> None:
+    """The script says so and how long it takes; here the hub cannot send the weights, which is a clear error."""
+    fake(tmp_path / "nvidia-smi", "exit 0")
+    more = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SCA_RUN": str(tmp_path / "run")}
+    _, err = finished(start(HF_ENDPOINT=hub, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path / "hub"), **more), code=4)
+    assert "There are a GPU and a model hub, so a larger model is used (SCA_MODEL=embedded:smollm2-135m: the" in err
+    assert "sca: transformers:Qwen/Qwen2.5-Coder-0.5B-Instruct improves itself." in err
+    assert "sca challenge: 'Qwen/Qwen2.5-Coder-0.5B-Instruct' is neither a directory nor in the local cache" in err
 
 
 # ---------------------------------------------------------------- the set-up, examples/environment.sh
