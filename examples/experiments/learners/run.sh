@@ -12,6 +12,7 @@ shift
 [ $# -gt 0 ] || set -- 0 1 2
 mkdir -p "$out"
 cd "$out"
+export SCA_ENV=python:$here/tools.py  # the environment that the tasks name may start
 algorithms=${ALGORITHMS:-"sft rft dpo kto reinforce rloo grpo ppo"}
 act="--prompt $here/prompts --turns 1 --max-tokens 28"
 rate=${RATE:-1e-4}
