@@ -446,6 +446,24 @@ _HIDING = {
 """Names by which a program can reach anything, without the name of what it reaches in its source."""
 
 
+def names(tree: ast.Module) -> Iterator[str]:
+    """Yield every name in a program: variables, attributes and imported modules; a name used twice is yielded twice."""
+    for node in ast.walk(tree):
+        yield from names_of(node)
+
+
+def names_of(node: ast.AST) -> Iterator[str]:
+    """Yield the names that one node of a program's tree holds itself, without those of the nodes below it."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.Attribute):
+        yield node.attr
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.name.partition(".")[0] for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
 def names_as_texts(tree: ast.Module) -> Iterator[str]:
     """Yield the names that a program passes as texts, such as `time` in `__import__('ti' + 'me')`."""
     yield from (text for text in map(_folded, _name_arguments(tree)) if text)
