@@ -135,10 +135,10 @@ class Environment:
         return ""
 
     def allows(self, tool: str, arguments: "dict[str, JSON]") -> str | None:  # noqa: ARG002  overriding methods use it
-        """Return the rule of the policy that forbids a call in this state, or None if the policy allows it.
+        """Return the rule of the policy that forbids a call in this state, or None if the policy allows the call.
 
-        Write it if the policy forbids more than the tools refuse. Only `sca challenge --method walk` asks it, to make
-        no task of what an agent must refuse: in the environment's world, after `reset` with the task's seed.
+        Override it if the policy forbids more than the tools refuse. Only `sca challenge --method walk` calls it, in
+        the environment's world after `reset` with the task's seed, and makes no task of a call that is forbidden.
 
         Args:
             tool: name of a writing tool.

@@ -60,7 +60,7 @@ def fail_if_unreadable(paths: Iterable[str]) -> None:
 
 @contextmanager
 def opened(path: str) -> Iterator[int]:
-    """Open an input for a block; `-` is standard input.
+    """Context manager: open an input; `-` is standard input.
 
     Raises:
         MissingError: it cannot be opened.

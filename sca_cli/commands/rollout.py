@@ -116,7 +116,7 @@ def command(
 def _opened_judge(
     name: str | None, model_name: str, engine: Model, prompts: Prompts, fanout: Fanout
 ) -> Iterator[Judge | None]:
-    """Load the judge for a block; a model that both acts and judges is loaded once."""
+    """Context manager: load the judge; a model that both acts and judges is loaded once."""
     if name is None:
         yield None
     elif name == model_name:

@@ -121,7 +121,7 @@ class PolicyBatch:
         return slice(self._starts[index], self._starts[index + 1])
 
     def scored(self, model: Any, field: Callable[[Scores], "torch.Tensor"]) -> "torch.Tensor":
-        """Compute a field of the model's scores for all own tokens, without a gradient: (t, …), on the CPU."""
+        """Compute a field of the model's `Scores` for all own tokens, without gradients; return (t, …), on the CPU."""
         import torch
 
         model.eval()

@@ -40,7 +40,7 @@ class Trial:
 
     @property
     def gives_answer(self) -> bool:
-        """Whether the solution calls `final_answer`, be it with None."""
+        """Whether the solution calls `final_answer`; None as its argument counts too."""
         return "final_answer" in source.names(source.parse(self.task.solution))
 
     def run_recorded(self, program: str, name: str, twin: int = 0) -> Check:
@@ -54,9 +54,10 @@ class Trial:
         return self.run_recorded(program, name).outcome == "pass"
 
     def accepted(self, answers: Sequence[JSON]) -> Iterator[JSON]:
-        """Yield the answers that pass, of many that hardly any check accepts.
+        """Run the solution with each of many wrong answers, and yield those that the check accepts.
 
-        One run judges all of them. Only if it accepts one, or cannot decide, is there a run for each.
+        Hardly any check accepts one, so a single run judges all answers together first. Each answer gets a run of its
+        own only if that run does not fail.
         """
         if not answers:
             return

@@ -50,7 +50,7 @@ def opened_actor(
     prompts: Prompts,
     talk: Talk,
 ) -> Iterator[Actor]:
-    """Load the agent's model for a block, and the user's model unless it is the same.
+    """Context manager: load the agent's model, and the user's model unless it is the same.
 
     Raises:
         MissingError: a plugin, an extra or the weights are absent.

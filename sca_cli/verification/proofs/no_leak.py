@@ -20,7 +20,7 @@ _SHORT = 2
 _SHORTEST_BACKWARDS = 4
 """Shortest text that is searched backwards."""
 _SMALLEST_NEAR = 10
-"""Smallest number to which another number of an instruction can be near by more than chance."""
+"""Smallest answer for which a number within 1 per cent is a hint. Numbers near smaller answers are there by chance."""
 _CHOICE = r"\b(which|whether|or|between|among|either|compare)\b"
 """Words of an instruction that asks to choose between things it names."""
 _ONE_OF_TWO = {"true", "false", "yes", "no"}
@@ -70,9 +70,10 @@ def no_leak(trial: Trial) -> Iterator[Finding]:
 
 
 def _near_answer(stated: str, answer: JSON, inputs: list[JSON]) -> str:
-    """Return what an instruction contains that is the answer in another form, or ""; inputs of the solution are none.
+    """Return the part of an instruction that is the answer in another form, or "".
 
-    It is a number within 1 per cent of the answer, the day and month of a date, or the answer spelled backwards.
+    Such a part is a number within 1 per cent of the answer, the day and month of a date, or the answer spelled
+    backwards. A value that the solution uses as an input does not count.
     """
     if isinstance(answer, str):
         is_date = re.fullmatch(r"\d{4}-\d\d-\d\d", answer) is not None
