@@ -398,6 +398,6 @@ class TrainableModel(Model, Protocol):
             weights: (name in the model's state, tensor of the same shape); names that are absent keep their weights.
 
         Raises:
-            ModelError: replies are in the making, or the engine failed.
+            ModelError: the model is generating replies, or the engine failed.
         """
         ...

@@ -114,11 +114,11 @@ class Refusal:
         return min(window - prompt, limit - 1) if window and prompt else limit // _UNTOLD_SHARE
 
     def given_up(self, body: dict[str, Any], *, answered: bool) -> set[str]:
-        """Return the fields and features of a request that the server rejects; empty if it rejects something else.
+        """Return which fields and features the next request must leave out; empty if the refusal has another cause.
 
         Args:
-            body: the request.
-            answered: the server has answered a request before.
+            body: the request that was refused.
+            answered: the server has answered an earlier request. Then a field that it does not name is not the cause.
         """
         words = self.words
         unsupported = re.search(_NOT_SUPPORTED, words, re.IGNORECASE) is not None

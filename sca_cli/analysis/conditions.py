@@ -52,9 +52,9 @@ def weakened(program: str) -> Iterator[tuple[str, str]]:
 
 
 def only_excluded(program: str) -> str:
-    """Return a condition of a check that has no condition but those that exclude values, or "" for any other check.
+    """Return the first condition of a check if all its conditions only exclude values; else "".
 
-    `status != "open"` excludes a value: every other status passes, whatever made it.
+    `status != "open"` excludes a value: every other status passes, a wrong one too.
 
     Raises:
         NotPython: the check does not parse.

@@ -174,7 +174,7 @@ def without_unused_steps(tree: ast.Module) -> ast.Module:
 
 
 def _reads(tree: ast.AST) -> Iterator[str]:
-    """Yield each name that is read, once for each time."""
+    """Yield each name that is read, once for each place where it is read."""
     return (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
 
 
@@ -331,7 +331,7 @@ type _Flow = tuple[set[str], set[str]]
 
 
 def _flows(node: ast.AST) -> Iterator[_Flow]:
-    """Yield what one node passes on. The nodes inside it are examined on their own."""
+    """Yield the flows of taint at one node. The nodes inside it are examined separately."""
     match node:
         case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr() if node.value:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -470,7 +470,7 @@ def names_as_texts(tree: ast.Module) -> Iterator[str]:
 
 
 def computed_access(tree: ast.Module) -> Iterator[str]:
-    """Yield the means by which a program reaches what its source does not name: `eval`, or `getattr` of a variable."""
+    """Yield the calls by which a program can reach objects that its source does not name, such as `eval`."""
     for node in ast.walk(tree):
         names = {"Name": "id", "Attribute": "attr"}.get(type(node).__name__, "")
         if names and getattr(node, names) in _HIDING:

@@ -38,9 +38,9 @@ from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
 
 _SHOWN_PROBLEMS = 5
-"""Most tasks whose solution fails that are listed."""
+"""Most tasks that the warning about failing solutions lists. Chosen by hand; not measured."""
 _REASON_CHARS = 120
-"""Longest end of an exception that is shown: its last line is there."""
+"""Most characters of an exception that are shown: its end, because the last line says most. Chosen by hand."""
 
 
 def noop_share(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> float:
@@ -65,7 +65,7 @@ async def _checked(task: Task, program: str, name: str, sandboxes: Sandboxes) ->
 
 
 def warn_of_unproven(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> None:
-    """Run the solution of each task, and warn, even with `--quiet`, if some do not pass their own check."""
+    """Run the solution of each task, and warn if some fail their own check. `--quiet` does not hide this warning."""
 
     async def work(task: Task) -> str:
         check = await _checked(task, task.solution, "solution", sandboxes)

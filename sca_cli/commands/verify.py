@@ -99,7 +99,7 @@ def run(
         tasks: the candidates.
         sandboxes: run the programs of each task under the limits of the task.
         proofs: the proofs to pass.
-        known: what the tasks kept so far do; kept tasks are added.
+        known: programs and calls of the tasks kept so far; each kept task is added.
         keep_all: write rejected tasks too.
         times: keep wall times in the records.
         output: where the records are written.

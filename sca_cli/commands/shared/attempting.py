@@ -80,7 +80,7 @@ class Roller:
         return cls(command, model, attempting, prompts, talk, allowed, seed, quiet, resume)
 
     def of(self, records: Iterator[Task | Rollout]) -> Iterator[Rollout]:
-        """Return the rollouts that are read, or attempt the tasks that are read.
+        """Return the input's rollouts; if the input holds tasks, attempt them and return these rollouts.
 
         Raises:
             UsageError: tasks are read, but no model is named.

@@ -92,7 +92,7 @@ def composed(
     coverage: Coverage,
     draw: random.Random,
 ) -> list[Step]:
-    """Draw a program of `size` calls. Each call is needed by the last one, or writes.
+    """Draw a program of `size` calls. Each call writes, or the last call needs its result, directly or through others.
 
     Args:
         material: recorded calls and values.

@@ -21,7 +21,7 @@ _DECIMALS = 4
 """Numbers with more decimals are results of arithmetic: a user would not write them into a question."""
 _RESULTS_LOOKED_AT = 5
 _MANY = 8
-"""Number of successful calls from which on a parameter can count as one with a few fixed values."""
+"""Fewest successful calls after which a parameter can count as one with a few fixed values."""
 _REPEATED = 0.6
 """A parameter takes a few fixed values if at most this share of the values in these calls is distinct. Chosen by
 hand.

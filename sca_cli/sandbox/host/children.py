@@ -102,7 +102,7 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def has_ended(self, wait_s: float) -> bool:
-        """Return whether the child is dead, or dies within some seconds."""
+        """Return whether the child has ended; wait some seconds for its end."""
         poller = select.poll()
         poller.register(self._pidfd, select.POLLIN)
         return bool(poller.poll(wait_s * 1000))
