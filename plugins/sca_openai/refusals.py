@@ -155,7 +155,7 @@ class Refusal:
         return {min(named)[1]} if named else set()
 
     def _unnamed(self, body: dict[str, Any], answered: bool) -> set[str]:
-        """Return the fields to leave out if the server knows fewer fields and names none: first those of vLLM only."""
+        """Return the fields to leave out if the server rejects an unknown field without its name: first vLLM's own."""
         if answered or not re.search(rf"{_UNKNOWN_FIELD}|\bextra fields", self.words, re.IGNORECASE):
             return set()
         return set(EXTENSIONS) & body.keys() or {"logprobs", "seed", "max_completion_tokens"} & body.keys()

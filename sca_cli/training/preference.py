@@ -301,7 +301,7 @@ class Dpo(Preference):
 
 
 class Kto(Preference):
-    """Raise the probability of passed rollouts and lower that of failed ones, measured against the divergence."""
+    """Raise the probability of passed rollouts and lower that of failed ones; the KL estimate is the point of zero."""
 
     def __init__(self, rollouts: Sequence[Compared], options: TrainOptions, preference: PreferenceOptions) -> None:
         super().__init__(rollouts, options, preference)

@@ -363,7 +363,7 @@ class Zygote:
 
 
 def _receive_from(sock: socket.socket) -> tuple[bytes, list[int], int]:
-    """Receive a word, at most one descriptor, and the process id of the sender, which the kernel vouches for."""
+    """Receive a word, at most one descriptor, and the process id of the sender, which the kernel guarantees."""
     credentials = struct.Struct("3i")  # struct ucred: pid, uid, gid
     word, ancillary, _, _ = sock.recvmsg(64, socket.CMSG_SPACE(4) + socket.CMSG_SPACE(credentials.size))
     by_kind = {kind: data for _, kind, data in ancillary}
