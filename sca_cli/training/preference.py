@@ -301,7 +301,7 @@ class Dpo(Preference):
 
 
 class Kto(Preference):
-    """Raise the probability of passed rollouts and lower that of failed ones; the KL estimate is the point of zero."""
+    """Raise the log-ratio of passed rollouts above the estimated KL divergence; lower that of failed ones below it."""
 
     def __init__(self, rollouts: Sequence[Compared], options: TrainOptions, preference: PreferenceOptions) -> None:
         super().__init__(rollouts, options, preference)

@@ -30,7 +30,9 @@ STAGES = (*PAPER_STAGES, *PROOFS, "agreement", "duplicate")
 """All stages of the funnel, in order. A task that passes all of them is `kept`."""
 
 _ATTEMPTS = 3
-"""Most runs of one program when its sandbox dies. A dead sandbox is never the task's fault, so the run is retried."""
+"""Most runs of one program when its sandbox dies. A dead sandbox is never the task's fault, so the run is retried.
+Chosen by hand; not measured.
+"""
 
 
 def verify(sandbox: Sandbox, task: Task, stages: Collection[str] = (), *, strict: bool = False) -> Verdict:

@@ -12,7 +12,8 @@ from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, Observation
 
 _LETTERS = "bcdfghjklmnpqrstvwxz"
-# The sizes below, and the distances in `another` and `_is_plausible`, are chosen by hand.
+# The sizes below, and the distances in `another` and `_is_plausible`, are chosen by hand; not measured. The distances
+# are larger than the usual tolerance of a check, so that a sound check rejects the changed number.
 _CALLS = 4
 """Calls of a random program."""
 _RETURNED_ANSWERS = 4
@@ -242,10 +243,12 @@ def other_answers(answer: JSON, calls: Sequence[Observation], rng: random.Random
 
 
 _CHEAP: tuple[JSON, ...] = ("", "x", "nan", 0, [], ["x"], {}, {"x": 0}, None)
-"""Answers that need no work. One of them is right for hardly any task."""
+"""Answers that need no work. One of them is right for hardly any task. Chosen by hand; not measured."""
 
 _NEAR = (1.025, 0.975)
-"""Factors by which a number is changed. A check with a tolerance of 3 per cent accepts the results."""
+"""Factors by which a number is changed. A check with a tolerance of 3 per cent accepts the results. Chosen by hand; not
+measured.
+"""
 
 
 def cheap_answers(answer: JSON) -> list[JSON]:
@@ -292,9 +295,9 @@ def careless_answers(answer: JSON, calls: Sequence[Observation], *, rounded: boo
 
 
 _SHORTEST_CUT = 5
-"""Shortest text of which a half is tried: a check may accept `y` for `yes`. Chosen by hand."""
+"""Shortest text of which a half is tried: a check may accept `y` for `yes`. Chosen by hand; not measured."""
 _LARGE = 10_000
-"""Number from which a difference of 1 is within the usual tolerance of a check. Chosen by hand."""
+"""Number from which a difference of 1 is within the usual tolerance of a check. Chosen by hand; not measured."""
 _ROUNDING = 0.05
 """Difference up to which a rounded number counts as the same. Chosen by hand; not measured."""
 

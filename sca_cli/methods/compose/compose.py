@@ -34,12 +34,15 @@ from sca_cli.methods.questions import first_sentence, instruction_problem, phras
 from sca_cli.records import Task
 
 INSTRUCTION_CANDIDATES = 6
-"""Most texts that are sampled for one call."""
+"""Most texts that are sampled for one call. Chosen by hand; not measured."""
 ASKED_AT_ONCE = 2
-"""Texts sampled in one request; requests are repeated until a text is accepted, mostly the first or second."""
+"""Texts sampled in one request; requests are repeated until a text is accepted, mostly the first or second. Chosen by
+hand.
+"""
 INSTRUCTION_TOKENS = 96
+"""Most tokens of one text. Chosen by hand; not measured."""
 NESTED = 2
-"""Largest depth of nested phrases: a question with three or more nested calls is hard to understand."""
+"""Largest depth of nested phrases: a question with three or more nested calls is hard to understand. Chosen by hand."""
 
 type Form = Literal["question", "sentence", "phrase"]
 type Writer = Literal["model", "machine"]

@@ -10,8 +10,9 @@ from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
 from sca_cli.records import JSON
 from sca_cli.walk.memory import FIRST_OBSERVATION, KEY, Path, Seen, canonical, has_data_keys, value_at
 
+# The numbers below are chosen by hand.
 _DEPTH = 4
-"""Most look-ups that follow from each other."""
+"""Most look-ups in a chain in which each takes a value from the result of the one before."""
 _PLACES = 8
 """Places of a value that are tried."""
 _VERB = re.compile(r"^(get|find|list|search|read|show|fetch|look|view)_(all_)?")

@@ -8,7 +8,9 @@ from sca_cli.records import Finding
 from sca_cli.verification.trial import Trial, in_secret_order
 
 _TWINS = 4
-"""Twins that run a task with sets, because the order of a set changes with the hash seed. One twin runs other tasks."""
+"""Twins that run a task with sets, because the order of a set changes with the hash seed. One twin runs other tasks.
+Chosen by hand; not measured.
+"""
 _CHANCE = {
     "random", "time", "time_ns", "now", "today", "utcnow", "uuid1", "uuid4", "secrets", "id", "hash", "urandom",
     "getpid", "getppid", "gettid", "get_native_id", "getrandom", "monotonic", "perf_counter", "process_time", "times",

@@ -8,7 +8,8 @@ from sca_cli.records import JSON, Finding
 from sca_cli.verification import wrong_programs
 from sca_cli.verification.trial import Trial
 
-# Words that suggest that an instruction names the answer. All lists and lengths here are chosen by hand; not measured.
+# All lists, lengths and distances of this module are chosen by hand; not measured.
+# Words that suggest that an instruction names the answer:
 _HINTS = (
     "answer|result|correct|solution|output|should be|expect|namely|that is|which is|hint|believe|think|guess|confirm|"
     "about|approximately|already|seen|told|got|show|last time"
