@@ -300,7 +300,7 @@ def command(
 
     \b
     Example:
-      sca challenge --env calculation -n 200 --all | sca verify --rejected rejected.jsonl > tasks.jsonl
+      sca challenge --env calculation --method compose -n 200 | sca verify --rejected rejected.jsonl > tasks.jsonl
 
     The paper's filter: the check runs, the solution makes it True, each failure case makes it False. The further
     proofs follow; --skip leaves one out. The funnel goes to standard error, the verdict with its evidence into each
