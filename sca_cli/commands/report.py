@@ -74,8 +74,7 @@ def command(
         say("sca report: no records, nothing to report", quiet=quiet)
         return exit_code(0, left_out)
     write(page(gathered), output, paths)
-    files = "1 file" if gathered.files == 1 else f"{gathered.files} files"
-    say(f"sca report: {gathered.kinds.total()} records of {files}", quiet=quiet)
+    say(f"sca report: {gathered.kinds.total()} records of {gathered.files} files", quiet=quiet)
     return exit_code(gathered.kinds.total(), left_out)
 
 

@@ -148,7 +148,7 @@ class Choosing:
             )
         return replace(self, algo=algo, on=on)
 
-    def fail_if_contradictory(self, attempting: Attempting, lora_rank: int) -> None:
+    def fail_if_at_odds(self, attempting: Attempting, lora_rank: int) -> None:
         """Check, before any work, that the options do not contradict each other.
 
         Raises:
@@ -268,7 +268,7 @@ def command(
     choosing = choosing.resolved()
     assert choosing.algo is not None
     attempting = attempting.for_algorithm(context, choosing.algo)
-    choosing.fail_if_contradictory(attempting, recipe.lora_rank)
+    choosing.fail_if_at_odds(attempting, recipe.lora_rank)
     weights = base_of(model, base)
     if model:
         plugins.fail_if_unknown([], [model])
