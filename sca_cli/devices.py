@@ -63,8 +63,8 @@ def dtype_of(requested: str, device: str) -> "torch.dtype":
 def _multiplies_bfloat16(device: str) -> bool:
     """Return whether the device has instructions that multiply bfloat16.
 
-    On a CPU, its flags say so. With these instructions bfloat16 takes half the time of float32, without them five
-    times.
+    On a CPU, its flags say so. With these instructions a product in bfloat16 takes half the time of float32; without
+    them it takes five times as long.
     """
     if device != "cpu":
         import torch

@@ -135,10 +135,10 @@ class Environment:
         return ""
 
     def allows(self, tool: str, arguments: "dict[str, JSON]") -> str | None:  # noqa: ARG002  overriding methods use it
-        """Return the rule of the policy that forbids a call in this state, or None if the policy allows it.
+        """Return the rule of the policy that forbids a call in this state, or None if the policy allows the call.
 
-        Write it if the policy forbids more than the tools refuse. Only `sca challenge --method walk` asks it, to make
-        no task of what an agent must refuse: in the environment's world, after `reset` with the task's seed.
+        Override it if the policy forbids more than the tools refuse. Only `sca challenge --method walk` calls it, in
+        the environment's world after `reset` with the task's seed, and makes no task of a call that is forbidden.
 
         Args:
             tool: name of a writing tool.
@@ -398,6 +398,6 @@ class TrainableModel(Model, Protocol):
             weights: (name in the model's state, tensor of the same shape); names that are absent keep their weights.
 
         Raises:
-            ModelError: replies are in the making, or the engine failed.
+            ModelError: the model is generating replies, or the engine failed.
         """
         ...

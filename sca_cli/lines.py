@@ -36,7 +36,7 @@ class Line(NamedTuple):
     number: int
     """Counts from 1."""
     content: bytes | RecordError
-    """The line without its end, or why it cannot be read; its message contains the place."""
+    """The line without its line end, or the error if it cannot be read; the error's message contains the place."""
     ended: bool = True
     """False for a last line without a newline."""
 
@@ -60,7 +60,7 @@ def fail_if_unreadable(paths: Iterable[str]) -> None:
 
 @contextmanager
 def opened(path: str) -> Iterator[int]:
-    """Open an input for a block; `-` is standard input.
+    """Context manager: open an input; `-` is standard input.
 
     Raises:
         MissingError: it cannot be opened.

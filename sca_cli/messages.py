@@ -25,6 +25,6 @@ def _named(character: str) -> str:
 
 
 def write(text: str) -> None:
-    """Print a message on standard error. A message that cannot be written, such as to a full disk, ends no run."""
+    """Print a message on standard error. If it cannot be written, as to a full disk, the run continues without it."""
     with suppress(OSError):
         print(visible(text), file=sys.stderr, flush=True)

@@ -419,7 +419,7 @@ def _lock(descriptor: int, name: str) -> None:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Lock a directory for a block, so that two runs cannot write to it.
+    """Context manager: lock a directory, so that two runs cannot write to it.
 
     Raises:
         UsageError: another process holds the lock.

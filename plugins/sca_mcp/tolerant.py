@@ -7,7 +7,7 @@ from typing import Any
 
 @asynccontextmanager
 async def tolerant(transport: AbstractAsyncContextManager[tuple[Any, Any]]) -> AsyncIterator[tuple[Any, Any]]:
-    """Wrap a transport: null members of a tool count as absent, and schemas without `type` as those of objects."""
+    """Wrap a transport. Repair the tools that it lists: drop null members, and give schemas without a `type` one."""
     async with transport as (incoming, outgoing):
         yield _Incoming(incoming), outgoing
 

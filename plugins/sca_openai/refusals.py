@@ -114,11 +114,11 @@ class Refusal:
         return min(window - prompt, limit - 1) if window and prompt else limit // _UNTOLD_SHARE
 
     def given_up(self, body: dict[str, Any], *, answered: bool) -> set[str]:
-        """Return the fields and features of a request that the server rejects; empty if it rejects something else.
+        """Return which fields and features the next request must leave out; empty if the refusal has another cause.
 
         Args:
-            body: the request.
-            answered: the server has answered a request before.
+            body: the request that was refused.
+            answered: the server has answered an earlier request. Then a field that it does not name is not the cause.
         """
         words = self.words
         unsupported = re.search(_NOT_SUPPORTED, words, re.IGNORECASE) is not None
@@ -155,7 +155,7 @@ class Refusal:
         return {min(named)[1]} if named else set()
 
     def _unnamed(self, body: dict[str, Any], answered: bool) -> set[str]:
-        """Return the fields to leave out if the server knows fewer fields and names none: first those of vLLM only."""
+        """Return the fields to leave out if the server rejects an unknown field without its name: first vLLM's own."""
         if answered or not re.search(rf"{_UNKNOWN_FIELD}|\bextra fields", self.words, re.IGNORECASE):
             return set()
         return set(EXTENSIONS) & body.keys() or {"logprobs", "seed", "max_completion_tokens"} & body.keys()

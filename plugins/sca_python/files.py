@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return a file, the modules beside it that it imports, also through each other, and the data files it names.
+    """Return a file, the modules in its folder that it imports, directly or not, and the data files that they name.
 
     A data file is named by a constant in the source, as in `Path(__file__).with_name("rates.json")`, and every user may
     read it. A file that is not Python or that cannot be read is returned without others.

@@ -139,13 +139,13 @@ class Engine:
             self._inbox.put(rows)
 
     def update(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
-        """Replace weights, and forget all keys and values; from any thread, while no reply is in the making.
+        """Replace weights, and forget all stored keys and values. Thread-safe; no reply may be generated meanwhile.
 
         Args:
             weights: (name in the model's state, value of the same shape).
 
         Raises:
-            ModelError: replies are in the making, or the engine is closed.
+            ModelError: the engine is generating replies, or is closed.
         """
         update = Update(weights)
         with self._door:
@@ -193,7 +193,7 @@ class Engine:
     def _replace_weights(self, update: Update) -> None:
         try:
             if self._running or self._waiting:
-                raise ModelError("weights cannot change while replies are in the making")
+                raise ModelError("weights cannot change while replies are generated")
             replace_weights(self._model, update.weights)
         except Exception as error:  # noqa: BLE001  raised again in the caller's thread
             update.future.set_exception(error)
@@ -262,7 +262,7 @@ class Engine:
         return sorted(wave, key=lambda row: new[id(row)])
 
     def _reuse(self, slot: int, row: Row) -> None:
-        """Give the row the longest prefix that any row has. The part that it cannot share is copied into its slot."""
+        """Reuse the row's longest prefix that a running or finished row has: share it where possible, else copy."""
         length, source = self._prefixes.find(row.prompt)
         beside, nearest = max(
             (common_prefix(row.prompt, other.prompt[: other.length]), n) for n, other in enumerate(self._running)

@@ -94,7 +94,7 @@ class TransformersModel:
         """Replace weights in place, see `TrainableModel`.
 
         Raises:
-            ModelError: replies are in the making, or the engine is closed.
+            ModelError: the model is generating replies, or the engine is closed.
         """
         await asyncio.to_thread(self._engine.update, weights)
 

@@ -9,7 +9,9 @@ from sca_cli.analysis import source
 
 _NO_TOOLS = {*dir(builtins), "final_answer"}
 _MOST_CALLS = 10_000
-"""Calls that are read. Functions that call each other twice would have exponentially many. Chosen by hand."""
+"""Most calls that are read. If each of a few functions calls the next one twice, their number is exponential. Chosen by
+hand; not measured.
+"""
 
 
 def tools_called(program: str) -> list[str]:

@@ -15,7 +15,7 @@ _GUARDS = {"isinstance", "hasattr", "callable", "type", "len"}
 """Functions that test only the shape of the answer. No failure case has to try such a condition."""
 
 _FREE_NUMBERS = {-1, 0, 1, 2}
-"""Numbers that a program may use although the task does not state them. Chosen by hand."""
+"""Numbers that a program may use although the task does not state them. Chosen by hand; not measured."""
 
 _REGEX_SYNTAX = re.compile(r"\\.|\[[^\]]*\]|\(\?\w*|\{[\d,]*\}")
 """Parts of a regular expression that do not match themselves: escapes, character sets, group heads, counts."""
@@ -52,9 +52,9 @@ def weakened(program: str) -> Iterator[tuple[str, str]]:
 
 
 def only_excluded(program: str) -> str:
-    """Return a condition of a check that has no condition but those that exclude values, or "" for any other check.
+    """Return the first condition of a check if all its conditions only exclude values; else "".
 
-    `status != "open"` excludes a value: every other status passes, whatever made it.
+    `status != "open"` excludes a value: every other status passes, a wrong one too.
 
     Raises:
         NotPython: the check does not parse.

@@ -35,7 +35,7 @@ def _fits(schema: dict[str, JSON], returned: str) -> bool:
 
 
 def holds(schema: dict[str, JSON], value: JSON) -> bool:
-    """Tell whether a parameter of this schema takes a value; False if the schema takes every value, or every object."""
+    """Tell whether a schema describes a value's type; False for a schema that accepts everything, or every object."""
     return _is_specific(schema) and schemas.fits(schema, value)
 
 

@@ -174,7 +174,7 @@ def without_unused_steps(tree: ast.Module) -> ast.Module:
 
 
 def _reads(tree: ast.AST) -> Iterator[str]:
-    """Yield each name that is read, once for each time."""
+    """Yield each name that is read, once for each place where it is read."""
     return (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
 
 
@@ -331,7 +331,7 @@ type _Flow = tuple[set[str], set[str]]
 
 
 def _flows(node: ast.AST) -> Iterator[_Flow]:
-    """Yield what one node passes on. The nodes inside it are examined on their own."""
+    """Yield the flows of taint at one node. The nodes inside it are examined separately."""
     match node:
         case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr() if node.value:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -446,13 +446,31 @@ _HIDING = {
 """Names by which a program can reach anything, without the name of what it reaches in its source."""
 
 
+def names(tree: ast.Module) -> Iterator[str]:
+    """Yield every name in a program: variables, attributes and imported modules; a name used twice is yielded twice."""
+    for node in ast.walk(tree):
+        yield from names_of(node)
+
+
+def names_of(node: ast.AST) -> Iterator[str]:
+    """Yield the names that one node of a program's tree holds itself, without those of the nodes below it."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.Attribute):
+        yield node.attr
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.name.partition(".")[0] for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
 def names_as_texts(tree: ast.Module) -> Iterator[str]:
     """Yield the names that a program passes as texts, such as `time` in `__import__('ti' + 'me')`."""
     yield from (text for text in map(_folded, _name_arguments(tree)) if text)
 
 
 def computed_access(tree: ast.Module) -> Iterator[str]:
-    """Yield the means by which a program reaches what its source does not name: `eval`, or `getattr` of a variable."""
+    """Yield the calls by which a program can reach objects that its source does not name, such as `eval`."""
     for node in ast.walk(tree):
         names = {"Name": "id", "Attribute": "attr"}.get(type(node).__name__, "")
         if names and getattr(node, names) in _HIDING:

@@ -281,7 +281,7 @@ def command(
 
     \b
     Example:
-      sca explore --env calculation -n 40 | sca challenge --method solution-first -n 200 > candidates.jsonl
+      sca explore --env calculation -n 40 | sca challenge --method compose -n 200 > candidates.jsonl
 
     It reads explorations. With --env, or with SCA_ENV and no piped input, it explores first. The method compose also
     reads verified tasks. Replies that are not tasks are counted; --rejected writes them to a file.

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,11 @@ import typer
 
 from sca_cli import plugins, streams
 from sca_cli.commands.shared import eval_against, eval_suite, options
-from sca_cli.commands.shared.acting import Talk, opened_actor
-from sca_cli.commands.shared.attempts import TURNS, Attempts, Results, attempt_all, worth_attempting
+from sca_cli.commands.shared.acting import Acting, opened_actor
+from sca_cli.commands.shared.attempts import Attempts, Results, attempt_all, worth_attempting
 from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.eval_suite import SUITE_LIMITS
+from sca_cli.commands.shared.grouped import grouped
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
@@ -25,12 +27,10 @@ from sca_cli.commands.shared.shell import (
     required_model,
     say,
 )
-from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import ExitCode, ScaError, UsageError
 from sca_cli.evaluation.scores import Tallies, counted, overlap_of, paired_difference, score_of, scores_by_model, table
 from sca_cli.evaluation.suites import open_suite, parse_suite
 from sca_cli.fanout import Fanout
-from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Check, Rollout, Score, Task
 from sca_cli.sandbox import AllowedEnvs
@@ -38,9 +38,9 @@ from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
 
 _SHOWN_PROBLEMS = 5
-"""Most tasks whose solution fails that are listed."""
+"""Most tasks that the warning about failing solutions lists. Chosen by hand; not measured."""
 _REASON_CHARS = 120
-"""Longest end of an exception that is shown: its last line is there."""
+"""Most characters of an exception that are shown: its end, because the last line says most. Chosen by hand."""
 
 
 def noop_share(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> float:
@@ -65,7 +65,7 @@ async def _checked(task: Task, program: str, name: str, sandboxes: Sandboxes) ->
 
 
 def warn_of_unproven(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout) -> None:
-    """Run the solution of each task, and warn, even with `--quiet`, if some do not pass their own check."""
+    """Run the solution of each task, and warn if some fail their own check. `--quiet` does not hide this warning."""
 
     async def work(task: Task) -> str:
         check = await _checked(task, task.solution, "solution", sandboxes)
@@ -100,8 +100,17 @@ def run(
     return counted(counting()), results
 
 
+@dataclass(frozen=True, slots=True)
+class Evaluating(Acting):
+    """The options of the attempts that are scored."""
+
+    temperature: options.Temperature = 0.7
+
+
+@grouped
 def command(
     context: typer.Context,
+    *,
     inputs: options.Inputs = None,
     env: options.Env = None,
     allow_env: options.AllowEnv = None,
@@ -116,7 +125,7 @@ def command(
             rich_help_panel=options.MODEL,
         ),
     ] = None,
-    attempts: options.Attempts = 4,
+    acting: Evaluating,
     count: Annotated[
         int | None,
         typer.Option(
@@ -149,16 +158,7 @@ def command(
             rich_help_panel=options.FILES,
         ),
     ] = None,
-    actions: options.Actions = "code",
-    turns: options.Turns = None,
-    user_model: options.UserModel = None,
-    user_turns: options.UserTurns = 30,
-    direct: options.Direct = False,
     seed: options.Seed = 0,
-    temperature: options.Temperature = 0.7,
-    top_p: options.TopP = 1.0,
-    max_tokens: options.MaxTokens = 384,
-    prompt: options.Prompt = None,
     output: options.Output = "-",
     resume: Annotated[
         bool,
@@ -208,8 +208,8 @@ def command(
     names = [required_model(name) for name in models] or [required_model(None)]
     if resume and not rollouts:
         raise UsageError("--resume needs --rollouts FILE", "the attempts in it are the progress")
-    prompts = Prompts.from_option(prompt)
-    talk = Talk.from_options(user_model, user_turns, direct=direct)
+    prompts = Prompts.from_option(acting.prompt)
+    talk = acting.talk()
     scores: list[Score] = []
     tallies: list[Tallies] = []
     limits = SUITE_LIMITS if suite_spec else None
@@ -222,7 +222,7 @@ def command(
         shared = eval_against.shared_by(trained, tasks)
         if opened:
             say("sca eval: {suite}: {data}; checker {checker}".format(**opened.facts()), quiet=quiet)
-        if compare and not (user_model or direct) and _have_customers(tasks, sandboxes):
+        if compare and not (acting.user_model or acting.direct) and _have_customers(tasks, sandboxes):
             raise UsageError("--compare with customers needs --user-model", "both models must meet the same customers")
         noop = (opened.noop_share(fanout) if opened else noop_share(tasks, sandboxes, fanout)) if tasks else None
         if not opened:  # 'sca suite gold' runs the solutions of a suite
@@ -232,24 +232,23 @@ def command(
             settings = options.settings_of(
                 context, "compare", "against", model=name, prompt=prompts.fingerprint(*ATTEMPT)
             )
-            most_turns = turns or TURNS
-            limits_of_episode = EpisodeLimits(turns=most_turns)
+            limits_of_episode = acting.limits
             if opened:
-                limits_of_episode = EpisodeLimits(turns=most_turns, tokens=most_turns * max_tokens)
+                limits_of_episode = replace(acting.limits, tokens=acting.limits.turns * acting.max_tokens)
             with (
                 _kept_rollouts(rollouts, place) as path,
-                Meter("eval", len(tasks) * attempts, quiet=quiet) as meter,
-                opened_actor(
-                    name, fanout, Sampling(temperature, top_p, max_tokens), limits_of_episode, actions, prompts, talk
-                ) as actor,
+                Meter("eval", len(tasks) * acting.attempts, quiet=quiet) as meter,
+                opened_actor(name, fanout, acting.sampling, limits_of_episode, acting.actions, prompts, talk) as actor,
             ):
                 kept = Output(path, rejected=None, resume=resume, settings=settings, inputs=read_from)
-                attempter = Attempts(actor, sandboxes, name, attempts, seed, command="eval", times=times, turns=turns)
+                attempter = Attempts(
+                    actor, sandboxes, name, acting.attempts, seed, command="eval", times=times, turns=acting.turns
+                )
                 attempter = eval_suite.judged_by(opened, attempter) if opened else attempter
                 tally, results = run(tasks, attempter, output=kept, fanout=fanout, meter=meter, path=path)
             tallies.append(tally)
             broke = broke or results.broke()
-            scores.append(score_of(tallies[-1], name, attempts, noop))
+            scores.append(score_of(tallies[-1], name, acting.attempts, noop))
             scores[-1].made_by = made_by("eval", model=name, seed=seed, prompt=prompts.fingerprint(*ATTEMPT))
             if opened:
                 scores[-1].extra = opened.facts()

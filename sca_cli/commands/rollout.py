@@ -8,8 +8,9 @@ import typer
 
 from sca_cli import streams
 from sca_cli.commands.shared import options
-from sca_cli.commands.shared.acting import Talk, opened_actor
-from sca_cli.commands.shared.attempts import TURNS, Attempts, Results, attempt_all, worth_attempting
+from sca_cli.commands.shared.acting import Acting, opened_actor
+from sca_cli.commands.shared.attempts import Attempts, Results, attempt_all, worth_attempting
+from sca_cli.commands.shared.grouped import grouped
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import (
     MODEL_WIDTH,
@@ -21,22 +22,23 @@ from sca_cli.commands.shared.shell import (
     required_model,
     written_before,
 )
-from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.episode.judge import Judge
 from sca_cli.errors import ExitCode
 from sca_cli.fanout import Fanout
-from sca_cli.interfaces import Model, Sampling
+from sca_cli.interfaces import Model
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Rollout, Task
 from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 
 
+@grouped
 def command(
     context: typer.Context,
+    *,
     inputs: options.Inputs = None,
     model: options.Model = None,
-    attempts: options.Attempts = 4,
+    acting: Acting,
     judge: Annotated[
         str | None,
         typer.Option(
@@ -48,16 +50,7 @@ def command(
         ),
     ] = None,
     allow_env: options.AllowEnv = None,
-    actions: options.Actions = "code",
-    turns: options.Turns = None,
-    user_model: options.UserModel = None,
-    user_turns: options.UserTurns = 30,
-    direct: options.Direct = False,
     seed: options.Seed = 0,
-    temperature: options.Temperature = 0.8,
-    top_p: options.TopP = 1.0,
-    max_tokens: options.MaxTokens = 384,
-    prompt: options.Prompt = None,
     output: options.Output = "-",
     resume: options.Resume = False,
     concurrency: options.Concurrency = None,
@@ -75,8 +68,8 @@ def command(
     model_name = required_model(model)
     judge_name = required_model(judge, "--judge") if judge else None
     paths = required_inputs(inputs, "sca rollout tasks.jsonl > rollouts.jsonl")
-    prompts = Prompts.from_option(prompt)
-    talk = Talk.from_options(user_model, user_turns, direct=direct)
+    prompts = Prompts.from_option(acting.prompt)
+    talk = acting.talk()
     settings = options.settings_of(context, model=model_name, judge=judge_name, prompt=prompts.fingerprint(*ATTEMPT))
     allowed = AllowedEnvs(allow_env or [])
     sink = Output(output, rejected=None, resume=resume, settings=settings, inputs=paths)
@@ -87,19 +80,13 @@ def command(
     with (
         Fanout(concurrency or MODEL_WIDTH) as fanout,
         Sandboxes(allowed) as sandboxes,
-        Meter("rollout", lines and lines * attempts, quiet=quiet) as meter,
-        opened_actor(
-            model_name,
-            fanout,
-            Sampling(temperature, top_p, max_tokens),
-            EpisodeLimits(turns=turns or TURNS),
-            actions,
-            prompts,
-            talk,
-        ) as actor,
+        Meter("rollout", lines and lines * acting.attempts, quiet=quiet) as meter,
+        opened_actor(model_name, fanout, acting.sampling, acting.limits, acting.actions, prompts, talk) as actor,
         _opened_judge(judge_name, model_name, actor.model, prompts, fanout) as referee,
     ):
-        attempter = Attempts(actor, sandboxes, model_name, attempts, seed, times=times, judge=referee, turns=turns)
+        attempter = Attempts(
+            actor, sandboxes, model_name, acting.attempts, seed, times=times, judge=referee, turns=acting.turns
+        )
         left_out = LeftOut("rollout")
         tasks = worth_attempting(streams.read(paths, Task, left_out=left_out))
         for done in attempt_all(tasks, attempter, output=sink, fanout=fanout, meter=meter):
@@ -116,7 +103,7 @@ def command(
 def _opened_judge(
     name: str | None, model_name: str, engine: Model, prompts: Prompts, fanout: Fanout
 ) -> Iterator[Judge | None]:
-    """Load the judge for a block; a model that both acts and judges is loaded once."""
+    """Context manager: load the judge; a model that both acts and judges is loaded once."""
     if name is None:
         yield None
     elif name == model_name:

@@ -56,7 +56,7 @@ Count = Annotated[
 
 @contextmanager
 def _opened(name: str, count: int | None, concurrency: int | None, *, quiet: bool) -> Iterator[tuple[Suite, Fanout]]:
-    """Open a suite for a block, and print the versions of its data and of its checker."""
+    """Context manager: open a suite, and print the versions of its data and of its checker."""
     spec = parse_suite(name)
     with (
         Fanout(concurrency or sandbox_width()) as fanout,

@@ -135,10 +135,10 @@ class Choosing:
     ] = None
 
     def resolved(self) -> "Choosing":
-        """Return the options with an algorithm and its data, whichever was given.
+        """Return the options with both `algo` and `on` filled in; if one is absent, the other decides it.
 
         Raises:
-            UsageError: they do not go together.
+            UsageError: `algo` does not learn from the data that `on` names.
         """
         on = self.on or ("solutions" if self.algo is Algorithm.SFT else "rollouts")
         algo = self.algo or (Algorithm.SFT if on == "solutions" else Algorithm.RFT)

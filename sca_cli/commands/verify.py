@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -43,6 +42,7 @@ from sca_cli.verification import paper_filter
 from sca_cli.verification.agreement import agreement
 from sca_cli.verification.duplicates import KeptTasks
 from sca_cli.verification.funnel import Funnel
+from sca_cli.verification.proofs import PROOFS
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def run(
         tasks: the candidates.
         sandboxes: run the programs of each task under the limits of the task.
         proofs: the proofs to pass.
-        known: what the tasks kept so far do; kept tasks are added.
+        known: programs and calls of the tasks kept so far; each kept task is added.
         keep_all: write rejected tasks too.
         times: keep wall times in the records.
         output: where the records are written.
@@ -163,18 +163,14 @@ def _in_sound_jail(tasks: Iterable[Task], sandbox: Sandbox, *, quiet: bool) -> I
         yield task
 
 
-class Skippable(StrEnum):
-    """A proof that `--skip` leaves out."""
+SKIPPABLE = (*PROOFS, "duplicate")
+"""The proofs that `--skip` can leave out."""
 
-    NO_OP = "no-op"
-    RANDOM = "random"
-    WRONG = "wrong"
-    DETERMINISTIC = "deterministic"
-    TOOLS = "tools"
-    CONDITIONS = "conditions"
-    LEAK = "leak"
-    LITERALS = "literals"
-    DUPLICATE = "duplicate"
+
+def _skippable(name: str) -> str:
+    if name not in SKIPPABLE:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, SKIPPABLE))}.")
+    return name
 
 
 _OF_AGREE = ("rollouts", "turns", "temperature", "prompt")
@@ -204,12 +200,12 @@ def command(
         ),
     ] = False,
     skip: Annotated[
-        list[Skippable] | None,
+        list[str] | None,
         typer.Option(
             "--skip",
             metavar="STAGE",
-            help="Leave out a proof: no-op, random, wrong, deterministic, tools, conditions, leak, literals or "
-            "duplicate; repeat it to leave out several.",
+            parser=_skippable,
+            help=f"Leave out a proof: {', '.join(SKIPPABLE[:-1])} or {SKIPPABLE[-1]}; repeat it to leave out several.",
             show_default=False,
             rich_help_panel=options.PROOFS,
         ),
@@ -304,16 +300,16 @@ def command(
 
     \b
     Example:
-      sca challenge --env calculation -n 200 --all | sca verify --rejected rejected.jsonl > tasks.jsonl
+      sca challenge --env calculation --method compose -n 200 | sca verify --rejected rejected.jsonl > tasks.jsonl
 
-    The paper's filter: the check runs, the solution makes it True, each failure case makes it False. Nine further
+    The paper's filter: the check runs, the solution makes it True, each failure case makes it False. The further
     proofs follow; --skip leaves one out. The funnel goes to standard error, the verdict with its evidence into each
     task. The verdict also records the limits, and later verbs judge the task under the same limits.
     """
     paths = required_inputs(inputs, "sca verify candidates.jsonl > tasks.jsonl")
     if not agree and (typed := [name for name in _OF_AGREE if on_command_line(context, name)]):
         raise UsageError(f"--{typed[0].replace('_', '-')} needs --agree MODEL", "without it no task is attempted")
-    stages = frozenset() if paper else frozenset(map(str, Skippable)) - frozenset(map(str, skip or []))
+    stages = frozenset() if paper else frozenset(SKIPPABLE) - frozenset(skip or [])
     limits = {
         "check_seconds": check_seconds,
         "cpu_seconds": cpu_seconds,
@@ -327,7 +323,7 @@ def command(
     prompts = Prompts.from_option(prompt)
     settings = options.settings_of(
         context,
-        skip=sorted(map(str, skip or [])),
+        skip=sorted(skip or []),
         agree=required_model(agree, "--agree") if agree else None,
         prompt=prompts.fingerprint(*ATTEMPT) if agree else None,
     )

@@ -131,7 +131,7 @@ def examine(subject: Subject) -> Iterator[CheckResult]:
 
 
 def tools_are_described(subject: Subject) -> str:
-    """Check that each tool has a Python name, documentation, and schemas with which arguments can be checked."""
+    """Check that each tool has a Python name, documentation, and schemas that describe its arguments."""
     if not subject.tools:
         raise Broken("it has no tools")
     for tool in subject.tools:

@@ -92,7 +92,7 @@ def _hostile(record: dict[str, Any]) -> Hostile:
 
 
 class Arena:
-    """Run hostile programs with a trap set and a sandbox started.
+    """Context manager: set a trap and start a sandbox, in which hostile programs can then run.
 
     Args:
         env: the environment `world.Ledger`, registered.

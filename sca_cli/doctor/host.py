@@ -43,7 +43,7 @@ def at_work(sandbox: Sandbox) -> set[int]:
 
 
 def settled(sandbox: Sandbox, pids_before: set[int]) -> bool:
-    """Wait until no other processes are at work than before. Return False if that takes too long.
+    """Wait until all processes that started since `pids_before` have ended. Return False if that takes too long.
 
     Args:
         sandbox: the sandbox to watch.
@@ -73,7 +73,7 @@ def status_of(pid: int) -> dict[str, str]:
 
 
 def memory_mb(field: str = "VmRSS") -> float:
-    """Return this process's resident memory in MiB; with `VmHWM`, its peak since `forget_peak`."""
+    """Return this process's memory in MiB: by default resident now; for `VmHWM`, the peak since `forget_peak`."""
     return int(status_of(os.getpid())[field].split()[0]) / 1024
 
 

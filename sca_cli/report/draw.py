@@ -72,7 +72,7 @@ class TaskSelection:
             reading.attempts[rollout.outcome] = cut("\n\n".join(_replies(rollout)))
 
     def readings(self) -> list[SelectedTask]:
-        """Return the tasks to read, evenly over the numbers of calls, fewest calls first."""
+        """Return the tasks to read: about equally many for each number of calls, fewest calls first."""
         ranked = [[stratum[rank] for rank in sorted(stratum)] for _, stratum in sorted(self._strata.items())]
         turns = [(turn, place) for place, stratum in enumerate(ranked) for turn in range(len(stratum))]
         chosen = sorted(turns)[: self._count]

@@ -48,7 +48,7 @@ class Gathered:
         self.funnels: dict[tuple[str, str], Funnel] = {}
         """(arm, environment without its options) → the funnel of its candidates."""
         self.beyond_paper: set[tuple[str, str, str]] = set()
-        """(arm, environment, method) whose verdicts contain more proofs than the paper's filter."""
+        """(arm, environment, method) of verdicts with more proofs than the paper's filter."""
         self.explorations: dict[tuple[str, str], ExplorationCounts] = {}
         """(arm, environment) → counts of its explorations."""
         self.coverage: dict[tuple[str, str], ToolCoverage] = {}

@@ -7,7 +7,7 @@ import msgspec
 from sca_cli.records import Message
 
 EMPTY_REPLY = "(no text)"
-"""Stands for a reply without text and without calls, which many servers reject in a conversation."""
+"""Text in place of a reply without text and without calls, because many servers reject an empty reply."""
 
 
 def alternating(messages: Sequence[Message]) -> list[Message]:

@@ -1,6 +1,6 @@
 """The critic of PPO: a linear value head on the hidden states from which own tokens are predicted.
 
-The trunk of the policy gets no gradient from it. So the head is trained on stored hidden states, without a forward pass
+The critic changes no weights of the policy. So the head is trained on stored hidden states, without a forward pass
 of its own.
 """
 
@@ -39,7 +39,7 @@ class Critic:
     def values(self, hidden: "torch.Tensor") -> "torch.Tensor":
         """Return the value of each state: (t, width) → (t,).
 
-        Hidden states are normalised first: their scale differs between models, and the rate does not.
+        Hidden states are normalised first, because their scale differs between models and the learning rate does not.
         """
         import torch
 

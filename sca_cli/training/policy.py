@@ -59,7 +59,7 @@ def k3(logprobs: "torch.Tensor", reference: "torch.Tensor") -> "torch.Tensor":
 
 
 def importance(trainer: "torch.Tensor", sampler: "torch.Tensor", largest: float) -> "torch.Tensor":
-    """Return the weights that correct for a sampler that is not quite the policy, truncated from above: (t,).
+    """Return importance weights, truncated from above: (t,). They correct for a sampler that differs from the policy.
 
     Source: Espeholt et al. 2018 (arXiv 1802.01561), section 4.1; Yao et al. 2025, "Your efficient RL framework secretly
     brings you off-policy RL training".
@@ -105,7 +105,7 @@ class PolicyBatch:
         self.advantages = torch.zeros(self.tokens)
         """(t,) to be set before the first update."""
         self.old: torch.Tensor | None = None
-        """(t,) log-probabilities before the first update; None: those of the update itself, which is the only one."""
+        """(t,) log-probabilities before the first update; None: there is one update, which computes them itself."""
         self.reference: torch.Tensor | None = None
         """(t,) log-probabilities of the model before training; None: there is no penalty."""
         self.sums: dict[str, float] = {}
@@ -121,7 +121,7 @@ class PolicyBatch:
         return slice(self._starts[index], self._starts[index + 1])
 
     def scored(self, model: Any, field: Callable[[Scores], "torch.Tensor"]) -> "torch.Tensor":
-        """Compute a field of the model's scores for all own tokens, without a gradient: (t, …), on the CPU."""
+        """Compute a field of the model's `Scores` for all own tokens, without gradients; return (t, …), on the CPU."""
         import torch
 
         model.eval()

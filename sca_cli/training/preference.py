@@ -126,7 +126,7 @@ def kto_loss(ratios: "torch.Tensor", passed: "torch.Tensor", kl: float, beta: fl
 
 
 def mismatched(rollouts: Sequence[Compared]) -> list[Compared]:
-    """Return the prompts of rollouts, each with the reply of the rollout before it: KTO estimates the KL on these."""
+    """Join each rollout's prompt with the reply of the rollout before it. KTO estimates the KL on these sequences."""
     replies = [rollouts[-1], *rollouts[:-1]] if rollouts else []
     return [
         Compared([_joined(one.sequences[0], other.sequences[0])]) for one, other in zip(rollouts, replies, strict=True)
@@ -222,7 +222,7 @@ class Preference(Learner):
 
     @abstractmethod
     def leader(self, item: int) -> Compared:
-        """Return the rollout of an item whose prompt decides which items share a batch."""
+        """Return one rollout of an item; items whose rollouts have the same prompt share a batch."""
 
     def logprobs(self, model: Any, rollouts: Sequence[Compared]) -> list[float]:
         """Return the log-probability of each rollout, without a gradient, nats."""
@@ -301,7 +301,7 @@ class Dpo(Preference):
 
 
 class Kto(Preference):
-    """Raise the probability of passed rollouts and lower that of failed ones, measured against the divergence."""
+    """Raise the log-ratio of passed rollouts above the estimated KL divergence; lower that of failed ones below it."""
 
     def __init__(self, rollouts: Sequence[Compared], options: TrainOptions, preference: PreferenceOptions) -> None:
         super().__init__(rollouts, options, preference)

@@ -1,1 +1,1 @@
-"""Decide which tasks are kept: the paper's filter, the stages after it, and the funnel that counts them."""
+"""Decide which tasks are kept: the paper's filter, the proofs after it, and the funnel that counts them."""

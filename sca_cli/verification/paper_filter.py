@@ -1,11 +1,11 @@
-"""Verify a Code-as-Task candidate: run its programs, apply the paper's filter and then the further stages.
+"""Verify a Code-as-Task candidate: run its programs, apply the paper's filter and then the proofs.
 
 The paper's filter (section 3) keeps a task only if (1) its evaluation function runs, (2) its solution makes it True and
 (3) every failure case makes it False. Departures:
 1. Outcomes have three values. A failure case that crashes or exceeds a limit proves nothing about the check. Its
    outcome is `invalid` and stage 3 rejects the task; the paper would count the outcome as False.
 2. A solution must run to its end. It is not enough that it leaves a state that passes.
-3. The stages of the module `stages` may reject the task too.
+3. The proofs in the folder `proofs` may reject the task too.
 """
 
 import time
@@ -17,7 +17,8 @@ from sca_cli.analysis import source
 from sca_cli.errors import ScaError, WorldError
 from sca_cli.records import Check, Finding, Observation, Task, Verdict
 from sca_cli.sandbox import Judgement, Run, Sandbox
-from sca_cli.verification import stages as further
+from sca_cli.verification.proofs import PROOFS
+from sca_cli.verification.trial import Trial, in_secret_order
 
 FAILURE_CASES = 3
 """Number of failure cases that a task must have (paper, section 3)."""
@@ -25,11 +26,13 @@ FAILURE_CASES = 3
 PAPER_STAGES = ("runs", "solution", "failures")
 """The stages of the paper's filter, in order."""
 
-STAGES = (*PAPER_STAGES, *further.STAGES, "agreement", "duplicate")
+STAGES = (*PAPER_STAGES, *PROOFS, "agreement", "duplicate")
 """All stages of the funnel, in order. A task that passes all of them is `kept`."""
 
 _ATTEMPTS = 3
-"""Most runs of one program when its sandbox dies. A dead sandbox is never the task's fault, so the run is retried."""
+"""Most runs of one program when its sandbox dies. A dead sandbox is never the task's fault, so the run is retried.
+Chosen by hand; not measured.
+"""
 
 
 def verify(sandbox: Sandbox, task: Task, stages: Collection[str] = (), *, strict: bool = False) -> Verdict:
@@ -38,7 +41,7 @@ def verify(sandbox: Sandbox, task: Task, stages: Collection[str] = (), *, strict
     Args:
         sandbox: runs the programs.
         task: the candidate.
-        stages: names of further stages (`stages.STAGES`) to apply after the paper's filter.
+        stages: names of proofs (keys of `PROOFS`) to apply after the paper's filter.
         strict: treat findings that are only reported as rejections.
 
     Returns:
@@ -66,8 +69,8 @@ def verify(sandbox: Sandbox, task: Task, stages: Collection[str] = (), *, strict
     if not all(passed):
         return reject(verdict, PAPER_STAGES[passed.index(False)])
     tools, run = sandbox.describe(task.env).tools, partial(run_check, sandbox, task)
-    trial = further.Trial(task, tools, solution, runs[0].calls, runs[0].reads, run, checks)
-    for name in [name for name in further.STAGES if name in stages]:
+    trial = Trial(task, tools, solution, runs[0].calls, runs[0].reads, run, checks)
+    for name in [name for name in PROOFS if name in stages]:
         findings = list(_findings(name, trial))
         verdict.findings += findings
         if any(finding.rejects or strict for finding in findings):
@@ -94,13 +97,13 @@ class _JudgedRun:
 
 def _filter(sandbox: Sandbox, task: Task) -> list[_JudgedRun]:
     """Run the solution and the failure cases in random order; return the solution first, then the failure cases."""
-    runs = further.in_secret_order(task, lambda name, text: _run_and_judge(sandbox, task, text, name))
+    runs = in_secret_order(task, lambda name, text: _run_and_judge(sandbox, task, text, name))
     return list(runs.values())
 
 
-def _findings(name: str, trial: further.Trial) -> Iterable[Finding]:
+def _findings(name: str, trial: Trial) -> Iterable[Finding]:
     try:
-        yield from further.STAGES[name](trial)
+        yield from PROOFS[name](trial)
     except ScaError:  # the sandbox or the environment failed, not the task
         raise
     except source.NotPython as error:

@@ -12,7 +12,8 @@ from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, Observation
 
 _LETTERS = "bcdfghjklmnpqrstvwxz"
-# The sizes below, and the distances in `another` and `_is_plausible`, are chosen by hand.
+# The sizes below, and the distances in `another` and `_is_plausible`, are chosen by hand; not measured. The distances
+# are larger than the usual tolerance of a check, so that a sound check rejects the changed number.
 _CALLS = 4
 """Calls of a random program."""
 _RETURNED_ANSWERS = 4
@@ -128,7 +129,7 @@ def _with_argument(call: Observation, name: int | str, value: JSON) -> Observati
 
 
 def _read_instead(value: JSON, reads: Sequence[Observation]) -> set[str]:
-    """Return the texts that the check passes to a tool in the place in which it also passes a value."""
+    """Return the texts that the check passes to the same parameter of the same tool as a value."""
     arguments = [(call.tool, place, text) for call in reads for place, text in enumerate(call.args)]
     places = {(tool, place) for tool, place, text in arguments if text == value}
     return {text for tool, place, text in arguments if (tool, place) in places and isinstance(text, str)}
@@ -207,7 +208,7 @@ def other_answers(answer: JSON, calls: Sequence[Observation], rng: random.Random
     """Return wrong answers that a weak check could mistake for the right one.
 
     Args:
-        answer: the right answer. If it is None, there is no wrong one.
+        answer: the right answer. For None, the list is empty.
         calls: the solution's calls, with results. Some wrong answers are values from these results.
         rng: draws the answers.
     """
@@ -242,10 +243,12 @@ def other_answers(answer: JSON, calls: Sequence[Observation], rng: random.Random
 
 
 _CHEAP: tuple[JSON, ...] = ("", "x", "nan", 0, [], ["x"], {}, {"x": 0}, None)
-"""Answers that need no work. One of them is right for hardly any task."""
+"""Answers that need no work. One of them is right for hardly any task. Chosen by hand; not measured."""
 
 _NEAR = (1.025, 0.975)
-"""Factors by which a number is changed. A check with a tolerance of 3 per cent accepts the results."""
+"""Factors by which a number is changed. A check with a tolerance of 3 per cent accepts the results. Chosen by hand; not
+measured.
+"""
 
 
 def cheap_answers(answer: JSON) -> list[JSON]:
@@ -292,11 +295,11 @@ def careless_answers(answer: JSON, calls: Sequence[Observation], *, rounded: boo
 
 
 _SHORTEST_CUT = 5
-"""Shortest text of which a half is tried: a check may accept `y` for `yes`. Chosen by hand."""
+"""Shortest text of which a half is tried: a check may accept `y` for `yes`. Chosen by hand; not measured."""
 _LARGE = 10_000
-"""Number from which a difference of 1 is within the usual tolerance of a check. Chosen by hand."""
+"""Number from which a difference of 1 is within the usual tolerance of a check. Chosen by hand; not measured."""
 _ROUNDING = 0.05
-"""Difference up to which a rounded number counts as the same."""
+"""Difference up to which a rounded number counts as the same. Chosen by hand; not measured."""
 
 
 def accepts_any(evaluate: str, answers: Sequence[JSON]) -> str:
@@ -326,9 +329,9 @@ def evaluate(_):
 
 
 def loose_answers(answer: JSON, rng: random.Random) -> list[JSON]:
-    """Return other answers that a sound check may accept: the list reversed or with one part more, the number negated.
+    """Return other answers that a sound check may accept, because a task may leave order, sign or more parts open.
 
-    A task may leave order, sign or additional parts open.
+    They are the list reversed, the list with one more part, and the number with the other sign.
     """
     others: list[JSON] = []
     if isinstance(answer, list):
@@ -439,7 +442,7 @@ def another(answer: JSON, rng: random.Random, *, near: bool) -> JSON:
 
 
 def _other_text(text: str, rng: random.Random, *, near: bool) -> str:
-    """Return a text with one letter replaced if `near`, else with all replaced. A digit is replaced by a digit."""
+    """Return a text with one letter replaced if `near`, else with all replaced. A digit becomes another digit."""
     places = [at for at, letter in enumerate(text) if letter.isalnum()]
     if not places:
         return _word(5, rng)

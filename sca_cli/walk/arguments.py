@@ -1,7 +1,7 @@
 """Draw the arguments of a call in a world with state: first a link, then one of its values.
 
-The name of a parameter, the shape of its examples and the counts of the table of links decide the link. A value that is
-close to those already chosen for the call is preferred: of the same record, or returned for one of them.
+The name of a parameter, the shape of its examples and the counts of the table of links decide the link. A value is
+preferred if it is close to a value already chosen for the call: in the same record, or in the result of a call with it.
 """
 
 import math

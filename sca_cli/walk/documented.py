@@ -23,7 +23,7 @@ _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 _NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:\.\d+)?(?![\w.-]*\w)")
 _AT_LEAST = re.compile(r"(?:at least|minimum(?: of)?|from|between) (-?\d[\d,]*(?:\.\d+)?)")
 _AT_MOST = re.compile(r"(?:at most|maximum(?: of)?|up to|to|and) (-?\d[\d,]*(?:\.\d+)?)")
-_MOST_DATES = 60
+_MOST_DATES = 60  # chosen by hand
 
 
 @dataclass(slots=True)

@@ -176,8 +176,8 @@ class Memory:
     def near_calls(self, chosen: Iterable[Seen]) -> dict[int, float]:
         """Return call → closeness, from 0 to 1, of its result to the values chosen for the same call.
 
-        1: the call took a chosen value. 0.9: it took values of the record of one, in proportion to its arguments. 0.6:
-        it took a value of a result that was returned for one. 0.5: its result holds one.
+        1: the call took a chosen value. 0.9 times the share of its arguments that are in the record of a chosen value.
+        0.6: it took a value from a result of a call with a chosen value. 0.5: its result holds a chosen value.
         """
         near: dict[int, float] = {}
 

@@ -22,7 +22,7 @@ from sca_cli.walk.memory import FIRST_OBSERVATION, Memory, leaves
 from sca_cli.walk.values import Values
 
 CALLS = 250
-"""Calls of one exploration of a world with state."""
+"""Calls of one exploration of a world with state. Chosen by hand."""
 
 # All numbers below are chosen by hand.
 _LOOK_UPS = 0.4

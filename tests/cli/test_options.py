@@ -11,11 +11,11 @@ from sca_cli import app
 from sca_cli.commands.shared import options, training, verb
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.weights import weights_of
-from sca_cli.commands.verify import Skippable
+from sca_cli.commands.verify import SKIPPABLE
 from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.records import Checkpoint, EnvSpec, Task, TaskLimits, Verdict
 from sca_cli.sandbox import AllowedEnvs, Limits
-from sca_cli.verification import stages
+from sca_cli.verification import paper_filter
 
 LOOP = ["explore", "challenge", "verify", "rollout", "train", "distill", "eval"]
 MOST_ROWS = 18
@@ -102,7 +102,8 @@ def test_a_replaced_option_says_what_to_type_now(capfd, line: str, now: str) -> 
 
 def test_skip_knows_every_stage() -> None:
     """Exactly the stages after the paper's filter can be skipped."""
-    assert [str(stage) for stage in Skippable] == [*stages.STAGES, "duplicate"]
+    proofs = [stage for stage in paper_filter.STAGES if stage not in paper_filter.PAPER_STAGES]
+    assert sorted(SKIPPABLE) == sorted({*proofs} - {"agreement"})
 
 
 # ---------------------------------------------------------------- --config

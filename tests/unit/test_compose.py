@@ -22,7 +22,8 @@ from sca_cli.methods.compose.steps import Literal, Step, Use
 from sca_cli.prompts import Prompts
 from sca_cli.records import Check, EnvSpec, Exploration, Observation, Task, Usage, Verdict
 from sca_cli.sandbox import Limits, Sandbox
-from sca_cli.verification import paper_filter, stages
+from sca_cli.verification import paper_filter
+from sca_cli.verification.proofs import PROOFS
 
 pytestmark = pytest.mark.sandbox
 
@@ -85,7 +86,7 @@ def test_a_reading_program_is_judged_by_its_answer(sandbox: Sandbox, tools: dict
     assert made.result == 1.625
     assert made.evaluate.startswith("def evaluate(answer):")
     assert made.wrong[0] == ("intermediate", "step1 = add(2.5, 4)\nfinal_answer(step1)")
-    assert paper_filter.verify(sandbox, task_of(made), stages.STAGES).stage == "kept"
+    assert paper_filter.verify(sandbox, task_of(made), PROOFS).stage == "kept"
 
 
 def test_a_writing_program_is_judged_by_the_state(sandbox: Sandbox, tools: dict[str, Tool]) -> None:
@@ -131,7 +132,7 @@ def test_a_difference_is_asked_for_the_way_round_that_leaves_something(
     )
     made = ran(sandbox, tools, [more, less, step(difference, part1=Use(more), part2=Use(less))])
     assert (made.result, len(made.calls)) == (3.5, 2)
-    assert paper_filter.verify(sandbox, task_of(made), stages.STAGES).stage == "kept"
+    assert paper_filter.verify(sandbox, task_of(made), PROOFS).stage == "kept"
     with pytest.raises(Dropped, match="a difference below zero"):
         ran(sandbox, tools, [less, more, step(difference, part1=Use(less), part2=Use(more))])
 

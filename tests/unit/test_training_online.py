@@ -134,7 +134,7 @@ def test_groups_without_variance_end_the_run(base: str, tmp_path: Path, reward: 
 
 def test_the_engine_answers_with_the_new_weights(base: str, tmp_path: Path) -> None:
     """Weights replaced in a loaded model give the replies of a model loaded with them, also after cached prompts; the
-    log-probabilities too. While replies are in the making, the change is refused.
+    log-probabilities too. While replies are generated, the change is refused.
     """
     import torch
     from sca_transformers.model import TransformersModel
@@ -160,7 +160,7 @@ def test_the_engine_answers_with_the_new_weights(base: str, tmp_path: Path) -> N
             before = await old.generate(conversations, sampling)
             slow = asyncio.create_task(old.generate(conversations, replace(sampling, max_tokens=400)))
             await asyncio.sleep(0.05)
-            with pytest.raises(ModelError, match="in the making"):
+            with pytest.raises(ModelError, match="while replies are generated"):
                 await old.update_weights(iter(()))
             slow.cancel()
             await asyncio.gather(slow, return_exceptions=True)

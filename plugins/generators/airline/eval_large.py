@@ -384,7 +384,7 @@ def booked_round_trip(draw: AirlineSampler) -> AirlineDraft:
 
 
 def only_the_allowed(draw: AirlineSampler) -> AirlineDraft:
-    """Cancel the one of two reservations that the rules allow to cancel."""
+    """Cancel one of two reservations: the only one that the rules allow to cancel."""
 
     def firm(c: Case) -> bool:
         return draw.ahead(c) and not draw.cancellable(c)

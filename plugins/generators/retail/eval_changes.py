@@ -42,7 +42,7 @@ def written(address: Record) -> str:
 
 
 def arguments(address: Record) -> str:
-    """Return an address as the source of tool arguments."""
+    """Return an address as the Python text of tool arguments, one argument for each part of the address."""
     return ", ".join(f"{key}={value!r}" for key, value in address.items())
 
 

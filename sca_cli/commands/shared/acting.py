@@ -1,4 +1,4 @@
-"""Opening the agent that attempts tasks and the model that plays its customers: the same for every verb."""
+"""The agent that attempts tasks and the model that plays its customers: their options, and how they are opened."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sca_cli import plugins
+from sca_cli.commands.shared import options
+from sca_cli.commands.shared.attempts import TURNS
 from sca_cli.commands.shared.shell import opened_model
 from sca_cli.episode.agent import USER_LIMITS, Actor, EpisodeLimits
 from sca_cli.episode.customer import User
@@ -40,6 +42,36 @@ class Talk:
         return cls(user_model, user_turns, direct)
 
 
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """The options of attempts at tasks, which `rollout`, `eval`, `train` and `distill` share."""
+
+    attempts: options.Attempts = 4
+    actions: options.Actions = "code"
+    turns: options.Turns = None
+    user_model: options.UserModel = None
+    user_turns: options.UserTurns = 30
+    direct: options.Direct = False
+    temperature: options.Temperature = 0.8
+    top_p: options.TopP = 1.0
+    max_tokens: options.MaxTokens = 384
+    prompt: options.Prompt = None
+
+    @property
+    def sampling(self) -> Sampling:
+        """The sampling parameters."""
+        return Sampling(self.temperature, self.top_p, self.max_tokens)
+
+    @property
+    def limits(self) -> EpisodeLimits:
+        """The limits of an attempt without a customer, unless the task records other ones."""
+        return EpisodeLimits(turns=self.turns or TURNS)
+
+    def talk(self) -> Talk:
+        """Return who plays the customer, see `Talk.from_options`."""
+        return Talk.from_options(self.user_model, self.user_turns, direct=self.direct)
+
+
 @contextmanager
 def opened_actor(
     model_name: str,
@@ -50,7 +82,7 @@ def opened_actor(
     prompts: Prompts,
     talk: Talk,
 ) -> Iterator[Actor]:
-    """Load the agent's model for a block, and the user's model unless it is the same.
+    """Context manager: load the agent's model, and the user's model unless it is the same.
 
     Raises:
         MissingError: a plugin, an extra or the weights are absent.

@@ -8,14 +8,12 @@ from typing import Annotated
 import typer
 
 from sca_cli.commands.shared import options
-from sca_cli.commands.shared.acting import Talk, opened_actor
-from sca_cli.commands.shared.attempts import TURNS, Attempts, Results, attempt_name, worth_attempting
+from sca_cli.commands.shared.acting import Acting, Talk, opened_actor
+from sca_cli.commands.shared.attempts import Attempts, Results, attempt_name, worth_attempting
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, required_model, written_before
-from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import RecordError
 from sca_cli.fanout import Fanout
-from sca_cli.interfaces import Sampling
 from sca_cli.prompts import ATTEMPT, Prompts
 from sca_cli.records import Record, Rollout, Task
 from sca_cli.sandbox import AllowedEnvs
@@ -23,10 +21,9 @@ from sca_cli.streams import Output
 
 
 @dataclass(frozen=True, slots=True)
-class Attempting:
+class Attempting(Acting):
     """The options of attempts; they count only if tasks are read."""
 
-    attempts: options.Attempts = 4
     rollouts: Annotated[
         str | None,
         typer.Option(
@@ -37,16 +34,7 @@ class Attempting:
             rich_help_panel=options.FILES,
         ),
     ] = None
-    actions: options.Actions = "code"
-    turns: options.Turns = None
     allow_env: options.AllowEnv = None
-    user_model: options.UserModel = None
-    user_turns: options.UserTurns = 30
-    direct: options.Direct = False
-    temperature: options.Temperature = 0.8
-    top_p: options.TopP = 1.0
-    max_tokens: options.MaxTokens = 384
-    prompt: options.Prompt = None
     concurrency: options.Concurrency = None
 
 
@@ -75,12 +63,11 @@ class Roller:
             MissingError: the plugin of the user model, or an environment, is unknown.
         """
         prompts = Prompts.from_option(attempting.prompt)
-        talk = Talk.from_options(attempting.user_model, attempting.user_turns, direct=attempting.direct)
         allowed = AllowedEnvs(attempting.allow_env or [])
-        return cls(command, model, attempting, prompts, talk, allowed, seed, quiet, resume)
+        return cls(command, model, attempting, prompts, attempting.talk(), allowed, seed, quiet, resume)
 
     def of(self, records: Iterator[Task | Rollout]) -> Iterator[Rollout]:
-        """Return the rollouts that are read, or attempt the tasks that are read.
+        """Return the input's rollouts; if the input holds tasks, attempt them and return these rollouts.
 
         Raises:
             UsageError: tasks are read, but no model is named.
@@ -101,7 +88,6 @@ class Roller:
             UsageError: no model is named.
         """
         model = required_model(self.model, "--teacher" if self.command == "distill" else "--model")
-        sampling = Sampling(self.options.temperature, self.options.top_p, self.options.max_tokens)
         results = Results(self.command)
         keep = self.options.rollouts
         sink = Output(keep, rejected=None, resume=self.resume, settings=self._settings(model)) if keep else None
@@ -115,8 +101,8 @@ class Roller:
             opened_actor(
                 model,
                 fanout,
-                sampling,
-                EpisodeLimits(turns=self.options.turns or TURNS),
+                self.options.sampling,
+                self.options.limits,
                 self.options.actions,
                 self.prompts,
                 self.talk,

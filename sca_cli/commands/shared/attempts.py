@@ -29,10 +29,10 @@ UNVERIFIED = "the task is unverified: it has no check, and no --judge was given"
 
 _FAILED_CHECK = ("exception", "not-bool", "timeout", "cpu", "memory", "reply", "calls", "crash", "blocked-syscall")
 """Reasons why a check has no result although the environment works. `verify` has shown that the check ends, so the
-answer is the cause, and the attempt failed. Otherwise an agent could choose that a lost attempt is not counted."""
+answer is the cause, and the attempt fails. If it were invalid, an agent could keep its failures out of the score."""
 
 _JUDGED_AGAIN = ("timeout", "crash")
-"""The reasons among them that a busy machine can cause too: the attempt is judged once more."""
+"""Those of `_FAILED_CHECK` that a busy machine can cause too: the attempt is judged once more."""
 
 
 def by_check(session: Session, task: Task, _: Episode) -> Judgement:

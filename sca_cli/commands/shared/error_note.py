@@ -1,4 +1,4 @@
-"""One odd record costs one record: turn an exception in its work into its error."""
+"""Turn an exception that one record caused into the `error` of this record, so that the run continues."""
 
 import traceback
 from pathlib import Path

@@ -56,10 +56,10 @@ class Sandboxes:
 
     @asynccontextmanager
     async def room_for(self, task: Task) -> AsyncIterator[None]:
-        """Wait until the memory limit of one program of a task fits into the memory of the machine, for a block.
+        """Wait until this machine has enough memory for one program of a task, and reserve it inside the `with` block.
 
-        Many sessions at their limits could need more memory than the machine has. A task with a limit above the whole
-        memory runs when nothing else does. Use it on one event loop.
+        The reserved amount is the task's memory limit: together, many sessions at their limits could need more memory
+        than the machine has. A task whose limit exceeds the whole memory runs alone. Use it on one event loop.
         """
         size_mb = min(self.limits_of(task).memory_mb, self._memory_mb)
         async with self._freed:

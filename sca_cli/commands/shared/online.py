@@ -1,4 +1,4 @@
-"""Online training for `sca train`: the rounds of attempts, their journal, and the engine whose weights follow.
+"""Online training for `sca train`: the rounds of attempts, their journal, and the engine that gets the new weights.
 
 The journal is SAVE.work/rollouts.jsonl, or the file of `--rollouts`. It holds every attempt as soon as it is judged. A
 run that was killed reads it, and attempts only what is missing.

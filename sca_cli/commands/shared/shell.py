@@ -116,7 +116,7 @@ def made_by(command: str, *, model: str = "", seed: int | None = None, prompt: s
 
 @contextmanager
 def opened_model(text: str, fanout: Fanout) -> Iterator[Model]:
-    """Load a model for a block, and release its resources afterwards.
+    """Context manager: load a model, and release its resources at the end of the block.
 
     Raises:
         MissingError: the plugin, an extra or the weights are absent.

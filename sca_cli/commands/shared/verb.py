@@ -98,7 +98,7 @@ class Verb(TyperCommand):
 
 
 def split_envs(text: str) -> list[str]:
-    """Split the value of SCA_ENV where a registered name begins: a command line holds blanks, too."""
+    """Split the value of SCA_ENV before each registered name, not at every blank: `mcp:` options may contain blanks."""
     names = "|".join(map(re.escape, plugins.registry().environments))
     return re.split(rf"\s+(?=(?:{names})(?::|\s|$))", text.strip())
 

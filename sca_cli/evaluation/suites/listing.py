@@ -75,7 +75,7 @@ def parse_suite(text: str) -> EnvSpec:
         return spec
     place = Path(path).expanduser().absolute()
     if not place.is_dir():
-        raise MissingError(f"--suite {text}: no directory {path}", "name your checkout of the benchmark")
+        raise MissingError(f"suite {text}: no directory {path}", "name your checkout of the benchmark")
     return EnvSpec(name=name, options=spec.options | {"path": str(place)})
 
 

@@ -49,7 +49,7 @@ def without_nulls(value: JSON) -> JSON:
 
 
 def answer_text(answer: JSON) -> str:
-    """Return an answer as text, in which required outputs are searched: a string as it is, else JSON."""
+    """Return an answer as the text in which required outputs are searched: a string unchanged, other values as JSON."""
     return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
 
 

@@ -9,12 +9,12 @@ come in equal shares by number of calls, and cover the ordered pairs of tools (a
 3. The failure cases are wrong branches (`wrong_branches`): the program answers an intermediate result, leaves out a
    step, swaps arguments, or uses another value.
 4. `make` has the model write the instruction. For a single call it writes a question. For several calls it writes one
-   sentence for each call, in order. Three times of four it writes noun phrases that name what each call returns
-   instead; the phrases are nested into one question, as people nest them. This needs a program in which each result
-   goes into one later call, at most two deep. Steps that combine results without a tool (`operations`) have fixed
-   words. A text is accepted if it names every value and no other number, says which result it uses, does not contain
-   the answer, and does not name a tool where tools must not be named. A 0.5B model that wrote the whole question for
-   several calls mostly left out a step.
+   sentence for each call, in order. If each result goes into one later call, at most two deep, it does so in one of
+   four cases; in the others it writes a noun phrase for the result of each call, and the phrases are nested into one
+   question. Steps that combine results without a tool (`operations`) have fixed words. A text is accepted if it names
+   every value and no other number, says which result it uses, does not contain the answer, and does not name a tool
+   where tools must not be named. The model does not write the whole question for several calls, because a 0.5B model
+   then mostly left out a step.
 """
 
 import asyncio
@@ -34,12 +34,15 @@ from sca_cli.methods.questions import first_sentence, instruction_problem, phras
 from sca_cli.records import Task
 
 INSTRUCTION_CANDIDATES = 6
-"""Most texts that are sampled for one call."""
+"""Most texts that are sampled for one call. Chosen by hand; not measured."""
 ASKED_AT_ONCE = 2
-"""Texts sampled in one request; requests are repeated until a text is accepted, mostly the first or second."""
+"""Texts sampled in one request; requests are repeated until a text is accepted, mostly the first or second. Chosen by
+hand.
+"""
 INSTRUCTION_TOKENS = 96
+"""Most tokens of one text. Chosen by hand; not measured."""
 NESTED = 2
-"""Largest depth of nested phrases: a question with three or more nested calls is hard to understand."""
+"""Largest depth of nested phrases: a question with three or more nested calls is hard to understand. Chosen by hand."""
 
 type Form = Literal["question", "sentence", "phrase"]
 type Writer = Literal["model", "machine"]

@@ -21,9 +21,9 @@ class Unfit(ValueError):
 
 
 _PATIENCE = 20
-"""Number of draws of a pair, since it was last in a program that ran, that raise its `need` by 1. Chosen by hand."""
+"""A pair's `need` rises by 1 after this number of draws without a program that ran. Chosen by hand; not measured."""
 _PATIENCE_WITH_WORDS = 3
-"""Number of programs without an instruction that raise the `need` of their pairs by 1. Chosen by hand."""
+"""A pair's `need` rises by 1 after this number of programs without an instruction. Chosen by hand; not measured."""
 
 
 class Coverage:
@@ -61,7 +61,7 @@ class Coverage:
         return enough + self.tried[key] // _PATIENCE + self.unworded[key] // _PATIENCE_WITH_WORDS
 
     def draw_tool(self, names: Sequence[str], draw: random.Random) -> str:
-        """Draw one of the tools with the lowest `need` in programs of one call."""
+        """Draw a tool for a program of one call, among the tools whose `need` is lowest."""
         need = {name: self.need((name,)) for name in names}
         name = draw.choice([name for name in names if need[name] == min(need.values())])
         self.tried[(name,)] += 1
@@ -92,7 +92,7 @@ def composed(
     coverage: Coverage,
     draw: random.Random,
 ) -> list[Step]:
-    """Draw a program of `size` calls. Each call is needed by the last one, or writes.
+    """Draw a program of `size` calls. Each call writes, or the last call needs its result, directly or through others.
 
     Args:
         material: recorded calls and values.

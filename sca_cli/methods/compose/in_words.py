@@ -27,9 +27,9 @@ def call(steps: Sequence[Step], place: int) -> str:
 def references(steps: Sequence[Step], place: int, *, all_of_them: bool = False) -> list[str]:
     """Return the words by which a step names the results that it uses: its sentence must contain each.
 
-    A step need not name the result of the step before if it uses no other result and passes it to its first parameter,
-    which is not `*args`. After "decode it", "reverse the text" is clear; "find the smallest of 3 and 4" is not. With
-    `all_of_them` the words for that result are returned too.
+    The result of the step before need not be named if it is the only result that the step uses, and the argument of its
+    first parameter. After "decode it", "reverse the text" is clear. This does not hold for `*args`: "find the smallest
+    of 3 and 4" is not clear. With `all_of_them` the words for that result are returned too.
     """
     step = steps[place]
     uses = list(step.uses())

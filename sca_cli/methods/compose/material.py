@@ -10,9 +10,9 @@ from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
 from sca_cli.walk.values import varied
 
+# All numbers below are chosen by hand; not measured.
 CALLS_KEPT = 300
-"""Most calls of one tool that are stored, so that memory does not grow with the input; chosen by hand, as all numbers
-here."""
+"""Most calls of one tool that are stored, so that memory does not grow with the input."""
 WORLDS_KEPT = 200
 """Most worlds that are stored."""
 _LITERAL_CHARS = 120
@@ -21,11 +21,9 @@ _DECIMALS = 4
 """Numbers with more decimals are results of arithmetic: a user would not write them into a question."""
 _RESULTS_LOOKED_AT = 5
 _MANY = 8
-"""Number of successful calls from which on a parameter can count as one with a few fixed values."""
+"""Fewest successful calls after which a parameter can count as one with a few fixed values."""
 _REPEATED = 0.6
-"""A parameter takes a few fixed values if at most this share of the values in these calls is distinct. Chosen by
-hand.
-"""
+"""A parameter takes a few fixed values if at most this share of the values in these calls is distinct."""
 _NAMED, _JOINED, _RESPELT = 0.8, 0.25, 0.3
 
 

@@ -10,15 +10,16 @@ from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
 from sca_cli.records import JSON
 from sca_cli.walk.memory import FIRST_OBSERVATION, KEY, Path, Seen, canonical, has_data_keys, value_at
 
+# The numbers below are chosen by hand.
 _DEPTH = 4
-"""Most look-ups that follow from each other."""
+"""Most look-ups in a chain in which each takes a value from the result of the one before."""
 _PLACES = 8
 """Places of a value that are tried."""
 _VERB = re.compile(r"^(get|find|list|search|read|show|fetch|look|view)_(all_)?")
 
 
 class NoWay(ValueError):
-    """A value cannot be looked up; the message says which."""
+    """No look-up leads to a value; the message names the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Program:
         return "\n".join([*self.lookups, *self.writes]) + "\n"
 
     def introduce(self) -> None:
-        """Look the customer up by what she says of herself, if a look-up takes that alone."""
+        """Look the customer up, if one look-up needs only what the customer says about herself."""
         for call, arguments in self.knowledge.arguments.items():
             if arguments and all(self.knowledge.is_introduced(value) for value in arguments.values()):
                 self._variable(call, 0)

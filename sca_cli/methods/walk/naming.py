@@ -12,6 +12,7 @@ from itertools import combinations
 from sca_cli.methods.walk.knowledge import is_opaque
 from sca_cli.records import JSON
 
+# All numbers below are chosen by hand.
 _MOST_FACTS = 3
 _FACTS_COMPARED = 12
 _FACT_CHARS = 40

@@ -102,7 +102,7 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def has_ended(self, wait_s: float) -> bool:
-        """Return whether the child is dead, or dies within some seconds."""
+        """Return whether the child has ended; wait some seconds for its end."""
         poller = select.poll()
         poller.register(self._pidfd, select.POLLIN)
         return bool(poller.poll(wait_s * 1000))
@@ -363,7 +363,7 @@ class Zygote:
 
 
 def _receive_from(sock: socket.socket) -> tuple[bytes, list[int], int]:
-    """Receive a word, at most one descriptor, and the process id of the sender, which the kernel vouches for."""
+    """Receive a word, at most one descriptor, and the process id of the sender, which the kernel guarantees."""
     credentials = struct.Struct("3i")  # struct ucred: pid, uid, gid
     word, ancillary, _, _ = sock.recvmsg(64, socket.CMSG_SPACE(4) + socket.CMSG_SPACE(credentials.size))
     by_kind = {kind: data for _, kind, data in ancillary}

@@ -47,8 +47,8 @@ class Sandbox:
 
     Args:
         limits: the limits of every session.
-        allowed: the environments that the user named, if records name the environments to start. None: the caller
-            vouches for every environment.
+        allowed: the environments that the user named, if records name the environments to start. None: every
+            environment is allowed.
     """
 
     def __init__(self, limits: Limits | None = None, allowed: AllowedEnvs | None = None) -> None:

@@ -9,7 +9,9 @@ import pytest
 from sca_cli.records import EnvSpec, Task, sealed
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.sandbox.inside.clock import STEP_S
-from sca_cli.verification import paper_filter, stages
+from sca_cli.verification import paper_filter
+from sca_cli.verification.proofs import PROOFS
+from sca_cli.verification.trial import Trial, in_secret_order, programs
 
 pytestmark = pytest.mark.sandbox
 
@@ -319,7 +321,7 @@ CASES = {
 
 def test_every_stage_has_a_case() -> None:
     """Every stage has a case with a finding."""
-    assert {case.stage for case in CASES.values()} == set(stages.STAGES)
+    assert {case.stage for case in CASES.values()} == set(PROOFS)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -345,7 +347,7 @@ def test_a_task_falls_at_the_first_stage_that_rejects_it(sandbox: Sandbox) -> No
     run.
     """
     task = made("return answer is not None", "final_answer(43)", ["pass"] * 3, "The answer is 43.")
-    everything = paper_filter.verify(sandbox, task, set(stages.STAGES))
+    everything = paper_filter.verify(sandbox, task, set(PROOFS))
     later = paper_filter.verify(sandbox, task, {"tools", "leak"})
     assert (everything.stage, later.stage) == ("random", "tools")
     assert [finding.stage for finding in later.findings] == ["tools"]
@@ -403,10 +405,10 @@ def test_an_unusual_task_is_reported_and_not_rejected(
 def test_a_proof_that_fails_rejects_one_task(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unforeseen error in a stage is a finding against the task, with the error's name."""
 
-    def no_stage(_: stages.Trial) -> None:
+    def no_stage(_: Trial) -> None:
         raise RecursionError("too deep")
 
-    monkeypatch.setitem(stages.STAGES, "leak", no_stage)  # type: ignore[arg-type]  # its error is the point
+    monkeypatch.setitem(PROOFS, "leak", no_stage)  # type: ignore[arg-type]  # its error is the point
     verdict = paper_filter.verify(sandbox, made(), {"leak"})
     assert (verdict.stage, verdict.findings[0].message) == (
         "leak",
@@ -541,8 +543,8 @@ def test_nobody_can_tell_which_run_it_is_in(sandbox: Sandbox, shop: EnvSpec) -> 
     orders = set()
     for _ in range(60):
         order: list[str] = []
-        done = stages.in_secret_order(made(), lambda name, text, order=order: order.append(name) or text)  # type: ignore[misc]
-        assert list(done.items()) == stages.programs(made())
+        done = in_secret_order(made(), lambda name, text, order=order: order.append(name) or text)  # type: ignore[misc]
+        assert list(done.items()) == programs(made())
         orders.add(tuple(order))
     assert len(orders) > 10
     asks = "import os, threading; numbers = [os.getpid(), os.getppid(), threading.get_native_id()]"
