@@ -14,6 +14,7 @@ import typer
 from sca_cli import plugins, streams
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.attempting import Attempting, Roller
+from sca_cli.commands.shared.curriculum import Choice
 from sca_cli.commands.shared.grouped import grouped
 from sca_cli.commands.shared.online import train_online
 from sca_cli.commands.shared.shell import LeftOut, is_default, required_inputs
@@ -249,6 +250,7 @@ def command(
         ),
     ] = None,
     choosing: Choosing,
+    choice: Choice,
     recipe: Recipe,
     attempting: OwnAttempts,
     running: Running,
@@ -269,6 +271,12 @@ def command(
     assert choosing.algo is not None
     attempting = attempting.for_algorithm(context, choosing.algo)
     choosing.fail_if_at_odds(attempting, recipe.lora_rank)
+    if choice != Choice() and choosing.algo not in ONLINE:
+        raise UsageError(
+            "--band, --promote, --replay and --mix need an algorithm of reinforcement learning",
+            "--algo grpo; recorded rollouts are chosen by --keep-solved and --balance",
+        )
+    parts = choice.parts()
     weights = base_of(model, base)
     if model:
         plugins.fail_if_unknown([], [model])
@@ -314,7 +322,7 @@ def command(
             max_length=recipe.max_length,
             policy=PolicyOptions(kl=choosing.kl),
         )
-        checkpoint = train_online(training, records, weights, save, roller, online)
+        checkpoint = train_online(training, records, weights, save, roller, online, parts)
         keep_checkpoint(checkpoint, save, settings)
     elif choosing.on == "rollouts":
         checkpoint = training.fine_tune(roller.of(records), weights, save, str(choosing.algo), tally)

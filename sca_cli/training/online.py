@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sca_cli.records import JSON, Rollout
 from sca_cli.training.advantages import Advantages, Groups, gae, grpo, reinforce, rloo
 from sca_cli.training.critic import Critic
+from sca_cli.training.curriculum import Round
 from sca_cli.training.data import Example
 from sca_cli.training.policy import PolicyBatch, PolicyOptions, Sampled
 from sca_cli.training.trainer import NO_UPDATE, Batch, Learner, NothingToTrain
@@ -62,14 +63,14 @@ class Online(Learner):
 
     Args:
         options: the algorithm and its settings.
-        roll: (number of the round, weights by name) → rollouts of the round, one list for each task.
+        roll: (number of the round, weights by name) → rollouts of the round.
         report: called after the rollouts of each round with its figures.
     """
 
     def __init__(
         self,
         options: OnlineOptions,
-        roll: "Callable[[int, Iterator[tuple[str, torch.Tensor]]], list[list[Rollout]]]",
+        roll: "Callable[[int, Iterator[tuple[str, torch.Tensor]]], Round]",
         report: Callable[[dict[str, float]], None] = lambda _: None,
     ) -> None:
         self._options, self._roll, self._report = options, roll, report
@@ -138,9 +139,10 @@ class Online(Learner):
 
     def _round(self, model: Any, number: int) -> PolicyBatch | None:
         """Roll out, and prepare the updates of the round; None: there is nothing to learn."""
-        groups = self._roll(number, merged_weights(model))
+        rolled = self._roll(number, merged_weights(model))
+        groups = [[*group.rollouts, *group.earlier] for group in rolled.groups]
         rewards = [[self._reward(rollout) for rollout in group] for group in groups]
-        flat = [reward for group in rewards for reward in group]
+        flat = [self._reward(rollout) for rollout in rolled.attempts]
         valid = [reward for reward in flat if reward is not None]
         figures = {
             "round": float(number),
@@ -152,8 +154,9 @@ class Online(Learner):
         else:
             advantages = _BASELINES[self._options.algorithm](rewards)
             batch, dropped, kept = self._with_baseline(groups, advantages), advantages.dropped, advantages.kept
-        figures |= {"groups": float(len(groups)), "dropped": float(dropped), "kept": float(kept)}
+        figures |= {"groups": float(len(groups)), "dropped": float(dropped), "kept": float(kept)} | rolled.figures
         if batch is not None:
+            batch.forget_drift({rollout.id for group in rolled.groups for rollout in group.earlier})
             self._look_back(model, batch)
         self.rounds.append(figures)
         self.metrics = dict(figures)

@@ -237,6 +237,9 @@ def test_without_a_success_the_model_after_the_solutions_is_the_result(place: Pa
         ("--algo ppo --temperature 0.7", "--algo ppo needs samples of the policy itself"),
         ("--algo grpo --kl 0.1 --lora-rank 0", "--kl needs LoRA"),
         ("--kl 0.1", "--kl needs an algorithm of reinforcement learning"),
+        ("--band 0.2,0.8", "--band, --promote, --replay and --mix need an algorithm of reinforcement learning"),
+        ("--algo grpo --band 0.8,0.2", "--band 0.8,0.2: not two pass rates"),
+        ("--algo grpo --mix calculation=0", "--mix calculation=0: 'calculation=0' is no weight"),
         ("--algo kto --control random-rollouts", "--algo kto excludes --control and --balance"),
         ("--on both --save a,b", "--save a,b: a comma separates options of a model"),
     ],
@@ -287,17 +290,23 @@ def gambler(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_online_training_that_was_killed_ends_with_the_same_weights(gambler: Path, sca: Sca, tmp_path: Path) -> None:
-    """Killed with -9 in its rounds, it reads what was rolled out and ends like an undisturbed run; it has learnt."""
+@pytest.mark.parametrize("parts", [[], ["--band", "0.2,0.8", "--promote", "0.9", "--replay", "--mix", "calculation=2"]])
+def test_online_training_that_was_killed_ends_with_the_same_weights(
+    gambler: Path, sca: Sca, tmp_path: Path, parts: list[str]
+) -> None:
+    """Killed with -9 in its rounds, it reads what was rolled out and ends like an undisturbed run; it has learnt. A
+    curriculum repeats its decisions.
+    """
     whole, killed = (shutil.copytree(gambler, tmp_path / name) for name in ("whole", "killed"))
-    ended = sca(*ONLINE.split(), cwd=whole)
+    ended = sca(*ONLINE.split(), *parts, cwd=whole)
     assert ended.returncode == 0, ended.stderr.decode()
     (checkpoint,) = records(ended.stdout)
     rewards = checkpoint.metrics["rounds"]["reward"]
     assert (checkpoint.algorithm, len(rewards)) == ("grpo", 4)
     assert b"sca train: round 1/4: " in ended.stderr
+    assert (b"sca train: the band: " in ended.stderr) == ("saved" in checkpoint.metrics["rounds"]) == bool(parts)
     with subprocess.Popen(
-        [BIN / "sca", *ONLINE.split()],
+        [BIN / "sca", *ONLINE.split(), *parts],
         cwd=killed,
         env=environment(),
         stdout=subprocess.DEVNULL,
@@ -309,7 +318,7 @@ def test_online_training_that_was_killed_ends_with_the_same_weights(gambler: Pat
             assert process.poll() is None
             time.sleep(0.002)
         os.killpg(process.pid, signal.SIGKILL)
-    again = sca(*ONLINE.split(), cwd=killed)
+    again = sca(*ONLINE.split(), *parts, cwd=killed)
     assert again.returncode == 0, again.stderr.decode()
     for name in ("model.safetensors", "sca-checkpoint.json"):
         assert (killed / "made" / name).read_bytes() == (whole / "made" / name).read_bytes(), name

@@ -13,6 +13,7 @@ from sca_cli.errors import ExitCode, ModelError
 from sca_cli.fanout import derived_seed
 from sca_cli.interfaces import Sampling, TrainableModel
 from sca_cli.records import EnvSpec, Message, Rollout, Segment, Task
+from sca_cli.training.curriculum import Group, Round
 from sca_cli.training.online import Online, OnlineAlgorithm, OnlineOptions
 from sca_cli.training.policy import PolicyOptions
 from sca_cli.training.trainer import NothingToTrain, TrainOptions, train
@@ -49,7 +50,7 @@ def run(
 
     model = TransformersModel(base, dtype="float32", threads="1", prefix_mb="0", batch="16")
 
-    def roll(number: int, weights: Any) -> list[list[Rollout]]:
+    def roll(number: int, weights: Any) -> Round:
         asyncio.run(model.update_weights(weights))
         groups = []
         for task in TASKS:
@@ -57,7 +58,7 @@ def run(
             messages = [Message(role="user", content=task.instruction)]
             replies = asyncio.run(model.generate([messages] * 6, sampling))
             groups.append([rolled(task, reply, reward, f"{number} {n}") for n, reply in enumerate(replies)])
-        return groups
+        return Round([Group(group) for group in groups], [rollout for group in groups for rollout in group])
 
     options = OnlineOptions(algorithm, rounds=ROUNDS, policy=PolicyOptions(kl=kl))
     learner = Online(options, roll, report)

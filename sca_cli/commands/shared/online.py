@@ -4,18 +4,18 @@ The journal is SAVE.work/rollouts.jsonl, or the file of `--rollouts`. It holds e
 run that was killed reads it, and attempts only what is missing.
 """
 
-import random
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sca_cli.commands.shared.acting import opened_actor
 from sca_cli.commands.shared.attempting import Roller
 from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_name, worth_attempting
+from sca_cli.commands.shared.curriculum import fail_if_without_tasks
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, made_by, required_model, say, written_before
 from sca_cli.commands.shared.train_stages import updated
@@ -26,6 +26,7 @@ from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Sampling, TrainableModel
 from sca_cli.records import Checkpoint, Rollout, Task
 from sca_cli.streams import Output
+from sca_cli.training.curriculum import Curriculum, CurriculumOptions, Item, Round
 from sca_cli.training.online import Online, OnlineOptions
 from sca_cli.training.trainer import NothingToTrain, fail_if_in_the_way, train, work_of
 from sca_cli.training.work import base_fingerprint
@@ -34,52 +35,14 @@ if TYPE_CHECKING:
     import torch
 
 
-class Rounds:
-    """The attempts of all rounds.
-
-    Each round takes the next tasks of an order that is drawn again for each pass over the tasks.
-
-    Args:
-        tasks: the tasks.
-        per_round: tasks of one round.
-        per_task: attempts at each task.
-        seed: decides the order.
-    """
-
-    def __init__(self, tasks: list[Task], per_round: int, per_task: int, seed: int) -> None:
-        self._tasks, self._per_task, self._seed = tasks, per_task, seed
-        self._per_round = min(per_round, len(tasks))
-
-    def __len__(self) -> int:
-        """Return the attempts of one round."""
-        return self._per_round * self._per_task
-
-    def count(self, epochs: int) -> int:
-        """Return the number of rounds in a number of passes over the tasks."""
-        return -(-epochs * len(self._tasks) // self._per_round)
-
-    def items(self) -> Iterator[tuple[Task, int]]:
-        """Yield (task, sample) of all attempts of all rounds, without end."""
-        epoch = 0
-        while True:
-            order = random.Random(derived_seed(self._seed, "order", epoch)).sample(self._tasks, len(self._tasks))
-            for task in order:
-                for sample in range(self._per_task):
-                    yield task, epoch * self._per_task + sample
-            epoch += 1
-
-    def round(self, number: int) -> list[tuple[Task, int]]:
-        """Return the attempts of one round."""
-        return list(islice(self.items(), number * len(self), (number + 1) * len(self)))
-
-    def grouped(self, rollouts: list[Rollout]) -> list[list[Rollout]]:
-        """Return the rollouts of a round, one list for each task."""
-        size = self._per_task
-        return [rollouts[place : place + size] for place in range(0, len(rollouts), size)]
-
-
 def train_online(
-    training: Training, records: Iterable[Task | Rollout], base: str, save: Path, roller: Roller, options: OnlineOptions
+    training: Training,
+    records: Iterable[Task | Rollout],
+    base: str,
+    save: Path,
+    roller: Roller,
+    options: OnlineOptions,
+    parts: CurriculumOptions,
 ) -> Checkpoint:
     """Train on rounds of attempts at tasks, and return the record of the trained model.
 
@@ -94,8 +57,9 @@ def train_online(
     tasks = list(worth_attempting(_only_tasks(records, options.algorithm)))
     if not tasks:
         raise NothingToTrain("no tasks to train on", "sca verify writes them")
-    rounds = Rounds(tasks, recipe.batch_size, roller.options.attempts, running.seed)
-    options = replace(options, rounds=rounds.count(recipe.epochs))
+    fail_if_without_tasks(parts, tasks)
+    curriculum = Curriculum(tasks, recipe.batch_size, roller.options.attempts, running.seed, parts)
+    options = replace(options, rounds=curriculum.rounds(recipe.epochs))
     model = updated(required_model(roller.model) if roller.model else None, Path(base))
     settings = training.settings | {"model": model, "tasks": derived_seed(*(task.id for task in tasks))}
     work = work_of(save)
@@ -116,24 +80,35 @@ def train_online(
         work.mkdir(parents=True, exist_ok=True)
         journal = roller.options.rollouts or str(work / "rollouts.jsonl")
         sink = Output(journal, rejected=None, resume=running.resume, settings=settings)
-        known = list(written_before(sink, [journal], Rollout))
+        known = deque(written_before(sink, [journal], Rollout))
         attempts = Attempts(actor, sandboxes, model, 1, running.seed, command="train", turns=roller.options.turns)
         meter = opened.enter_context(Meter("train", None, quiet=running.quiet))
-        remaining = sink.remaining(rounds.items(), attempt_name)
+        rounds_made = 0
 
-        async def work_on(item: tuple[Task, int]) -> tuple[tuple[Task, int], Rollout]:
+        async def work_on(item: Item) -> tuple[Item, Rollout]:
             return item, await attempts.attempt(*item)
 
-        def roll(number: int, weights: "Iterator[tuple[str, torch.Tensor]]") -> list[list[Rollout]]:
-            rollouts = known[number * len(rounds) : (number + 1) * len(rounds)]
-            known_before = len(rollouts)
-            if known_before < len(rounds):
-                meter.status(f"round {number + 1}/{options.rounds}: attempts")
-                fanout.call(engine.update_weights(weights))
-                for item, rollout in fanout.ordered(islice(remaining, len(rounds) - known_before), work_on):
+        def roll(number: int, weights: "Iterator[tuple[str, torch.Tensor]]") -> Round:
+            nonlocal rounds_made
+            meter.status(f"round {number + 1}/{options.rounds}: attempts")
+            updated_engine = False
+
+            def attempt(items: list[Item]) -> list[Rollout]:
+                nonlocal updated_engine
+                rollouts = [_known(item, known) for item in items[: len(known)]]
+                if len(rollouts) < len(items) and not updated_engine:
+                    fanout.call(engine.update_weights(weights))
+                    updated_engine = True
+                for item, rollout in fanout.ordered(items[len(rollouts) :], work_on):
                     rollouts.append(attempts.write(item, rollout, sink))
+                return rollouts
+
+            # a run that is resumed repeats the decisions of the rounds before its checkpoint
+            for _ in range(rounds_made, number):
+                curriculum.round(attempt)
+            rolled, rounds_made = curriculum.round(attempt), number + 1
             meter.status(f"round {number + 1}/{options.rounds}: update")
-            return rounds.grouped(rollouts)
+            return rolled
 
         def report(figures: dict[str, float]) -> None:
             say(_line(figures, options.rounds), quiet=running.quiet)
@@ -142,6 +117,8 @@ def train_online(
         settings_of_trainer = training.train_options(options.algorithm, passes=options.passes)
         fingerprint = {"tasks": settings["tasks"], "base model": base_fingerprint(base)}
         fingerprint["options"] = asdict(settings_of_trainer) | asdict(options)
+        if parts != CurriculumOptions():
+            fingerprint["curriculum"] = asdict(parts)
         try:
             metrics = train(learner, base, save, settings_of_trainer, fingerprint)
         except NothingToTrain:
@@ -152,6 +129,9 @@ def train_online(
         del metrics["seconds"]
     if reason := metrics.get("stopped"):
         say(f"sca train: stopped early: {reason}", quiet=running.quiet)
+    if parts.band:
+        attempted, saved = (sum(figures[name] for figures in learner.rounds) for name in ("attempts", "saved"))
+        say(f"sca train: the band: {attempted:.0f} attempts made, {saved:.0f} saved", quiet=running.quiet)
     data = list(dict.fromkeys(learner.data))
     return Checkpoint(
         path=str(save),
@@ -174,8 +154,28 @@ def _only_tasks(records: Iterable[Task | Rollout], algorithm: str) -> Iterator[T
         yield record
 
 
+def _known(item: Item, known: deque[Rollout]) -> Rollout:
+    """Return the next rollout of the journal, which must be that of the item.
+
+    Raises:
+        UsageError: it is not.
+    """
+    rollout = known.popleft()
+    if attempt_name((rollout.task, rollout.sample)) != attempt_name(item):
+        raise UsageError("--resume: the attempts are not those of this run", "give another --save, or remove it")
+    return rollout
+
+
 def _line(figures: dict[str, Any], rounds: int) -> str:
     text = f"sca train: round {figures['round'] + 1:.0f}/{rounds}: {figures['reward']:.1%} pass"
     if figures["invalid"]:
         text += f", {figures['invalid']:.0%} invalid"
-    return f"{text}, {figures['dropped']:.0f} of {figures['groups']:.0f} tasks without variance"
+    text += f", {figures['dropped']:.0f} of {figures['groups']:.0f} tasks without variance"
+    if "saved" in figures:
+        outside = f"{figures['below']:.0f} tasks below the band, {figures['above']:.0f} above"
+        text += f"; {outside}: {figures['attempts']:.0f} attempts made, {figures['saved']:.0f} saved"
+    if "level" in figures:
+        text += f"; at most {figures['level']:.0f} calls"
+    if "replayed" in figures:
+        text += f"; {figures['replayed']:.0f} successes replayed"
+    return text
