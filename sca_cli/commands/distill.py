@@ -74,6 +74,16 @@ def command(
             rich_help_panel=options.TRAINING,
         ),
     ] = False,
+    correct: Annotated[
+        bool,
+        typer.Option(
+            "--correct",
+            help="Read the student's rollouts, let the teacher continue each failed one from its own states, and learn "
+            "from the teacher's replies.",
+            show_default=False,
+            rich_help_panel=options.TRAINING,
+        ),
+    ] = False,
     recipe: Recipe,
     attempting: Teaching,
     running: Running,
@@ -85,7 +95,8 @@ def command(
       sca distill tasks.jsonl --teacher openai:BIG,base_url=http://localhost:8000/v1 --student SMALL --save runs/student
 
     It reads tasks, which the teacher attempts, or the rollouts of a teacher. The messages are rendered with the
-    student's own chat template. The loss is on the teacher's messages only.
+    student's own chat template. The loss is on the teacher's messages only. With --correct the teacher continues the
+    student's failed attempts.
     """
     paths = required_inputs(inputs, "sca distill tasks.jsonl --teacher … --student … --save runs/student")
     if teacher:
@@ -117,6 +128,7 @@ def command(
         teacher or "",
         settings=settings,
     )
-    checkpoint = training.fine_tune(roller.of(records), student, save, "distill", Tally())
+    rollouts = roller.corrections(records) if correct else roller.of(records)
+    checkpoint = training.fine_tune(rollouts, student, save, "distill", Tally())
     keep_checkpoint(checkpoint, save, settings)
     return write_checkpoint("distill", checkpoint, sink, quiet=running.quiet, left_out=left_out)

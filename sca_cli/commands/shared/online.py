@@ -100,7 +100,7 @@ def train_online(
                     fanout.call(engine.update_weights(weights))
                     updated_engine = True
                 for item, rollout in fanout.ordered(items[len(rollouts) :], work_on):
-                    rollouts.append(attempts.write(item, rollout, sink))
+                    rollouts.append(attempts.write(attempt_name(item), rollout, sink))
                 return rollouts
 
             # a run that is resumed repeats the decisions of the rounds before its checkpoint
