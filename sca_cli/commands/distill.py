@@ -1,6 +1,6 @@
 """`sca distill`: fine-tune a student on a teacher's rollouts (paper, section 2.3: distillation)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -15,6 +15,7 @@ from sca_cli.commands.shared.training import (
     Running,
     Save,
     Training,
+    fail_if_trl_cannot,
     keep_checkpoint,
     refuse_eval,
     trained_before,
@@ -25,6 +26,7 @@ from sca_cli.errors import ExitCode
 from sca_cli.prompts import ATTEMPT
 from sca_cli.records import Rollout, Task
 from sca_cli.streams import Output
+from sca_cli.training import ranks
 from sca_cli.training.data import Tally
 from sca_cli.training.selection import Rules
 from sca_cli.training.trainer import fail_if_in_the_way
@@ -40,6 +42,7 @@ class Teaching(Attempting):
 
 
 @grouped
+@ranks.silent_followers()
 def command(
     context: typer.Context,
     *,
@@ -98,7 +101,12 @@ def command(
     student's own chat template. The loss is on the teacher's messages only. With --correct the teacher continues the
     student's failed attempts.
     """
-    paths = required_inputs(inputs, "sca distill tasks.jsonl --teacher … --student … --save runs/student")
+    usage = "sca distill tasks.jsonl --teacher … --student … --save runs/student"
+    paths = [] if ranks.follows() else required_inputs(inputs, usage)
+    if ranks.follows():  # the first process reads and writes
+        running = replace(running, output="-", quiet=True)
+        attempting = replace(attempting, rollouts=None)
+    fail_if_trl_cannot(recipe.trainer, "distill", resume=running.resume, other=False)
     if teacher:
         plugins.fail_if_unknown([], [teacher])
     roller = Roller.from_options(
@@ -118,7 +126,8 @@ def command(
         seed=running.seed,
     )
     left_out = LeftOut("distill")
-    records = refuse_eval(streams.read(paths, Task, Rollout, left_out=left_out), allow=running.allow_eval)
+    everything = streams.read(paths, Task, Rollout, left_out=left_out) if paths else ()
+    records = refuse_eval(everything, allow=running.allow_eval)
     training = Training(
         "distill",
         load_tokenizer(student, trust_remote_code=recipe.trust_remote_code),
@@ -128,7 +137,7 @@ def command(
         teacher or "",
         settings=settings,
     )
-    rollouts = roller.corrections(records) if correct else roller.of(records)
+    rollouts = roller.corrections(records) if correct and paths else roller.of(records)
     checkpoint = training.fine_tune(rollouts, student, save, "distill", Tally())
     keep_checkpoint(checkpoint, save, settings)
     return write_checkpoint("distill", checkpoint, sink, quiet=running.quiet, left_out=left_out)

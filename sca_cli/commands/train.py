@@ -24,6 +24,7 @@ from sca_cli.commands.shared.training import (
     Running,
     Save,
     Training,
+    fail_if_trl_cannot,
     keep_checkpoint,
     refuse_eval,
     trained_before,
@@ -34,6 +35,7 @@ from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.prompts import ATTEMPT
 from sca_cli.records import Checkpoint, Rollout, Task
 from sca_cli.streams import Output
+from sca_cli.training import ranks
 from sca_cli.training.data import Tally
 from sca_cli.training.online import OnlineOptions
 from sca_cli.training.policy import PolicyOptions
@@ -233,6 +235,7 @@ class OwnAttempts(Attempting):
 
 
 @grouped
+@ranks.silent_followers()
 def command(
     context: typer.Context,
     *,
@@ -266,7 +269,10 @@ def command(
     of attempts at tasks. It writes a model directory, which every local model plugin loads, and prints one checkpoint
     record.
     """
-    paths = required_inputs(inputs, "sca train rollouts.jsonl --save runs/trained")
+    paths = [] if ranks.follows() else required_inputs(inputs, "sca train rollouts.jsonl --save runs/trained")
+    if ranks.follows():  # the first process reads and writes
+        running = replace(running, output="-", quiet=True)
+        attempting = replace(attempting, rollouts=None)
     choosing = choosing.resolved()
     assert choosing.algo is not None
     attempting = attempting.for_algorithm(context, choosing.algo)
@@ -277,6 +283,7 @@ def command(
             "--algo grpo; recorded rollouts are chosen by --keep-solved and --balance",
         )
     parts = choice.parts()
+    fail_if_trl_cannot(recipe.trainer, str(choosing.algo), resume=running.resume, other=choice != Choice())
     weights = base_of(model, base)
     if model:
         plugins.fail_if_unknown([], [model])
@@ -285,6 +292,8 @@ def command(
     settings = options.settings_of(context, base=weights, prompt=roller.prompts.fingerprint(*ATTEMPT))
     if running.resume and (trained := trained_before(save, settings)):
         return write_checkpoint("train", trained, sink, quiet=running.quiet)
+    if choosing.on == "both" and ranks.count() > 1:
+        raise UsageError("--on both needs one process", "first train with --algo sft, then with --base of the result")
     if choosing.on == "both":
         updated(model, save / "solutions")
         fail_if_not_free(save, resume=running.resume)
@@ -304,7 +313,9 @@ def command(
     rolls_out = choosing.algo in ONLINE or choosing.on != "rollouts"
     prompt = "" if not rolls_out else roller.prompts.fingerprint(*ATTEMPT)
     left_out = LeftOut("train")
-    records = refuse_eval(streams.read(paths, Task, Rollout, left_out=left_out), allow=running.allow_eval)
+    records = refuse_eval(
+        streams.read(paths, Task, Rollout, left_out=left_out) if paths else (), allow=running.allow_eval
+    )
     training = Training(
         "train",
         load_tokenizer(weights, trust_remote_code=recipe.trust_remote_code),

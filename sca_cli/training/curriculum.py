@@ -205,7 +205,7 @@ class Curriculum:
         candidates: list[_Candidate] = []
         made: list[Rollout] = []
         size = min(band.least(), self._per_task) if band else self._per_task
-        limit = min(_MOST_CANDIDATES * self._per_round, sum(map(len, self._pools))) if band else self._per_round
+        limit = min((_MOST_CANDIDATES if band else 1) * self._per_round, sum(map(len, self._pools)))
         draws = 0
         while True:
             kept = sum(not candidate.side for candidate in candidates)

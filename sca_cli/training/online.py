@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sca_cli.records import JSON, Rollout
+from sca_cli.training import ranks
 from sca_cli.training.advantages import Advantages, Groups, gae, grpo, reinforce, rloo
 from sca_cli.training.critic import Critic
 from sca_cli.training.curriculum import Round
@@ -96,6 +97,10 @@ class Online(Learner):
             self._batch = self._round(model, number)
         return self._batch.update() if self._batch else NO_UPDATE
 
+    def gather(self) -> None:
+        if self._batch is not None:
+            self._batch.sums = ranks.summed(self._batch.sums)
+
     def end_of_step(self) -> str:
         if self._batch is not None:
             self._note_update()
@@ -139,7 +144,7 @@ class Online(Learner):
 
     def _round(self, model: Any, number: int) -> PolicyBatch | None:
         """Roll out, and prepare the updates of the round; None: there is nothing to learn."""
-        rolled = self._roll(number, merged_weights(model))
+        rolled = ranks.from_first(lambda: self._roll(number, merged_weights(model)))
         groups = [[*group.rollouts, *group.earlier] for group in rolled.groups]
         rewards = [[self._reward(rollout) for rollout in group] for group in groups]
         flat = [self._reward(rollout) for rollout in rolled.attempts]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sca_cli.records import JSON
+from sca_cli.training import ranks
 from sca_cli.training.batching import AlikeFirst, alike
 from sca_cli.training.data import Example
 from sca_cli.training.packing import Layout, common, layouts, surprise
@@ -268,6 +269,9 @@ class Dpo(Preference):
 
     def leader(self, item: int) -> Compared:
         return self._pairs[item][0]
+
+    def gather(self) -> None:
+        self.metrics = ranks.summed(self.metrics)
 
     def batch(self, model: Any, items: Sequence[int]) -> Batch:
         import torch

@@ -25,6 +25,7 @@ from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
 from sca_cli.errors import ExitCode, ModelError, ScaError, UsageError
 from sca_cli.records import JSON
 from sca_cli.streams import locked
+from sca_cli.training import ranks
 from sca_cli.training.memory import free_bytes, kept_bytes, set_recomputing
 from sca_cli.training.packing import Layout, shares
 from sca_cli.training.weights import load_model, write_model
@@ -121,6 +122,9 @@ class Learner(ABC):
     def batch(self, model: Any, items: Sequence[int]) -> Batch:
         """Return the step of some items."""
 
+    def gather(self) -> None:  # noqa: B027  most learners have no such figures
+        """Add up the figures of the step that each process computed for its own passes."""
+
     def end_of_step(self) -> str:
         """Return why training stops now; "": it continues."""
         return ""
@@ -140,6 +144,8 @@ def fail_if_in_the_way(out: Path, *, resume: bool) -> None:
     Raises:
         UsageError: `out` is a file or a directory with files, or `OUT.work` is a link, or exists and `resume` is False.
     """
+    if ranks.follows():  # the first process has checked, and may have begun
+        return
     work = work_of(out)
     if work.is_symlink():
         raise UsageError(f"{work} is a symbolic link, which is not followed", "remove it")
@@ -179,34 +185,40 @@ def train(
     Raises:
         MissingError: the train extra, the base model or the device is missing.
         UsageError: `OUT.work` belongs to another run, or another process writes it; a token id is outside the model's
-            vocabulary.
+            vocabulary; the launcher asks for FSDP or DeepSpeed.
         ModelError: the loss is not finite.
     """
     began = time.monotonic()
     work = work_of(out)
-    with _quiet(options):
-        checkpoint = last_checkpoint(work, fingerprint)
+    with libraries(options):
+        checkpoint = ranks.from_first(lambda: last_checkpoint(work, fingerprint))
         trainer, report = _trainer(learner, base_model, work, options, progress)
         from peft.helpers import disable_input_dtype_casting
 
         work.mkdir(parents=True, exist_ok=True)
+        alone = contextlib.nullcontext() if ranks.follows() else locked(work)
         # autocast rounds the input of an adapter; PEFT would first convert it to the adapter's type: a second copy
-        with locked(work), disable_input_dtype_casting(trainer.model):
-            (work / "run.json").write_text(json.dumps(fingerprint))
+        with alone, disable_input_dtype_casting(trainer.model):
+            if not ranks.follows():
+                (work / "run.json").write_text(json.dumps(fingerprint))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-            write_model(trainer.model, base_model, _lora(options), out, trust_remote_code=options.trust_remote_code)
-    shutil.rmtree(work)
+            if not ranks.follows():
+                write_model(
+                    trainer.model, base_model, lora_of(options), out, trust_remote_code=options.trust_remote_code
+                )
+    if not ranks.follows():
+        shutil.rmtree(work)
     return {
         "steps": trainer.state.global_step,
         "trainable_parameters": trainable,
         **({"stopped": report.stopped} if report.stopped else {}),
-        **_losses(trainer.state.log_history),
+        **losses_of(trainer.state.log_history),
         "seconds": time.monotonic() - began,
     }
 
 
-def _losses(history: list[dict[str, float]]) -> dict[str, JSON]:
+def losses_of(history: list[dict[str, float]]) -> dict[str, JSON]:
     """Return the first and last loss, the mean of each epoch, and the loss of every step (rounded to 4 decimals).
 
     The history counts epochs in fractions.
@@ -222,7 +234,7 @@ def _losses(history: list[dict[str, float]]) -> dict[str, JSON]:
 
 
 @contextlib.contextmanager
-def _quiet(options: TrainOptions) -> Iterator[None]:
+def libraries(options: TrainOptions) -> Iterator[None]:
     """Import the libraries, send their output to stderr, and restore the number of threads at the end.
 
     Raises:
@@ -247,7 +259,7 @@ def _quiet(options: TrainOptions) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _lora(options: TrainOptions) -> Any:
+def lora_of(options: TrainOptions) -> Any:
     """Return the configuration of the LoRA adapter; None: all weights are trained."""
     from peft import LoraConfig
 
@@ -266,8 +278,22 @@ def _model(base_model: str, options: TrainOptions, dtype: "torch.dtype") -> Any:
     # without LoRA the weights are trained in float32: bfloat16 would round a step of 1e-5 to nothing
     kept_dtype = dtype if options.lora_rank else torch.float32
     model = load_model(base_model, kept_dtype, trust_remote_code=options.trust_remote_code)
-    adapter = _lora(options)
+    adapter = lora_of(options)
     return get_peft_model(model, adapter) if adapter else model
+
+
+def _own_passes(batch: Batch) -> list[tuple[Layout, float]]:
+    """Return the passes of this process, and the weight of the loss of each.
+
+    Every process has the same number: one that has fewer repeats a pass with weight 0. Processes average their
+    gradients, so the weight of the others is the number of processes.
+    """
+    count, passes = ranks.count(), batch.layouts
+    if count == 1:
+        return [(layout, 1.0) for layout in passes]
+    own = [(layout, float(count)) for layout in passes[ranks.number() :: count]]
+    missing = -(-len(passes) // count) - len(own)
+    return own + [(passes[0], 0.0)] * missing
 
 
 def _trainer(
@@ -311,21 +337,40 @@ def _trainer(
             if self.free is None:  # measured here because only now all weights are on the device
                 self.free = free_bytes(bare)
             total = torch.zeros((), device=self.args.device)
-            for layout_on_cpu in batch.layouts:
+            passes = _own_passes(batch)
+            for place, (layout_on_cpu, weight) in enumerate(passes):
                 layout = layout_on_cpu.on(self.args.device)
                 set_recomputing(bare, 2 * kept_bytes(bare, layout, dtype) > self.free)
-                with self.compute_loss_context_manager():
-                    loss = batch.loss(model, layout)
-                self.accelerator.backward(loss)
+                is_last = place == len(passes) - 1
+                # several processes exchange their gradients in the last backward pass
+                with contextlib.nullcontext() if is_last else self.accelerator.no_sync(model):
+                    with self.compute_loss_context_manager():
+                        loss = batch.loss(model, layout)
+                    if weight != 1:
+                        loss = loss * weight
+                    self.accelerator.backward(loss)
                 total += loss.detach()
+            learner.gather()
             return total
+
+        def get_train_dataloader(self) -> Any:
+            if ranks.count() == 1:
+                return super().get_train_dataloader()
+            # every process sees all items of a step, and computes its share of the passes
+            return torch.utils.data.DataLoader(
+                learner.items,  # type: ignore[arg-type]
+                batch_size=options.batch_size,
+                sampler=self._get_train_sampler(),
+                collate_fn=self.data_collator,
+            )
 
         def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
             super().log(logs | (learner.metrics if "loss" in logs else {}), *args, **kwargs)
 
         def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
             super().save_model(output_dir, _internal_call)
-            learner.save(Path(output_dir or work))
+            if self.args.should_save:
+                learner.save(Path(output_dir or work))
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -375,6 +420,7 @@ def _trainer(
         logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,
+        ddp_find_unused_parameters=False if ranks.count() > 1 else None,
     )
     if device != "cpu":
         arguments._n_gpu = 1  # the trainer would wrap the model for all GPUs of the machine
@@ -386,6 +432,11 @@ def _trainer(
         data_collator=lambda items: {"items": list(items)},
         callbacks=[report],
     )
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise UsageError(
+            "training by FSDP or DeepSpeed is not supported: each process holds the whole model",
+            "start it by torchrun, or by accelerate launch without FSDP and DeepSpeed",
+        )
     trainer.remove_callback(PrinterCallback)
     model.to(trainer.args.device)
     base = model.get_base_model() if options.lora_rank else model

@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
     {"report"},
     {"commands"},
     {"app"},
+    {"__main__"},
 ]
 """The files and folders of `sca_cli/`, lowest first. A module belongs to the longest name that it is under, and imports
 only from its own part and from the layers below it.

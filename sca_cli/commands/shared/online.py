@@ -5,8 +5,8 @@ run that was killed reads it, and attempts only what is missing.
 """
 
 import shutil
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,11 +24,14 @@ from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import RecordError, UsageError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Sampling, TrainableModel
-from sca_cli.records import Checkpoint, Rollout, Task
+from sca_cli.records import JSON, Checkpoint, Rollout, Task
 from sca_cli.streams import Output
+from sca_cli.training import ranks
+from sca_cli.training.by_trl import train_grpo_by_trl
 from sca_cli.training.curriculum import Curriculum, CurriculumOptions, Item, Round
 from sca_cli.training.online import Online, OnlineOptions
 from sca_cli.training.trainer import NothingToTrain, fail_if_in_the_way, train, work_of
+from sca_cli.training.weights import merged_weights
 from sca_cli.training.work import base_fingerprint
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ def train_online(
         MissingError: the train extra or the base weights are absent.
     """
     recipe, running = training.recipe, training.running
+    if ranks.follows():
+        return _followed(training, base, save, options)
     fail_if_in_the_way(save, resume=running.resume)
     tasks = list(worth_attempting(_only_tasks(records, options.algorithm)))
     if not tasks:
@@ -60,6 +65,7 @@ def train_online(
     fail_if_without_tasks(parts, tasks)
     curriculum = Curriculum(tasks, recipe.batch_size, roller.options.attempts, running.seed, parts)
     options = replace(options, rounds=curriculum.rounds(recipe.epochs))
+    ranks.from_first(lambda: options)
     model = updated(required_model(roller.model) if roller.model else None, Path(base))
     settings = training.settings | {"model": model, "tasks": derived_seed(*(task.id for task in tasks))}
     work = work_of(save)
@@ -84,25 +90,25 @@ def train_online(
         attempts = Attempts(actor, sandboxes, model, 1, running.seed, command="train", turns=roller.options.turns)
         meter = opened.enter_context(Meter("train", None, quiet=running.quiet))
         rounds_made = 0
+        attempted_ids: list[str] = []
+        newer: list[Iterator[tuple[str, torch.Tensor]]] = []  # weights that the engine does not have yet
 
         async def work_on(item: Item) -> tuple[Item, Rollout]:
             return item, await attempts.attempt(*item)
 
+        def attempt(items: list[Item]) -> list[Rollout]:
+            rollouts = [_known(item, known) for item in items[: len(known)]]
+            if len(rollouts) < len(items) and newer:
+                fanout.call(engine.update_weights(newer.pop()))
+            for item, rollout in fanout.ordered(items[len(rollouts) :], work_on):
+                rollouts.append(attempts.write(attempt_name(item), rollout, sink))
+            attempted_ids.extend(rollout.id for rollout in rollouts)
+            return rollouts
+
         def roll(number: int, weights: "Iterator[tuple[str, torch.Tensor]]") -> Round:
             nonlocal rounds_made
             meter.status(f"round {number + 1}/{options.rounds}: attempts")
-            updated_engine = False
-
-            def attempt(items: list[Item]) -> list[Rollout]:
-                nonlocal updated_engine
-                rollouts = [_known(item, known) for item in items[: len(known)]]
-                if len(rollouts) < len(items) and not updated_engine:
-                    fanout.call(engine.update_weights(weights))
-                    updated_engine = True
-                for item, rollout in fanout.ordered(items[len(rollouts) :], work_on):
-                    rollouts.append(attempts.write(attempt_name(item), rollout, sink))
-                return rollouts
-
+            newer[:] = [weights]
             # a run that is resumed repeats the decisions of the rounds before its checkpoint
             for _ in range(rounds_made, number):
                 curriculum.round(attempt)
@@ -120,7 +126,10 @@ def train_online(
         if parts != CurriculumOptions():
             fingerprint["curriculum"] = asdict(parts)
         try:
-            metrics = train(learner, base, save, settings_of_trainer, fingerprint)
+            if recipe.trainer == "trl":
+                metrics = _by_trl(tasks, attempt, newer, base, save, training, roller, options)
+            else:
+                metrics = train(learner, base, save, settings_of_trainer, fingerprint)
         except NothingToTrain:
             shutil.rmtree(work)
             raise
@@ -132,16 +141,62 @@ def train_online(
     if parts.band:
         attempted, saved = (sum(figures[name] for figures in learner.rounds) for name in ("attempts", "saved"))
         say(f"sca train: the band: {attempted:.0f} attempts made, {saved:.0f} saved", quiet=running.quiet)
-    data = list(dict.fromkeys(learner.data))
+    data = list(dict.fromkeys(learner.data or attempted_ids))
     return Checkpoint(
         path=str(save),
         base_model=base,
         algorithm=options.algorithm,
         data=data,
         parents=[task.id for task in tasks],
-        metrics=metrics | {"rounds": learner.summary()},
+        metrics=metrics | ({"rounds": learner.summary()} if learner.rounds else {}),
         made_by=made_by("train", model=model, seed=running.seed, prompt=training.prompt),
     )
+
+
+def _followed(training: Training, base: str, save: Path, options: OnlineOptions) -> Checkpoint:
+    """Train on the rounds of the first process; nobody reads the record that is returned."""
+    options = ranks.from_first(lambda: options)
+
+    def roll(*_: Any) -> Round:
+        raise AssertionError  # the first process rolls out
+
+    settings = training.train_options(options.algorithm, passes=options.passes)
+    train(Online(options, roll), base, save, settings, {})
+    return Checkpoint(path=str(save), base_model=base, algorithm=options.algorithm)
+
+
+def _by_trl(
+    tasks: list[Task],
+    attempt: Callable[[list[Item]], list[Rollout]],
+    newer: "list[Iterator[tuple[str, torch.Tensor]]]",
+    base: str,
+    save: Path,
+    training: Training,
+    roller: Roller,
+    options: OnlineOptions,
+) -> dict[str, JSON]:
+    """Train with TRL's GRPOTrainer, which chooses the tasks of each step."""
+    by_id = {task.id: task for task in tasks}
+    made: Counter[str] = Counter()
+
+    def attempt_ids(names: list[str], model: Any) -> list[Rollout]:
+        newer[:] = [merged_weights(model)]
+        items: list[Item] = []
+        for name in names:
+            items.append((by_id[name], made[name]))
+            made[name] += 1
+        rollouts = attempt(items)
+        rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
+        rate = sum(rewards) / len(rewards) if rewards else 0.0
+        say(f"sca train: {len(rollouts)} attempts: {rate:.1%} pass", quiet=training.running.quiet)
+        return rollouts
+
+    # a step of TRL's has `batch_size` tasks, each of which is a row of its data
+    settings = replace(
+        training.train_options(options.algorithm), batch_size=training.recipe.batch_size, scheduler="constant"
+    )
+    per_task = roller.options.attempts
+    return train_grpo_by_trl(list(by_id), attempt_ids, base, save, settings, options.policy, per_task)
 
 
 def _only_tasks(records: Iterable[Task | Rollout], algorithm: str) -> Iterator[Task]:

@@ -14,6 +14,8 @@ from sca_cli.commands.shared.shell import LeftOut, Meter, exit_code, made_by, sa
 from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.records import JSON, Checkpoint, Rollout, Task, decode, encode
 from sca_cli.streams import Output
+from sca_cli.training import ranks
+from sca_cli.training.by_trl import train_by_trl
 from sca_cli.training.data import Tally
 from sca_cli.training.preference import PreferenceOptions, train_preference
 from sca_cli.training.selection import Rules, Selection, select
@@ -91,6 +93,15 @@ class Recipe:
             rich_help_panel=options.TRAINING,
         ),
     ] = 4096
+    trainer: Annotated[
+        Literal["sca", "trl"],
+        typer.Option(
+            "--trainer",
+            help="sca: compute the common beginnings of examples once. trl: use TRL's own trainers; for sft, rft, dpo, "
+            "kto and grpo.",
+            rich_help_panel=options.TRAINING,
+        ),
+    ] = "sca"
     max_per_task: Annotated[
         int | None,
         typer.Option(
@@ -151,6 +162,34 @@ class Running:
     ] = False
     times: options.Times = False
     quiet: options.Quiet = False
+
+
+def fail_if_trl_cannot(trainer: str, algorithm: str, *, resume: bool, other: bool) -> None:
+    """Check, before any work, that TRL's trainers can do what the options ask.
+
+    Args:
+        trainer: sca or trl.
+        algorithm: the algorithm.
+        resume: a run is resumed.
+        other: there are options of a curriculum.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if trainer != "trl":
+        return
+    if algorithm == "ppo":
+        raise UsageError("--trainer trl: TRL has no PPO trainer any more", "leave out --trainer")
+    if algorithm in ("reinforce", "rloo"):
+        raise UsageError(
+            f"--trainer trl: TRL's trainers have no hook for our rollouts with --algo {algorithm}", "--algo grpo"
+        )
+    if algorithm == "grpo" and ranks.count() > 1:
+        raise UsageError("--trainer trl: GRPO needs one process, which makes the rollouts", "leave out --trainer")
+    if resume:
+        raise UsageError("--trainer trl excludes --resume: it keeps no checkpoints", "leave out --trainer")
+    if other:
+        raise UsageError("--trainer trl excludes a curriculum: TRL chooses the tasks", "leave out --trainer")
 
 
 def refuse_eval(records: Iterable[Task | Rollout], *, allow: bool) -> Iterator[Task | Rollout]:
@@ -231,7 +270,7 @@ class Training:
             NothingToTrain: no example is left.
             UsageError: `save` exists.
         """
-        selection = select(rollouts, self.tokenizer, self.rules, tally)
+        selection = ranks.from_first(lambda: select(rollouts, self.tokenizer, self.rules, tally))
         self._report(tally, selection, "solutions" if algorithm == "solutions" else "rollouts")
         running = self.running
         with Meter(self.verb, None, quiet=running.quiet) as meter:
@@ -241,7 +280,10 @@ class Training:
 
             meter.status("loading")
             settings = self.train_options(algorithm)
-            if algorithm in ("dpo", "kto"):
+            if self.recipe.trainer == "trl":
+                name: Any = algorithm if algorithm in ("dpo", "kto") else "sft"
+                metrics = train_by_trl(name, selection.examples, base, save, settings, show)
+            elif algorithm in ("dpo", "kto"):
                 preference = PreferenceOptions(algorithm)  # type: ignore[arg-type]
                 metrics = train_preference(
                     selection.examples, base, save, settings, preference, show, resume=running.resume
@@ -303,7 +345,9 @@ SETTINGS = "sca-settings.json"
 
 
 def keep_checkpoint(checkpoint: Checkpoint, directory: Path, settings: dict[str, JSON]) -> None:
-    """Write the settings and then the record into the directory of the weights."""
+    """Write the settings and then the record into the directory of the weights; one process of several does."""
+    if ranks.follows():
+        return
     (directory / SETTINGS).write_bytes(msgspec.json.encode(settings))
     (directory / RECORD).write_bytes(encode(checkpoint))
 
@@ -335,6 +379,8 @@ def write_checkpoint(
     verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: bool, left_out: LeftOut | None = None
 ) -> ExitCode:
     """Write the record, and print the loss and the directory on standard error."""
+    if ranks.follows():
+        return ExitCode.OK
     sink.write(checkpoint.path, [checkpoint])
     sink.close(complete=True)
     metrics = checkpoint.metrics
