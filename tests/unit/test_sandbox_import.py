@@ -13,7 +13,7 @@ from sca_cli.sandbox import Sandbox
 pytestmark = pytest.mark.sandbox
 
 PROBES = '''"""Try things at import; the state is what happened."""
-import mmap, os, resource, socket, threading
+import ctypes, mmap, os, resource, socket, threading
 import beside.inner
 from pathlib import Path
 
@@ -33,6 +33,7 @@ seen = {
     "inet": _tried(lambda: socket.socket()),
     "fork": _tried(os.fork),
     "thread": _tried(threading.Thread(target=print).start),
+    "mount": ctypes.CDLL(None).mount(b"x", b"/usr", b"tmpfs", 0, 0),
     "more processes": _tried(lambda: resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))),
     "more data": _tried(lambda: resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))),
     "600 MB": _tried(lambda: len(bytearray(600 << 20))),
@@ -85,6 +86,7 @@ def test_the_import_is_confined(tools: Path) -> None:
         "inet": "PermissionError",
         "fork": "BlockingIOError",
         "thread": "RuntimeError",
+        "mount": -1,
         "more processes": "ValueError",
         "more data": "ValueError",
         "600 MB": "MemoryError",
@@ -96,6 +98,20 @@ def test_the_import_is_confined(tools: Path) -> None:
         "imported": "other",
         "folder": ["beside", "rates.json", "tools.py"],
     }
+
+
+def test_namespaces_give_an_import_nothing(tmp_path: Path) -> None:
+    """At its import a file can enter the namespaces of a session, and there it can neither fork nor mount."""
+    path = tmp_path / "tools.py"
+    path.write_text(
+        "import ctypes, os\n"
+        "libc = ctypes.CDLL(None)\n"
+        "seen = [libc.unshare(0x10020000), libc.mount(b'', b'/usr', b'tmpfs', 0, 0), libc.syscall(430, b'ramfs', 0)]\n"
+        "seen += [libc.syscall(429, -100, b'/usr', -100, b'/lib', 0), libc.chroot(b'/'), libc.sethostname(b'x', 1)]\n"
+        "try:\n    os.fork()\nexcept OSError as error:\n    raise SystemExit(f'{seen[1:]} {error.strerror}')\n"
+    )
+    with Sandbox() as sandbox, pytest.raises(PluginError, match=r"\[-1, -1, -1, -1, -1\] Resource temporarily"):
+        sandbox.describe(spec(path))
 
 
 def test_only_children_are_killed_by_their_descriptor(shop: EnvSpec) -> None:

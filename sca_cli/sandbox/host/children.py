@@ -187,8 +187,11 @@ class Zygote:
             with zygote_end:
                 self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
                 end = zygote_end.fileno()
-                process_and_tie = jail.start_plain(end, log) if outside else jail.start(end, log, mounts, hash_seed)
-                self._process, self._tie = process_and_tie
+                self._process, self._tie = (
+                    jail.start_plain(end, log)
+                    if outside
+                    else jail.start(end, log, mounts, hash_seed, order.get("writable", ""))
+                )
             self.ready = self._await_ready(order, log, timeout_s, outside=outside)
             if not outside:
                 jail.prefer_at_out_of_memory(self._process.pid)

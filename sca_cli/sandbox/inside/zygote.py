@@ -29,8 +29,8 @@ from typing import Any, Protocol
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.inside.confine import Confinement
 
-JOB, LINK, CHECK_LINK = 3, 4, 5
-"""Descriptors of a child: the host's orders; its tool calls; in a world, the tool calls of the check."""
+JOB, LINK, CHECK_LINK, FOLDER = 3, 4, 5, 6
+"""Descriptors of a child: the host's orders; its tool calls; in a world also the check's calls and its own /tmp."""
 
 _PRELOADED = (
     "bisect", "collections", "copy", "datetime", "functools", "heapq", "itertools", "json", "math",
