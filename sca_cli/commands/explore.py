@@ -32,6 +32,7 @@ from sca_cli.commands.shared.shell import (
     say,
     session_width,
 )
+from sca_cli.conformance.marks import Marks
 from sca_cli.episode import chat
 from sca_cli.episode.agent import Actor, EpisodeLimits
 from sca_cli.errors import ExitCode, UsageError, WorldError
@@ -298,6 +299,7 @@ def command(
         calls_made = calls_failed = 0
         failed: Counter[str] = Counter()
         failed_tools: Counter[str] = Counter()
+        marks, unmarked_tools = Marks(sandbox), dict[str, None]()
         for done in run(count, explorer, output=sink, fanout=fanout, meter=meter):
             failed.update(record.error.message for record in done.rejected if record.error)
             for record in done.kept:
@@ -305,6 +307,8 @@ def command(
                 calls_made += len(record.observations)
                 calls_failed += sum(bool(call.error) for call in record.observations)
                 failed_tools.update(list(record.extra.get("failed_tools", ())))
+                if unmarked := marks.missing(record):
+                    unmarked_tools[unmarked] = None
     say(
         f"sca explore: {sink.kept} explorations"
         + (
@@ -314,7 +318,12 @@ def command(
         )
         + (f", {failed.total()} failed" if failed else "")
         + "".join(f"\n{line}" for line in most_frequent(failed))
-        + "".join(f"\n  {number:5d}  explorations in which '{tool}' failed" for tool, number in failed_tools.items()),
+        + "".join(f"\n  {number:5d}  explorations in which '{tool}' failed" for tool, number in failed_tools.items())
+        + "".join(
+            f"\nwarning: '{tool}' changes the state and is not marked as writing: "
+            "write @tool(writes=True) above it, after 'from sca_cli import tool'"
+            for tool in unmarked_tools
+        ),
         quiet=quiet,
     )
     return exit_code(sink.kept)

@@ -283,7 +283,7 @@ def readers_change_nothing(subject: Subject) -> str:
             change = _change(session, calls, readers)
             reader_calls = [call for call in session.calls if call.tool in readers]
         if change:
-            raise Broken(f"{_first_change(subject, seed, calls, readers)}; mark it writes=True")
+            raise Broken(f"{_first_change(subject, seed, calls, readers)}; mark it with @tool(writes=True)")
         attempted.update(call.tool for call in reader_calls)
         succeeded.update(call.tool for call in reader_calls if not call.error)
     shares = ", ".join(f"{name} {succeeded[name]} of {attempted[name]}" for name in readers)

@@ -19,4 +19,4 @@ def command(name: options.EnvArgument) -> None:
         for variant in plugins.expand_env(spec):
             tools, policy, _ = sandbox.describe(variant)
             parts = filter(None, [f"# {variant}", policy, chat.tool_listing(tools)])
-            print(messages.visible("\n\n".join(parts)), end="\n\n")
+            messages.show("\n\n".join(parts), end="\n\n")

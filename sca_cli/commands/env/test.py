@@ -7,11 +7,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sca_cli import plugins, streams
+from sca_cli import messages, plugins, streams
 from sca_cli.commands.shared import options
 from sca_cli.conformance import checks
 from sca_cli.errors import ExitCode
-from sca_cli.messages import visible
 from sca_cli.records import EnvSpec, Task
 from sca_cli.sandbox import Sandbox
 
@@ -46,11 +45,11 @@ def command(
     plugins.fail_if_unknown([spec], [])
     for variant in plugins.expand_env(spec):
         if not as_json:
-            print(visible(f"# {variant}"))
+            messages.show(f"# {variant}")
         for result in run(variant):
             failed |= result.outcome == "fail"
             if as_json:
                 print(msgspec.json.encode({"env": str(variant), **asdict(result)}).decode(), flush=True)
             else:
-                print(visible(f"{result.outcome:<8} {result.check:<27} {result.reason}"), flush=True)
+                messages.show(f"{result.outcome:<8} {result.check:<27} {result.reason}")
     return ExitCode.NOTHING if failed else ExitCode.OK
