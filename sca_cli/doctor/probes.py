@@ -21,7 +21,7 @@ from sca_cli.doctor import host
 from sca_cli.errors import SandboxError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Sandbox, Session
-from sca_cli.sandbox.host.temporary import TMP_MB
+from sca_cli.sandbox.host.jail import TMP_MB
 
 IS_BOB = "def evaluate(answer):\n    return get_user('user_1')['name'] == 'Bob'"
 """An honest check; it returns False in a fresh world."""

@@ -6,7 +6,7 @@ import pytest
 
 from sca_cli.sandbox.inside.confine import build_filters
 
-ALLOW, KILL, EPERM, ENOTTY, ENOSYS, ENOTSUP = 0x7FFF0000, 0x80000000, 0x50001, 0x50019, 0x50026, 0x5005F
+ALLOW, KILL, EPERM, ENOTTY, ENOSYS, ENOTSUP, EROFS = 0x7FFF0000, 0x80000000, 0x50001, 0x50019, 0x50026, 0x5005F, 0x5001E
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 # name: (number on x86_64, number on aarch64); None where the machine has no such call
@@ -92,7 +92,7 @@ def test_arguments_are_narrowed(machine: str) -> None:
 @pytest.mark.parametrize("machine", ARCH)
 def test_a_world_changes_its_own_files_only(machine: str) -> None:
     """A world may write, copy and lock files. Its zygote may enter namespaces of these two kinds, its sessions none."""
-    program, column = build_filters(machine, world=True), list(ARCH).index(machine)
+    program, column = build_filters(machine, world=True, writes=True), list(ARCH).index(machine)
     zygote, _ = program
     new = {"unlinkat": (263, 35), "ftruncate": (77, 46), "mkdirat": (258, 34), "renameat2": (316, 276)}
     fcntl, unshare, move_mount, capset = (72, 25), (272, 97), (429, 429), (126, 91)
@@ -113,13 +113,16 @@ def test_a_world_changes_its_own_files_only(machine: str) -> None:
         assert run(program, ARCH[machine], fcntl[column], 1, command) == EPERM
     for numbers in attributes.values():
         assert run(program, ARCH[machine], numbers[column]) == ENOTSUP
-    for name, numbers in {
-        "mount": (165, 40),
-        "fsopen": (430, 430),
-        "open_tree": (428, 428),
-        "setns": (308, 268),
-    }.items():
-        assert decide(zygote, ARCH[machine], numbers[column]) == EPERM, name
+    for numbers in ((165, 40), (430, 430), (428, 428), (308, 268)):  # mount, fsopen, open_tree, setns
+        assert decide(zygote, ARCH[machine], numbers[column]) == EPERM
+    openat, closed = (257, 56)[column], build_filters(machine, world=True)
+    for flags in (1, 2, 0o100):  # O_WRONLY, O_RDWR, O_CREAT
+        assert run(program, ARCH[machine], openat, 0, 0, flags) == ALLOW
+        assert run(closed, ARCH[machine], openat, 0, 0, flags) == EROFS
+    assert run(closed, ARCH[machine], openat, 0, 0, 0o2000000) == ALLOW  # O_CLOEXEC
+    assert run(closed, ARCH[machine], (2, 56)[column], 0, 1, 1) == EROFS  # open has its flags one place earlier
+    for numbers in (*new.values(), unshare, move_mount):
+        assert decide(closed[0], ARCH[machine], numbers[column], 0x10020000) == EPERM
 
 
 @pytest.mark.parametrize("machine", ARCH)

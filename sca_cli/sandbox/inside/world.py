@@ -19,7 +19,7 @@ from sca_cli.errors import MissingError, PluginError, ToolError, UsageError
 from sca_cli.interfaces import Environment, Tool, tool
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.inside.audit import refuse_evaluators
-from sca_cli.sandbox.inside.confine import Confinement
+from sca_cli.sandbox.inside.confine import Confinement, mount
 from sca_cli.sandbox.inside.inspection import INSPECTIONS
 from sca_cli.sandbox.inside.zygote import CHECK_LINK, FOLDER, LINK, await_start
 from sca_cli.toolkit import schemas
@@ -168,7 +168,7 @@ class WorldRole:
         except EOFError:
             return
         if self._order["writable"]:
-            confinement.mount(FOLDER, self._order["writable"])
+            mount(FOLDER, self._order["writable"])
         confinement.apply()
         if "random" in sys.modules:  # the environment imported it; all forks must get the same numbers
             sys.modules["random"].seed(0)
