@@ -248,6 +248,7 @@ def command(
     top_p: options.TopP = 1.0,
     max_tokens: options.MaxTokens = 192,
     prompt: options.Prompt = None,
+    memory_mb: options.WorldMemoryMb = 512,
     output: options.Output = "-",
     resume: options.Resume = False,
     rejected: options.Rejected = None,
@@ -277,6 +278,7 @@ def command(
     prompts = Prompts.from_option(prompt)
     settings = options.settings_of(
         context,
+        "memory_mb",
         env=[str(spec) for spec in envs],
         method=str(chosen),
         model=model_name,
@@ -286,7 +288,7 @@ def command(
     width = sandbox_width() if chosen is ExploreMethod.WALK else MODEL_WIDTH
     with (
         Fanout(concurrency or session_width(width)) as fanout,
-        Sandbox(Limits(), AllowedEnvs.of(*envs)) as sandbox,
+        Sandbox(Limits(memory_mb=memory_mb), AllowedEnvs.of(*envs)) as sandbox,
         Meter("explore", count, quiet=quiet) as meter,
         opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):

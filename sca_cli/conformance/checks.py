@@ -171,7 +171,7 @@ def tools_do_not_evaluate(subject: Subject) -> str:
 
 def same_seed_same_state(subject: Subject) -> str:
     """Check that a seed always gives the same state: in two sessions, and in the new worlds of a second sandbox."""
-    with Sandbox(LIMITS) as other:
+    with Sandbox(subject.sandbox.limits) as other:
         for seed in subject.seeds():
             first = subject.state(seed)
             for again in (subject.state(seed), Subject(other, subject.env).state(seed)):

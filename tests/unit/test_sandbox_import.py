@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sca_cli import plugins
-from sca_cli.errors import PluginError
+from sca_cli import app, plugins
+from sca_cli.errors import ExitCode, PluginError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Sandbox
 
@@ -136,7 +136,20 @@ def test_an_import_that_fills_the_memory_is_named(tmp_path: Path, text: str) -> 
     path.write_text(f"{text}\n")
     with Sandbox() as sandbox, pytest.raises(PluginError, match=r"MemoryError|bad_alloc") as raised:
         sandbox.describe(spec(path))
-    assert "may fill about 500 MiB" in raised.value.hint
+    assert raised.value.hint == "the limit of its memory is 512 MiB: raise --memory-mb, as in --memory-mb 2048"
+
+
+def test_a_higher_limit_lets_an_import_fill_more(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The option that the error names works for the verbs that come before `verify`."""
+    path = tmp_path / "tools.py"
+    path.write_text(
+        '_size = len(bytearray(700 << 20))\ndef size() -> int:\n    """Return a size."""\n    return _size\n'
+    )
+    for verb in (["env", "show", f"python:{path}"], ["explore", "--env", f"python:{path}", "-n", "1"]):
+        assert app.run(verb) == ExitCode.MISSING
+        assert "--memory-mb 2048" in capfd.readouterr().err
+        assert app.run([*verb, "--memory-mb", "900"]) == ExitCode.OK
+    assert '"result":734003200' in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """`sca env test`: test an environment against the contract of all environments."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import msgspec
@@ -15,9 +15,9 @@ from sca_cli.records import EnvSpec, Task
 from sca_cli.sandbox import Sandbox
 
 
-def run(env: EnvSpec) -> Iterator[checks.CheckResult]:
+def run(env: EnvSpec, memory_mb: int = 512) -> Iterator[checks.CheckResult]:
     """Yield the result of each check on one variant of an environment."""
-    with Sandbox(checks.LIMITS) as sandbox:
+    with Sandbox(replace(checks.LIMITS, memory_mb=memory_mb)) as sandbox:
         yield from checks.examine(checks.Subject(sandbox, env, list(_tasks(env))))
 
 
@@ -31,6 +31,7 @@ def command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON object for each check.", show_default=False)
     ] = False,
+    memory_mb: options.WorldMemoryMb = 512,
 ) -> ExitCode:
     """Test an environment against the contract of all environments.
 
@@ -46,7 +47,7 @@ def command(
     for variant in plugins.expand_env(spec):
         if not as_json:
             messages.show(f"# {variant}")
-        for result in run(variant):
+        for result in run(variant, memory_mb):
             failed |= result.outcome == "fail"
             if as_json:
                 print(msgspec.json.encode({"env": str(variant), **asdict(result)}).decode(), flush=True)

@@ -168,7 +168,7 @@ class Sandbox:
                     folder=folder if order["writable"] else (),
                 )
         except children.ZygoteFailed as failure:
-            raise _error_of_failure(env, entry, failure) from None
+            raise _error_of_failure(env, entry, failure, self.limits.memory_mb) from None
         except children.ZygoteLate:
             message = f"environment '{env.name}' was not there after {_WORLD_START_S:g} s"
             raise PluginError(message, f"importing or constructing it takes too long, or never ends: {env}") from None
@@ -342,7 +342,7 @@ def _named_paths(env: EnvSpec) -> list[str]:
     return [value for value in env.options.values() if Path(value).is_absolute()]
 
 
-def _error_of_failure(env: EnvSpec, entry: plugins.Entry, failure: children.ZygoteFailed) -> ScaError:
+def _error_of_failure(env: EnvSpec, entry: plugins.Entry, failure: children.ZygoteFailed, memory_mb: int) -> ScaError:
     """Return the error to raise when a plugin fails in the jail."""
     if failure.module:
         package = f"'sca-cli[{entry.extra}]'" if entry.extra else entry.plugin
@@ -351,7 +351,8 @@ def _error_of_failure(env: EnvSpec, entry: plugins.Entry, failure: children.Zygo
         return unknown
     message = f"environment '{env.name}': {failure.message}"
     if failure.type == "MemoryError" or "MemoryError" in failure.message:
-        return PluginError(message.rstrip(": "), "code that an environment imports may fill about 500 MiB of memory")
+        hint = f"the limit of its memory is {memory_mb} MiB: raise --memory-mb, as in --memory-mb {4 * memory_mb}"
+        return PluginError(message.rstrip(": "), hint)
     for cls in (MissingError, RecordError, UsageError, PluginError):
         if failure.type == cls.__name__:
             return cls(message, failure.hint)
