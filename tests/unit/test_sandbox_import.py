@@ -142,9 +142,7 @@ def test_an_import_that_fills_the_memory_is_named(tmp_path: Path, text: str) -> 
 def test_a_higher_limit_lets_an_import_fill_more(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The option that the error names works for the verbs that come before `verify`."""
     path = tmp_path / "tools.py"
-    path.write_text(
-        '_size = len(bytearray(700 << 20))\ndef size() -> int:\n    """Return a size."""\n    return _size\n'
-    )
+    path.write_text('_size = len(bytearray(700 << 20))\ndef size() -> int:\n    """Tell it."""\n    return _size\n')
     for verb in (["env", "show", f"python:{path}"], ["explore", "--env", f"python:{path}", "-n", "1"]):
         assert app.run(verb) == ExitCode.MISSING
         assert "--memory-mb 2048" in capfd.readouterr().err
