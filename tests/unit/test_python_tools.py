@@ -415,7 +415,7 @@ def test_names_for_type_checkers_and_decorators_are_understood(tmp_path: Path) -
     ],
 )
 def test_a_hint_that_cannot_be_read_is_named(text: str, message: str, tmp_path: Path) -> None:
-    """The error names the tool and the parameter; a function that lacks hints is told how not to be a tool."""
+    """The error names the tool and the parameter; for a function without hints, it says what to do."""
     path = tmp_path / "typed.py"
     path.write_text(f"{TYPED}\n\n{text}\n")
     with pytest.raises(PluginError) as raised:
