@@ -270,6 +270,7 @@ def command(
             rich_help_panel=options.FILES,
         ),
     ] = False,
+    memory_mb: options.WorldMemoryMb = 512,
     output: options.Output = "-",
     resume: options.Resume = False,
     rejected: options.Rejected = None,
@@ -298,6 +299,7 @@ def command(
         raise UsageError("--tool-names is an option of --method solution-first and compose", "leave it out")
     settings = options.settings_of(
         context,
+        "memory_mb",
         env=[str(spec) for spec in envs],
         method=str(method),
         model=model_name,
@@ -309,7 +311,7 @@ def command(
     left_out = LeftOut("challenge")
     with (
         Fanout(concurrency or session_width(MODEL_WIDTH)) as fanout,
-        Sandbox(Limits(), allowed) as sandbox,
+        Sandbox(Limits(memory_mb=memory_mb), allowed) as sandbox,
         Meter("challenge", count, quiet=quiet) as meter,
         opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):

@@ -32,6 +32,7 @@ from sca_cli.commands.shared.shell import (
     say,
     session_width,
 )
+from sca_cli.conformance.marks import Marks
 from sca_cli.episode import chat
 from sca_cli.episode.agent import Actor, EpisodeLimits
 from sca_cli.errors import ExitCode, UsageError, WorldError
@@ -247,6 +248,7 @@ def command(
     top_p: options.TopP = 1.0,
     max_tokens: options.MaxTokens = 192,
     prompt: options.Prompt = None,
+    memory_mb: options.WorldMemoryMb = 512,
     output: options.Output = "-",
     resume: options.Resume = False,
     rejected: options.Rejected = None,
@@ -276,6 +278,7 @@ def command(
     prompts = Prompts.from_option(prompt)
     settings = options.settings_of(
         context,
+        "memory_mb",
         env=[str(spec) for spec in envs],
         method=str(chosen),
         model=model_name,
@@ -285,7 +288,7 @@ def command(
     width = sandbox_width() if chosen is ExploreMethod.WALK else MODEL_WIDTH
     with (
         Fanout(concurrency or session_width(width)) as fanout,
-        Sandbox(Limits(), AllowedEnvs.of(*envs)) as sandbox,
+        Sandbox(Limits(memory_mb=memory_mb), AllowedEnvs.of(*envs)) as sandbox,
         Meter("explore", count, quiet=quiet) as meter,
         opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):
@@ -298,6 +301,7 @@ def command(
         calls_made = calls_failed = 0
         failed: Counter[str] = Counter()
         failed_tools: Counter[str] = Counter()
+        marks, unmarked_tools = Marks(sandbox), dict[str, None]()
         for done in run(count, explorer, output=sink, fanout=fanout, meter=meter):
             failed.update(record.error.message for record in done.rejected if record.error)
             for record in done.kept:
@@ -305,6 +309,8 @@ def command(
                 calls_made += len(record.observations)
                 calls_failed += sum(bool(call.error) for call in record.observations)
                 failed_tools.update(list(record.extra.get("failed_tools", ())))
+                if unmarked := marks.missing(record):
+                    unmarked_tools[unmarked] = None
     say(
         f"sca explore: {sink.kept} explorations"
         + (
@@ -314,7 +320,12 @@ def command(
         )
         + (f", {failed.total()} failed" if failed else "")
         + "".join(f"\n{line}" for line in most_frequent(failed))
-        + "".join(f"\n  {number:5d}  explorations in which '{tool}' failed" for tool, number in failed_tools.items()),
+        + "".join(f"\n  {number:5d}  explorations in which '{tool}' failed" for tool, number in failed_tools.items())
+        + "".join(
+            f"\nwarning: '{tool}' changes the state and is not marked as writing: "
+            "write @tool(writes=True) above it, after 'from sca_cli import tool'"
+            for tool in unmarked_tools
+        ),
         quiet=quiet,
     )
     return exit_code(sink.kept)

@@ -257,6 +257,16 @@ MemoryMb = Annotated[
         rich_help_panel=LIMITS,
     ),
 ]
+WorldMemoryMb = Annotated[
+    int,
+    typer.Option(
+        "--memory-mb",
+        min=64,
+        max=65536,
+        help="Memory of a world in MiB, and of the import of its code; sca verify needs the same value.",
+        rich_help_panel=LIMITS,
+    ),
+]
 OutputBytes = Annotated[
     int | None,
     typer.Option(

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
-from sca_cli import plugins
+from sca_cli import messages, plugins
 from sca_cli.commands.shared.options import PANELS, RUN, option_name
 from sca_cli.errors import MissingError, UsageError
 
@@ -131,7 +131,7 @@ def _read_config(context: typer.Context, path: str | None) -> None:
 def _show_all(context: typer.Context, value: bool) -> None:
     if value and not context.resilient_parsing:
         context.meta[_HELP_ALL] = True
-        print(context.get_help())
+        messages.show(context.get_help())
         raise typer.Exit
 
 
