@@ -3,6 +3,7 @@
 import asyncio
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sca_airline import policy
@@ -13,7 +14,7 @@ from sca_cli.commands.explore import Walker
 from sca_cli.errors import WorldError
 from sca_cli.interfaces import Sampling, Tool, describe_tool
 from sca_cli.methods import Workshop
-from sca_cli.methods.walk import make, words
+from sca_cli.methods.walk import make, paraphrase, words
 from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
 from sca_cli.methods.walk.lookups import NoWay, Program
 from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
@@ -263,16 +264,45 @@ def test_the_rules_of_a_file_are_asked_in_its_world(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- words
 
 
-def test_an_instruction_says_who_and_what() -> None:
-    """The introduction comes first, then a sentence for each write, which names the details in order."""
-    requests = [
-        words.Request("cancel_pending_order", [("order", "#W12"), ("reason", "no longer needed")]),
-        words.Request("take_back", [("title", "Dune")]),
-    ]
-    text = words.instruction("I am Ada.", requests, random.Random(0), customer=True)
-    assert text.startswith("I am Ada. ")
-    assert "cancel my pending order: order: #W12; reason: no longer needed" in text
-    assert "take back: title: Dune" in text
+ID, RECORD, NUMBER = words.Kind.ID, words.Kind.RECORD, words.Kind.NUMBER
+
+
+@pytest.mark.parametrize(
+    ("tool", "details", "said"),
+    [
+        ("cancel_pending_order", [("order", "#W12", ID), ("reason", "no longer needed")],
+         ["cancel my pending order #W12", 'The reason is "no longer needed".']),
+        ("cancel_pending_order", [("order", "the pending one with the Kite", RECORD)],
+         ["cancel my pending order with the Kite"]),
+        ("return_delivered_order_items",
+         [("order", "#W12", ID), ("items", "Mug and Kite", RECORD), ("payment method", "the paypal", RECORD)],
+         ["return the Mug and Kite from my delivered order #W12", "my paypal"]),
+        ("update_reservation_baggages",
+         [("reservation", "the one from JFK", RECORD), ("bags", "3", NUMBER), ("nonfree bags", "1", NUMBER),
+          ("payment", "as in the payment history")],
+         ["the baggages of my reservation from JFK", "I want 3 bags and 1 nonfree bag.",
+          "the same payment as in the payment history"]),
+        ("modify_user_address", [("address", "12 Hill Road, Reno")], ["my address to 12 Hill Road, Reno"]),
+        ("send_certificate", [("amount", "100", NUMBER)], ["send me a certificate", "amount", "100"]),
+        ("take_back", [("title", "Dune", RECORD)], ["take back the title Dune"]),
+        ("closeTicket", [("ticket", "the only one I have", RECORD)], ["close the only ticket I have"]),
+    ],
+)  # fmt: skip
+def test_an_instruction_says_who_and_what(tool: str, details: list[Any], said: list[str]) -> None:
+    """The introduction comes first; sentences without colons and names of tools say each detail, in every form."""
+    request = words.Request(tool, [words.Detail(*detail) for detail in details])
+    for seed in range(6):
+        text = words.instruction("I am Ada.", [request], random.Random(seed), customer=True)
+        assert text.startswith("I am Ada. ")
+        assert all(part in text for part in said)
+        assert not {":", ";", "_"} & set(text)
+        assert not paraphrase.problem_of(text, text, [request])
+
+
+def test_a_kind_and_its_facts_are_one_name() -> None:
+    """A variant of a product is named by both."""
+    assert words.joined(["Mug", "the one with colour red"]) == "the Mug with colour red"
+    assert words.joined(["the pending one", "Mug"]) == "the pending one, Mug"
 
 
 @pytest.mark.parametrize(
@@ -282,15 +312,33 @@ def test_an_instruction_says_who_and_what() -> None:
         ("Hi, I am Ada Moss. Could you cancel my order? It is no longer needed.", "leaves out"),
         ("Hi, I am Ada Moss. Cancel order #W12 of 3 May, it is no longer needed.", "adds"),
         ("Hi, I am Eve Moss. Cancel order #W12, it is no longer needed.", "leaves out"),
-        ("I am Ada Moss. Use cancel_order for #W12, it is no longer needed.", "names a tool"),
+        ("I am Ada Moss. Use cancel_order to cancel #W12, it is no longer needed.", "names a tool"),
+        ("I am Ada Moss. Please return order #W12, it is no longer needed.", "leaves out 'cancel'"),
+        ("I am Ada Moss. Do not cancel order #W12, it is no longer needed.", "adds 'not'"),
+        ("I am Ada Moss. Cancel order #W12, it is no longer needed, and refund by paypal.", "adds 'paypal'"),
+        ("I am Ada Moss. Cancel order #W12 and two others, they are no longer needed.", "adds 'two'"),
     ],
 )
 def test_a_paraphrase_keeps_the_facts(text: str, problem: str) -> None:
     """A paraphrase with the same facts is accepted; one that loses or adds a fact, or names a tool, is rejected."""
-    original = "I am Ada Moss. Please cancel my pending order: order: #W12; reason: no longer needed."
-    requests = [words.Request("cancel_pending_order", [("order", "#W12"), ("reason", "no longer needed")])]
-    assert words.paraphrase_problem(text, original, requests).startswith(problem)
-    assert bool(problem) == bool(words.paraphrase_problem(text, original, requests))
+    original = 'I am Ada Moss. Please cancel my pending order #W12. The reason is "no longer needed".'
+    details = [words.Detail("order", "#W12", ID), words.Detail("reason", "no longer needed")]
+    requests = [words.Request("cancel_pending_order", details)]
+    found = paraphrase.problem_of(text, original, requests, frozenset({"paypal", "pending"}))
+    assert found.startswith(problem)
+    assert bool(problem) == bool(found)
+
+
+def test_a_paraphrase_does_not_exchange_details() -> None:
+    """Of two requests, each keeps its own details."""
+    requests = [
+        words.Request("cancel_order", [words.Detail("order", "#W1", ID)]),
+        words.Request("return_order", [words.Detail("order", "#W2", ID)]),
+    ]
+    original = "Please cancel my order #W1. Also, please return my order #W2."
+    assert not paraphrase.problem_of("Cancel order #W1 and return order #W2.", original, requests)
+    exchanged = paraphrase.problem_of("Cancel order #W2 and return order #W1.", original, requests)
+    assert exchanged == "exchanges details of two requests"
 
 
 def moved(places: list[list[JSON]]) -> list[Write]:

@@ -14,6 +14,8 @@ _READ_AGAIN = 120
 """Look-ups that are made again after the solution."""
 _VALUE_CHARS = 900
 """Longest value that a check compares, as Python text."""
+_SAME_CHARS = 200
+"""Longest value of a changed record that a check compares although it did not change, as Python text."""
 _MOST_READS = 4
 """Changed results that a check compares."""
 _NEIGHBOURS = 2
@@ -61,10 +63,10 @@ def state_check(knowledge: Knowledge, session: Session) -> str:
     for number in changed:
         before, now = reads[number].result, after[number]
         if _has_fields(before) and _has_fields(now):
-            names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-            fields = {name: now.get(name) for name in names if len(repr(now.get(name))) <= _VALUE_CHARS}
-            changed_fields[reads[number].tool] |= set(fields)
-            if fields:
+            fields = _fields_after(before, now)
+            names = {name for name in fields if before.get(name) != now.get(name)}
+            changed_fields[reads[number].tool] |= names
+            if names:
                 parts.append(_FIELDS.format(call=_text(reads[number]), fields=fields))
         elif len(repr(now)) <= _VALUE_CHARS:
             changed_fields[reads[number].tool] |= set()
@@ -74,6 +76,16 @@ def state_check(knowledge: Knowledge, session: Session) -> str:
         raise NothingChanged("no look-up shows a change")
     parts += _guards(knowledge, after, changed, changed_fields)
     return _HEAD + "".join(parts) + "    return True\n"
+
+
+def _fields_after(before: dict[str, JSON], now: dict[str, JSON]) -> dict[str, JSON]:
+    """Return the fields of a changed record: those that changed, and short ones that another write could change."""
+    fields = {}
+    for name in {**before, **now}:
+        most = _SAME_CHARS if before.get(name) == now.get(name) else _VALUE_CHARS
+        if len(repr(now.get(name))) <= most:
+            fields[name] = now.get(name)
+    return fields
 
 
 def _guards(

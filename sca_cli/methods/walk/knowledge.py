@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sca_cli.analysis.calls import bound
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, Exploration, Observation
-from sca_cli.walk.memory import FIRST_OBSERVATION, TEXT, Memory, canonical
+from sca_cli.walk.memory import FIRST_OBSERVATION, TEXT, Memory, canonical, leaves
 from sca_cli.walk.parameters import Parameter, parameters_of
 
 _TEXTS = ("refusal", "documentation")
@@ -57,6 +57,8 @@ class Knowledge:
     writes: list[Write] = field(default_factory=list)
     """Different writes that worked, and whose values a customer can say or look up."""
     parameters: dict[str, list[Parameter]] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    """Arguments of look-ups, as JSON text."""
     introduction: str = ""
     """The sentence in which the customer says who she is; "" if there is no customer."""
 
@@ -93,7 +95,14 @@ class Knowledge:
             self._drop_uninformative(tool)
         for number, call in self.reads.items():
             self.memory.add(number, call.tool, self.arguments[number], call.result)
+        self.taken = {canonical(value) for arguments in self.arguments.values() for value in arguments.values()}
         self.writes = [write for write in self.writes if self._can_be_said(write) and self._is_of_one_record(write)]
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The values of results that are one word, in small letters."""
+        found = (value for call in self.reads.values() for value in leaves(call.result) if isinstance(value, str))
+        return frozenset(value.lower() for value in found if value.isalpha())
 
     def _drop_uninformative(self, tool: str) -> None:
         """Drop the look-ups of a tool whose result is empty, or the same for all arguments."""

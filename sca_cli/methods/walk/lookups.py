@@ -7,6 +7,7 @@ from functools import partial
 
 from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
 from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
+from sca_cli.methods.walk.words import joined
 from sca_cli.records import JSON
 from sca_cli.walk.memory import FIRST_OBSERVATION, KEY, Path, Seen, canonical, has_data_keys, value_at
 
@@ -154,7 +155,7 @@ class Program:
                 code, words = f"{code}[{key!r}]", ""
             said += [words] if words else []
             here = here[key]
-        return ValueReference(code, ", ".join(said))
+        return ValueReference(code, joined(said))
 
     def _item(self, code: str, items: list[JSON], index: int, rest: Path, *, last: bool) -> tuple[str, str]:
         """Return (code, words) of one item of a list."""

@@ -10,11 +10,11 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 
 from sca_cli.methods import Dropped, Workshop, rejected
 from sca_cli.methods.questions import written
-from sca_cli.methods.walk import words
+from sca_cli.methods.walk import paraphrase, words
 from sca_cli.methods.walk.checks import NothingChanged, state_check
 from sca_cli.methods.walk.knowledge import RECORD_FIELDS, Knowledge, Write, is_opaque
 from sca_cli.methods.walk.lookups import NoWay, Program, ValueReference, call_of
@@ -31,6 +31,12 @@ _SAYS_IDS = 0.5
 """Share of the tasks in which the customer says the ids that she knows; in the others they are described."""
 _TRIES = 12
 """Draws of writes until one makes a task."""
+_DRAWS = 400
+"""Draws from which the different ones are taken."""
+_STRIDE = 16
+"""Distance between the draws of one candidate, so that candidates of one exploration have different writes."""
+_ALTERED_TRIED = 12
+"""Arguments with another value that are tried, to see whether each argument makes a difference."""
 _WRONG_TRIED = 14
 _PARAPHRASES = 4
 _PARAPHRASE_TOKENS = 220
@@ -51,9 +57,9 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
         return rejected(exploration, "walk", str(problem), "")
     text, written_by, notes = draft.instruction, "machine", {}
     if workshop.model is not None:
-        paraphrase, problem_of_model = await _paraphrased(workshop, draft, seed)
-        if paraphrase:
-            text, written_by = paraphrase, "machine, paraphrased by the model"
+        paraphrased, problem_of_model = await _paraphrased(workshop, draft, seed)
+        if paraphrased:
+            text, written_by = paraphrased, "machine, paraphrased by the model"
         else:
             notes = {"model_wording": problem_of_model}
     return Task(
@@ -93,6 +99,8 @@ class _Draft:
     """(kind, program) of the failure cases."""
     lookups: int
     calls: int
+    values: frozenset[str]
+    """Words that results hold, in small letters."""
 
 
 def _draft(workshop: Workshop, knowledge: Knowledge, draw: random.Random) -> _Draft:
@@ -106,17 +114,16 @@ def _draft(workshop: Workshop, knowledge: Knowledge, draw: random.Random) -> _Dr
     allowed = permitted(workshop.sandbox, knowledge.exploration, knowledge.writes)
     if not allowed:
         raise Dropped("the policy allows none of the writes")
-    problem = ""
-    for _ in range(_TRIES):
+    problem = "the exploration has no further writes"
+    for writes in _drawings(knowledge, allowed)[workshop.turn :: _STRIDE][:_TRIES]:
         try:
-            return _one(workshop, knowledge, allowed, draw)
+            return _one(workshop, knowledge, writes, draw)
         except (Dropped, NoWay, NoName, NothingChanged) as error:
             problem = str(error)
     raise Dropped(problem)
 
 
-def _one(workshop: Workshop, knowledge: Knowledge, allowed: list[Write], draw: random.Random) -> _Draft:
-    writes = _drawn(knowledge, allowed, draw)
+def _one(workshop: Workshop, knowledge: Knowledge, writes: list[Write], draw: random.Random) -> _Draft:
     program = Program(knowledge, says_ids=draw.random() < _SAYS_IDS)
     program.introduce()
     requests = [_add(program, write) for write in writes]
@@ -136,6 +143,9 @@ def _one(workshop: Workshop, knowledge: Knowledge, allowed: list[Write], draw: r
     shortened = list(_left_out(program))
     if any(outcome_of(text) == "pass" for _, text in shortened):
         raise Dropped("a write makes no difference")
+    for argument, text in islice(_altered(knowledge, program, writes), _ALTERED_TRIED):
+        if outcome_of(text) == "pass":
+            raise Dropped(f"the argument {argument!r} makes no difference")
     wrong = shortened[:1]
     for kind, text in chain(_wrong_programs(knowledge, program, writes, draw), shortened[1:]):
         if len(wrong) == FAILURE_CASES:
@@ -144,11 +154,20 @@ def _one(workshop: Workshop, knowledge: Knowledge, allowed: list[Write], draw: r
             wrong.append((kind, text))
     if len(wrong) < FAILURE_CASES:
         raise Dropped("fewer than three failure cases fail")
-    return _Draft(writes, requests, instruction, program.text, evaluate, wrong, program.count, len(run.calls))
+    return _Draft(
+        writes, requests, instruction, program.text, evaluate, wrong, program.count, len(run.calls), knowledge.words
+    )
 
 
 def _outcome(workshop: Workshop, task: Task, program: str) -> Outcome:
     return run_check(workshop.sandbox, task, program, "").outcome
+
+
+def _drawings(knowledge: Knowledge, allowed: list[Write]) -> list[list[Write]]:
+    """Return different draws of writes, the same for all candidates of an exploration."""
+    draw = random.Random(f"writes of {knowledge.exploration.id}")
+    drawn = [_drawn(knowledge, allowed, draw) for _ in range(_DRAWS)]
+    return list({canonical(sorted(write.key for write in writes)): writes for writes in drawn}.values())
 
 
 def _drawn(knowledge: Knowledge, allowed: list[Write], draw: random.Random) -> list[Write]:
@@ -170,8 +189,8 @@ def _drawn(knowledge: Knowledge, allowed: list[Write], draw: random.Random) -> l
 def _records(knowledge: Knowledge, write: Write) -> set[str]:
     """Return the ids of the records that a write names, without the customer's own."""
     values = [value for value in write.arguments.values() if isinstance(value, str)]
-    taken = {canonical(value) for arguments in knowledge.arguments.values() for value in arguments.values()}
-    return {canonical(value) for value in values if is_opaque(value) and not knowledge.is_introduced(value)} & taken
+    ids = {canonical(value) for value in values if is_opaque(value) and not knowledge.is_introduced(value)}
+    return ids & knowledge.taken
 
 
 # ---------------------------------------------------------------- a write
@@ -193,12 +212,23 @@ def _add(program: Program, write: Write) -> words.Request:
         if name in together:
             if name == together[0]:
                 values = [str(write.arguments[other]) for other in together if write.arguments[other] != ""]
-                request.details.append((_record_label(write, name), ", ".join(values)))
+                request.details.append(words.Detail(_record_label(write, name), ", ".join(values)))
         elif said:
             several = isinstance(value, list) and len(value) > 1
-            request.details.append((words.label_of(name, several=several), said))
+            request.details.append(words.Detail(words.label_of(name, several=several), said, _kind(value, codes[name])))
     program.writes.append(call_of(write, codes))
     return request
+
+
+def _kind(value: JSON, code: str) -> words.Kind:
+    if isinstance(value, int | float):
+        return words.Kind.NUMBER
+    items = value if isinstance(value, list) else [value]
+    if any(isinstance(item, dict) for item in items):
+        return words.Kind.VALUE
+    if code != repr(value):
+        return words.Kind.RECORD
+    return words.Kind.ID if all(map(is_opaque, items)) else words.Kind.VALUE
 
 
 def _argument(program: Program, write: Write, name: str) -> tuple[str, str]:
@@ -222,9 +252,17 @@ def _value(program: Program, value: JSON, place: JSON) -> ValueReference:
     code = f"{{{', '.join(f'{name!r}: {reference.code}' for name, reference in references.items())}}}"
     said = []
     for name, reference in references.items():
-        text = reference.words or (str(value[name]) if reference.literal else "")
-        said += [text if isinstance(value[name], str) else f"{words.label_of(name)} {text}"] if text else []
+        if text := reference.words or (str(value[name]) if reference.literal else ""):
+            said.append(_field_in_words(name, text))
     return ValueReference(code, " ".join(said))
+
+
+def _field_in_words(name: str, text: str) -> str:
+    """Return a field of an object: a name alone, a date with "on", any other with its label."""
+    label = words.label_of(name)
+    if "name" in label.split() or text.startswith("the "):
+        return text
+    return f"on {text}" if label.split()[-1] in ("date", "day") else f"({label} {text})"
 
 
 def _fallback(write: Write, name: str, reference: ValueReference) -> str:
@@ -236,7 +274,7 @@ def _fallback(write: Write, name: str, reference: ValueReference) -> str:
         return ""
     *outer, last = place["path"] or [0]
     if last == KEY:
-        return "the only one I have"
+        return words.ONLY
     keys = [key for key in outer if isinstance(key, str) and not is_opaque(key)]
     return f"as in the {words.label_of(keys[-1])}" if keys and isinstance(last, str) else ""
 
@@ -281,6 +319,29 @@ def _left_out(program: Program) -> Iterator[tuple[str, str]]:
             yield "leaves a write out", "\n".join(lines) + "\n"
 
 
+def _altered(knowledge: Knowledge, program: Program, writes: list[Write]) -> Iterator[tuple[str, str]]:
+    """Yield (argument, program) of programs in which one argument of one write has another value of its kind."""
+    for place, write in enumerate(writes):
+        for name, value in write.arguments.items():
+            for other in _others_of(knowledge, value):
+                altered = call_of(Write(write.tool, write.arguments | {name: other}, {}))
+                lines = [*program.lookups, *program.writes[:place], altered, *program.writes[place + 1 :]]
+                yield name, "\n".join(lines) + "\n"
+
+
+def _others_of(knowledge: Knowledge, value: JSON) -> list[JSON]:
+    """Return one or two other values of the same kind: near numbers, or values at the same places of a result."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [value + 1, *([value - 1] if value > 0 else [])]
+    if not isinstance(value, str) or not is_opaque(value):
+        return []
+    for seen in knowledge.memory.places(value):
+        others = [other.value for other in knowledge.memory.by_link[seen.link][seen.call] if other.value != value]
+        if others:
+            return others[:2]
+    return []
+
+
 def _other_values(
     knowledge: Knowledge, program: Program, writes: list[Write], draw: random.Random
 ) -> Iterator[tuple[str, str]]:
@@ -321,7 +382,7 @@ async def _paraphrased(workshop: Workshop, draft: _Draft, seed: int) -> tuple[st
     )
     for completion in completions:
         text = written(completion.text)
-        problem = words.paraphrase_problem(text, draft.instruction, draft.requests)
+        problem = paraphrase.problem_of(text, draft.instruction, draft.requests, draft.values)
         if not problem:
             return text, ""
     return "", problem
