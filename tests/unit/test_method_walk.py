@@ -18,7 +18,7 @@ from sca_cli.methods.walk import make, paraphrase, words
 from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
 from sca_cli.methods.walk.lookups import NoWay, Program
 from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
-from sca_cli.methods.walk.permitted import permitted
+from sca_cli.methods.walk.permitted import rules_of
 from sca_cli.prompts import Prompts
 from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
 from sca_cli.sandbox import Limits, Sandbox
@@ -219,7 +219,7 @@ def test_regular_members_get_no_certificate(amount: int, status: str, allowed: b
 
 
 @pytest.mark.sandbox
-def test_only_permitted_writes_are_left() -> None:
+def test_rules_are_told_for_each_write() -> None:
     """A retail customer may change her own order and no other customer's; an environment without rules allows all."""
     env = plugins.load_environment(EnvSpec(name="retail"))
     env.reset(4)
@@ -227,8 +227,9 @@ def test_only_permitted_writes_are_left() -> None:
     other = next(key for key, order in env.orders.items() if order["user_id"] != env.who)  # type: ignore[attr-defined]
     writes = [Write("cancel_pending_order", {"order_id": key, "reason": "x"}, {}) for key in (own, other)]
     with Sandbox(Limits()) as sandbox:
-        assert permitted(sandbox, Exploration(env=EnvSpec(name="retail"), seed=4), writes) == writes[:1]
-        assert permitted(sandbox, Exploration(env=EnvSpec(name="web_browsing"), seed=4), writes) == writes
+        rules = rules_of(sandbox, Exploration(env=EnvSpec(name="retail"), seed=4), writes)
+        assert [rule is None for rule in rules] == [True, False]
+        assert rules_of(sandbox, Exploration(env=EnvSpec(name="web_browsing"), seed=4), writes) == [None, None]
 
 
 RULES = '''
@@ -256,9 +257,9 @@ def test_the_rules_of_a_file_are_asked_in_its_world(tmp_path: Path) -> None:
     exploration = Exploration(env=EnvSpec(name="python", options={"target": f"{tmp_path / 'desk.py'}:Desk"}))
     one, two, three = (Write("close", {"number": number}, {}) for number in (1, 2, 3))
     with Sandbox(Limits()) as sandbox:
-        assert permitted(sandbox, exploration, [one, two]) == [two]
+        assert rules_of(sandbox, exploration, [one, two]) == ["only even numbers", None]
         with pytest.raises(WorldError, match="no such case"):
-            permitted(sandbox, exploration, [two, three])
+            rules_of(sandbox, exploration, [two, three])
 
 
 # ---------------------------------------------------------------- words
@@ -283,6 +284,11 @@ ID, RECORD, NUMBER = words.Kind.ID, words.Kind.RECORD, words.Kind.NUMBER
          ["the baggages of my reservation from JFK", "I want 3 bags and 1 nonfree bag.",
           "the same payment as in the payment history"]),
         ("modify_user_address", [("address", "12 Hill Road, Reno")], ["my address to 12 Hill Road, Reno"]),
+        ("modify_order_payment", [("order", "#W12", ID), ("payment method", "the paypal", RECORD)],
+         ["the payment method of my order #W12 to my paypal"]),
+        ("update_reservation_flights",
+         [("reservation", "4XK9TM", ID), ("cabin", "business"), ("flights", words.UNCHANGED)],
+         ["my reservation 4XK9TM", "cabin", "business", "The flights should stay as they are."]),
         ("send_certificate", [("amount", "100", NUMBER)], ["send me a certificate", "amount", "100"]),
         ("take_back", [("title", "Dune", RECORD)], ["take back the title Dune"]),
         ("closeTicket", [("ticket", "the only one I have", RECORD)], ["close the only ticket I have"]),

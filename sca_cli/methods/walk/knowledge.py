@@ -1,6 +1,7 @@
 """What one exploration of a world with state found out: look-ups in the first state, and writes that worked."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sca_cli.analysis.calls import bound
@@ -97,6 +98,45 @@ class Knowledge:
             self.memory.add(number, call.tool, self.arguments[number], call.result)
         self.taken = {canonical(value) for arguments in self.arguments.values() for value in arguments.values()}
         self.writes = [write for write in self.writes if self._can_be_said(write) and self._is_of_one_record(write)]
+
+    def unread(self) -> Iterator[tuple[str, dict[str, JSON]]]:
+        """Yield (look-up, its argument) for the customer's records, or those of a list of all, that nobody looked up.
+
+        They are named by the results of look-ups that take nothing, or what the customer says of herself.
+        """
+        one_argument: dict[str, tuple[str, str]] = {}  # link → look-up of a record, its parameter
+        for call, arguments in self.arguments.items():
+            if len(arguments) == 1 and isinstance(self.reads[call].result, dict):
+                ((name, value),) = arguments.items()
+                for seen in self.memory.places(value):
+                    one_argument.setdefault(seen.link, (self.reads[call].tool, name))
+        done = {(call.tool, canonical(self.arguments[number])) for number, call in self.reads.items()}
+        for call in self._own():
+            for link, (tool, name) in one_argument.items():
+                for seen in self.memory.by_link[link].get(call, ()):
+                    if (tool, canonical({name: seen.value})) not in done:
+                        done.add((tool, canonical({name: seen.value})))
+                        yield tool, {name: seen.value}
+
+    def _own(self) -> list[int]:
+        """Return the look-ups that take nothing or only what the customer says of herself, and those that follow."""
+        own: list[int] = []
+        known: set[str] = set()
+        for _ in range(2):
+            for call, arguments in self.arguments.items():
+                if call not in own and all(
+                    self.is_introduced(value) or canonical(value) in known for value in arguments.values()
+                ):
+                    own.append(call)
+            known = {canonical(value) for call in own for value in leaves(self.reads[call].result)}
+        return own
+
+    def add_read(self, call: Observation, arguments: dict[str, JSON]) -> None:
+        """Add a look-up that was made in the first state."""
+        number = len(self.exploration.observations) + len(self.reads)
+        self.reads[number], self.arguments[number] = call, arguments
+        self.memory.add(number, call.tool, arguments, call.result)
+        self.taken |= set(map(canonical, arguments.values()))
 
     @property
     def words(self) -> frozenset[str]:

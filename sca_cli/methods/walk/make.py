@@ -14,15 +14,17 @@ from itertools import chain, islice
 
 from sca_cli.methods import Dropped, Workshop, rejected
 from sca_cli.methods.questions import written
-from sca_cli.methods.walk import paraphrase, words
-from sca_cli.methods.walk.checks import NothingChanged, state_check
-from sca_cli.methods.walk.knowledge import RECORD_FIELDS, Knowledge, Write, is_opaque
-from sca_cli.methods.walk.lookups import NoWay, Program, ValueReference, call_of
+from sca_cli.methods.walk import answers, paraphrase, words
+from sca_cli.methods.walk.checks import NothingChanged, state_check, unchanged_check
+from sca_cli.methods.walk.failures import altered, left_out, wrong_programs
+from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
+from sca_cli.methods.walk.lookups import NoWay, Program
 from sca_cli.methods.walk.naming import NoName
-from sca_cli.methods.walk.permitted import permitted
-from sca_cli.records import JSON, Exploration, Outcome, Task
+from sca_cli.methods.walk.permitted import rules_of
+from sca_cli.methods.walk.requests import add
+from sca_cli.records import Exploration, Outcome, Task
 from sca_cli.verification.paper_filter import FAILURE_CASES, run_check
-from sca_cli.walk.memory import KEY, canonical
+from sca_cli.walk.memory import canonical
 
 # All numbers below are chosen by hand.
 _WRITES = {1: 5, 2: 4, 3: 1}
@@ -35,11 +37,23 @@ _DRAWS = 400
 """Draws from which the different ones are taken."""
 _STRIDE = 16
 """Distance between the draws of one candidate, so that candidates of one exploration have different writes."""
+_READ_MORE = 16
+"""Look-ups of records that the exploration did not look up."""
 _ALTERED_TRIED = 12
 """Arguments with another value that are tried, to see whether each argument makes a difference."""
-_WRONG_TRIED = 14
+_ASKS = 0.4
+"""Share of the tasks of one write that ask for an answer too, if there is something to ask for."""
+_REFUSED = 0.15
+"""Share of the tasks in which a rule forbids what the customer wants, if the exploration has such writes."""
 _PARAPHRASES = 4
 _PARAPHRASE_TOKENS = 220
+_AND_TELL = ("Please also tell me {}.", "Then tell me {}.", "I also need to know {}.")
+_IF_REFUSED = (
+    "If that is not allowed, change nothing and tell me {} instead.",
+    "If you may not do that, leave everything as it is and just tell me {}.",
+)
+_ANSWERED = ("another answer", "no answer")
+"""Failure cases that have their own answer, or none."""
 
 
 async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
@@ -82,6 +96,8 @@ async def make(workshop: Workshop, exploration: Exploration, seed: int) -> Task:
             "writes": [write.tool for write in draft.writes],
             "lookups": draft.lookups,
         }
+        | ({"answers": True} if draft.answers else {})
+        | ({"refused": True} if draft.refused else {})
         | notes,
     )
 
@@ -101,6 +117,10 @@ class _Draft:
     calls: int
     values: frozenset[str]
     """Words that results hold, in small letters."""
+    answers: bool
+    """The customer asks for an answer."""
+    refused: bool
+    """A rule forbids what the customer wants."""
 
 
 def _draft(workshop: Workshop, knowledge: Knowledge, draw: random.Random) -> _Draft:
@@ -111,11 +131,19 @@ def _draft(workshop: Workshop, knowledge: Knowledge, draw: random.Random) -> _Dr
     """
     if not knowledge.writes:
         raise Dropped("no write worked whose values can be said or looked up")
-    allowed = permitted(workshop.sandbox, knowledge.exploration, knowledge.writes)
-    if not allowed:
-        raise Dropped("the policy allows none of the writes")
-    problem = "the exploration has no further writes"
-    for writes in _drawings(knowledge, allowed)[workshop.turn :: _STRIDE][:_TRIES]:
+    rules = rules_of(workshop.sandbox, knowledge.exploration, knowledge.writes)
+    allowed = [write for write, rule in zip(knowledge.writes, rules, strict=True) if rule is None]
+    forbidden = [(write, rule) for write, rule in zip(knowledge.writes, rules, strict=True) if rule]
+    _read_more(workshop, knowledge)
+    problem = "the exploration has no further writes" if allowed else "the policy allows none of the writes"
+    if forbidden and (not allowed or draw.random() < _REFUSED):
+        for write, rule in draw.sample(forbidden, min(len(forbidden), _TRIES)):
+            try:
+                return _refused(workshop, knowledge, write, rule, draw)
+            except (Dropped, NoWay, NoName, NothingChanged) as error:
+                problem = str(error)
+    drawings = _drawings(knowledge, allowed)
+    for writes in chain(drawings[workshop.turn :: _STRIDE][:_TRIES], drawings[-1 - workshop.turn :: -_STRIDE][:_TRIES]):
         try:
             return _one(workshop, knowledge, writes, draw)
         except (Dropped, NoWay, NoName, NothingChanged) as error:
@@ -123,40 +151,118 @@ def _draft(workshop: Workshop, knowledge: Knowledge, draw: random.Random) -> _Dr
     raise Dropped(problem)
 
 
+def _read_more(workshop: Workshop, knowledge: Knowledge) -> None:
+    """Look up records that the exploration did not, so that each can be named among all."""
+    if unread := list(islice(knowledge.unread(), _READ_MORE)):
+        exploration = knowledge.exploration
+        with workshop.sandbox.session(exploration.env, exploration.seed) as session:
+            for tool, arguments in unread:
+                call = session.call(tool, [], arguments)
+                if not call.error:
+                    knowledge.add_read(call, arguments)
+
+
 def _one(workshop: Workshop, knowledge: Knowledge, writes: list[Write], draw: random.Random) -> _Draft:
-    program = Program(knowledge, says_ids=draw.random() < _SAYS_IDS)
-    program.introduce()
-    requests = [_add(program, write) for write in writes]
-    sandbox, exploration = workshop.sandbox, knowledge.exploration
-    with sandbox.session(exploration.env, exploration.seed) as session:
+    """Make a task of writes; of one write, it may ask for an answer too."""
+    program, requests = _begun(knowledge, writes, draw)
+    asks = len(writes) == 1 and draw.random() < _ASKS
+    answer = None
+    with workshop.sandbox.session(knowledge.exploration.env, knowledge.exploration.seed) as session:
         run = session.run(program.text)
         if not run.ok or any(call.error for call in run.calls):
             raise Dropped("the solution is refused")
-        evaluate = state_check(knowledge, session)
-    instruction = words.instruction(knowledge.introduction, requests, draw, customer=knowledge.customer)
+        if asks:
+            result = run.calls[-1].result
+            answer = answers.of_result(program, result, writes[0], draw)
+            answer = answer or answers.of_record(program, writes[0], requests[0], draw, result=result)
+        evaluate = state_check(knowledge, session, answer.value if answer else None)
+    said = f"{draw.choice(_AND_TELL).format(answer.words)}" if answer else ""
+    wrong = chain(wrong_programs(knowledge, program, writes, draw), _wrong_answers(program.text, answer))
+    shortened = [text for _, text in left_out(program)]
+    return _proven(workshop, program, requests, evaluate, answer, said, wrong, shortened, writes, draw)
+
+
+def _refused(workshop: Workshop, knowledge: Knowledge, write: Write, rule: str, draw: random.Random) -> _Draft:
+    """Make a task whose right end state is the first one, because a rule forbids what the customer wants."""
+    program, requests = _begun(knowledge, [write], draw)
+    answer = answers.of_record(program, write, requests[0], draw, rule=rule)
+    if answer is None:
+        raise Dropped("nothing to tell about a record that stays as it is")
+    forbidden, program.writes = program.writes, []
+    records = [call for call in program.variables if isinstance(knowledge.reads[call].result, dict)]
+    evaluate = unchanged_check(knowledge, records, answer.value)
+    said = draw.choice(_IF_REFUSED).format(answer.words)
+    wrong = chain(_wrong_answers(program.text, answer), wrong_programs(knowledge, program, [], draw))
+    does_it = program.text + forbidden[0] + "\n"
+    return _proven(workshop, program, requests, evaluate, answer, said, wrong, [does_it], [write], draw)
+
+
+def _begun(knowledge: Knowledge, writes: list[Write], draw: random.Random) -> tuple[Program, list[words.Request]]:
+    program = Program(knowledge, says_ids=draw.random() < _SAYS_IDS)
+    program.introduce()
+    return program, [add(program, write) for write in writes]
+
+
+def _wrong_answers(program: str, answer: answers.Answer | None) -> Iterator[tuple[str, str]]:
+    """Yield the program with no answer, and with a wrong one."""
+    if answer:
+        other = f"no {answer.value}" if isinstance(answer.value, str) else answer.value + 1
+        yield "another answer", f"{program}final_answer({other!r})\n"
+        yield "no answer", program
+
+
+def _proven(
+    workshop: Workshop,
+    program: Program,
+    requests: list[words.Request],
+    evaluate: str,
+    answer: answers.Answer | None,
+    said: str,
+    wrong: Iterator[tuple[str, str]],
+    first_wrong: list[str],
+    writes: list[Write],
+    draw: random.Random,
+) -> _Draft:
+    """Return the task if its check accepts the solution and rejects wrong programs.
+
+    Raises:
+        Dropped: it does not.
+    """
+    sandbox, knowledge = workshop.sandbox, program.knowledge
+    text = words.instruction(knowledge.introduction, requests, draw, customer=knowledge.customer, last=said)
+    solution = program.text + (f"final_answer({answer.code})\n" if answer else "")
+    right = f"final_answer({answer.value!r})\n" if answer else ""
     task = Task(
-        env=exploration.env, seed=exploration.seed, instruction=instruction, evaluate=evaluate, solution=program.text
+        env=knowledge.exploration.env,
+        seed=knowledge.exploration.seed,
+        instruction=text,
+        evaluate=evaluate,
+        solution=solution,
     )
-    if run_check(sandbox, task, program.text, "solution").outcome != "pass":
+    check = run_check(sandbox, task, solution, "solution")
+    if check.outcome != "pass":
         raise Dropped("the check rejects the solution")
     outcome_of = partial(_outcome, workshop, task)
-    shortened = list(_left_out(program))
-    if any(outcome_of(text) == "pass" for _, text in shortened):
+    if any(outcome_of(each + right) == "pass" for each in first_wrong):
         raise Dropped("a write makes no difference")
-    for argument, text in islice(_altered(knowledge, program, writes), _ALTERED_TRIED):
-        if outcome_of(text) == "pass":
-            raise Dropped(f"the argument {argument!r} makes no difference")
-    wrong = shortened[:1]
-    for kind, text in chain(_wrong_programs(knowledge, program, writes, draw), shortened[1:]):
-        if len(wrong) == FAILURE_CASES:
+    if program.writes:
+        for argument, altered_text in islice(altered(knowledge, program, writes), _ALTERED_TRIED):
+            if outcome_of(altered_text + right) == "pass":
+                raise Dropped(f"the argument {argument!r} makes no difference")
+    kind_of_first = "leaves a write out" if program.writes else "does what is forbidden"
+    kept = [(kind_of_first, each + right) for each in first_wrong[:1]]
+    for kind, each in chain(wrong, ((kind_of_first, each) for each in first_wrong[1:])):
+        if len(kept) == FAILURE_CASES:
             break
-        if (kind, text) not in wrong and outcome_of(text) == "fail":
-            wrong.append((kind, text))
-    if len(wrong) < FAILURE_CASES:
+        wrong_text = each if kind in _ANSWERED else each + right
+        if (kind, wrong_text) not in kept and outcome_of(wrong_text) == "fail":
+            kept.append((kind, wrong_text))
+    if len(kept) < FAILURE_CASES:
         raise Dropped("fewer than three failure cases fail")
     return _Draft(
-        writes, requests, instruction, program.text, evaluate, wrong, program.count, len(run.calls), knowledge.words
-    )
+        writes, requests, text, solution, evaluate, kept, program.count, len(check.calls), knowledge.words,
+        answers=answer is not None, refused=not program.writes,
+    )  # fmt: skip
 
 
 def _outcome(workshop: Workshop, task: Task, program: str) -> Outcome:
@@ -191,184 +297,6 @@ def _records(knowledge: Knowledge, write: Write) -> set[str]:
     values = [value for value in write.arguments.values() if isinstance(value, str)]
     ids = {canonical(value) for value in values if is_opaque(value) and not knowledge.is_introduced(value)}
     return ids & knowledge.taken
-
-
-# ---------------------------------------------------------------- a write
-
-
-def _add(program: Program, write: Write) -> words.Request:
-    """Add a write to the program; return what the customer says of it.
-
-    Raises:
-        NoWay, NoName: a value can neither be said nor be looked up.
-    """
-    request = words.Request(write.tool)
-    codes: dict[str, str] = {}
-    together = _of_one_record(write)
-    for name, value in write.arguments.items():
-        if is_opaque(value):
-            program.read_of(value)
-        codes[name], said = _argument(program, write, name)
-        if name in together:
-            if name == together[0]:
-                values = [str(write.arguments[other]) for other in together if write.arguments[other] != ""]
-                request.details.append(words.Detail(_record_label(write, name), ", ".join(values)))
-        elif said:
-            several = isinstance(value, list) and len(value) > 1
-            request.details.append(words.Detail(words.label_of(name, several=several), said, _kind(value, codes[name])))
-    program.writes.append(call_of(write, codes))
-    return request
-
-
-def _kind(value: JSON, code: str) -> words.Kind:
-    if isinstance(value, int | float):
-        return words.Kind.NUMBER
-    items = value if isinstance(value, list) else [value]
-    if any(isinstance(item, dict) for item in items):
-        return words.Kind.VALUE
-    if code != repr(value):
-        return words.Kind.RECORD
-    return words.Kind.ID if all(map(is_opaque, items)) else words.Kind.VALUE
-
-
-def _argument(program: Program, write: Write, name: str) -> tuple[str, str]:
-    """Return (code, words) of one argument."""
-    value, place = write.arguments[name], write.places.get(name)
-    if not isinstance(value, list):
-        reference = _value(program, value, place)
-        return reference.code, reference.words or _fallback(write, name, reference)
-    places = place if isinstance(place, list) and len(place) == len(value) else [None] * len(value)
-    references = [_value(program, each, where) for each, where in zip(value, places, strict=True)]
-    code = f"[{', '.join(reference.code for reference in references)}]"
-    said = [reference.words for reference in references if reference.words]
-    return code, words.listed(said) if said else ""
-
-
-def _value(program: Program, value: JSON, place: JSON) -> ValueReference:
-    if not isinstance(value, dict):
-        return program.reference(value, place)
-    fields = place.get("fields", {}) if isinstance(place, dict) else {}
-    references = {name: program.reference(part, fields.get(name)) for name, part in value.items()}
-    code = f"{{{', '.join(f'{name!r}: {reference.code}' for name, reference in references.items())}}}"
-    said = []
-    for name, reference in references.items():
-        if text := reference.words or (str(value[name]) if reference.literal else ""):
-            said.append(_field_in_words(name, text))
-    return ValueReference(code, " ".join(said))
-
-
-def _field_in_words(name: str, text: str) -> str:
-    """Return a field of an object: a name alone, a date with "on", any other with its label."""
-    label = words.label_of(name)
-    if "name" in label.split() or text.startswith("the "):
-        return text
-    return f"on {text}" if label.split()[-1] in ("date", "day") else f"({label} {text})"
-
-
-def _fallback(write: Write, name: str, reference: ValueReference) -> str:
-    """Return words for a value that is the only one at its place: where it is, because the tool may take others."""
-    if reference.literal:
-        return ""
-    place = write.places.get(name)
-    if not isinstance(place, dict) or "path" not in place:
-        return ""
-    *outer, last = place["path"] or [0]
-    if last == KEY:
-        return words.ONLY
-    keys = [key for key in outer if isinstance(key, str) and not is_opaque(key)]
-    return f"as in the {words.label_of(keys[-1])}" if keys and isinstance(last, str) else ""
-
-
-def _of_one_record(write: Write) -> list[str]:
-    """Return the arguments that are text fields of one record, if there are several, such as those of an address."""
-    by_record: dict[str, list[str]] = {}
-    for name, place in write.places.items():
-        if isinstance(place, dict) and "path" in place and not is_opaque(write.arguments.get(name)):
-            by_record.setdefault(canonical([place["call"], place["path"][:-1]]), []).append(name)
-    names = max(by_record.values(), key=len, default=[])
-    return [name for name in write.arguments if name in names] if len(names) >= RECORD_FIELDS else []
-
-
-def _record_label(write: Write, name: str) -> str:
-    keys = [key for key in write.places[name]["path"][:-1] if isinstance(key, str) and not is_opaque(key)]
-    return words.label_of(keys[-1]) if keys else ""
-
-
-# ---------------------------------------------------------------- failure cases
-
-
-def _wrong_programs(
-    knowledge: Knowledge, program: Program, writes: list[Write], draw: random.Random
-) -> Iterator[tuple[str, str]]:
-    """Yield (kind, program) of wrong programs, of different kinds in turn."""
-    kinds = [
-        list(_other_values(knowledge, program, writes, draw)),
-        list(_one_more(knowledge, program, writes, draw)),
-        list(_other_writes(knowledge, writes, draw)),
-    ]
-    while any(kinds):
-        for kind in kinds:
-            if kind:
-                yield kind.pop(0)
-
-
-def _left_out(program: Program) -> Iterator[tuple[str, str]]:
-    if len(program.writes) > 1:
-        for place in range(len(program.writes)):
-            lines = [*program.lookups, *program.writes[:place], *program.writes[place + 1 :]]
-            yield "leaves a write out", "\n".join(lines) + "\n"
-
-
-def _altered(knowledge: Knowledge, program: Program, writes: list[Write]) -> Iterator[tuple[str, str]]:
-    """Yield (argument, program) of programs in which one argument of one write has another value of its kind."""
-    for place, write in enumerate(writes):
-        for name, value in write.arguments.items():
-            for other in _others_of(knowledge, value):
-                altered = call_of(Write(write.tool, write.arguments | {name: other}, {}))
-                lines = [*program.lookups, *program.writes[:place], altered, *program.writes[place + 1 :]]
-                yield name, "\n".join(lines) + "\n"
-
-
-def _others_of(knowledge: Knowledge, value: JSON) -> list[JSON]:
-    """Return one or two other values of the same kind: near numbers, or values at the same places of a result."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return [value + 1, *([value - 1] if value > 0 else [])]
-    if not isinstance(value, str) or not is_opaque(value):
-        return []
-    for seen in knowledge.memory.places(value):
-        others = [other.value for other in knowledge.memory.by_link[seen.link][seen.call] if other.value != value]
-        if others:
-            return others[:2]
-    return []
-
-
-def _other_values(
-    knowledge: Knowledge, program: Program, writes: list[Write], draw: random.Random
-) -> Iterator[tuple[str, str]]:
-    """Yield programs in which one write has other arguments: those with the fewest differences first."""
-    options = []
-    for place, write in enumerate(writes):
-        for other in knowledge.writes:
-            if other.tool == write.tool and other.arguments != write.arguments:
-                differences = sum(other.arguments.get(name) != value for name, value in write.arguments.items())
-                options.append((differences, draw.random(), place, other))
-    for _, _, place, other in sorted(options, key=lambda option: option[:2])[:_WRONG_TRIED]:
-        lines = [*program.writes[:place], call_of(other), *program.writes[place + 1 :]]
-        yield "another value", "\n".join([*program.lookups, *lines]) + "\n"
-
-
-def _one_more(
-    knowledge: Knowledge, program: Program, writes: list[Write], draw: random.Random
-) -> Iterator[tuple[str, str]]:
-    others = [write for write in knowledge.writes if write not in writes]
-    for write in draw.sample(others, min(len(others), _WRONG_TRIED)):
-        yield "one write more", program.text + call_of(write) + "\n"
-
-
-def _other_writes(knowledge: Knowledge, writes: list[Write], draw: random.Random) -> Iterator[tuple[str, str]]:
-    others = [write for write in knowledge.writes if write.tool not in {each.tool for each in writes}]
-    for write in draw.sample(others, min(len(others), _WRONG_TRIED)):
-        yield "another write", call_of(write) + "\n"
 
 
 # ---------------------------------------------------------------- wording

@@ -18,9 +18,9 @@ _FACT_CHARS = 40
 _NUMBER = 5
 """Rank of a number."""
 _NAMES = {"name", "title", "subject", "label"}
-_NOUNS = {"source", "type", "kind"}
+_NOUNS = {"source", "type", "kind", "brand"}
 """Fields whose value is a noun that names the record: a credit card."""
-_SAID_ALONE = _NAMES | _NOUNS | {"brand", "status"}
+_SAID_ALONE = _NAMES | _NOUNS | {"status"}
 """Fields whose value is understood without the field's name."""
 _PREPOSITIONS = {"origin": "from", "destination": "to", "date": "on", "day": "on"}
 """Fields whose value follows a word that people use → that word."""

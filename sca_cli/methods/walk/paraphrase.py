@@ -7,7 +7,7 @@ names, numbers in words, negations and conditions, and the values that results o
 import re
 from collections.abc import Sequence
 
-from sca_cli.methods.walk.words import CHANGES, ONLY, Request
+from sca_cli.methods.walk.words import CHANGES, ONLY, UNCHANGED, Request
 
 _FACT = re.compile(r"[#\w@.'/-]*[\d@#][#\w@.'/-]*\w|\d")
 _BETWEEN = re.compile(r"[,;()]|\band\b|\bone\b|\bwith\b|\bthe\b|\bas in\b")
@@ -64,7 +64,7 @@ def _verbs(request: Request) -> set[str]:
 
 def _parts(request: Request) -> list[str]:
     """Return the words of a request's details, without those that only refer."""
-    words = [detail.words.lower() for detail in request.details if detail.words != ONLY]
+    words = [detail.words.lower() for detail in request.details if detail.words not in (ONLY, UNCHANGED)]
     parts = [part.strip() for text in words for part in _BETWEEN.split(text)]
     return [part for part in parts if part]
 

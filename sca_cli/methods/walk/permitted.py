@@ -6,14 +6,13 @@ from sca_cli.records import Exploration
 from sca_cli.sandbox import Sandbox
 
 
-def permitted(sandbox: Sandbox, exploration: Exploration, writes: list[Write]) -> list[Write]:
-    """Return the writes that the policy allows in the first state of an exploration's world.
+def rules_of(sandbox: Sandbox, exploration: Exploration, writes: list[Write]) -> list[str | None]:
+    """Return for each write the rule that forbids it in the first state of an exploration's world, or None.
 
     Raises:
         WorldError: the environment's `reset` or `allows` raises an error.
     """
     if plugins.environment_entry(exploration.env).outside:  # a server has no such method
-        return writes
+        return [None] * len(writes)
     with sandbox.session(exploration.env, exploration.seed) as session:
-        rules = session.allows([(write.tool, write.arguments) for write in writes])
-    return [write for write, rule in zip(writes, rules, strict=True) if rule is None]
+        return session.allows([(write.tool, write.arguments) for write in writes])

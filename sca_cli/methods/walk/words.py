@@ -36,6 +36,7 @@ CHANGES = {"modify": "change", "update": "change", "edit": "change", "set": "set
 _JOINED = " and "
 _ONE = re.compile(r"^the ((?:[\w-]+ )*?)one\b(.*)$", re.DOTALL)
 ONLY = "the only one I have"
+UNCHANGED = "stay as they are"
 
 
 class Kind(StrEnum):
@@ -140,6 +141,8 @@ class _Speaker:
         record = self._taken(left, nouns, {Kind.ID, Kind.RECORD})
         place = _place(nouns, record) if record else -1
         tail = nouns[place + 1 :] if record else nouns
+        if any(detail.words == UNCHANGED and _place(tail, detail) >= 0 for detail in left):
+            tail, nouns = [], nouns[: place + 1]
         if record and not tail:
             thing = self._named(nouns, record)
         elif record:
@@ -154,10 +157,24 @@ class _Speaker:
             if first:
                 left.remove(first)
             thing = self._named([first.label], first) if first else ""
-        if verb in CHANGES and (target := self._taken(left, tail[-1:], {Kind.VALUE, Kind.NUMBER})):
+        if record and verb in CHANGES and (method := self._method(left, tail)):
+            left.remove(method)
+            words = re.sub(r"^the (?!only|one\b)", f"{self.whose} ", method.words)
+            thing = f"the {method.label} of {self._named(nouns[: place + 1], record)} to {words}"
+        elif verb in CHANGES and (target := self._taken(left, tail[-1:], {Kind.VALUE, Kind.NUMBER})):
             thing = f"{thing} to {target.words}"
         main = f"{self.draw.choice([verb, CHANGES.get(verb, verb)])} {'me ' if verb in _GIVES else ''}{thing}"
         return main.strip(), self._sentences(verb, left)
+
+    @staticmethod
+    def _method(details: list[Detail], nouns: list[str]) -> Detail | None:
+        """Return the detail whose label begins with these nouns, such as "payment method" for "payment"."""
+        begin = " ".join(nouns)
+        for detail in details:
+            says_it = detail.kind in (Kind.ID, Kind.RECORD) and detail.words != ONLY
+            if begin and says_it and detail.label.startswith(begin) and not detail.words.startswith("as in"):
+                return detail
+        return None
 
     @staticmethod
     def _taken(details: list[Detail], nouns: list[str], kinds: set[Kind]) -> Detail | None:
@@ -191,6 +208,9 @@ class _Speaker:
             if detail in counts:
                 continue
             words = detail.words
+            if words == UNCHANGED:
+                sentences.append(f"The {detail.label} should {UNCHANGED}.")
+                continue
             if words.startswith("as in "):
                 sentences.append(f"Please use the same {detail.label} {words}.")
                 continue
