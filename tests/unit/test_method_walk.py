@@ -291,6 +291,7 @@ ID, RECORD, NUMBER = words.Kind.ID, words.Kind.RECORD, words.Kind.NUMBER
          ["my reservation 4XK9TM", "cabin", "business", "The flights should stay as they are."]),
         ("send_certificate", [("amount", "100", NUMBER)], ["send me a certificate", "amount", "100"]),
         ("take_back", [("title", "Dune", RECORD)], ["take back the title Dune"]),
+        ("set_price", [("name", "nails", words.Kind.NAME), ("price", "6", NUMBER)], ["set the price of nails to 6"]),
         ("closeTicket", [("ticket", "the only one I have", RECORD)], ["close the only ticket I have"]),
     ],
 )  # fmt: skip
@@ -303,6 +304,15 @@ def test_an_instruction_says_who_and_what(tool: str, details: list[Any], said: l
         assert all(part in text for part in said)
         assert not {":", ";", "_"} & set(text)
         assert not paraphrase.problem_of(text, text, [request])
+
+
+def test_documentation_says_what_a_verb_alone_does_not() -> None:
+    """A tool whose name has no noun is asked for with the first sentence of its documentation."""
+    details = [words.Detail("member", "Ada"), words.Detail("title", "Dune")]
+    request = words.Request("lend", details, "Lend a book to a member; return how many books the member now holds.")
+    text = words.instruction("", [request], random.Random(0), customer=False)
+    assert "lend a book to a member" in text
+    assert "The member is Ada. The title is Dune." in text
 
 
 def test_a_kind_and_its_facts_are_one_name() -> None:

@@ -1,4 +1,4 @@
-"""Choose what a customer wants to be told: a field of the record that her request is about."""
+"""Choose what a customer asks for: a field of the record that her request is about."""
 
 import random
 import re
@@ -18,7 +18,7 @@ _UNCLEAR = {"at", "by", "on", "in", "of", "id", "status"}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A value to tell."""
+    """A value that the customer asks for."""
 
     value: JSON
     code: str
@@ -30,7 +30,7 @@ class Answer:
 def of_record(
     program: Program, write: Write, request: Request, draw: random.Random, *, rule: str = "", result: JSON = None
 ) -> Answer | None:
-    """Return a field of the record that a write names, as it was before; None if it has none to tell.
+    """Return a field of the record that a write names, as it was before; None if it has none.
 
     Args:
         program: the solution; it looks the record up.

@@ -100,7 +100,7 @@ class Knowledge:
         self.writes = [write for write in self.writes if self._can_be_said(write) and self._is_of_one_record(write)]
 
     def unread(self) -> Iterator[tuple[str, dict[str, JSON]]]:
-        """Yield (look-up, its argument) for the customer's records, or those of a list of all, that nobody looked up.
+        """Yield (look-up, its argument) for the customer's records, or those of a list of all, that were not looked up.
 
         They are named by the results of look-ups that take nothing, or what the customer says of herself.
         """

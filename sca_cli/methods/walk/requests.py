@@ -13,7 +13,7 @@ def add(program: Program, write: Write) -> words.Request:
     Raises:
         NoWay, NoName: a value can neither be said nor be looked up.
     """
-    request = words.Request(write.tool)
+    request = words.Request(write.tool, does=program.knowledge.tools[write.tool].description)
     codes: dict[str, str] = {}
     together = _of_one_record(write)
     for name, value in write.arguments.items():
@@ -26,12 +26,14 @@ def add(program: Program, write: Write) -> words.Request:
                 request.details.append(words.Detail(_record_label(write, name), ", ".join(values)))
         elif said:
             several = isinstance(value, list) and len(value) > 1
-            request.details.append(words.Detail(words.label_of(name, several=several), said, _kind(value, codes[name])))
+            request.details.append(
+                words.Detail(words.label_of(name, several=several), said, _kind(program, value, codes[name]))
+            )
     program.writes.append(call_of(write, codes))
     return request
 
 
-def _kind(value: JSON, code: str) -> words.Kind:
+def _kind(program: Program, value: JSON, code: str) -> words.Kind:
     if isinstance(value, int | float):
         return words.Kind.NUMBER
     items = value if isinstance(value, list) else [value]
@@ -39,7 +41,9 @@ def _kind(value: JSON, code: str) -> words.Kind:
         return words.Kind.VALUE
     if code != repr(value):
         return words.Kind.RECORD
-    return words.Kind.ID if all(map(is_opaque, items)) else words.Kind.VALUE
+    if all(map(is_opaque, items)):
+        return words.Kind.ID
+    return words.Kind.NAME if canonical(value) in program.knowledge.taken else words.Kind.VALUE
 
 
 def _argument(program: Program, write: Write, name: str) -> tuple[str, str]:

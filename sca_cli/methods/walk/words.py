@@ -44,6 +44,7 @@ class Kind(StrEnum):
 
     ID = "an id"
     RECORD = "a record, named by its facts"
+    NAME = "the name of a record, which a look-up takes"
     NUMBER = "a number"
     VALUE = "another value, or the fields of an object"
 
@@ -64,6 +65,8 @@ class Request:
     tool: str
     details: list[Detail] = field(default_factory=list)
     """In the order of the parameters."""
+    does: str = ""
+    """The first sentence of the tool's documentation."""
 
     @property
     def verb(self) -> str:
@@ -150,8 +153,13 @@ class _Speaker:
             inner = part.words if part and not _ONE.match(part.words) else " ".join(tail)
             inner = inner if inner.startswith("the ") else f"the {inner}"
             thing = f"{inner} {'from' if part else 'of'} {self._named(nouns[: place + 1], record)}"
+        elif nouns and verb in CHANGES and (name := next((each for each in left if each.kind == Kind.NAME), None)):
+            left.remove(name)
+            thing = f"the {' '.join(nouns)} of {name.words}"
         elif nouns:
             thing = f"{'a' if verb in _MAKES else self.whose} {' '.join(nouns)}"
+        elif clause := _clause(verb, request.does):
+            return clause, self._sentences(verb, left)
         else:
             first = next((detail for detail in left if detail.kind != Kind.NUMBER), None)
             if first:
@@ -219,11 +227,18 @@ class _Speaker:
                 words = re.sub(r"^the (?!only|one\b)", f"{self.whose} ", words)
             else:
                 changed = detail.label.startswith("new ") or verb in CHANGES or verb in _MAKES
-                is_stated = not changed or detail.label == "reason"
+                is_stated = detail.kind != Kind.NUMBER and (not changed or detail.label == "reason")
                 forms = _STATED if is_stated else _CHANGED
                 words = f'"{words}"' if is_stated and " " in words else words
             sentences.append(self.draw.choice(forms).format(label=detail.label, words=words))
         return sentences
+
+
+def _clause(verb: str, does: str) -> str:
+    """Return the first clause of a documentation, "lend a book to a member", if it begins with the verb."""
+    clause = re.split(r"[.;:]", does.strip())[0].strip()
+    first = clause.split()[:1]
+    return f"{first[0].lower()}{clause[len(first[0]) :]}" if first and first[0].lower() == verb.split()[0] else ""
 
 
 def _counted(detail: Detail) -> str:
