@@ -139,6 +139,13 @@ class Knowledge:
         self.taken |= set(map(canonical, arguments.values()))
 
     @property
+    def has_look_ups(self) -> bool:
+        """Whether a look-up with arguments returned an object or a list."""
+        return any(
+            arguments and isinstance(self.reads[call].result, dict | list) for call, arguments in self.arguments.items()
+        )
+
+    @property
     def words(self) -> frozenset[str]:
         """The values of results that are one word, in small letters."""
         found = (value for call in self.reads.values() for value in leaves(call.result) if isinstance(value, str))

@@ -14,7 +14,7 @@ from itertools import chain, islice
 
 from sca_cli.methods import Dropped, Workshop, rejected
 from sca_cli.methods.questions import written
-from sca_cli.methods.walk import answers, paraphrase, words
+from sca_cli.methods.walk import answers, paraphrase, places, words
 from sca_cli.methods.walk.checks import NothingChanged, state_check, unchanged_check
 from sca_cli.methods.walk.failures import altered, left_out, wrong_programs
 from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
@@ -31,7 +31,7 @@ _WRITES = {1: 5, 2: 4, 3: 1}
 """Number of writes of a task → weight of its draws."""
 _SAYS_IDS = 0.5
 """Share of the tasks in which the customer says the ids that she knows; in the others they are described."""
-_TRIES = 12
+_TRIES = 20
 """Draws of writes until one makes a task."""
 _DRAWS = 400
 """Draws from which the different ones are taken."""
@@ -129,6 +129,8 @@ def _draft(workshop: Workshop, knowledge: Knowledge, draw: random.Random) -> _Dr
     Raises:
         Dropped: none of the draws makes one; the message is the last reason.
     """
+    if not knowledge.has_look_ups and knowledge.exploration.first_observation:
+        return _in_place(workshop, knowledge)
     if not knowledge.writes:
         raise Dropped("no write worked whose values can be said or looked up")
     rules = rules_of(workshop.sandbox, knowledge.exploration, knowledge.writes)
@@ -143,12 +145,36 @@ def _draft(workshop: Workshop, knowledge: Knowledge, draw: random.Random) -> _Dr
             except (Dropped, NoWay, NoName, NothingChanged) as error:
                 problem = str(error)
     drawings = _drawings(knowledge, allowed)
-    for writes in chain(drawings[workshop.turn :: _STRIDE][:_TRIES], drawings[-1 - workshop.turn :: -_STRIDE][:_TRIES]):
+    own = chain(drawings[workshop.turn :: _STRIDE], drawings[-1 - workshop.turn :: -_STRIDE])
+    for writes in islice(chain(own, draw.sample(drawings, len(drawings))), _TRIES):
         try:
             return _one(workshop, knowledge, writes, draw)
         except (Dropped, NoWay, NoName, NothingChanged) as error:
             problem = str(error)
     raise Dropped(problem)
+
+
+def _in_place(workshop: Workshop, knowledge: Knowledge) -> _Draft:
+    """Make a task of a world that shows one text at a time; candidates of one exploration take different ones."""
+    exploration = knowledge.exploration
+    draw = random.Random(f"places of {exploration.id}")
+    drafts = places.tasks(places.Places(exploration, knowledge.tools), draw)
+    for task in islice(chain(drafts[workshop.turn :: _STRIDE], drafts[-1 - workshop.turn :: -_STRIDE]), _TRIES):
+        judged = Task(
+            env=exploration.env,
+            seed=exploration.seed,
+            instruction=task.instruction,
+            evaluate=task.evaluate,
+            solution=task.solution,
+        )
+        outcome_of = partial(_outcome, workshop, judged)
+        programs = [program for _, program in task.wrong]
+        if outcome_of(task.solution) == "pass" and all(outcome_of(each) == "fail" for each in programs):
+            return _Draft(
+                [], [], task.instruction, task.solution, task.evaluate, task.wrong[-FAILURE_CASES:], task.steps,
+                task.steps, frozenset(), answers="final_answer" in task.solution, refused=False,
+            )  # fmt: skip
+    raise Dropped("no further place of the exploration makes a task")
 
 
 def _read_more(workshop: Workshop, knowledge: Knowledge) -> None:
