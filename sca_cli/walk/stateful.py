@@ -23,6 +23,8 @@ from sca_cli.walk.values import Values
 
 CALLS = 250
 """Calls of one exploration of a world with state."""
+CALLS_OUTSIDE = 60
+"""The same if the world is a server outside of the sandbox, because each new start of one takes about a second."""
 
 # All numbers below are chosen by hand.
 _LOOK_UPS = 0.4
@@ -38,6 +40,8 @@ _STEPS_ON = 0.9
 _CURIOSITY = 0.05
 """Weight of a writing tool whose results showed nothing new, in a world without look-ups by arguments."""
 _TRIES = 8
+_TRIES_NARROW = 5
+"""Draws after which links are drawn too that have nothing in common with the parameter."""
 _TRIES_IN_PLACE = 24
 """The same in a world without look-ups by arguments: the first draw that the present text contains is taken."""
 _EXHAUSTED = 5
@@ -111,7 +115,7 @@ class _StatefulExplorer:
     def walk(self, calls: int) -> StatefulWalk:
         result = self.result
         dry = 0  # look-ups in a row without a new value
-        for _ in range(2 * calls):
+        for _ in range(4 * calls):
             reading = [tool for tool in self._tools if not tool.writes]
             writing = [tool for tool in self._tools if tool.writes]
             if len(result.observations) >= calls or not (reading or writing):
@@ -210,8 +214,8 @@ class _StatefulExplorer:
 
     def _new_arguments(self, tool: Tool) -> dict[str, Argument] | None:
         elsewhere: dict[str, Argument] | None = None
-        for _ in range(_TRIES if self._has_look_ups or not tool.writes else _TRIES_IN_PLACE):
-            arguments = self._arguments.of(tool)
+        for number in range(_TRIES if self._has_look_ups or not tool.writes else _TRIES_IN_PLACE):
+            arguments = self._arguments.of(tool, widely=number >= _TRIES_NARROW and self._has_look_ups)
             if arguments is None or not (self._is_new(tool, arguments) or not arguments):
                 continue
             if self._has_look_ups or not tool.writes or self._is_in_view(arguments):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sca_cli.methods.walk.knowledge import Write, is_opaque
 from sca_cli.methods.walk.lookups import Program
-from sca_cli.methods.walk.words import Kind, Request, label_of
+from sca_cli.methods.walk.words import Detail, Kind, Request, label_of
 from sca_cli.records import JSON
 from sca_cli.walk.memory import has_data_keys
 
@@ -40,13 +40,13 @@ def of_record(
         rule: a field whose name or value this text contains is preferred.
         result: of the write; a field that it changed is not asked for.
     """
-    noun = next((detail.label for detail in request.details if detail.kind in (Kind.ID, Kind.RECORD)), "")
+    thing = next((_thing(detail) for detail in request.details if detail.kind in (Kind.ID, Kind.RECORD, Kind.NAME)), "")
     options: list[tuple[bool, Answer]] = []
     for call, variable in program.variables.items():
         record, arguments = program.knowledge.reads[call].result, list(program.knowledge.arguments[call].values())
         if not isinstance(record, dict) or has_data_keys(record):
             continue
-        if len(arguments) != 1 or arguments[0] not in write.arguments.values() or not noun:
+        if len(arguments) != 1 or arguments[0] not in write.arguments.values() or not thing:
             continue
         if program.knowledge.is_introduced(arguments[0]):
             continue
@@ -54,10 +54,14 @@ def of_record(
         for name, value in record.items():
             if is_answer(name, value) and after.get(name, value) == value and str(value).lower() not in _said(request):
                 fits = bool(rule) and (str(value).lower() in rule.lower() or label_of(name) in rule.lower())
-                words = f"the {label_of(name)} of the {noun}"
+                words = f"the {label_of(name)} of {thing}"
                 options.append((fits, Answer(value, f"{variable}[{name!r}]", words)))
     best = [answer for fits, answer in options if fits] or [answer for _, answer in options]
     return draw.choice(best) if best else None
+
+
+def _thing(detail: Detail) -> str:
+    return detail.words if detail.kind == Kind.NAME else f"the {detail.label}"
 
 
 def of_result(program: Program, result: JSON, write: Write, draw: random.Random) -> Answer | None:

@@ -20,6 +20,8 @@ def add(program: Program, write: Write) -> words.Request:
         if is_opaque(value):
             program.read_of(value)
         codes[name], said = _argument(program, write, name)
+        if isinstance(value, str) and canonical(value) in program.knowledge.taken:
+            program.read_of(value)
         if name in together:
             if name == together[0]:
                 values = [str(write.arguments[other]) for other in together if write.arguments[other] != ""]
