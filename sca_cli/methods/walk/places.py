@@ -1,7 +1,7 @@
 """Make tasks in a world that shows one text at a time, such as a browser: a line to bring into view, a fact to find.
 
 Such a world has no look-up that takes arguments. The places are the texts that writing tools returned; the calls lead
-from one place to another. Only calls whose texts stand in the place before are used, so that no step is guessed.
+from one place to another. Only calls are used whose arguments the place before contains, so that no step is guessed.
 """
 
 import random
