@@ -18,7 +18,7 @@ from sca_cli.methods.walk import make, paraphrase, words
 from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
 from sca_cli.methods.walk.lookups import NoWay, Program
 from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
-from sca_cli.methods.walk.permitted import rules_of
+from sca_cli.methods.walk.permitted import firm, rules_of
 from sca_cli.prompts import Prompts
 from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
 from sca_cli.sandbox import Limits, Sandbox
@@ -258,6 +258,9 @@ def test_the_rules_of_a_file_are_asked_in_its_world(tmp_path: Path) -> None:
     one, two, three = (Write("close", {"number": number}, {}) for number in (1, 2, 3))
     with Sandbox(Limits()) as sandbox:
         assert rules_of(sandbox, exploration, [one, two]) == ["only even numbers", None]
+        mended = (Write("close", {"number": 9}, {}), "only even numbers")
+        without_number = (Write("close", {"case": "a"}, {}), "a rule")
+        assert firm(sandbox, exploration, [mended, without_number]) == [without_number]
         with pytest.raises(WorldError, match="no such case"):
             rules_of(sandbox, exploration, [two, three])
 

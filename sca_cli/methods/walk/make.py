@@ -20,7 +20,7 @@ from sca_cli.methods.walk.failures import altered, left_out, wrong_programs
 from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
 from sca_cli.methods.walk.lookups import NoWay, Program
 from sca_cli.methods.walk.naming import NoName
-from sca_cli.methods.walk.permitted import rules_of
+from sca_cli.methods.walk.permitted import firm, rules_of
 from sca_cli.methods.walk.requests import add
 from sca_cli.records import Exploration, Outcome, Task
 from sca_cli.verification.paper_filter import FAILURE_CASES, run_check
@@ -139,7 +139,8 @@ def _draft(workshop: Workshop, knowledge: Knowledge, draw: random.Random) -> _Dr
     _read_more(workshop, knowledge)
     problem = "the exploration has no further writes" if allowed else "the policy allows none of the writes"
     if forbidden and (not allowed or draw.random() < _REFUSED):
-        for write, rule in draw.sample(forbidden, min(len(forbidden), _TRIES)):
+        firmly = firm(workshop.sandbox, knowledge.exploration, draw.sample(forbidden, min(len(forbidden), _TRIES)))
+        for write, rule in firmly:
             try:
                 return _refused(workshop, knowledge, write, rule, draw)
             except (Dropped, NoWay, NoName, NothingChanged) as error:
