@@ -1,6 +1,7 @@
 """Method `walk`: names of records, the solution's look-ups, the check, the policy, and the words of the instruction."""
 
 import asyncio
+import itertools
 import random
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
 from sca_cli.methods.walk.lookups import NoWay, Program
 from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
 from sca_cli.methods.walk.permitted import firm, rules_of
+from sca_cli.methods.walk.requests import is_in_own_record
 from sca_cli.prompts import Prompts
 from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
 from sca_cli.sandbox import Limits, Sandbox
@@ -283,9 +285,9 @@ ID, RECORD, NUMBER = words.Kind.ID, words.Kind.RECORD, words.Kind.NUMBER
          ["return the Mug and Kite from my delivered order #W12", "my paypal"]),
         ("update_reservation_baggages",
          [("reservation", "the one from JFK", RECORD), ("bags", "3", NUMBER), ("nonfree bags", "1", NUMBER),
-          ("payment", "as in the payment history")],
+          ("payment", "as in its payment history")],
          ["the baggages of my reservation from JFK", "I want 3 bags and 1 nonfree bag.",
-          "the same payment as in the payment history"]),
+          "the same payment as in its payment history"]),
         ("modify_user_address", [("address", "12 Hill Road, Reno")], ["my address to 12 Hill Road, Reno"]),
         ("modify_order_payment", [("order", "#W12", ID), ("payment method", "the paypal", RECORD)],
          ["the payment method of my order #W12 to my paypal"]),
@@ -378,6 +380,29 @@ def moved(places: list[list[JSON]]) -> list[Write]:
     sources: JSON = [{}, {}, {name: {"call": call, "path": [name]} for call, name in places}]
     exploration = Exploration(env=EnvSpec(name="desk"), observations=calls, extra={"sources": sources})
     return Knowledge(exploration, {each.__name__: describe_tool(each) for each in (get_home, move)}, False).writes
+
+
+def test_a_value_is_named_by_the_record_of_its_own_write() -> None:
+    """ "as in its payment history" is said only if the record that the write names holds the value, and no other."""
+
+    def get_order(order_id: str) -> dict[str, JSON]:
+        """Get an order."""
+        return {"id": order_id}
+
+    def refund(order_id: str, card: str) -> str:
+        """Refund."""
+        return order_id + card
+
+    cards = {"order_1": "card_1111", "order_2": "card_2222"}
+    calls = [
+        Observation(tool="get_order", kwargs={"order_id": key}, result={"paid": [{"card": card}]})
+        for key, card in cards.items()
+    ]
+    exploration = Exploration(env=EnvSpec(name="desk"), observations=calls)
+    found = Knowledge(exploration, {each.__name__: describe_tool(each) for each in (get_order, refund)}, False)
+    for order_id, card in itertools.product(cards, cards.values()):
+        write = Write("refund", {"order_id": order_id, "card": card}, {})
+        assert is_in_own_record(found, write, card) == (cards[order_id] == card)
 
 
 def test_an_address_is_that_of_one_record() -> None:

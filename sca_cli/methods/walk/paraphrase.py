@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sca_cli.methods.walk.words import CHANGES, ONLY, UNCHANGED, Request
 
 _FACT = re.compile(r"[#\w@.'/-]*[\d@#][#\w@.'/-]*\w|\d")
-_BETWEEN = re.compile(r"[,;()]|\band\b|\bone\b|\bwith\b|\bthe\b|\bas in\b")
+_BETWEEN = re.compile(r"[,;()]|\band\b|\bone\b|\bwith\b|\bthe\b|\bas in\b|\bits\b")
 """What stands between the facts in the words of a detail."""
 _CHANGED_BY = frozenset((
     "not", "never", "without", "except", "unless", "if", "otherwise", "instead", "only", "all", "both", "either", "any",

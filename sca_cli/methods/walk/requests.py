@@ -1,8 +1,8 @@
 """Add a write to a solution, and say what the customer asks for with it."""
 
 from sca_cli.methods.walk import words
-from sca_cli.methods.walk.knowledge import RECORD_FIELDS, Write, is_opaque
-from sca_cli.methods.walk.lookups import Program, ValueReference, call_of
+from sca_cli.methods.walk.knowledge import RECORD_FIELDS, Knowledge, Write, is_opaque
+from sca_cli.methods.walk.lookups import NoWay, Program, ValueReference, call_of
 from sca_cli.records import JSON
 from sca_cli.walk.memory import KEY, canonical, value_at
 
@@ -53,7 +53,7 @@ def _argument(program: Program, write: Write, name: str) -> tuple[str, str]:
     value, place = write.arguments[name], write.places.get(name)
     if not isinstance(value, list):
         reference = _value(program, value, place)
-        return reference.code, reference.words or _fallback(write, name, reference)
+        return reference.code, reference.words or _fallback(program, write, name, reference)
     places = place if isinstance(place, list) and len(place) == len(value) else [None] * len(value)
     if code := _own_list(program, write, name, places):
         return code, words.UNCHANGED
@@ -104,7 +104,7 @@ def _field_in_words(name: str, text: str) -> str:
     return f"on {text}" if label.split()[-1] in ("date", "day") else f"({label} {text})"
 
 
-def _fallback(write: Write, name: str, reference: ValueReference) -> str:
+def _fallback(program: Program, write: Write, name: str, reference: ValueReference) -> str:
     """Return words for a value that is the only one at its place: where it is, because the tool may take others."""
     if reference.literal:
         return ""
@@ -115,7 +115,20 @@ def _fallback(write: Write, name: str, reference: ValueReference) -> str:
     if last == KEY:
         return words.ONLY
     keys = [key for key in outer if isinstance(key, str) and not is_opaque(key)]
-    return f"as in the {words.label_of(keys[-1])}" if keys and isinstance(last, str) else ""
+    if keys and isinstance(last, str) and not is_in_own_record(program.knowledge, write, write.arguments[name]):
+        raise NoWay("a value of a record that the write does not name")
+    return f"as in its {words.label_of(keys[-1])}" if keys and isinstance(last, str) else ""
+
+
+def is_in_own_record(knowledge: Knowledge, write: Write, value: JSON) -> bool:
+    """Tell whether a look-up of a record that the write names holds a value as the only one of its link."""
+    for seen in knowledge.memory.places(value):
+        arguments = knowledge.arguments.get(seen.call, {}).values()
+        if arguments and all(argument in write.arguments.values() for argument in arguments):
+            others = knowledge.memory.by_link[seen.link][seen.call]
+            if all(other.value == value for other in others):
+                return True
+    return False
 
 
 def _of_one_record(write: Write) -> list[str]:
