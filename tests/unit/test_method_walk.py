@@ -16,7 +16,7 @@ from sca_cli.errors import WorldError
 from sca_cli.interfaces import Sampling, Tool, describe_tool
 from sca_cli.methods import Workshop
 from sca_cli.methods.walk import make, paraphrase, words
-from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
+from sca_cli.methods.walk.knowledge import Knowledge, Write, _is_sayable, is_opaque
 from sca_cli.methods.walk.lookups import NoWay, Program
 from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
 from sca_cli.methods.walk.permitted import firm, rules_of
@@ -403,6 +403,13 @@ def test_a_value_is_named_by_the_record_of_its_own_write() -> None:
     for order_id, card in itertools.product(cards, cards.values()):
         write = Write("refund", {"order_id": order_id, "card": card}, {})
         assert is_in_own_record(found, write, card) == (cards[order_id] == card)
+
+
+def test_fields_of_an_object_are_called_alike() -> None:
+    """An object is used if its fields come from fields with similar names; a date is no last name."""
+    good = {"fields": {"last_name": {"call": 0, "path": ["owner", "last_name"]}}}
+    bad = {"fields": {"last_name": {"call": 0, "path": ["flights", 0, "date"]}}}
+    assert (_is_sayable(good), _is_sayable(bad)) == (True, False)
 
 
 def test_an_address_is_that_of_one_record() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sca_cli.analysis.calls import bound
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, Exploration, Observation
-from sca_cli.walk.memory import FIRST_OBSERVATION, TEXT, Memory, canonical, leaves
+from sca_cli.walk.memory import FIRST_OBSERVATION, TEXT, Memory, canonical, leaves, words_of
 from sca_cli.walk.parameters import Parameter, parameters_of
 
 _TEXTS = ("refusal", "documentation")
@@ -208,6 +208,12 @@ def _record_of(place: JSON) -> str:
     return canonical([place.get("call"), place.get("path", [])[:-1]]) if isinstance(place, dict) else ""
 
 
+def _is_called(name: str, place: dict[str, JSON]) -> bool:
+    """Tell whether the field at a place has a word in common with a name, so that no date is a last name."""
+    keys = [key for key in place.get("path", []) if isinstance(key, str)]
+    return bool(keys) and bool(words_of(keys[-1]) & words_of(name))
+
+
 def _is_sayable(place: JSON) -> bool:
     """Tell whether a customer can say a value from this place, or look it up."""
     if isinstance(place, list):
@@ -218,6 +224,7 @@ def _is_sayable(place: JSON) -> bool:
             records = {
                 canonical([part["call"], part["path"][:-1]]) for part in fields.values() if isinstance(part, dict)
             }
-            return len(records) < 2 and all(map(_is_sayable, fields.values()))
+            fits = all(_is_called(name, part) for name, part in fields.items() if isinstance(part, dict))
+            return fits and len(records) < 2 and all(map(_is_sayable, fields.values()))
         return TEXT not in place["path"]
     return place not in _UNSAYABLE
