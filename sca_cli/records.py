@@ -196,6 +196,23 @@ class TaskLimits(_Part, frozen=True):  # type: ignore[misc]  # msgspec allows it
     """Turns of an attempt; absent means the default of the verb."""
 
 
+class Sense(_Part):
+    """A model's review of a task, with `--sense`."""
+
+    by: str
+    """The model specification."""
+    said: bool | None = None
+    """A real user would ask for this; absent if the reply does not say."""
+    complete: bool | None = None
+    """The instruction says all that the solution needs and does not look up."""
+    allowed: bool | None = None
+    """The policy allows the solution's changes."""
+    rule: str = ""
+    """The sentence of the policy that decides `allowed`."""
+    problem: str = ""
+    """Why the review cannot be used as a whole, or ""."""
+
+
 class Verdict(_Part):
     """The result of `sca verify`."""
 
@@ -209,6 +226,8 @@ class Verdict(_Part):
     """The defects that were found, in the order of the funnel."""
     agreement: Agreement | None = None
     """Results of attempts at the instruction, with `--agree`."""
+    sense: Sense | None = None
+    """A model's review of the task, with `--sense`. It rejects nothing."""
     limits: TaskLimits | None = None
     """Limits that the programs ran under; absent if all are the defaults."""
 

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from sca_cli import plugins
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.shell import (
@@ -44,6 +45,7 @@ from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox, Session
 from sca_cli.streams import Output
 from sca_cli.walk.explorer import CALLS, walk
 from sca_cli.walk.stateful import CALLS as STATEFUL_CALLS
+from sca_cli.walk.stateful import CALLS_OUTSIDE as STATEFUL_CALLS_OUTSIDE
 from sca_cli.walk.stateful import walk_state
 
 
@@ -116,8 +118,9 @@ class Walker:
         def open_session() -> Session:
             return self.sandbox.session(exploration.env, exploration.seed)
 
+        calls = STATEFUL_CALLS_OUTSIDE if plugins.environment_entry(exploration.env).outside else STATEFUL_CALLS
         try:
-            walked = walk_state(open_session, tools, exploration.seed, self.calls or STATEFUL_CALLS)
+            walked = walk_state(open_session, tools, exploration.seed, self.calls or calls)
         except WorldError as error:
             exploration.error = ErrorNote(boundary="world", message=error.message)
             return sealed(exploration)
@@ -236,7 +239,7 @@ def command(
             "--calls",
             min=1,
             help="walk: tool calls in one exploration.",
-            show_default=f"{CALLS}, or {STATEFUL_CALLS} if tools write",
+            show_default=f"{CALLS}, or {STATEFUL_CALLS} if tools write ({STATEFUL_CALLS_OUTSIDE} for mcp)",
             rich_help_panel=options.TASKS,
         ),
     ] = None,
