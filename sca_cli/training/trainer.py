@@ -16,7 +16,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +25,7 @@ from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
 from sca_cli.errors import ExitCode, ModelError, ScaError, UsageError
 from sca_cli.records import JSON
 from sca_cli.streams import locked
+from sca_cli.training import metrics
 from sca_cli.training.memory import free_bytes, kept_bytes, set_recomputing
 from sca_cli.training.packing import Layout, shares
 from sca_cli.training.weights import load_model, write_model
@@ -72,11 +73,29 @@ class TrainOptions:
     """Compute the common prefixes of a batch once, if the model allows it."""
     trust_remote_code: bool = False
     """Run Python code of the base model's directory."""
+    report_to: str = "none"
+    """Library that gets the metrics of each step, as transformers names it; none: metrics.jsonl only."""
 
     @property
     def rate(self) -> float:
         """The highest learning rate of the schedule."""
         return self.learning_rate or (2e-4 if self.lora_rank else 1e-5)
+
+    def chosen(self) -> dict[str, JSON]:
+        """Return the settings that decide the trained weights, with the values that this machine chooses.
+
+        Raises:
+            MissingError: the train extra or the device is missing.
+        """
+        with _quiet(self):
+            device = device_of(self.device)
+            dtype = str(dtype_of(self.dtype, device)).removeprefix("torch.")
+        values = {name: value for name, value in asdict(self).items() if name not in WITHOUT_EFFECT}
+        return values | {"learning_rate": self.rate, "device": device, "dtype": dtype}
+
+
+WITHOUT_EFFECT = frozenset({"threads", "save_every_steps", "trust_remote_code", "report_to"})
+"""Settings that do not change the trained weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +214,15 @@ def train(
             (work / "run.json").write_text(json.dumps(fingerprint))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-            write_model(trainer.model, base_model, _lora(options), out, trust_remote_code=options.trust_remote_code)
+            write_model(
+                trainer.model,
+                base_model,
+                _lora(options),
+                out,
+                # TensorBoard's files are in runs/
+                beside=[work / metrics.FILE, work / "runs"],
+                trust_remote_code=options.trust_remote_code,
+            )
     shutil.rmtree(work)
     return {
         "steps": trainer.state.global_step,
@@ -334,8 +361,13 @@ def _trainer(
         def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002
             return 0
 
+    lines = metrics.MetricsFile(work / metrics.FILE)
+
     class Report(TrainerCallback):
         stopped = ""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+            lines.begin(state.log_history)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             if reason := learner.end_of_step():
@@ -345,6 +377,7 @@ def _trainer(
             logs = kwargs["logs"]
             if "loss" not in logs:
                 return
+            lines.add({"step": state.global_step, **logs})
             if not math.isfinite(logs["loss"]):
                 raise ModelError(
                     f"training diverged: the loss of step {state.global_step} is {logs['loss']}",
@@ -373,7 +406,9 @@ def _trainer(
         save_total_limit=1,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to="none",
+        report_to=options.report_to,
+        run_name=str(work.with_suffix("")),
+        project="sca",
         disable_tqdm=True,
     )
     if device != "cpu":

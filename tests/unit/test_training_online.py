@@ -109,8 +109,8 @@ def test_a_stopped_run_continues_to_the_same_weights(base: str, tmp_path: Path) 
     resumed, _ = run(base, tmp_path / "out", "ppo")
     assert resumed.summary() == whole.summary()
     assert resumed.data == whole.data
-    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "out")]
-    assert weights[0] == weights[1]
+    for file in ("model.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
 
 
 def test_a_penalty_keeps_the_policy_near_the_reference(base: str, tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ def train_online(
         settings_of_trainer = training.train_options(options.algorithm, passes=options.passes)
         fingerprint = {"tasks": settings["tasks"], "base model": base_fingerprint(base)}
         fingerprint["options"] = asdict(settings_of_trainer) | asdict(options)
+        del fingerprint["options"]["report_to"]
         try:
             metrics = train(learner, base, save, settings_of_trainer, fingerprint)
         except NothingToTrain:
