@@ -15,6 +15,7 @@ from sca_cli.commands.shared.training import (
     Running,
     Save,
     Training,
+    fail_if_no_library,
     keep_checkpoint,
     refuse_eval,
     trained_before,
@@ -90,13 +91,14 @@ def command(
     paths = required_inputs(inputs, "sca distill tasks.jsonl --teacher … --student … --save runs/student")
     if teacher:
         plugins.fail_if_unknown([], [teacher])
+    fail_if_no_library(running.report_to)
     roller = Roller.from_options(
         "distill", teacher, attempting, running.seed, quiet=running.quiet, resume=running.resume
     )
     sink = Output(running.output, rejected=None, resume=False, settings={"command": "distill"}, inputs=paths)
     student = weights_of(student, "--student")
     settings = options.settings_of(context, student=student, prompt=roller.prompts.fingerprint(*ATTEMPT))
-    if running.resume and (trained := trained_before(save, settings)):
+    if running.resume and (trained := trained_before(save, settings, paths, quiet=running.quiet)):
         return write_checkpoint("distill", trained, sink, quiet=running.quiet)
     fail_if_in_the_way(save, resume=running.resume)
     rules = Rules(
@@ -116,7 +118,8 @@ def command(
         running,
         teacher or "",
         settings=settings,
+        files=paths,
     )
     checkpoint = training.fine_tune(roller.of(records), student, save, "distill", Tally())
-    keep_checkpoint(checkpoint, save, settings)
+    keep_checkpoint(checkpoint, save, training)
     return write_checkpoint("distill", checkpoint, sink, quiet=running.quiet, left_out=left_out)

@@ -23,6 +23,7 @@ from sca_cli.commands.shared.training import (
     Running,
     Save,
     Training,
+    fail_if_no_library,
     keep_checkpoint,
     refuse_eval,
     trained_before,
@@ -272,10 +273,11 @@ def command(
     weights = base_of(model, base)
     if model:
         plugins.fail_if_unknown([], [model])
+    fail_if_no_library(running.report_to)
     roller = Roller.from_options("train", model, attempting, running.seed, quiet=running.quiet, resume=running.resume)
     sink = Output(running.output, rejected=None, resume=False, settings={"command": "train"}, inputs=paths)
     settings = options.settings_of(context, base=weights, prompt=roller.prompts.fingerprint(*ATTEMPT))
-    if running.resume and (trained := trained_before(save, settings)):
+    if running.resume and (trained := trained_before(save, settings, paths, quiet=running.quiet)):
         return write_checkpoint("train", trained, sink, quiet=running.quiet)
     if choosing.on == "both":
         updated(model, save / "solutions")
@@ -306,6 +308,7 @@ def command(
         model or "",
         prompt,
         settings,
+        paths,
     )
     tally = Tally()
     if choosing.algo in ONLINE:
@@ -315,10 +318,10 @@ def command(
             policy=PolicyOptions(kl=choosing.kl),
         )
         checkpoint = train_online(training, records, weights, save, roller, online)
-        keep_checkpoint(checkpoint, save, settings)
+        keep_checkpoint(checkpoint, save, training)
     elif choosing.on == "rollouts":
         checkpoint = training.fine_tune(roller.of(records), weights, save, str(choosing.algo), tally)
-        keep_checkpoint(checkpoint, save, settings)
+        keep_checkpoint(checkpoint, save, training)
     else:
         tasks = list(proven_tasks(records, tally))
         stages = on_solutions if choosing.on == "solutions" else on_both

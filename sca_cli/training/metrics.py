@@ -15,7 +15,7 @@ PICTURE = "curves.png"
 """Name of the picture, in the directory of the trained model."""
 
 CURVES = {
-    "loss": "Loss",
+    "loss": "Training loss",
     "reward": "Reward (mean of the round)",
     "validation": "Reward on the validation tasks",
     "accuracy": "Share of pairs in the right order",
@@ -81,7 +81,7 @@ def read_curves(lines: Iterable[bytes]) -> Curves:
             break
         entry = msgspec.json.decode(line, type=dict[str, float | None])
         if (step := entry.get("step")) is None:
-            raise ValueError("a line without the number of its step")
+            raise ValueError("no metrics of a training: a line without the number of its step")
         for name, points in curves.items():
             if (value := entry.get(name)) is not None:
                 points.append((step, value))

@@ -157,7 +157,10 @@ def test_both_learns_from_solutions_and_then_from_its_own_attempts(whole: Path) 
     rollouts = records((whole / "rollouts.jsonl").read_bytes())
     assert {one.made_by.model for one in rollouts} == {"transformers:made/solutions,threads=1,prefix_mb=0"}
     assert final.parents == [first.id, *(one.id for one in rollouts)]
-    assert {path.name for path in whole.iterdir()} >= {"config.json", "model.safetensors", "solutions"}
+    written = {"config.json", "model.safetensors", "solutions", "metrics.jsonl", "README.md"}
+    assert {path.name for path in whole.iterdir()} >= written
+    assert (final.settings["lora_rank"], final.settings["learning_rate"]) == (16, 2e-4)
+    assert "| algorithm | solutions+rft |\n" in (whole / "README.md").read_text()
     assert not [*whole.glob("*.work"), *whole.glob("rft*"), *whole.glob("*/*.work")]
 
 
@@ -185,7 +188,7 @@ def test_both_goes_on_where_it_was_killed(place: Path, sca: Sca, whole: Path, py
             os.killpg(process.pid, signal.SIGKILL)
     ended = sca(*BOTH.split(), "--resume")
     assert ended.returncode == 0, ended.stderr.decode()
-    for name in ("model.safetensors", "sca-checkpoint.json", "solutions/model.safetensors"):
+    for name in ("model.safetensors", "sca-checkpoint.json", "metrics.jsonl", "README.md", "solutions/metrics.jsonl"):
         assert (place / "made" / name).read_bytes() == (whole / name).read_bytes(), name
     resumed, uninterrupted = (records((path / "rollouts.jsonl").read_bytes()) for path in (place / "made", whole))
     for one, other in zip(resumed, uninterrupted, strict=True):
@@ -311,7 +314,7 @@ def test_online_training_that_was_killed_ends_with_the_same_weights(gambler: Pat
         os.killpg(process.pid, signal.SIGKILL)
     again = sca(*ONLINE.split(), cwd=killed)
     assert again.returncode == 0, again.stderr.decode()
-    for name in ("model.safetensors", "sca-checkpoint.json"):
+    for name in ("model.safetensors", "sca-checkpoint.json", "metrics.jsonl"):
         assert (killed / "made" / name).read_bytes() == (whole / "made" / name).read_bytes(), name
     assert again.stdout == ended.stdout
     assert not (killed / "made.work").exists()

@@ -24,7 +24,7 @@ from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import RecordError, UsageError
 from sca_cli.fanout import Fanout, derived_seed
 from sca_cli.interfaces import Sampling, TrainableModel
-from sca_cli.records import Checkpoint, Rollout, Task
+from sca_cli.records import JSON, Checkpoint, Rollout, Task
 from sca_cli.streams import Output
 from sca_cli.training.online import Online, OnlineOptions
 from sca_cli.training.trainer import NothingToTrain, fail_if_in_the_way, train, work_of
@@ -47,16 +47,16 @@ class Rounds:
     """
 
     def __init__(self, tasks: list[Task], per_round: int, per_task: int, seed: int) -> None:
-        self._tasks, self._per_task, self._seed = tasks, per_task, seed
-        self._per_round = min(per_round, len(tasks))
+        self._tasks, self.per_task, self._seed = tasks, per_task, seed
+        self.per_round = min(per_round, len(tasks))
 
     def __len__(self) -> int:
         """Return the attempts of one round."""
-        return self._per_round * self._per_task
+        return self.per_round * self.per_task
 
     def count(self, epochs: int) -> int:
         """Return the number of rounds in a number of passes over the tasks."""
-        return -(-epochs * len(self._tasks) // self._per_round)
+        return -(-epochs * len(self._tasks) // self.per_round)
 
     def items(self) -> Iterator[tuple[Task, int]]:
         """Yield (task, sample) of all attempts of all rounds, without end."""
@@ -64,8 +64,8 @@ class Rounds:
         while True:
             order = random.Random(derived_seed(self._seed, "order", epoch)).sample(self._tasks, len(self._tasks))
             for task in order:
-                for sample in range(self._per_task):
-                    yield task, epoch * self._per_task + sample
+                for sample in range(self.per_task):
+                    yield task, epoch * self.per_task + sample
             epoch += 1
 
     def round(self, number: int) -> list[tuple[Task, int]]:
@@ -74,7 +74,7 @@ class Rounds:
 
     def grouped(self, rollouts: list[Rollout]) -> list[list[Rollout]]:
         """Return the rollouts of a round, one list for each task."""
-        size = self._per_task
+        size = self.per_task
         return [rollouts[place : place + size] for place in range(0, len(rollouts), size)]
 
 
@@ -96,6 +96,9 @@ def train_online(
         raise NothingToTrain("no tasks to train on", "sca verify writes them")
     rounds = Rounds(tasks, recipe.batch_size, roller.options.attempts, running.seed)
     options = replace(options, rounds=rounds.count(recipe.epochs))
+    settings_of_trainer = training.train_options(options.algorithm, passes=options.passes)
+    chosen = settings_of_trainer.chosen()
+    training.say_chosen(options.algorithm, chosen, f"{rounds.per_round} tasks a round, {rounds.per_task} attempts each")
     model = updated(required_model(roller.model) if roller.model else None, Path(base))
     settings = training.settings | {"model": model, "tasks": derived_seed(*(task.id for task in tasks))}
     work = work_of(save)
@@ -139,7 +142,6 @@ def train_online(
             say(_line(figures, options.rounds), quiet=running.quiet)
 
         learner = Online(options, roll, report)
-        settings_of_trainer = training.train_options(options.algorithm, passes=options.passes)
         fingerprint = {"tasks": settings["tasks"], "base model": base_fingerprint(base)}
         fingerprint["options"] = asdict(settings_of_trainer) | asdict(options)
         del fingerprint["options"]["report_to"]
@@ -160,9 +162,28 @@ def train_online(
         algorithm=options.algorithm,
         data=data,
         parents=[task.id for task in tasks],
+        settings=chosen | _settings_of_rounds(options, training, roller),
         metrics=metrics | {"rounds": learner.summary()},
         made_by=made_by("train", model=model, seed=running.seed, prompt=training.prompt),
     )
+
+
+def _settings_of_rounds(options: OnlineOptions, training: Training, roller: Roller) -> dict[str, JSON]:
+    """Return the settings of the rounds, for the record."""
+    values = asdict(options)
+    policy = values.pop("policy")
+    attempts = roller.options
+    return {
+        **{name: value for name, value in values.items() if name not in ("algorithm", "batch_tokens")},
+        **policy,
+        "epochs": training.recipe.epochs,
+        "batch_size": training.recipe.batch_size,
+        "attempts": attempts.attempts,
+        "temperature": attempts.temperature,
+        "top_p": attempts.top_p,
+        "max_tokens": attempts.max_tokens,
+        "turns": attempts.turns,
+    }
 
 
 def _only_tasks(records: Iterable[Task | Rollout], algorithm: str) -> Iterator[Task]:

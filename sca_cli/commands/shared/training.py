@@ -1,7 +1,8 @@
 """What `train` and `distill` share: options, rejection of held-out tasks, fine-tuning, the checkpoint record."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,9 +11,10 @@ import msgspec
 import typer
 
 from sca_cli.commands.shared import options
+from sca_cli.commands.shared.card import CARD, describe
 from sca_cli.commands.shared.shell import LeftOut, Meter, exit_code, made_by, say
-from sca_cli.errors import ExitCode, RecordError, UsageError
-from sca_cli.records import JSON, Checkpoint, Rollout, Task, decode, encode
+from sca_cli.errors import ExitCode, MissingError, RecordError, UsageError
+from sca_cli.records import CHECKPOINT_FILE, JSON, Checkpoint, Rollout, Task, decode, encode
 from sca_cli.streams import Output
 from sca_cli.training.data import Tally
 from sca_cli.training.preference import PreferenceOptions, train_preference
@@ -139,6 +141,14 @@ class Running:
             rich_help_panel=options.TRAINING,
         ),
     ] = False
+    report_to: Annotated[
+        Literal["none", "trackio", "wandb", "tensorboard"],
+        typer.Option(
+            "--report-to",
+            help="Send the metrics of each step to this library, too; metrics.jsonl has them anyway.",
+            rich_help_panel=options.TRAINING,
+        ),
+    ] = "none"
     output: options.Output = "-"
     resume: Annotated[
         bool,
@@ -151,6 +161,21 @@ class Running:
     ] = False
     times: options.Times = False
     quiet: options.Quiet = False
+
+
+_PACKAGES = {"trackio": ["trackio"], "wandb": ["wandb"], "tensorboard": ["tensorboard", "tensorboardX"]}
+"""Library of `--report-to` → the packages of which one must be installed."""
+
+
+def fail_if_no_library(report_to: str) -> None:
+    """Check, before any work, that the library of `--report-to` is installed.
+
+    Raises:
+        MissingError: it is not.
+    """
+    packages = _PACKAGES.get(report_to, [])
+    if packages and not any(find_spec(package) for package in packages):
+        raise MissingError(f"--report-to {report_to} needs the package '{packages[0]}'", f"pip install {packages[0]}")
 
 
 def refuse_eval(records: Iterable[Task | Rollout], *, allow: bool) -> Iterator[Task | Rollout]:
@@ -175,6 +200,10 @@ def _trainable(record: Task | Rollout, *, allow: bool) -> Task | Rollout:
     return record
 
 
+UNITS = {"dpo": "pairs", "kto": "rollouts"}
+"""Algorithm → what its steps consist of, if not of examples."""
+
+
 @dataclass(frozen=True, slots=True)
 class Training:
     """How examples are selected and trained on."""
@@ -190,6 +219,8 @@ class Training:
     """Hash of the prompt files in the examples, recorded in the checkpoint; empty if rollouts were read."""
     settings: dict[str, JSON] = field(default_factory=dict)
     """Settings of the run; `--resume` accepts a finished model only if it was trained with the same."""
+    files: Sequence[str] = ()
+    """The input files, named in the model card."""
 
     def train_options(self, algorithm: str, *, passes: int = 0) -> TrainOptions:
         """Return the settings of the trainer.
@@ -209,6 +240,7 @@ class Training:
             dtype=recipe.dtype,
             threads=recipe.threads,
             trust_remote_code=recipe.trust_remote_code,
+            report_to=self.running.report_to,
         )
         if algorithm not in ("solutions", "rft", "distill", "solutions+rft"):
             settings = replace(settings, learning_rate=recipe.learning_rate or settings.rate / 10)
@@ -239,10 +271,13 @@ class Training:
             def show(step: dict[str, float]) -> None:
                 meter.status(f"step {step['step']:.0f}/{step['steps']:.0f}, loss {step['loss']:.3f}")
 
-            meter.status("loading")
             settings = self.train_options(algorithm)
+            chosen = settings.chosen()
+            self.say_chosen(algorithm, chosen, f"{settings.batch_size} {UNITS.get(algorithm, 'examples')} a step")
+            meter.status("loading")
             if algorithm in ("dpo", "kto"):
                 preference = PreferenceOptions(algorithm)  # type: ignore[arg-type]
+                chosen |= {name: value for name, value in asdict(preference).items() if name != "algorithm"}
                 metrics = train_preference(
                     selection.examples, base, save, settings, preference, show, resume=running.resume
                 )
@@ -258,9 +293,24 @@ class Training:
             control=self.rules.control or "",
             data=data,
             parents=data,
+            settings=chosen,
             metrics=metrics | _notes(tally, selection),
             made_by=made_by(self.verb, model=self.model, seed=running.seed, prompt=self.prompt),
         )
+
+    def say_chosen(self, algorithm: str, chosen: dict[str, JSON], step: str) -> None:
+        """Print the settings of the training in one line.
+
+        Args:
+            algorithm: its name.
+            chosen: `TrainOptions.chosen`.
+            step: what one optimiser step or round learns from.
+        """
+        weights = f"LoRA of rank {chosen['lora_rank']}" if chosen["lora_rank"] else "all weights"
+        where = f"{chosen['dtype']} on {chosen['device']}"
+        rate = f"learning rate {chosen['learning_rate']:g} ({chosen['scheduler']})"
+        text = f"{algorithm}: {weights}, {rate}, {step}, {self.recipe.epochs} epochs, {where}, seed {chosen['seed']}"
+        say(f"sca {self.verb}: {text}", quiet=self.running.quiet)
 
     def _report(self, tally: Tally, selection: Selection, noun: str) -> None:
         left_out = {
@@ -295,21 +345,33 @@ def _notes(tally: Tally, selection: Selection) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- the record
 
-RECORD = "sca-checkpoint.json"
+RECORD = CHECKPOINT_FILE
 """The checkpoint record, also kept in the model's directory, so that `--resume` can print it again."""
 
 SETTINGS = "sca-settings.json"
 """The settings of the training, in the same directory."""
 
 
-def keep_checkpoint(checkpoint: Checkpoint, directory: Path, settings: dict[str, JSON]) -> None:
-    """Write the settings and then the record into the directory of the weights."""
-    (directory / SETTINGS).write_bytes(msgspec.json.encode(settings))
+def keep_checkpoint(checkpoint: Checkpoint, directory: Path, training: Training) -> None:
+    """Write the settings, the record, the picture of the curves and the model card into the directory of the weights.
+
+    If the picture and the card are missing because the process was killed, `trained_before` writes them.
+    """
+    (directory / SETTINGS).write_bytes(msgspec.json.encode(training.settings))
     (directory / RECORD).write_bytes(encode(checkpoint))
+    describe(checkpoint, directory, training.files, quiet=training.running.quiet)
 
 
-def trained_before(save: Path, settings: dict[str, JSON]) -> Checkpoint | None:
+def trained_before(
+    save: Path, settings: dict[str, JSON], files: Sequence[str] = (), *, quiet: bool = False
+) -> Checkpoint | None:
     """Return the record of a training that finished in this directory, or None.
+
+    Args:
+        save: the directory.
+        settings: settings of this run.
+        files: the input files, for the model card.
+        quiet: print no message.
 
     Raises:
         UsageError: it was trained with other settings, or its record is damaged.
@@ -328,6 +390,8 @@ def trained_before(save: Path, settings: dict[str, JSON]) -> Checkpoint | None:
         if changed := sorted(name for name in {**before, **now} if before.get(name) != now.get(name)):
             message = f"--resume: {save} holds a model that was trained with other settings: {', '.join(changed)}"
             raise UsageError(message, "give another --save, or remove it")
+    if not (save / CARD).exists():
+        describe(record, save, files, quiet=quiet)
     return record
 
 
