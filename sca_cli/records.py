@@ -385,7 +385,8 @@ class Checkpoint(Record, tag_field="kind", tag="checkpoint", kw_only=True):
     """Examples, tokens, steps, losses (`losses`: one per step); `solved`: examples left out because every attempt at
     their task passed; `balance`: group → number of examples before and after balancing; `drawn_from`: number of
     examples from which the control arm was sampled; `rounds`: name → figures of reinforcement learning, one a round
-    (reward, invalid, groups, dropped, kept, entropy, kl, drift, clipped); `stopped`: why it ended early.
+    (reward, invalid, length, groups, dropped, kept, entropy, kl, drift, clipped); `validation`: rewards on tasks that
+    were not trained on, and the round whose weights were kept; `stopped`: why it ended early.
     """
 
 

@@ -8,8 +8,9 @@ import typer
 from sca_cli import plugins, streams
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.attempting import Attempting, Roller
+from sca_cli.commands.shared.dry_run import DryRun
 from sca_cli.commands.shared.grouped import grouped
-from sca_cli.commands.shared.shell import LeftOut, required_inputs
+from sca_cli.commands.shared.shell import LeftOut, exit_code, required_inputs
 from sca_cli.commands.shared.training import (
     Recipe,
     Running,
@@ -95,7 +96,10 @@ def command(
     roller = Roller.from_options(
         "distill", teacher, attempting, running.seed, quiet=running.quiet, resume=running.resume
     )
-    sink = Output(running.output, rejected=None, resume=False, settings={"command": "distill"}, inputs=paths)
+    if running.dry_run:
+        running.fail_if_resumed()
+    else:
+        sink = Output(running.output, rejected=None, resume=False, settings={"command": "distill"}, inputs=paths)
     student = weights_of(student, "--student")
     settings = options.settings_of(context, student=student, prompt=roller.prompts.fingerprint(*ATTEMPT))
     if running.resume and (trained := trained_before(save, settings, paths, quiet=running.quiet)):
@@ -120,6 +124,9 @@ def command(
         settings=settings,
         files=paths,
     )
+    if running.dry_run:
+        DryRun(training, student, roller).of_records(records, "distill")
+        return exit_code(1, left_out)
     checkpoint = training.fine_tune(roller.of(records), student, save, "distill", Tally())
     keep_checkpoint(checkpoint, save, training)
     return write_checkpoint("distill", checkpoint, sink, quiet=running.quiet, left_out=left_out)

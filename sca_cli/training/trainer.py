@@ -12,11 +12,13 @@ import json
 import math
 import shutil
 import sys
+import tempfile
 import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -144,6 +146,10 @@ class Learner(ABC):
         """Return why training stops now; "": it continues."""
         return ""
 
+    def end(self, model: Any) -> None:
+        """Choose the weights to keep: called once, after the last step, before the model is written."""
+        del model
+
     def save(self, directory: Path) -> None:
         """Write the learner's own state, if it has one, into a checkpoint."""
         del directory
@@ -213,6 +219,7 @@ def train(
         with locked(work), disable_input_dtype_casting(trainer.model):
             (work / "run.json").write_text(json.dumps(fingerprint))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            learner.end(trainer.model)
             trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
             write_model(
                 trainer.model,
@@ -231,6 +238,36 @@ def train(
         **_losses(trainer.state.log_history),
         "seconds": time.monotonic() - began,
     }
+
+
+def timed_step(learner: Learner, base_model: str, options: TrainOptions) -> float:
+    """Compute one step at the learning rate 0, which changes no weight, and return its wall time in seconds.
+
+    Nothing is written. The step is computed twice, because the first one is slower.
+
+    Args:
+        learner: the algorithm with its data; the first items of an epoch are the step.
+        base_model: as for `train`.
+        options: settings of the training.
+
+    Raises:
+        MissingError, UsageError: as `train`.
+    """
+    with _quiet(options), tempfile.TemporaryDirectory() as work:
+        trainer, _ = _trainer(learner, base_model, Path(work), replace(options, report_to="none"), lambda _: None)
+        items = list(islice(learner.sampler() or learner.items, options.batch_size))
+        model = trainer.accelerator.prepare(trainer.model)
+        optimizer = trainer.create_optimizer()
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        seconds = 0.0
+        for _ in range(2):
+            began = time.monotonic()
+            trainer.training_step(model, {"items": items})
+            optimizer.step()
+            optimizer.zero_grad()
+            seconds = time.monotonic() - began
+        return seconds
 
 
 def _losses(history: list[dict[str, float]]) -> dict[str, JSON]:

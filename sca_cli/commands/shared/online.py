@@ -19,7 +19,7 @@ from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_name, wort
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, made_by, required_model, say, written_before
 from sca_cli.commands.shared.train_stages import updated
-from sca_cli.commands.shared.training import Training
+from sca_cli.commands.shared.training import Running, Training
 from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import RecordError, UsageError
 from sca_cli.fanout import Fanout, derived_seed
@@ -78,10 +78,56 @@ class Rounds:
         return [rollouts[place : place + size] for place in range(0, len(rollouts), size)]
 
 
+_MOST_VALIDATION = 16
+"""Most validation tasks, unless `--validate` names another number; chosen by hand."""
+
+_VALIDATION_ATTEMPTS = 4
+"""Attempts at each validation task, always with the same seeds; chosen by hand."""
+
+
+def split(tasks: list[Task], wanted: int | None, running: Running) -> tuple[list[Task], list[Task]]:
+    """Draw the tasks for validation; return the others, and these.
+
+    Args:
+        tasks: self-made tasks. If `--allow-eval` lets in held-out tasks, none is drawn, because it may be one of them.
+        wanted: their number; None: a tenth of the tasks, at most 16, and none of fewer than 40 tasks.
+        running: the seed.
+
+    Raises:
+        UsageError: no task would be left to train on; a number is given with `--allow-eval`.
+    """
+    if wanted and running.allow_eval:
+        raise UsageError("--validate and --allow-eval exclude each other", "validation is by self-made tasks only")
+    if wanted is None:
+        wanted = 0 if running.allow_eval or len(tasks) < 40 else min(len(tasks) // 10, _MOST_VALIDATION)
+    if wanted and wanted >= len(tasks):
+        raise UsageError(f"--validate {wanted} leaves none of the {len(tasks)} tasks to train on", "a smaller number")
+    places = set(random.Random(derived_seed(running.seed, "validation")).sample(range(len(tasks)), wanted))
+    return (
+        [task for place, task in enumerate(tasks) if place not in places],
+        [task for place, task in enumerate(tasks) if place in places],
+    )
+
+
 def train_online(
-    training: Training, records: Iterable[Task | Rollout], base: str, save: Path, roller: Roller, options: OnlineOptions
+    training: Training,
+    records: Iterable[Task | Rollout],
+    base: str,
+    save: Path,
+    roller: Roller,
+    options: OnlineOptions,
+    validation: int | None = None,
 ) -> Checkpoint:
     """Train on rounds of attempts at tasks, and return the record of the trained model.
+
+    Args:
+        training: how is trained.
+        records: the tasks.
+        base: weights to start from.
+        save: directory to create.
+        roller: attempts tasks.
+        options: settings of the algorithm.
+        validation: number of tasks to choose the weights by; see `split`.
 
     Raises:
         RecordError: rollouts are read instead of tasks.
@@ -91,11 +137,17 @@ def train_online(
     """
     recipe, running = training.recipe, training.running
     fail_if_in_the_way(save, resume=running.resume)
-    tasks = list(worth_attempting(_only_tasks(records, options.algorithm)))
+    tasks = list(worth_attempting(only_tasks(records, options.algorithm)))
     if not tasks:
         raise NothingToTrain("no tasks to train on", "sca verify writes them")
+    tasks, held = split(tasks, validation, running)
+    if held:
+        about = (
+            f"validation on {len(held)} of the tasks, which are not trained on, every {options.validate_every} rounds"
+        )
+        say(f"sca train: {about}", quiet=running.quiet)
     rounds = Rounds(tasks, recipe.batch_size, roller.options.attempts, running.seed)
-    options = replace(options, rounds=rounds.count(recipe.epochs))
+    options = replace(options, rounds=rounds.count(recipe.epochs), validation_tasks=len(held))
     settings_of_trainer = training.train_options(options.algorithm, passes=options.passes)
     chosen = settings_of_trainer.chosen()
     training.say_chosen(options.algorithm, chosen, f"{rounds.per_round} tasks a round, {rounds.per_task} attempts each")
@@ -138,10 +190,18 @@ def train_online(
             meter.status(f"round {number + 1}/{options.rounds}: update")
             return rounds.grouped(rollouts)
 
+        def validate(weights: "Iterator[tuple[str, torch.Tensor]]") -> float:
+            meter.status("validation")
+            fanout.call(engine.update_weights(weights))
+            items = [(task, sample) for task in held for sample in range(_VALIDATION_ATTEMPTS)]
+            rewards = [rollout.reward for _, rollout in fanout.ordered(items, work_on)]
+            valid = [reward for reward in rewards if reward is not None]
+            return sum(valid) / len(valid) if valid else 0.0
+
         def report(figures: dict[str, float]) -> None:
             say(_line(figures, options.rounds), quiet=running.quiet)
 
-        learner = Online(options, roll, report)
+        learner = Online(options, roll, report, validate if held else None)
         fingerprint = {"tasks": settings["tasks"], "base model": base_fingerprint(base)}
         fingerprint["options"] = asdict(settings_of_trainer) | asdict(options)
         del fingerprint["options"]["report_to"]
@@ -155,6 +215,9 @@ def train_online(
         del metrics["seconds"]
     if reason := metrics.get("stopped"):
         say(f"sca train: stopped early: {reason}", quiet=running.quiet)
+    if validations := learner.validations:
+        say(_validated(validations), quiet=running.quiet)
+        metrics["validation"] = validations | {"tasks": [task.id for task in held]}
     data = list(dict.fromkeys(learner.data))
     return Checkpoint(
         path=str(save),
@@ -186,7 +249,12 @@ def _settings_of_rounds(options: OnlineOptions, training: Training, roller: Roll
     }
 
 
-def _only_tasks(records: Iterable[Task | Rollout], algorithm: str) -> Iterator[Task]:
+def only_tasks(records: Iterable[Task | Rollout], algorithm: str) -> Iterator[Task]:
+    """Yield the tasks to make rollouts of.
+
+    Raises:
+        RecordError: rollouts are read instead.
+    """
     for record in records:
         if isinstance(record, Rollout):
             raise RecordError(
@@ -194,6 +262,14 @@ def _only_tasks(records: Iterable[Task | Rollout], algorithm: str) -> Iterator[T
                 "sca train tasks.jsonl; or --algo rft, dpo or kto, which learn from these rollouts",
             )
         yield record
+
+
+def _validated(validations: dict[str, Any]) -> str:
+    """Return the line on the validation: the rewards before training, of the weights that are kept, and at the end."""
+    by_round = dict(zip(validations["rounds"], validations["reward"], strict=True))
+    kept, last = validations["kept"], validations["rounds"][-1]
+    text = f"sca train: validation: {by_round.get(0, 0.0):.1%} → {by_round[last]:.1%} pass"
+    return text if kept == last else f"{text}; the weights after round {kept} are kept: {by_round[kept]:.1%}"
 
 
 def _line(figures: dict[str, Any], rounds: int) -> str:

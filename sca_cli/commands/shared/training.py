@@ -141,6 +141,16 @@ class Running:
             rich_help_panel=options.TRAINING,
         ),
     ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show two examples, the number of examples and tokens, and the estimated time. Train and write "
+            "nothing.",
+            show_default=False,
+            rich_help_panel=options.RUN,
+        ),
+    ] = False
     report_to: Annotated[
         Literal["none", "trackio", "wandb", "tensorboard"],
         typer.Option(
@@ -161,6 +171,15 @@ class Running:
     ] = False
     times: options.Times = False
     quiet: options.Quiet = False
+
+    def fail_if_resumed(self) -> None:
+        """Check that a dry run is not to resume a run.
+
+        Raises:
+            UsageError: it is.
+        """
+        if self.resume:
+            raise UsageError("--dry-run and --resume exclude each other", "a dry run is always complete")
 
 
 _PACKAGES = {"trackio": ["trackio"], "wandb": ["wandb"], "tensorboard": ["tensorboard", "tensorboardX"]}
@@ -263,8 +282,7 @@ class Training:
             NothingToTrain: no example is left.
             UsageError: `save` exists.
         """
-        selection = select(rollouts, self.tokenizer, self.rules, tally)
-        self._report(tally, selection, "solutions" if algorithm == "solutions" else "rollouts")
+        selection = self.selected(rollouts, algorithm, tally)
         running = self.running
         with Meter(self.verb, None, quiet=running.quiet) as meter:
 
@@ -297,6 +315,12 @@ class Training:
             metrics=metrics | _notes(tally, selection),
             made_by=made_by(self.verb, model=self.model, seed=running.seed, prompt=self.prompt),
         )
+
+    def selected(self, rollouts: Iterable[Rollout], algorithm: str, tally: Tally) -> Selection:
+        """Select the examples of a training, and report them on standard error."""
+        selection = select(rollouts, self.tokenizer, self.rules, tally)
+        self._report(tally, selection, "solutions" if algorithm == "solutions" else "rollouts")
+        return selection
 
     def say_chosen(self, algorithm: str, chosen: dict[str, JSON], step: str) -> None:
         """Print the settings of the training in one line.
