@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sca_cli import plugins
 from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
-from sca_cli.errors import ExitCode, ModelError, ScaError, UsageError
+from sca_cli.errors import ExitCode, MissingError, ModelError, ScaError, UsageError
 from sca_cli.records import JSON
 from sca_cli.streams import locked
 from sca_cli.training import metrics
@@ -202,7 +202,8 @@ def train(
         losses, one a step; seconds (wall time of this call).
 
     Raises:
-        MissingError: the train extra, the base model or the device is missing.
+        MissingError: the train extra, the base model or the device is missing; or the library that metrics are sent to
+            reports an error.
         UsageError: `OUT.work` belongs to another run, or another process writes it; a token id is outside the model's
             vocabulary.
         ModelError: the loss is not finite.
@@ -218,7 +219,13 @@ def train(
         # autocast rounds the input of an adapter; PEFT would first convert it to the adapter's type: a second copy
         with locked(work), disable_input_dtype_casting(trainer.model):
             (work / "run.json").write_text(json.dumps(fingerprint))
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            try:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            except Exception as error:
+                if type(error).__module__.split(".")[0] != options.report_to:
+                    raise
+                hint = "wandb login, or WANDB_MODE=offline" if options.report_to == "wandb" else ""
+                raise MissingError(f"--report-to {options.report_to}: {error}", hint) from error
             learner.end(trainer.model)
             trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
             write_model(

@@ -293,7 +293,7 @@ def test_a_dry_run_counts_what_is_compared(
     for word in WORDS[:2]:
         for token, outcome in ((ord(word[1]), "pass"), (7, "fail")):
             own = Segment(**{**segment, "token_ids": [1, 2, ord(word[0]), token]})
-            rollouts.append(Rollout(task=task(word), sample=token, outcome=outcome, segments=[own]))
+            rollouts.append(Rollout(id=f"{word} {token}", task=task(word), outcome=outcome, segments=[own]))
     run = ["train", "r.jsonl", "--base", "base", "--save", "made", "--threads", "1", "--algo", algo, "--dry-run"]
     Path("r.jsonl").write_bytes(b"".join(encode(one) + b"\n" for one in rollouts))
     assert app.run(run) == 0
