@@ -8,13 +8,15 @@ import typer
 from sca_cli import plugins, streams
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.attempting import Attempting, Roller
+from sca_cli.commands.shared.dry_run import DryRun
 from sca_cli.commands.shared.grouped import grouped
-from sca_cli.commands.shared.shell import LeftOut, required_inputs
+from sca_cli.commands.shared.shell import LeftOut, exit_code, required_inputs
 from sca_cli.commands.shared.training import (
     Recipe,
     Running,
     Save,
     Training,
+    fail_if_no_library,
     fail_if_trl_cannot,
     keep_checkpoint,
     refuse_eval,
@@ -106,16 +108,20 @@ def command(
     if ranks.follows():  # the first process reads and writes
         running = replace(running, output="-", quiet=True)
         attempting = replace(attempting, rollouts=None)
-    fail_if_trl_cannot(recipe.trainer, "distill", resume=running.resume, other=False)
+    fail_if_trl_cannot(recipe.trainer, "distill", running, other=False, validate=False)
     if teacher:
         plugins.fail_if_unknown([], [teacher])
+    fail_if_no_library(running.report_to)
     roller = Roller.from_options(
         "distill", teacher, attempting, running.seed, quiet=running.quiet, resume=running.resume
     )
-    sink = Output(running.output, rejected=None, resume=False, settings={"command": "distill"}, inputs=paths)
+    if running.dry_run:
+        running.fail_if_dry_run_cannot()
+    else:
+        sink = Output(running.output, rejected=None, resume=False, settings={"command": "distill"}, inputs=paths)
     student = weights_of(student, "--student")
     settings = options.settings_of(context, student=student, prompt=roller.prompts.fingerprint(*ATTEMPT))
-    if running.resume and (trained := trained_before(save, settings)):
+    if running.resume and (trained := trained_before(save, settings, paths, quiet=running.quiet)):
         return write_checkpoint("distill", trained, sink, quiet=running.quiet)
     fail_if_in_the_way(save, resume=running.resume)
     rules = Rules(
@@ -136,8 +142,16 @@ def command(
         running,
         teacher or "",
         settings=settings,
+        files=paths,
     )
+    if running.dry_run:
+        show = DryRun(training, student, roller)
+        if correct:
+            show.of_corrections(records, "distill")
+        else:
+            show.of_records(records, "distill")
+        return exit_code(1, left_out)
     rollouts = roller.corrections(records) if correct and paths else roller.of(records)
     checkpoint = training.fine_tune(rollouts, student, save, "distill", Tally())
-    keep_checkpoint(checkpoint, save, settings)
+    keep_checkpoint(checkpoint, save, training)
     return write_checkpoint("distill", checkpoint, sink, quiet=running.quiet, left_out=left_out)

@@ -22,16 +22,20 @@ from sca_cli import plugins
 from sca_cli.devices import device_of, dtype_of
 from sca_cli.errors import UsageError
 from sca_cli.records import JSON, Rollout
+from sca_cli.training import metrics
 from sca_cli.training.data import Example
 from sca_cli.training.policy import PolicyOptions
 from sca_cli.training.preference import Compared, PreferenceOptions, compared, mismatched, pairs
 from sca_cli.training.trainer import (
     NothingToTrain,
     TrainOptions,
+    fail_if_diverged,
     fail_if_in_the_way,
     libraries,
     lora_of,
     losses_of,
+    reports_to,
+    results_in,
     work_of,
 )
 from sca_cli.training.weights import load_model, load_tokenizer, write_model
@@ -113,16 +117,24 @@ def _trained(
     with libraries(options):
         _fail_without_trl()
         trainer = make()
-        _report_to(trainer, progress)
-        trainer.train()
+        work_of(out).mkdir(parents=True, exist_ok=True)
+        _add_report(trainer, work_of(out), progress)
+        with reports_to(options.report_to):
+            trainer.train()
         model = trainer.accelerator.unwrap_model(trainer.model)
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         if trainer.is_world_process_zero():
-            write_model(model, base_model, lora_of(options), out, trust_remote_code=options.trust_remote_code)
+            write_model(
+                model,
+                base_model,
+                lora_of(options),
+                out,
+                beside=results_in(work_of(out)),
+                trust_remote_code=options.trust_remote_code,
+            )
         trainer.accelerator.wait_for_everyone()
     shutil.rmtree(work_of(out), ignore_errors=True)
     return {
-        "trainer": "trl",
         "steps": trainer.state.global_step,
         "trainable_parameters": trainable,
         **losses_of(trainer.state.log_history),
@@ -148,17 +160,27 @@ def _fail_without_trl() -> None:
         )
 
 
-def _report_to(trainer: Any, progress: Progress) -> None:
+def _add_report(trainer: Any, work: Path, progress: Progress) -> None:
+    """Let the first process write each step, with TRL's own figures, into the metrics file."""
     from transformers import PrinterCallback, TrainerCallback
 
-    class ToProgress(TrainerCallback):
+    lines = metrics.MetricsFile(work / metrics.FILE)
+
+    class Report(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             logs = kwargs["logs"]
-            if "loss" in logs:
-                progress({"step": state.global_step, "steps": state.max_steps, "loss": float(logs["loss"])})
+            if "loss" not in logs:
+                return
+            if state.is_world_process_zero:
+                figures = {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}
+                lines.add({"step": state.global_step, **figures})
+            fail_if_diverged(state.global_step, logs["loss"])
+            progress({"step": state.global_step, "steps": state.max_steps, "loss": float(logs["loss"])})
 
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(ToProgress())
+    trainer.add_callback(Report())
+    if trainer.is_world_process_zero():
+        lines.begin([])
 
 
 # ---------------------------------------------------------------- the trainers
@@ -368,7 +390,9 @@ def _common(work: Path, options: TrainOptions) -> dict[str, Any]:
         "dataloader_pin_memory": False,
         "save_strategy": "no",
         "logging_steps": 1,
-        "report_to": "none",
+        "report_to": options.report_to,
+        "run_name": str(work.with_suffix("")),
+        "project": "sca",
         "disable_tqdm": True,
     }
 

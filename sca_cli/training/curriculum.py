@@ -24,7 +24,7 @@ from sca_cli.records import Rollout, Task
 type Item = tuple[Task, int]
 """A task, and the number of the attempt at it."""
 
-_MOST_CANDIDATES = 4
+MOST_CANDIDATES = 4
 """Most tasks that a round attempts, as a multiple of the tasks that it trains on; chosen by hand."""
 
 _WAVE = 2
@@ -179,13 +179,13 @@ class Curriculum:
     def __init__(
         self, tasks: Sequence[Task], per_round: int, per_task: int, seed: int, options: CurriculumOptions
     ) -> None:
-        self._options, self._per_task = options, per_task
+        self._options, self.per_task = options, per_task
         self._tasks = len(tasks)
-        self._per_round = min(per_round, len(tasks))
+        self.per_round = min(per_round, len(tasks))
         by_name: dict[str, list[Task]] = {}
         for task in tasks:
             by_name.setdefault(task.env.name if options.mix else "", []).append(task)
-        self._pools = [_Pool(name, group, options, self._per_round, seed) for name, group in by_name.items()]
+        self._pools = [_Pool(name, group, options, self.per_round, seed) for name, group in by_name.items()]
         self._weights = [options.mix.get(name, 1.0) for name in by_name]
         self._credits = [0.0] * len(self._pools)
         self._made: Counter[str] = Counter()
@@ -193,7 +193,7 @@ class Curriculum:
 
     def rounds(self, epochs: int) -> int:
         """Return the number of rounds in a number of passes over the tasks."""
-        return -(-epochs * self._tasks // self._per_round)
+        return -(-epochs * self._tasks // self.per_round)
 
     def round(self, attempt: Callable[[list[Item]], list[Rollout]]) -> Round:
         """Make the attempts of the next round.
@@ -204,19 +204,19 @@ class Curriculum:
         band = self._options.band
         candidates: list[_Candidate] = []
         made: list[Rollout] = []
-        size = min(band.least(), self._per_task) if band else self._per_task
-        limit = min((_MOST_CANDIDATES if band else 1) * self._per_round, sum(map(len, self._pools)))
+        size = min(band.least(), self.per_task) if band else self.per_task
+        limit = min((MOST_CANDIDATES if band else 1) * self.per_round, sum(map(len, self._pools)))
         draws = 0
         while True:
             kept = sum(not candidate.side for candidate in candidates)
-            while kept < self._per_round and draws < limit:
+            while kept < self.per_round and draws < limit:
                 draws += 1
                 pool = self._next_pool()
                 task = pool.draw()
                 if not band or all(task.id != candidate.task.id for candidate in candidates):
                     candidates.append(_Candidate(task, pool))
                     kept += 1
-            wave = [one for one in candidates if not one.side and len(one.rollouts) < self._per_task]
+            wave = [one for one in candidates if not one.side and len(one.rollouts) < self.per_task]
             if not wave:
                 break
             made += self._wave(wave, size, attempt)
@@ -242,7 +242,7 @@ class Curriculum:
         owners: list[_Candidate] = []
         for candidate in wave:
             made = len(candidate.rollouts)
-            for _ in range(min(_WAVE if made else least, self._per_task - made)):
+            for _ in range(min(_WAVE if made else least, self.per_task - made)):
                 items.append((candidate.task, self._made[candidate.task.id]))
                 owners.append(candidate)
                 self._made[candidate.task.id] += 1
@@ -253,7 +253,7 @@ class Curriculum:
 
     def _decide(self, candidate: _Candidate) -> None:
         """Drop the candidate if it is outside the band; note its pass rate if it needs no more attempts."""
-        band, complete = self._options.band, len(candidate.rollouts) >= self._per_task
+        band, complete = self._options.band, len(candidate.rollouts) >= self.per_task
         if band:
             passed, judged = candidate.passed, candidate.judged
             candidate.side = band.side(passed, judged)
@@ -280,7 +280,7 @@ class Curriculum:
         attempts = sum(len(candidate.rollouts) for candidate in candidates)
         figures = {"attempts": attempts}
         if self._options.band:
-            figures["saved"] = len(candidates) * self._per_task - attempts
+            figures["saved"] = len(candidates) * self.per_task - attempts
             figures |= {name: sum(one.side == side for one in candidates) for name, side in _SIDES.items()}
         if self._options.promote is not None:
             figures["level"] = max(pool.level for pool in self._pools)

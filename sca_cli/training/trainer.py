@@ -12,20 +12,22 @@ import json
 import math
 import shutil
 import sys
+import tempfile
 import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sca_cli import plugins
 from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
-from sca_cli.errors import ExitCode, ModelError, ScaError, UsageError
+from sca_cli.errors import ExitCode, MissingError, ModelError, ScaError, UsageError
 from sca_cli.records import JSON
 from sca_cli.streams import locked
-from sca_cli.training import ranks
+from sca_cli.training import metrics, ranks
 from sca_cli.training.memory import free_bytes, kept_bytes, set_recomputing
 from sca_cli.training.packing import Layout, shares
 from sca_cli.training.weights import load_model, write_model
@@ -73,11 +75,29 @@ class TrainOptions:
     """Compute the common prefixes of a batch once, if the model allows it."""
     trust_remote_code: bool = False
     """Run Python code of the base model's directory."""
+    report_to: str = "none"
+    """Library that gets the metrics of each step, as transformers names it; none: metrics.jsonl only."""
 
     @property
     def rate(self) -> float:
         """The highest learning rate of the schedule."""
         return self.learning_rate or (2e-4 if self.lora_rank else 1e-5)
+
+    def chosen(self) -> dict[str, JSON]:
+        """Return the settings that decide the trained weights, with the values that this machine chooses.
+
+        Raises:
+            MissingError: the train extra or the device is missing.
+        """
+        with libraries(self):
+            device = device_of(self.device)
+            dtype = str(dtype_of(self.dtype, device)).removeprefix("torch.")
+        values = {name: value for name, value in asdict(self).items() if name not in WITHOUT_EFFECT}
+        return values | {"learning_rate": self.rate, "device": device, "dtype": dtype}
+
+
+WITHOUT_EFFECT = frozenset({"threads", "save_every_steps", "trust_remote_code", "report_to"})
+"""Settings that do not change the trained weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +148,10 @@ class Learner(ABC):
     def end_of_step(self) -> str:
         """Return why training stops now; "": it continues."""
         return ""
+
+    def end(self, model: Any) -> None:
+        """Choose the weights to keep: called once, after the last step, before the model is written."""
+        del model
 
     def save(self, directory: Path) -> None:
         """Write the learner's own state, if it has one, into a checkpoint."""
@@ -183,7 +207,8 @@ def train(
         losses, one a step; seconds (wall time of this call).
 
     Raises:
-        MissingError: the train extra, the base model or the device is missing.
+        MissingError: the train extra, the base model or the device is missing; or the library that metrics are sent to
+            reports an error.
         UsageError: `OUT.work` belongs to another run, or another process writes it; a token id is outside the model's
             vocabulary; the launcher asks for FSDP or DeepSpeed.
         ModelError: the loss is not finite.
@@ -201,11 +226,18 @@ def train(
         with alone, disable_input_dtype_casting(trainer.model):
             if not ranks.follows():
                 (work / "run.json").write_text(json.dumps(fingerprint))
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            with reports_to(options.report_to):
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            learner.end(trainer.model)
             trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
             if not ranks.follows():
                 write_model(
-                    trainer.model, base_model, lora_of(options), out, trust_remote_code=options.trust_remote_code
+                    trainer.model,
+                    base_model,
+                    lora_of(options),
+                    out,
+                    beside=results_in(work),
+                    trust_remote_code=options.trust_remote_code,
                 )
     if not ranks.follows():
         shutil.rmtree(work)
@@ -216,6 +248,67 @@ def train(
         **losses_of(trainer.state.log_history),
         "seconds": time.monotonic() - began,
     }
+
+
+@contextlib.contextmanager
+def reports_to(library: str) -> Iterator[None]:
+    """Name the library that metrics are sent to in the errors that it raises.
+
+    Raises:
+        MissingError: the library raised an error.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.split(".")[0] != library:
+            raise
+        hint = "wandb login, or WANDB_MODE=offline" if library == "wandb" else ""
+        raise MissingError(f"--report-to {library}: {error}", hint) from error
+
+
+def results_in(work: Path) -> list[Path]:
+    """Return what a training leaves in its work directory for the directory of the model."""
+    return [work / metrics.FILE, work / "runs"]  # TensorBoard's files are in runs/
+
+
+def fail_if_diverged(step: int, loss: float) -> None:
+    """Check the loss of a step.
+
+    Raises:
+        ModelError: it is not finite.
+    """
+    if not math.isfinite(loss):
+        raise ModelError(f"training diverged: the loss of step {step} is {loss}", "use a lower --learning-rate")
+
+
+def timed_step(learner: Learner, base_model: str, options: TrainOptions) -> float:
+    """Compute one step at the learning rate 0, which changes no weight, and return its wall time in seconds.
+
+    Nothing is written. The step is computed twice, because the first one is slower.
+
+    Args:
+        learner: the algorithm with its data; the first items of an epoch are the step.
+        base_model: as for `train`.
+        options: settings of the training.
+
+    Raises:
+        MissingError, UsageError: as `train`.
+    """
+    with libraries(options), tempfile.TemporaryDirectory() as work:
+        trainer, _ = _trainer(learner, base_model, Path(work), replace(options, report_to="none"), lambda _: None)
+        items = list(islice(learner.sampler() or learner.items, options.batch_size))
+        model = trainer.accelerator.prepare(trainer.model)
+        optimizer = trainer.create_optimizer()
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        seconds = 0.0
+        for _ in range(2):
+            began = time.monotonic()
+            trainer.training_step(model, {"items": items})
+            optimizer.step()
+            optimizer.zero_grad()
+            seconds = time.monotonic() - began
+        return seconds
 
 
 def losses_of(history: list[dict[str, float]]) -> dict[str, JSON]:
@@ -379,8 +472,14 @@ def _trainer(
         def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002
             return 0
 
+    lines = metrics.MetricsFile(work / metrics.FILE)
+
     class Report(TrainerCallback):
         stopped = ""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+            if not ranks.follows():
+                lines.begin(state.log_history)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             if reason := learner.end_of_step():
@@ -390,11 +489,9 @@ def _trainer(
             logs = kwargs["logs"]
             if "loss" not in logs:
                 return
-            if not math.isfinite(logs["loss"]):
-                raise ModelError(
-                    f"training diverged: the loss of step {state.global_step} is {logs['loss']}",
-                    "use a lower --learning-rate",
-                )
+            if not ranks.follows():
+                lines.add({"step": state.global_step, **logs})
+            fail_if_diverged(state.global_step, logs["loss"])
             named = {name: logs[name] for name in ("epoch", "loss", "learning_rate")}
             progress({"step": state.global_step, "steps": state.max_steps, **named, **learner.metrics})
 
@@ -418,7 +515,9 @@ def _trainer(
         save_total_limit=1,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to="none",
+        report_to="none" if ranks.follows() else options.report_to,
+        run_name=str(work.with_suffix("")),
+        project="sca",
         disable_tqdm=True,
         ddp_find_unused_parameters=False if ranks.count() > 1 else None,
     )

@@ -101,7 +101,7 @@ class Roller:
             UsageError: no model is named.
             RecordError: tasks are read instead of rollouts.
         """
-        failed = worth_correcting(_only_rollouts(records))
+        failed = worth_correcting(only_rollouts(records))
         return self._made(
             lambda attempts: ((one, number) for one in failed for number in range(attempts.per_task)),
             correct,
@@ -179,7 +179,12 @@ class Roller:
         return {"command": self.command, "model": model, "seed": self.seed, **decisive, "prompt": prompt}
 
 
-def _only_rollouts(records: Iterable[Task | Rollout]) -> Iterator[Rollout]:
+def only_rollouts(records: Iterable[Task | Rollout]) -> Iterator[Rollout]:
+    """Yield the rollouts to correct.
+
+    Raises:
+        RecordError: tasks are read instead.
+    """
     for record in records:
         if isinstance(record, Task):
             raise RecordError(

@@ -4,6 +4,7 @@ The journal is SAVE.work/rollouts.jsonl, or the file of `--rollouts`. It holds e
 run that was killed reads it, and attempts only what is missing.
 """
 
+import random
 import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from sca_cli.commands.shared.curriculum import fail_if_without_tasks
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, made_by, required_model, say, written_before
 from sca_cli.commands.shared.train_stages import updated
-from sca_cli.commands.shared.training import Training
+from sca_cli.commands.shared.training import Running, Training
 from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import RecordError, UsageError
 from sca_cli.fanout import Fanout, derived_seed
@@ -30,12 +31,43 @@ from sca_cli.training import ranks
 from sca_cli.training.by_trl import train_grpo_by_trl
 from sca_cli.training.curriculum import Curriculum, CurriculumOptions, Item, Round
 from sca_cli.training.online import Online, OnlineOptions
-from sca_cli.training.trainer import NothingToTrain, fail_if_in_the_way, train, work_of
+from sca_cli.training.trainer import NothingToTrain, TrainOptions, fail_if_in_the_way, train, work_of
 from sca_cli.training.weights import merged_weights
 from sca_cli.training.work import base_fingerprint
 
 if TYPE_CHECKING:
     import torch
+
+
+_MOST_VALIDATION = 16
+"""Most validation tasks, unless `--validate` names another number; chosen by hand."""
+
+VALIDATION_ATTEMPTS = 4
+"""Attempts at each validation task, always with the same seeds; chosen by hand."""
+
+
+def split(tasks: list[Task], wanted: int | None, running: Running) -> tuple[list[Task], list[Task]]:
+    """Draw the tasks for validation; return the others, and these.
+
+    Args:
+        tasks: self-made tasks. If `--allow-eval` lets in held-out tasks, none is drawn, because it may be one of them.
+        wanted: their number; None: a tenth of the tasks, at most 16, and none of fewer than 40 tasks.
+        running: the seed.
+
+    Raises:
+        UsageError: no task would be left to train on; a number is given with `--allow-eval`.
+    """
+    if wanted and running.allow_eval:
+        raise UsageError("--validate and --allow-eval exclude each other", "validation is by self-made tasks only")
+    if wanted is None:
+        wanted = 0 if running.allow_eval or len(tasks) < 40 else min(len(tasks) // 10, _MOST_VALIDATION)
+    if wanted and wanted >= len(tasks):
+        raise UsageError(f"--validate {wanted} leaves none of the {len(tasks)} tasks to train on", "a smaller number")
+    places = set(random.Random(derived_seed(running.seed, "validation")).sample(range(len(tasks)), wanted))
+    return (
+        [task for place, task in enumerate(tasks) if place not in places],
+        [task for place, task in enumerate(tasks) if place in places],
+    )
 
 
 def train_online(
@@ -46,8 +78,19 @@ def train_online(
     roller: Roller,
     options: OnlineOptions,
     parts: CurriculumOptions,
+    validation: int | None = None,
 ) -> Checkpoint:
     """Train on rounds of attempts at tasks, and return the record of the trained model.
+
+    Args:
+        training: how is trained.
+        records: the tasks.
+        base: weights to start from.
+        save: directory to create.
+        roller: attempts tasks.
+        options: settings of the algorithm.
+        parts: the parts of the curriculum.
+        validation: number of tasks to choose the weights by; see `split`.
 
     Raises:
         RecordError: rollouts are read instead of tasks.
@@ -59,13 +102,24 @@ def train_online(
     if ranks.follows():
         return _followed(training, base, save, options)
     fail_if_in_the_way(save, resume=running.resume)
-    tasks = list(worth_attempting(_only_tasks(records, options.algorithm)))
+    tasks = list(worth_attempting(only_tasks(records, options.algorithm)))
     if not tasks:
         raise NothingToTrain("no tasks to train on", "sca verify writes them")
+    # TRL keeps the last weights
+    tasks, held = split(tasks, 0 if recipe.trainer == "trl" else validation, running)
+    if held:
+        about = (
+            f"validation on {len(held)} of the tasks, which are not trained on, every {options.validate_every} rounds"
+        )
+        say(f"sca train: {about}", quiet=running.quiet)
     fail_if_without_tasks(parts, tasks)
     curriculum = Curriculum(tasks, recipe.batch_size, roller.options.attempts, running.seed, parts)
-    options = replace(options, rounds=curriculum.rounds(recipe.epochs))
+    options = replace(options, rounds=curriculum.rounds(recipe.epochs), validation_tasks=len(held))
     ranks.from_first(lambda: options)
+    settings_of_trainer = _settings_of_trainer(training, options)
+    chosen = training.chosen(settings_of_trainer)
+    step = f"{curriculum.per_round} tasks a round, {curriculum.per_task} attempts each"
+    training.say_chosen(options.algorithm, chosen, step)
     model = updated(required_model(roller.model) if roller.model else None, Path(base))
     settings = training.settings | {"model": model, "tasks": derived_seed(*(task.id for task in tasks))}
     work = work_of(save)
@@ -116,18 +170,26 @@ def train_online(
             meter.status(f"round {number + 1}/{options.rounds}: update")
             return rolled
 
+        def validate(weights: "Iterator[tuple[str, torch.Tensor]]") -> float:
+            meter.status("validation")
+            fanout.call(engine.update_weights(weights))
+            items = [(task, sample) for task in held for sample in range(VALIDATION_ATTEMPTS)]
+            rewards = [rollout.reward for _, rollout in fanout.ordered(items, work_on)]
+            valid = [reward for reward in rewards if reward is not None]
+            return sum(valid) / len(valid) if valid else 0.0
+
         def report(figures: dict[str, float]) -> None:
             say(_line(figures, options.rounds), quiet=running.quiet)
 
-        learner = Online(options, roll, report)
-        settings_of_trainer = training.train_options(options.algorithm, passes=options.passes)
+        learner = Online(options, roll, report, validate if held else None)
         fingerprint = {"tasks": settings["tasks"], "base model": base_fingerprint(base)}
         fingerprint["options"] = asdict(settings_of_trainer) | asdict(options)
+        del fingerprint["options"]["report_to"]
         if parts != CurriculumOptions():
             fingerprint["curriculum"] = asdict(parts)
         try:
             if recipe.trainer == "trl":
-                metrics = _by_trl(tasks, attempt, newer, base, save, training, roller, options)
+                metrics = _by_trl(tasks, attempt, newer, base, save, settings_of_trainer, roller, options)
             else:
                 metrics = train(learner, base, save, settings_of_trainer, fingerprint)
         except NothingToTrain:
@@ -138,6 +200,9 @@ def train_online(
         del metrics["seconds"]
     if reason := metrics.get("stopped"):
         say(f"sca train: stopped early: {reason}", quiet=running.quiet)
+    if validations := learner.validations:
+        say(_validated(validations), quiet=running.quiet)
+        metrics["validation"] = validations | {"tasks": [task.id for task in held]}
     if parts.band:
         attempted, saved = (sum(figures[name] for figures in learner.rounds) for name in ("attempts", "saved"))
         say(f"sca train: the band: {attempted:.0f} attempts made, {saved:.0f} saved", quiet=running.quiet)
@@ -148,9 +213,18 @@ def train_online(
         algorithm=options.algorithm,
         data=data,
         parents=[task.id for task in tasks],
+        settings=chosen | _settings_of_rounds(options, parts, training, roller),
         metrics=metrics | ({"rounds": learner.summary()} if learner.rounds else {}),
         made_by=made_by("train", model=model, seed=running.seed, prompt=training.prompt),
     )
+
+
+def _settings_of_trainer(training: Training, options: OnlineOptions) -> TrainOptions:
+    """Return the settings of the trainer. A step of TRL's has `--batch-size` tasks; each is a row of its data."""
+    if training.recipe.trainer == "sca":
+        return training.train_options(options.algorithm, passes=options.passes)
+    settings = training.train_options(options.algorithm)
+    return replace(settings, batch_size=training.recipe.batch_size, scheduler="constant")
 
 
 def _followed(training: Training, base: str, save: Path, options: OnlineOptions) -> Checkpoint:
@@ -160,8 +234,7 @@ def _followed(training: Training, base: str, save: Path, options: OnlineOptions)
     def roll(*_: Any) -> Round:
         raise AssertionError  # the first process rolls out
 
-    settings = training.train_options(options.algorithm, passes=options.passes)
-    train(Online(options, roll), base, save, settings, {})
+    train(Online(options, roll), base, save, _settings_of_trainer(training, options), {})
     return Checkpoint(path=str(save), base_model=base, algorithm=options.algorithm)
 
 
@@ -171,7 +244,7 @@ def _by_trl(
     newer: "list[Iterator[tuple[str, torch.Tensor]]]",
     base: str,
     save: Path,
-    training: Training,
+    settings: TrainOptions,
     roller: Roller,
     options: OnlineOptions,
 ) -> dict[str, JSON]:
@@ -188,18 +261,45 @@ def _by_trl(
         rollouts = attempt(items)
         rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
         rate = sum(rewards) / len(rewards) if rewards else 0.0
-        say(f"sca train: {len(rollouts)} attempts: {rate:.1%} pass", quiet=training.running.quiet)
+        say(f"sca train: {len(rollouts)} attempts: {rate:.1%} pass", quiet=roller.quiet)
         return rollouts
 
-    # a step of TRL's has `batch_size` tasks, each of which is a row of its data
-    settings = replace(
-        training.train_options(options.algorithm), batch_size=training.recipe.batch_size, scheduler="constant"
-    )
     per_task = roller.options.attempts
     return train_grpo_by_trl(list(by_id), attempt_ids, base, save, settings, options.policy, per_task)
 
 
-def _only_tasks(records: Iterable[Task | Rollout], algorithm: str) -> Iterator[Task]:
+def _settings_of_rounds(
+    options: OnlineOptions, parts: CurriculumOptions, training: Training, roller: Roller
+) -> dict[str, JSON]:
+    """Return the settings of the rounds, for the record: of TRL's trainer those that it has."""
+    values = asdict(options)
+    policy = values.pop("policy")
+    attempts = roller.options
+    if training.recipe.trainer == "trl":
+        values.clear()
+        del policy["max_weight"]
+    without_effect = ("algorithm", "batch_tokens")
+    curriculum = {name: value for name, value in asdict(parts).items() if value != getattr(CurriculumOptions(), name)}
+    return {
+        **{name: value for name, value in values.items() if name not in without_effect},
+        **policy,
+        **curriculum,
+        "epochs": training.recipe.epochs,
+        "batch_size": training.recipe.batch_size,
+        "attempts": attempts.attempts,
+        "temperature": attempts.temperature,
+        "top_p": attempts.top_p,
+        "max_tokens": attempts.max_tokens,
+        "turns": attempts.turns,
+    }
+
+
+def only_tasks(records: Iterable[Task | Rollout], algorithm: str) -> Iterator[Task]:
+    """Yield the tasks to make rollouts of.
+
+    Raises:
+        RecordError: rollouts are read instead.
+    """
     for record in records:
         if isinstance(record, Rollout):
             raise RecordError(
@@ -219,6 +319,14 @@ def _known(item: Item, known: deque[Rollout]) -> Rollout:
     if attempt_name((rollout.task, rollout.sample)) != attempt_name(item):
         raise UsageError("--resume: the attempts are not those of this run", "give another --save, or remove it")
     return rollout
+
+
+def _validated(validations: dict[str, Any]) -> str:
+    """Return the line on the validation: the rewards before training, of the weights that are kept, and at the end."""
+    by_round = dict(zip(validations["rounds"], validations["reward"], strict=True))
+    kept, last = validations["kept"], validations["rounds"][-1]
+    text = f"sca train: validation: {by_round.get(0, 0.0):.1%} → {by_round[last]:.1%} pass"
+    return text if kept == last else f"{text}; the weights after round {kept} are kept: {by_round[kept]:.1%}"
 
 
 def _line(figures: dict[str, Any], rounds: int) -> str:

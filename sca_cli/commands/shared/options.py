@@ -26,6 +26,7 @@ PANELS = (FILES, TASKS, MODEL, PROOFS, ATTEMPTS, TRAINING, LIMITS, RUN)
 
 WITHOUT_EFFECT = frozenset(
     {"inputs", "output", "rejected", "rollouts", "save", "resume", "concurrency", "threads", "quiet", "allow_env"}
+    | {"report_to", "dry_run"}
 )
 """Parameters that cannot change a byte of a record. All others are settings: `--resume` refuses other values."""
 
