@@ -166,7 +166,7 @@ def _add_report(trainer: Any, work: Path, progress: Progress) -> None:
 
     lines = metrics.MetricsFile(work / metrics.FILE)
 
-    class Report(TrainerCallback):
+    class ToMetrics(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             logs = kwargs["logs"]
             if "loss" not in logs:
@@ -178,7 +178,7 @@ def _add_report(trainer: Any, work: Path, progress: Progress) -> None:
             progress({"step": state.global_step, "steps": state.max_steps, "loss": float(logs["loss"])})
 
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Report())
+    trainer.add_callback(ToMetrics())
     if trainer.is_world_process_zero():
         lines.begin([])
 

@@ -3,8 +3,8 @@
     python tests/benchmarks/policy.py [--model DIR] [--steps 3] [--tasks 2] [--attempts 8] [--prompt 400] [--threads 1]
 
 Four sides run one after the other, each in a fork of this process, so that the memory of each is known: a GRPO step by
-`sca` and by TRL's GRPOTrainer on the same rollouts, whose prompts begin alike, and an SFT step by `sca` and by the bare
-SFTTrainer on examples that have no common prefix. All train LoRA on all linear layers, without recomputing activations.
+`sca` and by TRL's GRPOTrainer on the same rollouts, whose prompts have a common prefix, and an SFT step by `sca` and by
+the bare SFTTrainer on examples that have none. All train LoRA on all linear layers, without recomputing activations.
 The first step of each side is not counted: it warms up. CPU seconds are those of the process and hold when other work
 shares the machine. Without --model, a random model of 4 layers of width 512 is used. Progress on stderr; one JSON
 object as the last line on stdout: tokens are those of the rollouts or examples, the same for both sides.

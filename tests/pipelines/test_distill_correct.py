@@ -52,7 +52,7 @@ def test_an_attempt_that_cannot_be_repeated_is_left_out(
     tmp_path: Path, sca: Callable[..., Any], script: Callable[..., str]
 ) -> None:
     """The recorded output of the student's call differs from what the call returns now: nothing is learnt from it.
-    Tasks, which nobody attempted, are one clear line.
+    Tasks, which have no attempts, are one clear line.
     """
     save_model(tmp_path / "base", window=8192)
     student = script({"replies": ["", FIRST, WRONG]}, name="student")

@@ -13,7 +13,7 @@ from sca_cli.commands.shared.curriculum import fail_if_without_tasks
 from sca_cli.commands.shared.online import VALIDATION_ATTEMPTS, only_tasks, split
 from sca_cli.commands.shared.train_stages import updated
 from sca_cli.commands.shared.training import UNITS, Training
-from sca_cli.messages import visible
+from sca_cli.messages import show
 from sca_cli.records import Rollout, Task
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.training.curriculum import MOST_CANDIDATES, Curriculum, CurriculumOptions
@@ -97,11 +97,11 @@ class DryRun:
         rollouts, seconds = _sample(records, make)
         scale = len(records) / min(_SAMPLE, len(records))
         each = self.roller.options.attempts
-        _tell(f"attempts: about {_minutes(scale * seconds)} for {len(records)} {noun}, {each} each")
+        show(f"attempts: about {_minutes(scale * seconds)} for {len(records)} {noun}, {each} each")
         try:
             self._examples(rollouts, algorithm, Tally(), scale)
         except NothingToTrain as error:
-            _tell(f"training: not estimated, because of the attempted tasks: {error.message}")
+            show(f"training: not estimated, because of the attempted tasks: {error.message}")
 
     def of_rounds(
         self,
@@ -144,16 +144,16 @@ class DryRun:
             # the log-probabilities before the update, of the policy and of the reference, are passes without gradients
             update *= options.passes + ((options.passes > 1) + (options.policy.kl > 0)) / 3
         count = rounds.rounds(training.recipe.epochs)
-        _tell(f"rounds: {count}, with {rounds.per_round * rounds.per_task} attempts each, at {len(tasks)} tasks")
-        _tell(f"a round: about {_seconds(scale * seconds)} for the attempts, {_seconds(scale * update)} for the update")
+        show(f"rounds: {count}, with {rounds.per_round * rounds.per_task} attempts each, at {len(tasks)} tasks")
+        show(f"a round: about {_seconds(scale * seconds)} for the attempts, {_seconds(scale * update)} for the update")
         total = count * scale * (seconds + update)
         if parts.band:
-            _tell(f"--band: a round attempts up to {MOST_CANDIDATES} times as many tasks; this is not in the estimate")
+            show(f"--band: a round attempts up to {MOST_CANDIDATES} times as many tasks; this is not in the estimate")
         if held:
             number = -(-count // options.validate_every) + 1
             total += number * len(held) * VALIDATION_ATTEMPTS * seconds / max(len(rollouts), 1)
-            _tell(f"validations: {number}, with {len(held) * VALIDATION_ATTEMPTS} attempts each, at {len(held)} tasks")
-        _tell(f"estimated time: {_minutes(total)}, from {len(rollouts)} attempts; more attempts at once are faster")
+            show(f"validations: {number}, with {len(held) * VALIDATION_ATTEMPTS} attempts each, at {len(held)} tasks")
+        show(f"estimated time: {_minutes(total)}, from {len(rollouts)} attempts; more attempts at once are faster")
 
     # ------------------------------------------------------------ parts
 
@@ -183,16 +183,16 @@ class DryRun:
         else:
             learner, counts = sft_learner(selected, settings), {}
         self._show(selected)
-        _tell(f"truncated: 0; examples are left out instead: {tally.too_long} too long")
+        show(f"truncated: 0; examples are left out instead: {tally.too_long} too long")
         if counts:
-            _tell(", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in counts.items()))
+            show(", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in counts.items()))
         seconds, share = self._timed(learner, selected, settings)
         # DPO and KTO first compute the log-probabilities of the reference, a pass without gradients
         passes = settings.epochs + (1 / 3 if algorithm in UNITS else 0)
         steps = round(scale * settings.epochs * -(-len(learner.items) // settings.batch_size))
         about = "about " if scale != 1 else ""
-        _tell(f"steps: {about}{steps} in {settings.epochs} epochs; one took {_seconds(seconds)}")
-        _tell(f"estimated time of the training: {_minutes(scale * passes * seconds / share)}")
+        show(f"steps: {about}{steps} in {settings.epochs} epochs; one took {_seconds(seconds)}")
+        show(f"estimated time of the training: {_minutes(scale * passes * seconds / share)}")
 
     def _timed(self, learner: Learner, selected: Sequence[Example], settings: TrainOptions) -> tuple[float, float]:
         """Return the seconds of the first step of an epoch, and its share of the epoch."""
@@ -207,15 +207,15 @@ class DryRun:
         """Print the first examples, with their own tokens between marks, and the counts."""
         for number, example in enumerate(selected[:_SHOWN], 1):
             own = sum(example.loss_mask[1:])
-            _tell(f"--- example {number}: task {example.task}, {len(example.input_ids)} tokens, {own} own")
-            _tell("".join(self._marked(example)))
+            show(f"--- example {number}: task {example.task}, {len(example.input_ids)} tokens, {own} own")
+            show("".join(self._marked(example)))
         if selected:
-            _tell(f"--- own tokens, which have loss, are between {_MARKS[0]} and {_MARKS[1]}")
+            show(f"--- own tokens, which have loss, are between {_MARKS[0]} and {_MARKS[1]}")
         tokens = _tokens(selected)
         own = sum(sum(example.loss_mask[1:]) for example in selected)
         masked = f"; {1 - own / tokens:.1%} masked" if tokens else ""
-        _tell(f"examples: {len(selected)}, with {tokens} tokens, {own} of them own{masked}")
-        _tell(f"longest example: {max((len(example.input_ids) for example in selected), default=0)} tokens")
+        show(f"examples: {len(selected)}, with {tokens} tokens, {own} of them own{masked}")
+        show(f"longest example: {max((len(example.input_ids) for example in selected), default=0)} tokens")
 
     def _marked(self, example: Example) -> Iterator[str]:
         pairs = zip(example.input_ids, example.loss_mask, strict=True)
@@ -246,10 +246,6 @@ def _sample[R](records: Sequence[R], make: Callable[[Iterator[R]], Iterator[Roll
 def _fail_if_none(tasks: Sequence[Task]) -> None:
     if not tasks:
         raise NothingToTrain("no tasks to train on", "sca verify writes them")
-
-
-def _tell(text: str) -> None:
-    print(visible(text), flush=True)
 
 
 def _tokens(examples: Iterable[Example]) -> int:

@@ -228,7 +228,7 @@ def _settings_of_trainer(training: Training, options: OnlineOptions) -> TrainOpt
 
 
 def _followed(training: Training, base: str, save: Path, options: OnlineOptions) -> Checkpoint:
-    """Train on the rounds of the first process; nobody reads the record that is returned."""
+    """Train on the rounds of the first process; no caller reads the record that is returned."""
     options = ranks.from_first(lambda: options)
 
     def roll(*_: Any) -> Round:
