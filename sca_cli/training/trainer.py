@@ -398,6 +398,7 @@ def _trainer(
 ) -> tuple[Any, Any]:
     """Return transformers' trainer with the batches of the learner, and the callback that reports its steps."""
     import torch
+    from accelerate.data_loader import prepare_data_loader
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
     device = device_of(options.device)
@@ -450,12 +451,14 @@ def _trainer(
             if ranks.count() == 1:
                 return super().get_train_dataloader()
             # every process sees all items of a step, and computes its share of the passes
-            return torch.utils.data.DataLoader(
+            loader: Any = torch.utils.data.DataLoader(
                 learner.items,  # type: ignore[arg-type]
                 batch_size=options.batch_size,
                 sampler=self._get_train_sampler(),
                 collate_fn=self.data_collator,
             )
+            # it passes the number of the epoch to the sampler, as with one process
+            return prepare_data_loader(loader, num_processes=1, process_index=0)
 
         def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
             super().log(logs | (learner.metrics if "loss" in logs else {}), *args, **kwargs)

@@ -1,5 +1,6 @@
 """`sca distill --correct` for real: a scripted student fails, a scripted teacher continues, a tiny model learns."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ def test_the_teacher_continues_the_students_own_states(
     tmp_path: Path, sca: Callable[..., Any], script: Callable[..., str]
 ) -> None:
     """The teacher's answer uses a variable that the student's reply defined; loss is on the teacher's reply only. The
-    second correction repeats one reply less: there the teacher has no variable, and fails.
+    second correction repeats one reply less: there the teacher has no variable, and fails. A dry run counts the failed
+    attempts and writes nothing.
     """
     pytest.importorskip("peft", reason="needs the train extra")
     save_model(tmp_path / "base", window=8192)
@@ -36,7 +38,12 @@ def test_the_teacher_continues_the_students_own_states(
     assert (attempt.outcome, attempt.usage.turns) == ("fail", 2), attempt.messages
     teacher = script({"replies": [RIGHT]}, name="teacher")
     options = ("--student", "base", "--save", "made", "--threads", 1, "--rollouts", "kept.jsonl", "--turns", 1)
-    ended = sca("distill", "--correct", "--teacher", teacher, "-k", 2, *options, stdin=failed.stdout)
+    learnt = "distill", "--correct", "--teacher", teacher, "-k", 2, *options
+    dry = sca(*learnt, "--dry-run", stdin=failed.stdout)
+    assert dry.returncode == 0, dry.stderr.decode()
+    assert re.search(rb"\nattempts: about \d+\.\d s for 1 failed attempts, 2 each\n", b"\n" + dry.stdout), dry.stdout
+    assert not (tmp_path / "kept.jsonl").exists()
+    ended = sca(*learnt, stdin=failed.stdout)
     assert ended.returncode == 0, ended.stderr.decode()
     good, bad = map(decode, (tmp_path / "kept.jsonl").read_bytes().splitlines())
     assert (good.outcome, good.usage.turns, good.parents) == ("pass", 1, [attempt.task.id, attempt.id])

@@ -1,9 +1,11 @@
 """`sca train` for real, on a tiny random model: on rollouts, on solutions, on both, and killed on the way."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -250,6 +252,8 @@ def test_without_a_success_the_model_after_the_solutions_is_the_result(place: Pa
         ("--algo ppo --trainer trl", "--trainer trl: TRL has no PPO trainer"),
         ("--algo rloo --trainer trl", "--trainer trl: TRL's trainers have no hook for our rollouts"),
         ("--algo grpo --trainer trl --replay", "--trainer trl excludes a curriculum"),
+        ("--algo grpo --trainer trl --validate 2", "--trainer trl excludes --validate"),
+        ("--algo dpo --trainer trl --dry-run", "--trainer trl excludes --dry-run"),
         ("--validate 2", "--validate needs an algorithm of reinforcement learning"),
         ("--algo kto --control random-rollouts", "--algo kto excludes --control and --balance"),
         ("--on both --save a,b", "--save a,b: a comma separates options of a model"),
@@ -402,6 +406,34 @@ def test_online_training_that_was_killed_ends_with_the_same_weights(
         assert (killed / "made" / name).read_bytes() == (whole / "made" / name).read_bytes(), name
     assert again.stdout == ended.stdout
     assert not (killed / "made.work").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_online_as_one_does(gambler: Path, sca: Sca, tmp_path: Path) -> None:
+    """Started by torchrun, the first process attempts, validates and writes every file; the rewards are those of one
+    process, and so is each loss, to rounding. A dry run is refused.
+    """
+    alone, both = (shutil.copytree(gambler, tmp_path / name) for name in ("alone", "both"))
+    (one,) = records(sca(*ONLINE.split(), cwd=alone).stdout)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29512"]
+
+    def launched(options: str) -> "subprocess.CompletedProcess[bytes]":
+        command = [*launcher, "-m", "sca_cli", *options.split()]
+        return subprocess.run(command, cwd=both, env=environment(), capture_output=True, timeout=300, check=False)
+
+    ended = launched(ONLINE)
+    assert ended.returncode == 0, ended.stderr.decode()
+    (two,) = records(ended.stdout)
+    assert (two.data, two.settings, two.metrics["validation"]) == (one.data, one.settings, one.metrics["validation"])
+    assert two.metrics["rounds"]["reward"] == one.metrics["rounds"]["reward"]
+    assert two.metrics["losses"] == pytest.approx(one.metrics["losses"], abs=2e-3)
+    assert ended.stderr.count(b"sca train: validation: ") == 1
+    steps = [json.loads(line)["step"] for line in (both / "made" / "metrics.jsonl").read_bytes().splitlines()]
+    assert steps == [1, 2, 3]
+    assert {path.name for path in (both / "made").iterdir()} == {path.name for path in (alone / "made").iterdir()}
+    refused = launched(ONLINE.replace("--resume", "--dry-run"))
+    assert refused.returncode != 0
+    assert refused.stderr.count(b"sca train: --dry-run needs one process") == 1
 
 
 @pytest.mark.parametrize(

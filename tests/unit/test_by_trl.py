@@ -1,5 +1,6 @@
 """`--trainer trl`: TRL's own trainers and ours compute the same first step, and GRPO learns with our rollouts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from tiny_model import save_model
 from sca_cli.records import EnvSpec, Rollout, Segment, Task
 from sca_cli.training.by_trl import train_by_trl, train_grpo_by_trl
 from sca_cli.training.data import Example
+from sca_cli.training.metrics import read_curves
 from sca_cli.training.policy import PolicyOptions
 from sca_cli.training.preference import PreferenceOptions, train_preference
 from sca_cli.training.sft import train_sft
@@ -63,6 +65,8 @@ def test_the_first_step_has_the_same_loss(base: str, tmp_path: Path, algorithm: 
     assert theirs["first_loss"] == pytest.approx(ours["first_loss"], abs=2e-4)
     assert theirs["trainable_parameters"] == ours["trainable_parameters"]
     assert (tmp_path / "trl" / "model.safetensors").exists()
+    (line,) = (tmp_path / "trl" / "metrics.jsonl").read_text().splitlines()
+    assert (json.loads(line)["step"], json.loads(line)["loss"]) == (1, theirs["first_loss"])
     assert not (tmp_path / "trl.work").exists()
 
 
@@ -94,6 +98,9 @@ def test_grpo_trains_on_our_rollouts(base: str, tmp_path: Path) -> None:
     options = replace(OPTIONS, batch_size=2, epochs=3)
     metrics = train_grpo_by_trl(["a", "b", "c", "d"], attempt, base, tmp_path / "out", options, PolicyOptions(), 4)
     assert metrics["steps"] == 6
+    with (tmp_path / "out" / "metrics.jsonl").open("rb") as lines:
+        curves = read_curves(lines)
+    assert len(curves["loss"]) == len(curves["reward"]) == 6
     assert [len(names) for names in asked] == [8] * 6
     assert {len(set(names)) for names in asked} == {2}
 

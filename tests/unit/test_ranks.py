@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_model import save_model
 
+from sca_cli.commands.shared.training import Running
 from sca_cli.errors import UsageError
 from sca_cli.training import ranks
 from sca_cli.training.data import Example
@@ -50,6 +51,16 @@ def test_one_process_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended, ranks.silent_followers():
         raise UsageError("wrong")
     assert ended.value.code == 2
+
+
+def test_a_dry_run_needs_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its estimate is of one process; with several the command ends before any work."""
+    dry = Running(dry_run=True)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    dry.fail_if_dry_run_cannot()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="--dry-run needs one process"):
+        dry.fail_if_dry_run_cannot()
 
 
 TRAINING = """
