@@ -22,7 +22,7 @@ from sca_cli import plugins
 from sca_cli.devices import device_of, dtype_of
 from sca_cli.errors import UsageError
 from sca_cli.records import JSON, Rollout
-from sca_cli.training import metrics
+from sca_cli.training import metrics, ranks
 from sca_cli.training.data import Example
 from sca_cli.training.policy import PolicyOptions
 from sca_cli.training.preference import Compared, PreferenceOptions, compared, mismatched, pairs
@@ -390,7 +390,7 @@ def _common(work: Path, options: TrainOptions) -> dict[str, Any]:
         "dataloader_pin_memory": False,
         "save_strategy": "no",
         "logging_steps": 1,
-        "report_to": options.report_to,
+        "report_to": "none" if ranks.follows() else options.report_to,
         "run_name": str(work.with_suffix("")),
         "project": "sca",
         "disable_tqdm": True,

@@ -408,6 +408,21 @@ def test_online_training_that_was_killed_ends_with_the_same_weights(
     assert not (killed / "made.work").exists()
 
 
+def test_a_dry_run_of_rounds_counts_attempts_and_validations(gambler: Path, sca: Sca, tmp_path: Path) -> None:
+    """The tasks kept for validation are in no round; rounds and validations have the numbers of the training itself."""
+    place = shutil.copytree(gambler, tmp_path / "place")
+    before = sorted(place.rglob("*"))
+    ended = sca(*ONLINE.replace("--resume", "--dry-run --band 0.2,0.8").split(), cwd=place)
+    assert ended.returncode == 0, ended.stderr.decode()
+    for line in (
+        b"rounds: 3, with 8 attempts each, at 3 tasks",
+        b"--band: a round attempts up to 4 times as many tasks; this is not in the estimate",
+        b"validations: 2, with 4 attempts each, at 1 tasks",
+    ):
+        assert line in ended.stdout.splitlines()
+    assert sorted(place.rglob("*")) == before
+
+
 @pytest.mark.slow
 def test_two_processes_train_online_as_one_does(gambler: Path, sca: Sca, tmp_path: Path) -> None:
     """Started by torchrun, the first process attempts, validates and writes every file; the rewards are those of one

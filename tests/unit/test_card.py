@@ -17,7 +17,7 @@ CHECKPOINT = Checkpoint(
     base_model="Owner/Base-0.5B",
     algorithm="grpo",
     data=["r1", "r2"],
-    settings={"lora_rank": 16, "learning_rate": 2e-5, "turns": None},
+    settings={"lora_rank": 16, "learning_rate": 2e-5, "turns": None, "band": {"low": 0.2, "high": 0.8}},
     metrics={"steps": 3, "first_loss": 0.5, "last_loss": 0.25, "losses": [], "rounds": {"reward": [0.2, 0.45]}},
     made_by=MadeBy(command="train", model="transformers:a|b", version="0.1.0"),
 )
@@ -39,6 +39,7 @@ def test_the_card_says_what_the_model_was_made_of() -> None:
         "| attempts by | `transformers:a\\|b` |",
         "| files | `tasks.jsonl`, standard input |",
         "| learning rate | 2e-05 |",
+        "| band | low 0.2, high 0.8 |",
         "| last loss | 0.25 |",
         "| reward, first and last round | 20.0%, 45.0% |",
     ):

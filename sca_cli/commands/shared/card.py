@@ -114,6 +114,8 @@ def _results(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
 
 
 def _shown(value: JSON) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
