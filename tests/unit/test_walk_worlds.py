@@ -89,7 +89,7 @@ def test_a_file_with_rules(tmp_path: Path) -> None:
 
 def test_the_example_plugin() -> None:
     """The library of the manual gives tasks that lend and take back."""
-    good, _ = made(plugins.parse_env(LIBRARY), turns=4, calls=120)
+    good, _ = made(plugins.parse_env(LIBRARY), turns=12, calls=120)
     assert len(good) >= 3
     assert {tool for task in good for tool in task.extra["writes"]} == {"lend", "take_back"}
 
