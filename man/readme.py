@@ -16,7 +16,7 @@ _COLUMN = 53
 _TREE = {
     # path → what it is, where it does not say so itself; a directory stands for all that is under it, `*/` for each
     "{pyproject.toml,constraints.txt}": "dependencies, extras, entry points; tested versions",
-    "sca_cli/{app,plugins,hookspecs,interfaces,errors}.py": "the program; what plugins implement; exit codes",
+    "sca_cli/{__main__,app,plugins,hookspecs,interfaces,errors}.py": "the program; what plugins implement; exit codes",
     "sca_cli/{records,lines,streams,messages,fanout}.py": "the wire format; JSONL; messages; concurrent work",
     "sca_cli/{machine,devices}.py": "the limits of this machine; torch's device",
     "sca_cli/*/": "",

@@ -287,10 +287,14 @@ _SUPPORTED = "use JSON types (str, int, float, bool, None, list, dict, Literal)"
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
-    except (NameError, TypeError) as error:
+    except (NameError, TypeError, AttributeError, SyntaxError) as error:
+        *_, unread = ["", *re.findall(r"'([^']+)'", str(error))]  # Python names the part that it cannot read
+        written = inspect.unwrap(function).__annotations__.items()
+        named = [key for key, hint in written if unread and unread in inspect.formatannotation(hint)]
+        where = f", parameter '{named[0]}'" if named and named[0] != "return" else ", result" if named else ""
         raise PluginError(
-            f"tool '{function.__name__}': its type hints cannot be read: {error}",
-            "import their names at the top of the file, not under TYPE_CHECKING",
+            f"tool '{function.__name__}'{where}: the type hint cannot be read: {error}",
+            "import its names at the top of the file, where they exist when the file runs",
         ) from None
 
 

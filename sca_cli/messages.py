@@ -1,8 +1,8 @@
 """Text for people: messages on standard error, and text in which every character can be seen.
 
 A message may quote data: a tool's name, a server's reply, a file name. A control character in it could clear the
-terminal, hide a line or reverse the reading direction. So every
-message that quotes data is written here; plugins print what `visible` returns.
+terminal, hide a line or reverse the reading direction. So all text for people is printed here; plugins print what
+`visible` returns.
 """
 
 import sys
@@ -22,6 +22,11 @@ def _named(character: str) -> str:
     if character in "\n\t" or unicodedata.category(character) not in _INVISIBLE:
         return character
     return f"⟨U+{ord(character):04X}⟩"
+
+
+def show(text: str, *, end: str = "\n") -> None:
+    """Print text for people on standard output, for a verb whose result is no record."""
+    print(visible(text), end=end, flush=True)
 
 
 def write(text: str) -> None:

@@ -196,6 +196,23 @@ class TaskLimits(_Part, frozen=True):  # type: ignore[misc]  # msgspec allows it
     """Turns of an attempt; absent means the default of the verb."""
 
 
+class Sense(_Part):
+    """A model's review of a task, with `--sense`."""
+
+    by: str
+    """The model specification."""
+    said: bool | None = None
+    """A real user would ask for this; absent if the reply does not say."""
+    complete: bool | None = None
+    """The instruction says all that the solution needs and does not look up."""
+    allowed: bool | None = None
+    """The policy allows the solution's changes."""
+    rule: str = ""
+    """The sentence of the policy that decides `allowed`."""
+    problem: str = ""
+    """Why the review cannot be used as a whole, or ""."""
+
+
 class Verdict(_Part):
     """The result of `sca verify`."""
 
@@ -209,6 +226,8 @@ class Verdict(_Part):
     """The defects that were found, in the order of the funnel."""
     agreement: Agreement | None = None
     """Results of attempts at the instruction, with `--agree`."""
+    sense: Sense | None = None
+    """A model's review of the task, with `--sense`. It rejects nothing."""
     limits: TaskLimits | None = None
     """Limits that the programs ran under; absent if all are the defaults."""
 
@@ -377,12 +396,23 @@ class Checkpoint(Record, tag_field="kind", tag="checkpoint", kw_only=True):
     """The control arm whose data replaced the selected data: shuffled-solutions, random-rollouts or one-call-only."""
     data: list[str] = []
     """Ids of the rollouts used for training, or of the tasks whose solutions were used."""
+    settings: dict[str, JSON] = {}
+    """Settings that decide the weights, with the values that were chosen: trainer (sca or trl), lora_rank (0: all
+    weights), learning_rate, epochs, batch_size, seed, dtype, device; for preferences and reinforcement learning also
+    those of the algorithm and of the curriculum.
+    """
     metrics: dict[str, JSON] = {}
     """Examples, tokens, steps, losses (`losses`: one per step); `solved`: examples left out because every attempt at
     their task passed; `balance`: group → number of examples before and after balancing; `drawn_from`: number of
     examples from which the control arm was sampled; `rounds`: name → figures of reinforcement learning, one a round
-    (reward, invalid, groups, dropped, kept, entropy, kl, drift, clipped); `stopped`: why it ended early.
+    (reward, invalid, length, groups, dropped, kept, entropy, kl, drift, clipped; with a curriculum attempts, saved,
+    below and above the band, level, replayed); `validation`: rewards on tasks that were not trained on, and the round
+    whose weights were kept; `stopped`: why it ended early.
     """
+
+
+CHECKPOINT_FILE = "sca-checkpoint.json"
+"""Name of the file with the checkpoint record, in the directory of the trained model."""
 
 
 class Interval(_Part):

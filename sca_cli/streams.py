@@ -448,7 +448,14 @@ def _reject_overwriting(name: str, inputs: Iterable[str]) -> None:
 
 
 def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UsageError(
+                f"{path} is a symbolic link, which is not followed", "remove it, or name another output"
+            ) from None
+        raise
 
 
 class _Progress(msgspec.Struct):

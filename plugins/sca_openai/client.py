@@ -260,7 +260,7 @@ class OpenAIModel:
             if effect := _EFFECTS.get(feature):
                 text = f"sca: openai:{self._name} rejects {feature}: {refusal.words[:200]}"
                 print(visible(text), file=sys.stderr)
-                print(f"hint: {effect}", file=sys.stderr, flush=True)
+                print(visible(f"hint: {effect}"), file=sys.stderr, flush=True)
         self._given_up |= rejected
 
     def _mapped(self, refusal: Refusal) -> MissingError | ModelError:

@@ -3,6 +3,8 @@
 pydantic is imported only if a function needs it, because a world that imports it takes longer to start and to fork.
 """
 
+import ast
+import contextlib
 import dataclasses
 import dis
 import functools
@@ -12,7 +14,7 @@ import json
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from sca_cli import MissingError, Tool, ToolError, describe_tool
 from sca_cli.toolkit import schemas
@@ -59,7 +61,7 @@ def tool_of(name: str, function: Callable[..., Any], home: types.ModuleType) -> 
 
     signature = _with_json_defaults(inspect.signature(function), fields, home)
     call.__name__ = name
-    call.__annotations__ = call.__annotations__ | {
+    call.__annotations__ = _with_checked_names(function, home) | {
         key: Annotated[call.__annotations__[key], field] for key, field in fields.items()
     }
     call.__signature__ = signature  # type: ignore[attr-defined]  # inspect.signature reads this first
@@ -111,6 +113,14 @@ def jsonable(value: Any, home: types.ModuleType) -> Any:
         raise TypeError(str(error).removeprefix("Error calling `fallback`: TypeError: ")) from error
 
 
+def source_tree(home: types.ModuleType) -> ast.Module:
+    """Return the syntax tree of a module; an empty one if it has no Python source."""
+    try:
+        return ast.parse(inspect.getsource(home))
+    except (OSError, TypeError, SyntaxError):
+        return ast.Module([], [])
+
+
 def missing_package(error: ModuleNotFoundError, file: Path) -> MissingError:
     """Return the error for an import that fails in the user's code: its line, and how to make the module available.
 
@@ -144,6 +154,37 @@ def _is_raised_in(folder: Path, error: Exception) -> bool:
 
 
 # ---------------------------------------------------------------- parameters
+
+
+def _with_checked_names(function: Callable[..., Any], home: types.ModuleType) -> dict[str, Any]:
+    """Return the type hints of a function. A name that is imported under `if TYPE_CHECKING:` is imported if needed.
+
+    Hints that cannot be read are returned as written; `describe_tool` reports them.
+    """
+    written: dict[str, Any] = function.__annotations__
+    try:
+        get_type_hints(function, include_extras=True)
+    except NameError:
+        try:
+            return get_type_hints(function, localns=_checked_names(home), include_extras=True)
+        except (NameError, TypeError, AttributeError, SyntaxError):
+            return written
+    except (TypeError, AttributeError, SyntaxError):
+        return written
+    return written
+
+
+def _checked_names(home: types.ModuleType) -> dict[str, Any]:
+    """Return the names that a module imports under `if TYPE_CHECKING:`, as far as they can be imported."""
+    names: dict[str, Any] = {}
+    for node in source_tree(home).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING":
+            for statement in node.body:
+                with contextlib.suppress(ImportError):
+                    exec(  # the user's own imports, in the world of the user's file
+                        compile(ast.Module([statement], []), home.__file__ or "", "exec"), home.__dict__ | names, names
+                    )
+    return names
 
 
 def _adapter(hint: Any, *, is_result: bool) -> "tuple[TypeAdapter[Any], dict[str, Any]]":

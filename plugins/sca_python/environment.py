@@ -1,5 +1,6 @@
 """The `python` environment: the functions of a module, or the methods of one class, are the tools."""
 
+import ast
 import contextlib
 import copy
 import functools
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sca_cli import Environment, MissingError, PluginError, RecordError, Tool, UsageError
-from sca_python.conversion import missing_package, tool_of
+from sca_python.conversion import missing_package, source_tree, tool_of
 from sca_python.files import files_of
 from sca_python.variables import as_json, assign, variables
 
@@ -186,7 +187,7 @@ def _with_line(error: BaseException) -> MissingError | PluginError:
 
 
 def _describe(owner: Any, home: types.ModuleType, target: str) -> dict[str, tuple[Tool, Callable[..., Any]]]:
-    functions = _functions(owner)
+    functions = _functions(owner, home)
     if not functions:
         classes = [f":{name}" for name, value in vars(home).items() if _is_own_class(value, home)]
         raise PluginError(
@@ -196,20 +197,35 @@ def _describe(owner: Any, home: types.ModuleType, target: str) -> dict[str, tupl
     if undocumented := [text for name, function in functions.items() for text in _undocumented(name, function)]:
         raise PluginError(
             f"{target}: no type hints or no docstring: {', '.join(undocumented)}",
-            "add them, because the model reads both; a function whose name starts with _ is not a tool",
+            "add them, because the model reads both; if a function is no tool, start its name with _, or leave it out "
+            "of __all__",
         )
     return {name: tool_of(name, function, home) for name, function in functions.items()}
 
 
-def _functions(owner: Any) -> dict[str, Callable[..., Any]]:
-    """Return the public functions that a module itself defines, or the public methods of an object."""
+def _functions(owner: Any, home: types.ModuleType) -> dict[str, Callable[..., Any]]:
+    """Return the public functions that a module itself defines, or the public methods of an object.
+
+    If the module has a list `__all__`, it says what is public. Functions that the file uses as decorators are no tools.
+    """
     if isinstance(owner, types.ModuleType):
         names = [name for name, value in vars(owner).items() if getattr(value, "__module__", "") == owner.__name__]
     else:
         names = [name for cls in reversed(type(owner).__mro__[:-1]) for name in vars(cls)]
-    public = [name for name in names if name[0] != "_" and name != "reset"]
+    listed = getattr(owner, "__all__", names) if owner is home else names
+    left_out = {"reset", *_decorators(home)}
+    public = [name for name in names if name[0] != "_" and name in listed and name not in left_out]
     members = {name: getattr(owner, name) for name in public if not _is_property(owner, name)}
     return {name: value for name, value in members.items() if inspect.isroutine(value) or hasattr(value, "__wrapped__")}
+
+
+def _decorators(home: types.ModuleType) -> Iterator[str]:
+    """Yield the names that a module uses as decorators: `logged` for `@logged` and for `@logged("calls")`."""
+    for node in ast.walk(source_tree(home)):
+        for decorator in getattr(node, "decorator_list", ()):
+            part = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if isinstance(part, ast.Name | ast.Attribute):
+                yield part.id if isinstance(part, ast.Name) else part.attr
 
 
 def _is_own_class(value: Any, home: types.ModuleType) -> bool:
@@ -225,5 +241,6 @@ def _undocumented(name: str, function: Callable[..., Any]) -> list[str]:
     parameters = inspect.signature(function).parameters.values()
     untyped = [p.name for p in parameters if p.annotation is p.empty]
     if not inspect.getdoc(function):
-        return [name]
+        hidden = getattr(function, "__name__", name) != name
+        return [f"{name} (its decorator hides both, without functools.wraps)" if hidden else name]
     return [f"{name}({', '.join(untyped[:3])}{', …' if untyped[3:] else ''})"] if untyped else []

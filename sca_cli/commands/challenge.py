@@ -133,11 +133,20 @@ def run(
     def seed_of(place: int) -> int:
         return derived_seed(workshop_for.seed, "challenge", method, place)
 
+    turns: dict[int, int] = {}
+
+    def counted() -> Iterator[tuple[int, Subject]]:
+        before: Counter[str] = Counter()
+        for place, subject in candidates:
+            turns[place] = before[_world(subject).id]
+            before[_world(subject).id] += 1
+            yield place, subject
+
     async def work(item: tuple[int, Subject]) -> Done:
         place, subject = item
         exploration = _world(subject)
         seed = seed_of(place)
-        workshop = workshop_for(exploration)
+        workshop = workshop_for(exploration, turns.pop(place))
         started = time.monotonic()
         try:
             task = await _METHODS[method](workshop, subject, seed)
@@ -159,7 +168,7 @@ def run(
         stamped(task, place)
         return Done(_identity(item), [task] if keep_all else [], [task])
 
-    return pump(candidates, work, failed=failed, identify=_identity, output=output, fanout=fanout, meter=meter)
+    return pump(counted(), work, failed=failed, identify=_identity, output=output, fanout=fanout, meter=meter)
 
 
 def _by_machine(record: Record) -> bool:
@@ -194,10 +203,10 @@ class Workshops:
         self._model, self._sampling, self._sandbox = model, sampling, sandbox
         self._may_name_tools = may_name_tools
 
-    def __call__(self, exploration: Exploration) -> Workshop:
+    def __call__(self, exploration: Exploration, turn: int = 0) -> Workshop:
         place = self._sandbox.describe(exploration.env)
         shared = (self._model, self._sampling, self.prompts, self._sandbox)
-        return Workshop(*shared, *place, may_name_tools=self._may_name_tools)
+        return Workshop(*shared, *place, may_name_tools=self._may_name_tools, turn=turn)
 
 
 def command(
@@ -270,6 +279,7 @@ def command(
             rich_help_panel=options.FILES,
         ),
     ] = False,
+    memory_mb: options.WorldMemoryMb = 512,
     output: options.Output = "-",
     resume: options.Resume = False,
     rejected: options.Rejected = None,
@@ -298,6 +308,7 @@ def command(
         raise UsageError("--tool-names is an option of --method solution-first and compose", "leave it out")
     settings = options.settings_of(
         context,
+        "memory_mb",
         env=[str(spec) for spec in envs],
         method=str(method),
         model=model_name,
@@ -309,7 +320,7 @@ def command(
     left_out = LeftOut("challenge")
     with (
         Fanout(concurrency or session_width(MODEL_WIDTH)) as fanout,
-        Sandbox(Limits(), allowed) as sandbox,
+        Sandbox(Limits(memory_mb=memory_mb), allowed) as sandbox,
         Meter("challenge", count, quiet=quiet) as meter,
         opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):

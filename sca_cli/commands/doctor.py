@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sca_cli import machine
+from sca_cli import machine, messages
 from sca_cli.doctor import corpus, layers
 from sca_cli.doctor.corpus import GroupReport, Hostile
 from sca_cli.doctor.layers import Layer
@@ -86,15 +86,15 @@ def _print(report: DoctorReport) -> None:
     _table("layer", [(layer.layer, layer.ok, layer.seen) for layer in report.layers])
     for layer in report.layers:
         if not layer.ok:
-            print(f"\n{layer.layer} does not hold: {layer.seen}\ncure: {layer.cure}")
+            messages.show(f"\n{layer.layer} does not hold: {layer.seen}\ncure: {layer.cure}")
     for limit in report.notes:
-        print(f"note: {limit}")
+        messages.show(f"note: {limit}")
     if report.corpus:
-        print()
+        messages.show("")
         _table("group", [(name, not group.through, _summary(group)) for name, group in report.corpus.items()])
         for group in report.corpus.values():
             for identity, signs in group.through.items():
-                print(f"{identity} got through: {'; '.join(signs)}")
+                messages.show(f"{identity} got through: {'; '.join(signs)}")
 
 
 def _summary(group: GroupReport) -> str:
@@ -104,7 +104,7 @@ def _summary(group: GroupReport) -> str:
 def _table(head: str, rows: list[tuple[str, bool, str]]) -> None:
     if not sys.stdout.isatty():
         for name, holds, seen in rows:
-            print(f"{name:<15} {'ok' if holds else 'FAILED':<7} {seen}")
+            messages.show(f"{name:<15} {'ok' if holds else 'FAILED':<7} {seen}")
         return
     from rich.console import Console
     from rich.table import Table
@@ -112,5 +112,9 @@ def _table(head: str, rows: list[tuple[str, bool, str]]) -> None:
 
     table = Table(head, "", "seen")
     for name, holds, seen in rows:
-        table.add_row(Text(name), Text("ok", "green") if holds else Text("FAILED", "bold red"), Text(seen))
+        table.add_row(
+            Text(messages.visible(name)),
+            Text("ok", "green") if holds else Text("FAILED", "bold red"),
+            Text(messages.visible(seen)),
+        )
     Console().print(table)

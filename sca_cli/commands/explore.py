@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from sca_cli import plugins
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.shell import (
@@ -32,6 +33,7 @@ from sca_cli.commands.shared.shell import (
     say,
     session_width,
 )
+from sca_cli.conformance.marks import Marks
 from sca_cli.episode import chat
 from sca_cli.episode.agent import Actor, EpisodeLimits
 from sca_cli.errors import ExitCode, UsageError, WorldError
@@ -43,6 +45,7 @@ from sca_cli.sandbox import AllowedEnvs, Limits, Sandbox, Session
 from sca_cli.streams import Output
 from sca_cli.walk.explorer import CALLS, walk
 from sca_cli.walk.stateful import CALLS as STATEFUL_CALLS
+from sca_cli.walk.stateful import CALLS_OUTSIDE as STATEFUL_CALLS_OUTSIDE
 from sca_cli.walk.stateful import walk_state
 
 
@@ -115,8 +118,9 @@ class Walker:
         def open_session() -> Session:
             return self.sandbox.session(exploration.env, exploration.seed)
 
+        calls = STATEFUL_CALLS_OUTSIDE if plugins.environment_entry(exploration.env).outside else STATEFUL_CALLS
         try:
-            walked = walk_state(open_session, tools, exploration.seed, self.calls or STATEFUL_CALLS)
+            walked = walk_state(open_session, tools, exploration.seed, self.calls or calls)
         except WorldError as error:
             exploration.error = ErrorNote(boundary="world", message=error.message)
             return sealed(exploration)
@@ -235,7 +239,7 @@ def command(
             "--calls",
             min=1,
             help="walk: tool calls in one exploration.",
-            show_default=f"{CALLS}, or {STATEFUL_CALLS} if tools write",
+            show_default=f"{CALLS}, or {STATEFUL_CALLS} if tools write ({STATEFUL_CALLS_OUTSIDE} for mcp)",
             rich_help_panel=options.TASKS,
         ),
     ] = None,
@@ -247,6 +251,7 @@ def command(
     top_p: options.TopP = 1.0,
     max_tokens: options.MaxTokens = 192,
     prompt: options.Prompt = None,
+    memory_mb: options.WorldMemoryMb = 512,
     output: options.Output = "-",
     resume: options.Resume = False,
     rejected: options.Rejected = None,
@@ -276,6 +281,7 @@ def command(
     prompts = Prompts.from_option(prompt)
     settings = options.settings_of(
         context,
+        "memory_mb",
         env=[str(spec) for spec in envs],
         method=str(chosen),
         model=model_name,
@@ -285,7 +291,7 @@ def command(
     width = sandbox_width() if chosen is ExploreMethod.WALK else MODEL_WIDTH
     with (
         Fanout(concurrency or session_width(width)) as fanout,
-        Sandbox(Limits(), AllowedEnvs.of(*envs)) as sandbox,
+        Sandbox(Limits(memory_mb=memory_mb), AllowedEnvs.of(*envs)) as sandbox,
         Meter("explore", count, quiet=quiet) as meter,
         opened_model(model_name, fanout) if model_name else nullcontext() as engine,
     ):
@@ -298,6 +304,7 @@ def command(
         calls_made = calls_failed = 0
         failed: Counter[str] = Counter()
         failed_tools: Counter[str] = Counter()
+        marks, unmarked_tools = Marks(sandbox), dict[str, None]()
         for done in run(count, explorer, output=sink, fanout=fanout, meter=meter):
             failed.update(record.error.message for record in done.rejected if record.error)
             for record in done.kept:
@@ -305,6 +312,8 @@ def command(
                 calls_made += len(record.observations)
                 calls_failed += sum(bool(call.error) for call in record.observations)
                 failed_tools.update(list(record.extra.get("failed_tools", ())))
+                if unmarked := marks.missing(record):
+                    unmarked_tools[unmarked] = None
     say(
         f"sca explore: {sink.kept} explorations"
         + (
@@ -314,7 +323,12 @@ def command(
         )
         + (f", {failed.total()} failed" if failed else "")
         + "".join(f"\n{line}" for line in most_frequent(failed))
-        + "".join(f"\n  {number:5d}  explorations in which '{tool}' failed" for tool, number in failed_tools.items()),
+        + "".join(f"\n  {number:5d}  explorations in which '{tool}' failed" for tool, number in failed_tools.items())
+        + "".join(
+            f"\nwarning: '{tool}' changes the state and is not marked as writing: "
+            "write @tool(writes=True) above it, after 'from sca_cli import tool'"
+            for tool in unmarked_tools
+        ),
         quiet=quiet,
     )
     return exit_code(sink.kept)

@@ -17,6 +17,6 @@ def command() -> None:
     rows += [("model", entry) for entry in installed.models.values()]
     for kind, entry in rows:
         need = f" [needs sca-cli[{entry.extra}]]" if entry.extra else ""
-        print(messages.visible(f"{kind:<12}{entry.name:<16}{entry.help} ({entry.plugin}){need}"))
+        messages.show(f"{kind:<12}{entry.name:<16}{entry.help} ({entry.plugin}){need}")
     for text in installed.warnings():
         messages.write(f"sca plugins: {text}")

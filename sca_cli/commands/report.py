@@ -70,12 +70,13 @@ def command(
         say(f"sca report: {place}: half a line at the end of the file is left out", quiet=quiet)
     for name in gathered.foreign:
         say(f"sca report: {name}: the file is left out", quiet=quiet)
-    if not gathered.kinds:
+    count = gathered.kinds.total() + len(gathered.trainings)
+    if not count:
         say("sca report: no records, nothing to report", quiet=quiet)
         return exit_code(0, left_out)
     write(page(gathered), output, paths)
     say(f"sca report: {gathered.kinds.total()} records of {gathered.files} files", quiet=quiet)
-    return exit_code(gathered.kinds.total(), left_out)
+    return exit_code(count, left_out)
 
 
 def write(text: str, output: str, inputs: Sequence[str] = ()) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sca_cli import plugins
+from sca_cli import messages, plugins
 from sca_cli.commands.eval import finish
 from sca_cli.commands.shared import eval_against, options
 from sca_cli.commands.shared.eval_suite import SUITE_LIMITS, by_reference, missed
@@ -77,7 +77,7 @@ def list_suites() -> None:
     """
     for entry in plugins.registry().environments.values():
         if plugins.is_suite(entry):
-            print(f"{entry.name:<16}{entry.help}")
+            messages.show(f"{entry.name:<16}{entry.help}")
 
 
 @app.command("gold", cls=Verb)

@@ -14,15 +14,19 @@ import typer
 from sca_cli import plugins, streams
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.attempting import Attempting, Roller
+from sca_cli.commands.shared.curriculum import Choice
+from sca_cli.commands.shared.dry_run import DryRun
 from sca_cli.commands.shared.grouped import grouped
 from sca_cli.commands.shared.online import train_online
-from sca_cli.commands.shared.shell import LeftOut, is_default, required_inputs
+from sca_cli.commands.shared.shell import LeftOut, exit_code, is_default, required_inputs
 from sca_cli.commands.shared.train_stages import fail_if_not_free, on_both, on_solutions, updated
 from sca_cli.commands.shared.training import (
     Recipe,
     Running,
     Save,
     Training,
+    fail_if_no_library,
+    fail_if_trl_cannot,
     keep_checkpoint,
     refuse_eval,
     trained_before,
@@ -33,6 +37,7 @@ from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.prompts import ATTEMPT
 from sca_cli.records import Checkpoint, Rollout, Task
 from sca_cli.streams import Output
+from sca_cli.training import ranks
 from sca_cli.training.data import Tally
 from sca_cli.training.online import OnlineOptions
 from sca_cli.training.policy import PolicyOptions
@@ -96,6 +101,17 @@ class Choosing:
             rich_help_panel=options.TRAINING,
         ),
     ] = 0.0
+    validate: Annotated[
+        int | None,
+        typer.Option(
+            "--validate",
+            min=0,
+            help="Reinforcement learning: keep N tasks out of training, attempt them every 5 rounds, and save the "
+            "weights with the best reward on them; 0: save the last weights.",
+            show_default="a tenth of the tasks, at most 16; 0 of fewer than 40",
+            rich_help_panel=options.TRAINING,
+        ),
+    ] = None
     balance: Annotated[
         Literal["none", "calls", "tool"],
         typer.Option(
@@ -169,6 +185,8 @@ class Choosing:
                 )
         elif self.kl:
             raise UsageError("--kl needs an algorithm of reinforcement learning", "--algo grpo")
+        elif self.validate is not None:
+            raise UsageError("--validate needs an algorithm of reinforcement learning", "--algo grpo")
         if self.kl and not lora_rank:
             raise UsageError("--kl needs LoRA: the model without its adapter is the reference", "--lora-rank 16")
         if self.on != "rollouts" and attempting.actions != "code":
@@ -232,6 +250,7 @@ class OwnAttempts(Attempting):
 
 
 @grouped
+@ranks.silent_followers()
 def command(
     context: typer.Context,
     *,
@@ -249,6 +268,7 @@ def command(
         ),
     ] = None,
     choosing: Choosing,
+    choice: Choice,
     recipe: Recipe,
     attempting: OwnAttempts,
     running: Running,
@@ -264,19 +284,37 @@ def command(
     of attempts at tasks. It writes a model directory, which every local model plugin loads, and prints one checkpoint
     record.
     """
-    paths = required_inputs(inputs, "sca train rollouts.jsonl --save runs/trained")
+    paths = [] if ranks.follows() else required_inputs(inputs, "sca train rollouts.jsonl --save runs/trained")
+    if ranks.follows():  # the first process reads and writes
+        running = replace(running, output="-", quiet=True)
+        attempting = replace(attempting, rollouts=None)
     choosing = choosing.resolved()
     assert choosing.algo is not None
     attempting = attempting.for_algorithm(context, choosing.algo)
     choosing.fail_if_at_odds(attempting, recipe.lora_rank)
+    if choice != Choice() and choosing.algo not in ONLINE:
+        raise UsageError(
+            "--band, --promote, --replay and --mix need an algorithm of reinforcement learning",
+            "--algo grpo; recorded rollouts are chosen by --keep-solved and --balance",
+        )
+    parts = choice.parts()
+    fail_if_trl_cannot(
+        recipe.trainer, str(choosing.algo), running, other=choice != Choice(), validate=bool(choosing.validate)
+    )
     weights = base_of(model, base)
     if model:
         plugins.fail_if_unknown([], [model])
+    fail_if_no_library(running.report_to)
     roller = Roller.from_options("train", model, attempting, running.seed, quiet=running.quiet, resume=running.resume)
-    sink = Output(running.output, rejected=None, resume=False, settings={"command": "train"}, inputs=paths)
+    if running.dry_run:
+        running.fail_if_dry_run_cannot()
+    else:
+        sink = Output(running.output, rejected=None, resume=False, settings={"command": "train"}, inputs=paths)
     settings = options.settings_of(context, base=weights, prompt=roller.prompts.fingerprint(*ATTEMPT))
-    if running.resume and (trained := trained_before(save, settings)):
+    if running.resume and (trained := trained_before(save, settings, paths, quiet=running.quiet)):
         return write_checkpoint("train", trained, sink, quiet=running.quiet)
+    if choosing.on == "both" and ranks.count() > 1:
+        raise UsageError("--on both needs one process", "first train with --algo sft, then with --base of the result")
     if choosing.on == "both":
         updated(model, save / "solutions")
         fail_if_not_free(save, resume=running.resume)
@@ -296,7 +334,9 @@ def command(
     rolls_out = choosing.algo in ONLINE or choosing.on != "rollouts"
     prompt = "" if not rolls_out else roller.prompts.fingerprint(*ATTEMPT)
     left_out = LeftOut("train")
-    records = refuse_eval(streams.read(paths, Task, Rollout, left_out=left_out), allow=running.allow_eval)
+    records = refuse_eval(
+        streams.read(paths, Task, Rollout, left_out=left_out) if paths else (), allow=running.allow_eval
+    )
     training = Training(
         "train",
         load_tokenizer(weights, trust_remote_code=recipe.trust_remote_code),
@@ -306,19 +346,29 @@ def command(
         model or "",
         prompt,
         settings,
+        paths,
     )
     tally = Tally()
+    online = OnlineOptions(
+        str(choosing.algo),  # type: ignore[arg-type]
+        max_length=recipe.max_length,
+        policy=PolicyOptions(kl=choosing.kl),
+    )
+    if running.dry_run:
+        show = DryRun(training, weights, roller)
+        if choosing.algo in ONLINE:
+            show.of_rounds(records, online, parts, choosing.validate)
+        elif choosing.on == "rollouts":
+            show.of_records(records, str(choosing.algo))
+        else:
+            show.of_solutions(proven_tasks(records, tally))
+        return exit_code(1, left_out)
     if choosing.algo in ONLINE:
-        online = OnlineOptions(
-            str(choosing.algo),  # type: ignore[arg-type]
-            max_length=recipe.max_length,
-            policy=PolicyOptions(kl=choosing.kl),
-        )
-        checkpoint = train_online(training, records, weights, save, roller, online)
-        keep_checkpoint(checkpoint, save, settings)
+        checkpoint = train_online(training, records, weights, save, roller, online, parts, choosing.validate)
+        keep_checkpoint(checkpoint, save, training)
     elif choosing.on == "rollouts":
         checkpoint = training.fine_tune(roller.of(records), weights, save, str(choosing.algo), tally)
-        keep_checkpoint(checkpoint, save, settings)
+        keep_checkpoint(checkpoint, save, training)
     else:
         tasks = list(proven_tasks(records, tally))
         stages = on_solutions if choosing.on == "solutions" else on_both

@@ -33,8 +33,8 @@ from sca_cli.doctor import layers
 from sca_cli.episode.agent import Actor, EpisodeLimits
 from sca_cli.errors import ExitCode, UsageError
 from sca_cli.fanout import Fanout
-from sca_cli.interfaces import Sampling
-from sca_cli.prompts import ATTEMPT, Prompts
+from sca_cli.interfaces import Model, Sampling
+from sca_cli.prompts import ATTEMPT, SENSE, Prompts
 from sca_cli.records import ErrorNote, Rollout, Task, TaskLimits, Verdict
 from sca_cli.sandbox import AllowedEnvs, Sandbox
 from sca_cli.streams import Output
@@ -43,6 +43,7 @@ from sca_cli.verification.agreement import agreement
 from sca_cli.verification.duplicates import KeptTasks
 from sca_cli.verification.funnel import Funnel
 from sca_cli.verification.proofs import PROOFS
+from sca_cli.verification.sense import review
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,13 @@ class Proofs:
         stages: names of the stages to pass.
         strict: treat warnings as rejections.
         attempts: attempts the instruction, with `--agree`.
+        reviewer: the model that reviews kept tasks, its name and the prompts, with `--sense`.
     """
 
     stages: frozenset[str] = frozenset()
     strict: bool = False
     attempts: Attempts | None = None
+    reviewer: tuple[Model, str, Prompts] | None = None
 
     async def verdict(self, sandboxes: Sandboxes, task: Task) -> tuple[Verdict, list[Rollout]]:
         """Verify one task; return its verdict and the attempts at it.
@@ -77,6 +80,10 @@ class Proofs:
             verdict.findings += findings
             if any(finding.rejects or self.strict for finding in findings):
                 paper_filter.reject(verdict, "agreement")
+        if verdict.passed and self.reviewer:
+            policy = await asyncio.to_thread(lambda: sandbox.describe(task.env).policy)
+            verdict.sense, findings = await review(*self.reviewer, task, policy)
+            verdict.findings += findings
         verdict.limits = limits if limits != TaskLimits() else None
         return verdict, rollouts
 
@@ -173,7 +180,7 @@ def _skippable(name: str) -> str:
     return name
 
 
-_OF_AGREE = ("rollouts", "turns", "temperature", "prompt")
+_OF_AGREE = ("rollouts", "turns", "temperature")
 """Options that have a meaning only with `--agree`."""
 
 
@@ -235,6 +242,17 @@ def command(
             "fails the check.",
             show_default=False,
             rich_help_panel=options.ATTEMPTS,
+        ),
+    ] = None,
+    sense: Annotated[
+        str | None,
+        typer.Option(
+            "--sense",
+            metavar="PLUGIN:NAME[,k=v…]",
+            help="Let this model review each kept task and record what it says: would a user ask for this, is the "
+            "instruction complete, does the policy allow the solution. Nothing is rejected.",
+            show_default=False,
+            rich_help_panel=options.PROOFS,
         ),
     ] = None,
     attempts: Annotated[
@@ -309,6 +327,8 @@ def command(
     paths = required_inputs(inputs, "sca verify candidates.jsonl > tasks.jsonl")
     if not agree and (typed := [name for name in _OF_AGREE if on_command_line(context, name)]):
         raise UsageError(f"--{typed[0].replace('_', '-')} needs --agree MODEL", "without it no task is attempted")
+    if not agree and not sense and prompt:
+        raise UsageError("--prompt needs --agree MODEL or --sense MODEL", "without them no prompt is used")
     stages = frozenset() if paper else frozenset(SKIPPABLE) - frozenset(skip or [])
     limits = {
         "check_seconds": check_seconds,
@@ -325,7 +345,8 @@ def command(
         context,
         skip=sorted(skip or []),
         agree=required_model(agree, "--agree") if agree else None,
-        prompt=prompts.fingerprint(*ATTEMPT) if agree else None,
+        sense=required_model(sense, "--sense") if sense else None,
+        prompt=prompts.fingerprint(*(ATTEMPT if agree else ()), *(SENSE if sense else ())) if agree or sense else None,
     )
     allowed = AllowedEnvs(allow_env or [])
     read_from = [*paths, *(seen or [])]
@@ -350,7 +371,7 @@ def command(
     left_out = LeftOut("verify")
     errors: Counter[str] = Counter()
     with ExitStack() as stack:
-        fanout = stack.enter_context(Fanout(concurrency or (MODEL_WIDTH if agree else sandbox_width())))
+        fanout = stack.enter_context(Fanout(concurrency or (MODEL_WIDTH if agree or sense else sandbox_width())))
         sandboxes = stack.enter_context(Sandboxes(allowed, typed=typed_limits))
         meter = stack.enter_context(Meter("verify", streams.line_count(paths), quiet=quiet))
         attempter = None
@@ -363,7 +384,8 @@ def command(
                 prompts=prompts,
             )
             attempter = Attempts(actor, sandboxes, agree, attempts, seed, "verify", times, turns=turns)
-        proofs = Proofs(stages, strict, attempter)
+        reviewer = (stack.enter_context(opened_model(sense, fanout)), sense, prompts) if sense else None
+        proofs = Proofs(stages, strict, attempter, reviewer)
         tasks = _in_sound_jail(streams.read(paths, Task, left_out=left_out), sandboxes.sandbox_of(), quiet=quiet)
         for done in run(
             tasks,

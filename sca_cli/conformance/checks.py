@@ -171,7 +171,7 @@ def tools_do_not_evaluate(subject: Subject) -> str:
 
 def same_seed_same_state(subject: Subject) -> str:
     """Check that a seed always gives the same state: in two sessions, and in the new worlds of a second sandbox."""
-    with Sandbox(LIMITS) as other:
+    with Sandbox(subject.sandbox.limits) as other:
         for seed in subject.seeds():
             first = subject.state(seed)
             for again in (subject.state(seed), Subject(other, subject.env).state(seed)):
@@ -283,7 +283,7 @@ def readers_change_nothing(subject: Subject) -> str:
             change = _change(session, calls, readers)
             reader_calls = [call for call in session.calls if call.tool in readers]
         if change:
-            raise Broken(f"{_first_change(subject, seed, calls, readers)}; mark it writes=True")
+            raise Broken(f"{_first_change(subject, seed, calls, readers)}; mark it with @tool(writes=True)")
         attempted.update(call.tool for call in reader_calls)
         succeeded.update(call.tool for call in reader_calls if not call.error)
     shares = ", ".join(f"{name} {succeeded[name]} of {attempted[name]}" for name in readers)

@@ -50,6 +50,7 @@ LAYERS: dict[str, _LayerProbe] = {
     "identity": _LayerProbe(probes.identity, _NOT_OURS),
     "kernel": _LayerProbe(probes.kernel, _KERNEL),
     "files": _LayerProbe(probes.files, _PLACE),
+    "temporary": _LayerProbe(probes.temporary, _BUG),
     "variables": _LayerProbe(probes.variables, _NOT_OURS),
     "network": _LayerProbe(probes.network, _KERNEL),
     "processes": _LayerProbe(probes.processes, _KERNEL),

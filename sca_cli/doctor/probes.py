@@ -21,6 +21,7 @@ from sca_cli.doctor import host
 from sca_cli.errors import SandboxError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Sandbox, Session
+from sca_cli.sandbox.host.jail import TMP_MB
 
 IS_BOB = "def evaluate(answer):\n    return get_user('user_1')['name'] == 'Bob'"
 """An honest check; it returns False in a fresh world."""
@@ -236,6 +237,16 @@ def files(target: ProbeTarget) -> str:
 def _leads_to_python(path: Path) -> bool:
     mounted = (Path(sys.base_prefix).resolve(), Path(sys.executable).resolve(), Path(__file__).parents[2])
     return any(inner.is_relative_to(path) for inner in mounted)
+
+
+def temporary(target: ProbeTarget) -> str:
+    """Check that no world sees the temporary files of another session."""
+    with target.session() as one, target.session() as other:
+        names = [session.inspect("temporary files") for session in (one, other)]
+    expect(len(names[0]) < 2 and len(names[1]) < 2, f"another session's files are visible: {', '.join(names[1])}")
+    if not all(names):
+        return "worlds can write no file: that needs Linux 5.2 and user namespaces"
+    return f"each world has {TMP_MB} MiB of its own"
 
 
 def variables(target: ProbeTarget) -> str:

@@ -28,6 +28,8 @@ class Workshop:
     """Each instruction describes a customer, whom a model will play in a conversation with the agent."""
     may_name_tools: bool = False
     """Instructions may contain names of tools."""
+    turn: int = 0
+    """Candidates that were made of the same exploration before this one."""
     usage: Usage = field(default_factory=Usage)
     """Tokens and replies of the model so far; `ask` adds to it."""
 

@@ -22,6 +22,8 @@ CHALLENGE = ("challenge", "compose", "solution-first")
 """The same for `sca challenge`, without its method `walk`."""
 WALK = ("walk",)
 """The same for the method `walk` of `sca challenge`."""
+SENSE = ("sense",)
+"""The same for `sca verify --sense`."""
 EXPLORE = ("explore",)
 """The same for `sca explore`."""
 

@@ -105,7 +105,7 @@ def _shortened(label: str, length: int) -> str:
 
 
 def curves(title: str, lines: Sequence[Curve], x_name: str, *, shares: bool = False) -> str:
-    """Return a chart of curves with one pair of axes; y starts at 0.
+    """Return a chart of curves with one pair of axes; y starts at 0, or below it if a value is negative.
 
     Args:
         title: a description for screen readers.
@@ -116,9 +116,11 @@ def curves(title: str, lines: Sequence[Curve], x_name: str, *, shares: bool = Fa
     lines = [_thinned(line) for line in lines]
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points] + [i.high for line in lines for i in line.intervals or []]
-    step = _step(max([*ys, 1e-9]), 4)
-    frame = _Frame(min(xs), max(xs), step * math.ceil(max([*ys, 1e-9]) / step - 1e-9))
-    parts = [_level(frame, step * index, shares) for index in range(round(frame.top / step) + 1)]
+    highest, lowest = max([*ys, 1e-9]), min([*ys, 0.0])
+    step = _step(highest - lowest, 4)
+    above, below = math.ceil(highest / step - 1e-9), math.ceil(-lowest / step - 1e-9)
+    frame = _Frame(min(xs), max(xs), step * above, -step * below)
+    parts = [_level(frame, step * index, shares) for index in range(-below, above + 1)]
     parts += [_label(frame, x) for x in dict.fromkeys((frame.left, frame.right))]
     parts.append(f'<text class="tick" x="220" y="216" text-anchor="middle">{text(x_name)}</text>')
     parts += [_line(frame, line, place) for place, line in enumerate(lines)]
@@ -130,12 +132,13 @@ class _Frame:
     left: float
     right: float
     top: float
+    bottom: float
 
     def x(self, value: float) -> float:
         return 44 + 336 * (value - self.left) / ((self.right - self.left) or 1)
 
     def y(self, value: float) -> float:
-        return 196 - 184 * min(max(value, 0.0), self.top) / self.top
+        return 196 - 184 * (min(max(value, self.bottom), self.top) - self.bottom) / (self.top - self.bottom)
 
 
 def _step(highest: float, count: int) -> float:

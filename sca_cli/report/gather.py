@@ -4,18 +4,32 @@ Memory contains the counts, the sampled tasks, scores and checkpoints. For each 
 of a few bytes, which shows that a record of another file is the same.
 """
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from sca_cli import streams
 from sca_cli.errors import MissingError, RecordError
-from sca_cli.records import AnyRecord, Checkpoint, Exploration, Record, Rollout, Score, Task, Verdict
+from sca_cli.records import (
+    CHECKPOINT_FILE,
+    AnyRecord,
+    Checkpoint,
+    Exploration,
+    Record,
+    Rollout,
+    Score,
+    Task,
+    Verdict,
+    decode,
+)
 from sca_cli.report import places
 from sca_cli.report.counts import AgreementCounts, Cost, ExplorationCounts, HeldOutAttempts, ToolCoverage
 from sca_cli.report.draw import TaskSelection
 from sca_cli.report.places import Place
+from sca_cli.training import metrics
 from sca_cli.verification import paper_filter
 from sca_cli.verification.funnel import Funnel, method_of
 
@@ -58,6 +72,8 @@ class Gathered:
         """(arm, verb, model) → its work and cost."""
         self.scores: list[tuple[Place, Score]] = []
         self.checkpoints: list[tuple[Place, Checkpoint]] = []
+        self.trainings: list[tuple[Place, str, metrics.Curves]] = []
+        """Curves of each metrics file, with the id of the checkpoint beside it; "" while the training still runs."""
         self.evaluated: dict[tuple[str, int | None, str], list[HeldOutAttempts]] = {}
         """(arm, seed, model) → its attempts at held-out tasks: first all of them, then those of each file."""
         self.draw = TaskSelection(TASKS_TO_READ, seed)
@@ -77,6 +93,8 @@ class Gathered:
         """
         for path, place in places.files_to_read(inputs):
             before = self.kinds.total()
+            if Path(path).name == metrics.FILE and self._training(Path(path), place):
+                continue
             try:
                 self.add(streams.read([path], halves=self.halves, left_out=left_out), place)
             except (RecordError, MissingError) as error:
@@ -103,6 +121,22 @@ class Gathered:
                     self._score(record, place)
                 case Checkpoint():
                     self._checkpoint(record, place)
+
+    def _training(self, path: Path, place: Place) -> bool:
+        """Read the metrics file of a training; return False if it is another file of this name."""
+        try:
+            with path.open("rb") as lines:
+                curves = metrics.read_curves(lines)
+        except (OSError, ValueError):
+            return False
+        record = path.with_name(CHECKPOINT_FILE)
+        identity = ""
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            identity = decode(record.read_bytes()).id
+        if curves:
+            self.files += 1
+            self.trainings.append((place, identity, curves))
+        return True
 
     def without_verdict(self) -> Counter[tuple[str, str, str]]:
         """Return (arm, environment, method) → number of candidates without a verdict of `verify`."""

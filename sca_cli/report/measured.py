@@ -24,6 +24,7 @@ from sca_cli.report.markup import (
     text,
 )
 from sca_cli.report.places import Place
+from sca_cli.training.metrics import CURVES, Curves
 
 # ---------------------------------------------------------------- scores
 
@@ -134,15 +135,40 @@ def _evaluations(scored: Sequence[Arm]) -> str:
 
 
 def learning(gathered: Gathered) -> str:
-    """Return the section on training: losses, and Pass@1 by round."""
+    """Return the section on training: the curves of each metric by step, and Pass@1 by round."""
     checkpoints = sorted(gathered.checkpoints, key=lambda pair: order(pair[0]))
     named = [(_run_name(place), checkpoint) for place, checkpoint in checkpoints]
+    curves_of = {identity: curves for _, identity, curves in gathered.trainings if identity}
+    trainings = [
+        (place, each.algorithm, curves_of.get(each.id) or _curves_of_record(each)) for place, each in checkpoints
+    ]
+    # the others are still running, or their records are not among the files
+    known = {each.id for _, each in checkpoints}
+    trainings += [(place, "", curves) for place, identity, curves in gathered.trainings if identity not in known]
+    trainings.sort(key=lambda training: order(training[0]))
     figures: list[str] = []
-    for _, group in groupby(checkpoints, lambda pair: (pair[0].arm, pair[0].round)):
-        every = [(f"{_run_name(place)}: {each.algorithm}", _losses(each)) for place, each in group]
-        lines = [Curve(name, list(enumerate(losses, 1))) for name, losses in every if len(losses) > 1]
-        figures += _figures("Training loss by step", lines, "step", "Training loss, nats a token.")
+    for _, group in groupby(trainings, lambda training: (training[0].arm, training[0].round)):
+        members = list(group)
+        for metric, heading in CURVES.items():
+            lines = [
+                Curve(": ".join(filter(None, (_run_name(place), algorithm))), curves[metric])
+                for place, algorithm, curves in members
+                if len(curves.get(metric, ())) > 1
+            ]
+            figures += _figures(f"{heading} by step", lines, "step", f"{text(heading)}.")
     return section("learning", "Learning", _rounds(gathered), *figures, _trainings(named))
+
+
+def _curves_of_record(checkpoint: Checkpoint) -> Curves:
+    """Return the curves that a record contains: the losses, and the figures of the rounds."""
+    curves: Curves = {}
+    rounds, losses = checkpoint.metrics.get("rounds"), checkpoint.metrics.get("losses")
+    for name, values in {**(rounds if isinstance(rounds, dict) else {}), "loss": losses}.items():
+        if isinstance(values, list) and all(isinstance(value, int | float | None) for value in values):
+            steps = max(len(losses) // len(values), 1) if isinstance(losses, list) and values else 1  # of a round
+            points = [(step * steps, as_float(value)) for step, value in enumerate(values, 1) if value is not None]
+            curves[name] = [(step, max(-1e6, min(value, 1e6))) for step, value in points]
+    return curves
 
 
 def _figures(title: str, lines: Sequence[Curve], x_name: str, caption: str, *, shares: bool = False) -> Iterator[str]:
@@ -155,13 +181,6 @@ def _run_name(place: Place) -> str:
     parts = [place.arm or "main", place.round is not None and f"round {place.round}"]
     parts += [place.seed is not None and f"seed {place.seed}"]
     return ", ".join(str(part) for part in parts if part)
-
-
-def _losses(checkpoint: Checkpoint) -> list[float]:
-    losses = checkpoint.metrics.get("losses")
-    if not isinstance(losses, list) or not all(isinstance(loss, int | float) for loss in losses):
-        return []
-    return [min(as_float(loss), 1e6) for loss in losses]
 
 
 def _trainings(named: Sequence[tuple[str, Checkpoint]]) -> str:

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sca_cli.records import JSON, Rollout
+from sca_cli.training import ranks
 from sca_cli.training.advantages import Advantages, Groups, gae, grpo, reinforce, rloo
+from sca_cli.training.best import Best
 from sca_cli.training.critic import Critic
+from sca_cli.training.curriculum import Round
 from sca_cli.training.data import Example
 from sca_cli.training.policy import PolicyBatch, PolicyOptions, Sampled
 from sca_cli.training.trainer import NO_UPDATE, Batch, Learner, NothingToTrain
@@ -34,6 +37,13 @@ _LEAST_ENTROPY = 0.2
 _MOST_IDLE = 5
 """Rounds in a row without an update after which training stops; chosen by hand."""
 
+_MOST_WITHOUT_VARIANCE = 0.8
+"""Share of tasks without variance above which training stops, in two successive windows of rounds."""
+
+_WINDOW = 32
+"""Least tasks of a window. In a single round of 8 tasks the share is above 80 % by chance too often: in one round of
+five, if there are 8 attempts and each passes with 5 %."""
+
 
 @dataclass(frozen=True, slots=True)
 class OnlineOptions:
@@ -50,6 +60,10 @@ class OnlineOptions:
     """PPO: weight of later estimates, see `gae`."""
     warmup_rounds: int = 2
     """PPO: first rounds, which train the critic only."""
+    validation_tasks: int = 0
+    """Tasks that are kept out of training, to choose the weights by; 0: the last weights are kept."""
+    validate_every: int = 5
+    """Rounds between two validations."""
 
     @property
     def passes(self) -> int:
@@ -62,17 +76,20 @@ class Online(Learner):
 
     Args:
         options: the algorithm and its settings.
-        roll: (number of the round, weights by name) → rollouts of the round, one list for each task.
+        roll: (number of the round, weights by name) → rollouts of the round.
         report: called after the rollouts of each round with its figures.
+        validate: weights by name → reward on the validation tasks; None: there are none.
     """
 
     def __init__(
         self,
         options: OnlineOptions,
-        roll: "Callable[[int, Iterator[tuple[str, torch.Tensor]]], list[list[Rollout]]]",
+        roll: "Callable[[int, Iterator[tuple[str, torch.Tensor]]], Round]",
         report: Callable[[dict[str, float]], None] = lambda _: None,
+        validate: "Callable[[Iterator[tuple[str, torch.Tensor]]], float] | None" = None,
     ) -> None:
         self._options, self._roll, self._report = options, roll, report
+        self._best = Best(validate, options.validate_every)
         self.items = range(options.rounds * options.passes)
         self.longest, self.highest = options.max_length, 0
         self.metrics = {}
@@ -92,8 +109,14 @@ class Online(Learner):
     def batch(self, model: Any, items: Sequence[int]) -> Batch:
         number, update = divmod(items[0], self._options.passes)
         if update == 0:
+            validation = ranks.from_first(lambda: self._best.before_round(model, number))
             self._batch = self._round(model, number)
+            self._note(validation)
         return self._batch.update() if self._batch else NO_UPDATE
+
+    def gather(self) -> None:
+        if self._batch is not None:
+            self._batch.sums = ranks.summed(self._batch.sums)
 
     def end_of_step(self) -> str:
         if self._batch is not None:
@@ -101,6 +124,8 @@ class Online(Learner):
             entropies = [one["entropy"] for one in self.rounds if "entropy" in one]
             if entropies[-1] < _LEAST_ENTROPY * entropies[0]:
                 return f"the entropy fell from {entropies[0]:.3f} to {entropies[-1]:.3f}: the policy has collapsed"
+        if share := self._without_variance():
+            return f"{share:.0%} of the latest tasks had no variance: their attempts all passed or all failed"
         idle = 0
         for one in reversed(self.rounds):
             if one["kept"]:
@@ -115,17 +140,27 @@ class Online(Learner):
             raise NothingToTrain(f"nothing to learn from: {reason} (pass rate {rate:.0%})", hint)
         return reason
 
+    def end(self, model: Any) -> None:
+        ranks.from_first(lambda: self._best.after_training(model, len(self.rounds)))
+
+    @property
+    def validations(self) -> dict[str, JSON]:
+        """The rewards on the validation tasks, and the round after which the weights were kept."""
+        return self._best.summary()
+
     def save(self, directory: Path) -> None:
         import torch
 
         critic = self._critic.state() if self._critic else None
-        torch.save({"rounds": self.rounds, "data": self.data, "critic": critic}, directory / _STATE)
+        best = self._best.save(directory.parent)
+        torch.save({"rounds": self.rounds, "data": self.data, "critic": critic, "best": best}, directory / _STATE)
 
     def load(self, directory: Path) -> None:
         import torch
 
         state = torch.load(directory / _STATE, weights_only=True)
         self.rounds, self.data = state["rounds"], state["data"]
+        self._best.load(directory.parent, state.get("best"))
         if self._critic:
             self._critic.restore(state["critic"])
 
@@ -134,31 +169,56 @@ class Online(Learner):
         names = dict.fromkeys(name for one in self.rounds for name in one)
         return {name: [round(one[name], 4) if name in one else None for one in self.rounds] for name in names}
 
+    def _without_variance(self) -> float:
+        """Return the share of tasks without variance if it is too high in both latest windows, else 0.
+
+        Only where such tasks are left out of the update.
+        """
+        if self._options.algorithm not in ("rloo", "grpo"):
+            return 0.0
+        shares: list[float] = []
+        groups = dropped = 0.0
+        for one in reversed(self.rounds):
+            groups, dropped = groups + one["groups"], dropped + one["dropped"]
+            if groups >= _WINDOW:
+                shares.append(dropped / groups)
+                groups = dropped = 0.0
+            if len(shares) == 2:
+                return shares[0] if min(shares) > _MOST_WITHOUT_VARIANCE else 0.0
+        return 0.0
+
     # ------------------------------------------------------------ one round
 
     def _round(self, model: Any, number: int) -> PolicyBatch | None:
         """Roll out, and prepare the updates of the round; None: there is nothing to learn."""
-        groups = self._roll(number, merged_weights(model))
+        rolled = ranks.from_first(lambda: self._roll(number, merged_weights(model)))
+        groups = [[*group.rollouts, *group.earlier] for group in rolled.groups]
         rewards = [[self._reward(rollout) for rollout in group] for group in groups]
-        flat = [reward for group in rewards for reward in group]
+        flat = [self._reward(rollout) for rollout in rolled.attempts]
         valid = [reward for reward in flat if reward is not None]
         figures = {
             "round": float(number),
             "reward": math.fsum(valid) / len(valid) if valid else 0.0,
             "invalid": (len(flat) - len(valid)) / max(len(flat), 1),
+            "length": _mean_length(rolled.attempts),
         }
         if self._critic:
             batch, dropped, kept = self._with_critic(model, groups, rewards, number, figures)
         else:
             advantages = _BASELINES[self._options.algorithm](rewards)
             batch, dropped, kept = self._with_baseline(groups, advantages), advantages.dropped, advantages.kept
-        figures |= {"groups": float(len(groups)), "dropped": float(dropped), "kept": float(kept)}
+        figures |= {"groups": float(len(groups)), "dropped": float(dropped), "kept": float(kept)} | rolled.figures
         if batch is not None:
+            batch.forget_drift({rollout.id for group in rolled.groups for rollout in group.earlier})
             self._look_back(model, batch)
         self.rounds.append(figures)
         self.metrics = dict(figures)
         self._report(figures)
         return batch
+
+    def _note(self, validation: float | None) -> None:
+        if validation is not None:
+            self.rounds[-1]["validation"] = self.metrics["validation"] = validation
 
     def _reward(self, rollout: Rollout) -> float | None:
         """Return the reward; None: the rollout is invalid, has no tokens, or is too long."""
@@ -225,6 +285,8 @@ class Online(Learner):
         # whitened over the batch, as in "The 37 implementation details of PPO" (Huang et al. 2022), detail 7
         batch.advantages = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + 1e-8)
         dropped = rloo(rewards).dropped
+        if len({reward for _, reward in kept}) == 1:  # the differences are the critic's errors only
+            return None, dropped, 0
         return (None if number < self._options.warmup_rounds else batch), dropped, len(kept)
 
     def _policy_batch(self, rollouts: list[Rollout]) -> tuple[PolicyBatch, list[list[int]]]:
@@ -253,6 +315,12 @@ class Online(Learner):
         means = {name: total / self._batch.tokens for name, total in self._batch.sums.items()}
         self.rounds[-1] |= means
         self.metrics |= means
+
+
+def _mean_length(rollouts: Sequence[Rollout]) -> float:
+    """Return the mean number of own tokens of the rollouts that have tokens."""
+    lengths = [sum(sum(segment.loss_mask) for segment in rollout.segments) for rollout in rollouts if rollout.segments]
+    return sum(lengths) / len(lengths) if lengths else 0.0
 
 
 def _sampled(rollout: Rollout, index: int) -> Sampled:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from sca_cli.training import ranks
+
 if TYPE_CHECKING:
     import torch
 
@@ -159,7 +161,7 @@ def shares(model: Any, longest: int) -> bool:
         return False
     prefix = list(range(1, 9))
     branches = [Example([*prefix, *range(i, i + 8)], [0] * 8 + [1] * 8, "", "", "pass") for i in (20, 40)]
-    (tree,), (rows,) = (layouts(branches, 64, shared=shared) for shared in (True, False))
+    tree, rows = (make(list(enumerate(branches))) for make in (_tree, _rows))
     layers = []
 
     def counted(module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -213,9 +215,11 @@ def surprise(model: Any, layout: Layout) -> "torch.Tensor":
 def scores(model: Any, layout: Layout) -> Scores:
     """Return log-probability, entropy and hidden state of each prediction; arguments as for `surprise`."""
     import torch
+    from accelerate.utils import extract_model_from_parallel
 
     heads: list[torch.Tensor] = []
-    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: heads.append(inputs[0].detach()))
+    bare = extract_model_from_parallel(model)
+    hook = bare.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: heads.append(inputs[0].detach()))
     try:
         logits = _logits(model, layout)
     finally:
@@ -248,7 +252,8 @@ def layouts(
 ) -> Iterator[Layout]:
     """Lay out one batch as one or more forward passes.
 
-    Examples are sorted, and each is added to the current pass while the pass has at most `max_tokens` tokens.
+    Examples are sorted, and each is added to the current pass while the pass has at most `max_tokens` tokens. With
+    several processes there is at least one pass for each, if there are enough examples.
 
     Args:
         batch: examples of one optimiser step.
@@ -267,14 +272,16 @@ def layouts(
         units.setdefault(place if together is None else together[place], []).append((place, example))
     for unit in units.values():
         unit.sort(key=order)
-    group: list[Member] = []
-    for unit in sorted(units.values(), key=lambda unit: order(unit[0])):
-        longer = sorted([*group, *unit], key=order) if len(unit) > 1 else [*group, *unit]
-        if group and _size(longer, shared=shared) > max_tokens:
-            yield make(group)
-            longer = unit
-        group = longer
-    if group:
+    ordered = sorted(units.values(), key=lambda unit: order(unit[0]))
+    size = -(-len(ordered) // ranks.count())
+    for start in range(0, len(ordered), size or 1):
+        group: list[Member] = []
+        for unit in ordered[start : start + size]:
+            longer = sorted([*group, *unit], key=order) if len(unit) > 1 else [*group, *unit]
+            if group and _size(longer, shared=shared) > max_tokens:
+                yield make(group)
+                longer = unit
+            group = longer
         yield make(group)
 
 

@@ -6,7 +6,7 @@ importance weight between trainer and sampler, plus an optional penalty on the d
 over the own tokens of all rollouts that are kept, and divided by their number.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,8 @@ class PolicyBatch:
         self._starts = [0]
         for one in sequences:
             self._starts.append(self._starts[-1] + len(one.logprobs))
+        self._records = [one.example.record for one in sequences]
+        self._fresh = torch.ones(self.tokens)
         self.advantages = torch.zeros(self.tokens)
         """(t,) to be set before the first update."""
         self.old: torch.Tensor | None = None
@@ -119,6 +121,16 @@ class PolicyBatch:
     def own(self, index: int) -> slice:
         """Return where the own tokens of a sequence are in a (t,) tensor."""
         return slice(self._starts[index], self._starts[index + 1])
+
+    def forget_drift(self, records: Container[str]) -> None:
+        """Leave rollouts of earlier weights out of the drift: their sampler was another policy.
+
+        Args:
+            records: ids of these rollouts.
+        """
+        for index, record in enumerate(self._records):
+            if record in records:
+                self._fresh[self.own(index)] = 0.0
 
     def scored(self, model: Any, field: Callable[[Scores], "torch.Tensor"]) -> "torch.Tensor":
         """Compute a field of the model's `Scores` for all own tokens, without gradients; return (t, …), on the CPU."""
@@ -158,7 +170,10 @@ class PolicyBatch:
         ratio = (frozen - old).exp()
         outside = (ratio < 1 - self._options.clip_low) | (ratio > 1 + self._options.clip_high)
         self.sums["entropy"] += float(predicted.entropy[layout.uses].sum())
-        self.sums["drift"] += float((old - sampler).abs().sum())
+        fresh = self._fresh[places].to(device)
+        self.sums["drift"] += (
+            float(((old - sampler).abs() * fresh).sum()) * self.tokens / max(self._fresh.sum().item(), 1)
+        )
         self.sums["clipped"] += float(outside.sum())
         return loss.sum() / self.tokens
 

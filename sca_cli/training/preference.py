@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sca_cli.records import JSON
+from sca_cli.training import ranks
 from sca_cli.training.batching import AlikeFirst, alike
 from sca_cli.training.data import Example
 from sca_cli.training.packing import Layout, common, layouts, surprise
@@ -167,6 +168,20 @@ def train_preference(
         NothingToTrain: no task has both a passed and a failed rollout (DPO), or all rollouts have one outcome (KTO).
     """
     fail_if_in_the_way(out, resume=resume)
+    learner, counts = preference_learner(examples, options, preference)
+    data = [sequence for rollout in learner.rollouts for sequence in rollout.sequences]
+    fingerprint = fingerprint_of(data, base_model, asdict(options) | asdict(preference))
+    return counts | train(learner, base_model, out, options, fingerprint, progress)
+
+
+def preference_learner(
+    examples: Iterable[Example], options: TrainOptions, preference: PreferenceOptions
+) -> "tuple[Preference, dict[str, JSON]]":
+    """Return the learner of some examples, and the number of its pairs or of its passed and failed rollouts.
+
+    Raises:
+        NothingToTrain: as `train_preference`.
+    """
     rollouts = compared(examples)
     learner: Preference
     if preference.algorithm == "dpo":
@@ -187,9 +202,7 @@ def train_preference(
         random.Random(options.seed).shuffle(rollouts)
         learner = Kto(rollouts, options, preference)
         counts = {"passed": passed, "failed": len(rollouts) - passed}
-    data = [sequence for rollout in learner.rollouts for sequence in rollout.sequences]
-    fingerprint = fingerprint_of(data, base_model, asdict(options) | asdict(preference))
-    return counts | train(learner, base_model, out, options, fingerprint, progress)
+    return learner, counts
 
 
 class Preference(Learner):
@@ -219,6 +232,10 @@ class Preference(Learner):
     def sampler(self) -> AlikeFirst:
         sequences = [self.leader(item).sequences[0].input_ids for item in self.items]
         return AlikeFirst(alike(sequences), self._options.batch_size, self._options.seed)
+
+    @abstractmethod
+    def first(self, count: int) -> "Preference":
+        """Return a learner of the first items only."""
 
     @abstractmethod
     def leader(self, item: int) -> Compared:
@@ -266,8 +283,14 @@ class Dpo(Preference):
         self._pairs = chosen
         self.items = range(len(chosen))
 
+    def first(self, count: int) -> "Dpo":
+        return Dpo(self._pairs[:count], self._options, self._preference)
+
     def leader(self, item: int) -> Compared:
         return self._pairs[item][0]
+
+    def gather(self) -> None:
+        self.metrics = ranks.summed(self.metrics)
 
     def batch(self, model: Any, items: Sequence[int]) -> Batch:
         import torch
@@ -308,6 +331,9 @@ class Kto(Preference):
         self.items = range(len(rollouts))
         self._mismatched = mismatched(rollouts)
         self._mismatched_reference: list[float] = []
+
+    def first(self, count: int) -> "Kto":
+        return Kto(self.rollouts[:count], self._options, self._preference)
 
     def leader(self, item: int) -> Compared:
         return self.rollouts[item]

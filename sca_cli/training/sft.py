@@ -46,17 +46,27 @@ def train_sft(
     """
     fail_if_in_the_way(out, resume=resume)
     chosen = list(data)
-    if not chosen:
-        raise NothingToTrain(
-            "no examples to train on", "only passed attempts and verified solutions are used for training"
-        )
+    learner = sft_learner(chosen, options)
     counts: dict[str, JSON] = {
         "examples": len(chosen),
         "tokens": sum(len(example.input_ids) for example in chosen),
         "loss_tokens": sum(sum(example.loss_mask[1:]) for example in chosen),
     }
     fingerprint = fingerprint_of(chosen, base_model, asdict(options))
-    return counts | train(Sft(chosen, options), base_model, out, options, fingerprint, progress)
+    return counts | train(learner, base_model, out, options, fingerprint, progress)
+
+
+def sft_learner(data: Sequence[Example], options: TrainOptions) -> "Sft":
+    """Return the learner of some examples.
+
+    Raises:
+        NothingToTrain: there are no examples.
+    """
+    if not data:
+        raise NothingToTrain(
+            "no examples to train on", "only passed attempts and verified solutions are used for training"
+        )
+    return Sft(data, options)
 
 
 class Sft(Learner):

@@ -12,19 +12,22 @@ import json
 import math
 import shutil
 import sys
+import tempfile
 import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sca_cli import plugins
 from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
-from sca_cli.errors import ExitCode, ModelError, ScaError, UsageError
+from sca_cli.errors import ExitCode, MissingError, ModelError, ScaError, UsageError
 from sca_cli.records import JSON
 from sca_cli.streams import locked
+from sca_cli.training import metrics, ranks
 from sca_cli.training.memory import free_bytes, kept_bytes, set_recomputing
 from sca_cli.training.packing import Layout, shares
 from sca_cli.training.weights import load_model, write_model
@@ -72,11 +75,29 @@ class TrainOptions:
     """Compute the common prefixes of a batch once, if the model allows it."""
     trust_remote_code: bool = False
     """Run Python code of the base model's directory."""
+    report_to: str = "none"
+    """Library that gets the metrics of each step, as transformers names it; none: metrics.jsonl only."""
 
     @property
     def rate(self) -> float:
         """The highest learning rate of the schedule."""
         return self.learning_rate or (2e-4 if self.lora_rank else 1e-5)
+
+    def chosen(self) -> dict[str, JSON]:
+        """Return the settings that decide the trained weights, with the values that this machine chooses.
+
+        Raises:
+            MissingError: the train extra or the device is missing.
+        """
+        with libraries(self):
+            device = device_of(self.device)
+            dtype = str(dtype_of(self.dtype, device)).removeprefix("torch.")
+        values = {name: value for name, value in asdict(self).items() if name not in WITHOUT_EFFECT}
+        return values | {"learning_rate": self.rate, "device": device, "dtype": dtype}
+
+
+WITHOUT_EFFECT = frozenset({"threads", "save_every_steps", "trust_remote_code", "report_to"})
+"""Settings that do not change the trained weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +142,16 @@ class Learner(ABC):
     def batch(self, model: Any, items: Sequence[int]) -> Batch:
         """Return the step of some items."""
 
+    def gather(self) -> None:  # noqa: B027  most learners have no such figures
+        """Add up the figures of the step that each process computed for its own passes."""
+
     def end_of_step(self) -> str:
         """Return why training stops now; "": it continues."""
         return ""
+
+    def end(self, model: Any) -> None:
+        """Choose the weights to keep: called once, after the last step, before the model is written."""
+        del model
 
     def save(self, directory: Path) -> None:
         """Write the learner's own state, if it has one, into a checkpoint."""
@@ -140,6 +168,8 @@ def fail_if_in_the_way(out: Path, *, resume: bool) -> None:
     Raises:
         UsageError: `out` is a file or a directory with files, or `OUT.work` is a link, or exists and `resume` is False.
     """
+    if ranks.follows():  # the first process has checked, and may have begun
+        return
     work = work_of(out)
     if work.is_symlink():
         raise UsageError(f"{work} is a symbolic link, which is not followed", "remove it")
@@ -177,36 +207,111 @@ def train(
         losses, one a step; seconds (wall time of this call).
 
     Raises:
-        MissingError: the train extra, the base model or the device is missing.
+        MissingError: the train extra, the base model or the device is missing; or the library that metrics are sent to
+            reports an error.
         UsageError: `OUT.work` belongs to another run, or another process writes it; a token id is outside the model's
-            vocabulary.
+            vocabulary; the launcher asks for FSDP or DeepSpeed.
         ModelError: the loss is not finite.
     """
     began = time.monotonic()
     work = work_of(out)
-    with _quiet(options):
-        checkpoint = last_checkpoint(work, fingerprint)
+    with libraries(options):
+        checkpoint = ranks.from_first(lambda: last_checkpoint(work, fingerprint))
         trainer, report = _trainer(learner, base_model, work, options, progress)
         from peft.helpers import disable_input_dtype_casting
 
         work.mkdir(parents=True, exist_ok=True)
+        alone = contextlib.nullcontext() if ranks.follows() else locked(work)
         # autocast rounds the input of an adapter; PEFT would first convert it to the adapter's type: a second copy
-        with locked(work), disable_input_dtype_casting(trainer.model):
-            (work / "run.json").write_text(json.dumps(fingerprint))
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with alone, disable_input_dtype_casting(trainer.model):
+            if not ranks.follows():
+                (work / "run.json").write_text(json.dumps(fingerprint))
+            with reports_to(options.report_to):
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            learner.end(trainer.model)
             trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-            write_model(trainer.model, base_model, _lora(options), out, trust_remote_code=options.trust_remote_code)
-    shutil.rmtree(work)
+            if not ranks.follows():
+                write_model(
+                    trainer.model,
+                    base_model,
+                    lora_of(options),
+                    out,
+                    beside=results_in(work),
+                    trust_remote_code=options.trust_remote_code,
+                )
+    if not ranks.follows():
+        shutil.rmtree(work)
     return {
         "steps": trainer.state.global_step,
         "trainable_parameters": trainable,
         **({"stopped": report.stopped} if report.stopped else {}),
-        **_losses(trainer.state.log_history),
+        **losses_of(trainer.state.log_history),
         "seconds": time.monotonic() - began,
     }
 
 
-def _losses(history: list[dict[str, float]]) -> dict[str, JSON]:
+@contextlib.contextmanager
+def reports_to(library: str) -> Iterator[None]:
+    """Name the library that metrics are sent to in the errors that it raises.
+
+    Raises:
+        MissingError: the library raised an error.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.split(".")[0] != library:
+            raise
+        hint = "wandb login, or WANDB_MODE=offline" if library == "wandb" else ""
+        raise MissingError(f"--report-to {library}: {error}", hint) from error
+
+
+def results_in(work: Path) -> list[Path]:
+    """Return what a training leaves in its work directory for the directory of the model."""
+    return [work / metrics.FILE, work / "runs"]  # TensorBoard's files are in runs/
+
+
+def fail_if_diverged(step: int, loss: float) -> None:
+    """Check the loss of a step.
+
+    Raises:
+        ModelError: it is not finite.
+    """
+    if not math.isfinite(loss):
+        raise ModelError(f"training diverged: the loss of step {step} is {loss}", "use a lower --learning-rate")
+
+
+def timed_step(learner: Learner, base_model: str, options: TrainOptions) -> float:
+    """Compute one step at the learning rate 0, which changes no weight, and return its wall time in seconds.
+
+    Nothing is written. The step is computed twice, because the first one is slower.
+
+    Args:
+        learner: the algorithm with its data; the first items of an epoch are the step.
+        base_model: as for `train`.
+        options: settings of the training.
+
+    Raises:
+        MissingError, UsageError: as `train`.
+    """
+    with libraries(options), tempfile.TemporaryDirectory() as work:
+        trainer, _ = _trainer(learner, base_model, Path(work), replace(options, report_to="none"), lambda _: None)
+        items = list(islice(learner.sampler() or learner.items, options.batch_size))
+        model = trainer.accelerator.prepare(trainer.model)
+        optimizer = trainer.create_optimizer()
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        seconds = 0.0
+        for _ in range(2):
+            began = time.monotonic()
+            trainer.training_step(model, {"items": items})
+            optimizer.step()
+            optimizer.zero_grad()
+            seconds = time.monotonic() - began
+        return seconds
+
+
+def losses_of(history: list[dict[str, float]]) -> dict[str, JSON]:
     """Return the first and last loss, the mean of each epoch, and the loss of every step (rounded to 4 decimals).
 
     The history counts epochs in fractions.
@@ -222,7 +327,7 @@ def _losses(history: list[dict[str, float]]) -> dict[str, JSON]:
 
 
 @contextlib.contextmanager
-def _quiet(options: TrainOptions) -> Iterator[None]:
+def libraries(options: TrainOptions) -> Iterator[None]:
     """Import the libraries, send their output to stderr, and restore the number of threads at the end.
 
     Raises:
@@ -247,7 +352,7 @@ def _quiet(options: TrainOptions) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _lora(options: TrainOptions) -> Any:
+def lora_of(options: TrainOptions) -> Any:
     """Return the configuration of the LoRA adapter; None: all weights are trained."""
     from peft import LoraConfig
 
@@ -266,8 +371,22 @@ def _model(base_model: str, options: TrainOptions, dtype: "torch.dtype") -> Any:
     # without LoRA the weights are trained in float32: bfloat16 would round a step of 1e-5 to nothing
     kept_dtype = dtype if options.lora_rank else torch.float32
     model = load_model(base_model, kept_dtype, trust_remote_code=options.trust_remote_code)
-    adapter = _lora(options)
+    adapter = lora_of(options)
     return get_peft_model(model, adapter) if adapter else model
+
+
+def _own_passes(batch: Batch) -> list[tuple[Layout, float]]:
+    """Return the passes of this process, and the weight of the loss of each.
+
+    Every process has the same number: one that has fewer repeats a pass with weight 0. Processes average their
+    gradients, so the weight of the others is the number of processes.
+    """
+    count, passes = ranks.count(), batch.layouts
+    if count == 1:
+        return [(layout, 1.0) for layout in passes]
+    own = [(layout, float(count)) for layout in passes[ranks.number() :: count]]
+    missing = -(-len(passes) // count) - len(own)
+    return own + [(passes[0], 0.0)] * missing
 
 
 def _trainer(
@@ -279,6 +398,7 @@ def _trainer(
 ) -> tuple[Any, Any]:
     """Return transformers' trainer with the batches of the learner, and the callback that reports its steps."""
     import torch
+    from accelerate.data_loader import prepare_data_loader
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
     device = device_of(options.device)
@@ -311,21 +431,42 @@ def _trainer(
             if self.free is None:  # measured here because only now all weights are on the device
                 self.free = free_bytes(bare)
             total = torch.zeros((), device=self.args.device)
-            for layout_on_cpu in batch.layouts:
+            passes = _own_passes(batch)
+            for place, (layout_on_cpu, weight) in enumerate(passes):
                 layout = layout_on_cpu.on(self.args.device)
                 set_recomputing(bare, 2 * kept_bytes(bare, layout, dtype) > self.free)
-                with self.compute_loss_context_manager():
-                    loss = batch.loss(model, layout)
-                self.accelerator.backward(loss)
+                is_last = place == len(passes) - 1
+                # several processes exchange their gradients in the last backward pass
+                with contextlib.nullcontext() if is_last else self.accelerator.no_sync(model):
+                    with self.compute_loss_context_manager():
+                        loss = batch.loss(model, layout)
+                    if weight != 1:
+                        loss = loss * weight
+                    self.accelerator.backward(loss)
                 total += loss.detach()
+            learner.gather()
             return total
+
+        def get_train_dataloader(self) -> Any:
+            if ranks.count() == 1:
+                return super().get_train_dataloader()
+            # every process sees all items of a step, and computes its share of the passes
+            loader: Any = torch.utils.data.DataLoader(
+                learner.items,  # type: ignore[arg-type]
+                batch_size=options.batch_size,
+                sampler=self._get_train_sampler(),
+                collate_fn=self.data_collator,
+            )
+            # it passes the number of the epoch to the sampler, as with one process
+            return prepare_data_loader(loader, num_processes=1, process_index=0)
 
         def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
             super().log(logs | (learner.metrics if "loss" in logs else {}), *args, **kwargs)
 
         def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
             super().save_model(output_dir, _internal_call)
-            learner.save(Path(output_dir or work))
+            if self.args.should_save:
+                learner.save(Path(output_dir or work))
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -334,8 +475,14 @@ def _trainer(
         def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002
             return 0
 
+    lines = metrics.MetricsFile(work / metrics.FILE)
+
     class Report(TrainerCallback):
         stopped = ""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+            if not ranks.follows():
+                lines.begin(state.log_history)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             if reason := learner.end_of_step():
@@ -345,11 +492,9 @@ def _trainer(
             logs = kwargs["logs"]
             if "loss" not in logs:
                 return
-            if not math.isfinite(logs["loss"]):
-                raise ModelError(
-                    f"training diverged: the loss of step {state.global_step} is {logs['loss']}",
-                    "use a lower --learning-rate",
-                )
+            if not ranks.follows():
+                lines.add({"step": state.global_step, **logs})
+            fail_if_diverged(state.global_step, logs["loss"])
             named = {name: logs[name] for name in ("epoch", "loss", "learning_rate")}
             progress({"step": state.global_step, "steps": state.max_steps, **named, **learner.metrics})
 
@@ -373,8 +518,11 @@ def _trainer(
         save_total_limit=1,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to="none",
+        report_to="none" if ranks.follows() else options.report_to,
+        run_name=str(work.with_suffix("")),
+        project="sca",
         disable_tqdm=True,
+        ddp_find_unused_parameters=False if ranks.count() > 1 else None,
     )
     if device != "cpu":
         arguments._n_gpu = 1  # the trainer would wrap the model for all GPUs of the machine
@@ -386,6 +534,11 @@ def _trainer(
         data_collator=lambda items: {"items": list(items)},
         callbacks=[report],
     )
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise UsageError(
+            "training by FSDP or DeepSpeed is not supported: each process holds the whole model",
+            "start it by torchrun, or by accelerate launch without FSDP and DeepSpeed",
+        )
     trainer.remove_callback(PrinterCallback)
     model.to(trainer.args.device)
     base = model.get_base_model() if options.lora_rank else model

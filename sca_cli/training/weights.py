@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,15 @@ def merged_weights(trained: Any) -> "Iterator[tuple[str, torch.Tensor]]":
                 yield f"{name}.weight", base.weight.float() + layer.get_delta_weight("default").float()
 
 
-def write_model(trained: Any, base_model: str, adapter: Any, out: Path, *, trust_remote_code: bool = False) -> None:
+def write_model(
+    trained: Any,
+    base_model: str,
+    adapter: Any,
+    out: Path,
+    *,
+    beside: Sequence[Path] = (),
+    trust_remote_code: bool = False,
+) -> None:
     """Write the base model with the trained weights, in the base model's own precision and configuration.
 
     The base model is loaded again, because the trained one may have been rounded and the trainer changed it. A LoRA
@@ -81,6 +89,7 @@ def write_model(trained: Any, base_model: str, adapter: Any, out: Path, *, trust
         base_model: directory or hub name of the model before training.
         adapter: configuration of the trained LoRA adapter; None: all weights were trained.
         out: output directory (created). It appears only when all its files are written.
+        beside: files and directories to copy into it; those that do not exist are left out.
         trust_remote_code: as for `load_weights`.
     """
     import torch
@@ -104,6 +113,11 @@ def write_model(trained: Any, base_model: str, adapter: Any, out: Path, *, trust
     # model is a directory, its own files are copied instead.
     for pattern in TEXT_FILES:
         for path in Path(base_model).glob(pattern):
+            shutil.copyfile(path, partial / path.name)
+    for path in beside:
+        if path.is_dir():
+            shutil.copytree(path, partial / path.name)
+        elif path.exists():
             shutil.copyfile(path, partial / path.name)
     for path in [*partial.iterdir(), partial]:
         _sync(path)

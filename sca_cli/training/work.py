@@ -18,7 +18,7 @@ def fingerprint_of(data: Sequence[Example], base_model: str, options: Mapping[st
     for example in data:
         digest.update(array("q", [len(example.input_ids), *example.input_ids]).tobytes() + bytes(example.loss_mask))
     # these options do not change the trained model
-    ignored = {"save_every_steps", "threads"}
+    ignored = {"save_every_steps", "threads", "report_to"}
     settings = {name: value for name, value in options.items() if name not in ignored}
     return {"data": digest.hexdigest(), "base model": base_fingerprint(base_model), "options": settings}
 

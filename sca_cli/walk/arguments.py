@@ -33,6 +33,8 @@ _UNLIKELY = 0.2
 """Weight of a link that has nothing in common with the parameter."""
 _PROMISING = 0.15
 """Squared rate of a link from which links that have nothing in common with the parameter are not tried."""
+_WIDELY = 0.5
+"""Share of the wide draws of a parameter that take only links that have nothing in common with it."""
 _CHOICES = "choices"
 _LINKS_COMPARED = 14
 _VALUES_COMPARED = 40
@@ -133,9 +135,16 @@ class Arguments:
         self._fitting_links: dict[tuple[str, str, str], _Fitting] = {}
         self._records: dict[str, _Records] = defaultdict(_Records)
         self._lists: dict[tuple[str, str], _Lists] = defaultdict(_Lists)
+        self._widely = False
 
-    def of(self, tool: Tool) -> dict[str, Argument] | None:
-        """Draw the arguments of one call; None if a parameter has no value."""
+    def of(self, tool: Tool, *, widely: bool = False) -> dict[str, Argument] | None:
+        """Draw the arguments of one call; None if a parameter has no value.
+
+        Args:
+            tool: the called tool.
+            widely: links that have nothing in common with a parameter may be drawn, even if others are promising.
+        """
+        self._widely = widely
         arguments = self._of_one_record(tool)
         lists: list[tuple[Parameter, list[Part]]] = []
         for parameter in self.parameters[tool.name]:
@@ -201,7 +210,9 @@ class Arguments:
             promising = promising or squared >= _PROMISING
             closest = max((near.get(call, 0.0) for call in self._memory.by_link[link]), default=0.0) if near else 0.0
             likely.append((weight * math.exp(1.5 * closest) * squared, link))
-        if not promising:
+        if self._widely and fitting.unlikely and self._draw.random() < _WIDELY:
+            likely = []
+        if not promising or not likely:
             likely += [(_UNLIKELY * self._squared(parameter, name, link), link) for link in fitting.unlikely]
         return likely
 

@@ -23,17 +23,27 @@ from sca_cli.walk.values import Values
 
 CALLS = 250
 """Calls of one exploration of a world with state. Chosen by hand."""
+CALLS_OUTSIDE = 60
+"""The same if the world is a server outside of the sandbox, because each new start of one takes about a second."""
 
 # All numbers below are chosen by hand.
 _LOOK_UPS = 0.4
 """Largest share of the calls that are look-ups before the first write."""
+_LOOK_UPS_IN_PLACE = 0.12
+"""The same in a world without look-ups by arguments, whose writes show what is new."""
 _DRY = 15
 """Look-ups without a new value after which writing begins."""
 _LATER_LOOK_UPS = 0.1
 """Share of look-ups after that."""
 _STEPS_ON = 0.9
 """Share of the writes after which a world without look-ups continues from its last state."""
+_CURIOSITY = 0.05
+"""Weight of a writing tool whose results showed nothing new, in a world without look-ups by arguments."""
 _TRIES = 8
+_TRIES_NARROW = 5
+"""Draws after which links are drawn too that have nothing in common with the parameter."""
+_TRIES_IN_PLACE = 24
+"""The same in a world without look-ups by arguments: the first draw that the present text contains is taken."""
 _EXHAUSTED = 5
 """Calls that a writing tool loses when all arguments drawn for it were tried before."""
 _RETRIES = 2
@@ -92,9 +102,11 @@ class _StatefulExplorer:
         self._gained: dict[str, float] = defaultdict(lambda: 1.0)
         self._asked: set[str] = set()
         self._written = False  # a write worked since the last reset
+        self._here = ""  # the text that a world without look-ups shows, after the last write
         self.result = StatefulWalk()
         self._session = open_session()
         self.result.first_observation = self._session.first_observation()
+        self._here = self.result.first_observation
         self._memory.read_text(self.result.first_observation, FIRST_OBSERVATION, "first observation")
 
     def close(self) -> None:
@@ -103,12 +115,13 @@ class _StatefulExplorer:
     def walk(self, calls: int) -> StatefulWalk:
         result = self.result
         dry = 0  # look-ups in a row without a new value
-        for _ in range(2 * calls):
+        for _ in range(4 * calls):
             reading = [tool for tool in self._tools if not tool.writes]
             writing = [tool for tool in self._tools if tool.writes]
             if len(result.observations) >= calls or not (reading or writing):
                 break
-            looks_first = dry < _DRY and len(result.observations) < _LOOK_UPS * calls
+            share = _LOOK_UPS if self._has_look_ups else _LOOK_UPS_IN_PLACE
+            looks_first = dry < _DRY and len(result.observations) < share * calls
             if reading and (looks_first or not writing or self._draw.random() < _LATER_LOOK_UPS):
                 gained = self._look_up(reading)
                 dry = dry + 1 if not gained or dry >= _DRY else 0
@@ -149,7 +162,13 @@ class _StatefulExplorer:
 
     def _write(self, tools: list[Tool], calls: int) -> None:
         """Make one write. Retry with the numbers that a refusal names."""
-        tool = min(tools, key=lambda tool: self._worked[tool.name] + 0.3 * self._tried[tool.name] + self._draw.random())
+        if self._has_look_ups:
+            tool = min(
+                tools, key=lambda tool: self._worked[tool.name] + 0.3 * self._tried[tool.name] + self._draw.random()
+            )
+        else:
+            rates = [self._gained[tool.name] / (1 + self._tried[tool.name]) for tool in tools]
+            tool = self._draw.choices(tools, [rate + _CURIOSITY for rate in rates])[0]
         self._tried[tool.name] += 1
         arguments = self._new_arguments(tool)
         if arguments is None:
@@ -162,8 +181,9 @@ class _StatefulExplorer:
                 return
             if not observation.error:
                 self._written = True
+                self._here = observation.result if isinstance(observation.result, str) else ""
                 if not self._has_look_ups:
-                    self._remember(tool, arguments, observation)
+                    self._gained[tool.name] += min(1.0, self._remember(tool, arguments, observation) / 3)
                 if self._has_look_ups or self._draw.random() >= _STEPS_ON:
                     self._reset()
                 return
@@ -187,20 +207,30 @@ class _StatefulExplorer:
     def _reset(self) -> None:
         self._session.close()
         self._session = self._open_session()
-        self._written = False
+        self._written, self._here = False, self.result.first_observation
         self.result.resets.append(len(self.result.observations))
 
     # ------------------------------------------------------------ calls
 
     def _new_arguments(self, tool: Tool) -> dict[str, Argument] | None:
-        for _ in range(_TRIES):
-            arguments = self._arguments.of(tool)
-            if arguments is not None and (self._is_new(tool, arguments) or not arguments):
+        elsewhere: dict[str, Argument] | None = None
+        for number in range(_TRIES if self._has_look_ups or not tool.writes else _TRIES_IN_PLACE):
+            arguments = self._arguments.of(tool, widely=number >= _TRIES_NARROW and self._has_look_ups)
+            if arguments is None or not (self._is_new(tool, arguments) or not arguments):
+                continue
+            if self._has_look_ups or not tool.writes or self._is_in_view(arguments):
                 return arguments
-        return None
+            elsewhere = elsewhere or arguments
+        return elsewhere
+
+    def _is_in_view(self, arguments: dict[str, Argument]) -> bool:
+        """Tell whether the last text, if a world shows one, contains all texts of the arguments."""
+        return not self._here or all(str(argument.value) in self._here for argument in arguments.values())
 
     def _is_new(self, tool: Tool, arguments: dict[str, Argument]) -> bool:
-        key = json.dumps([tool.name, {name: argument.value for name, argument in arguments.items()}], sort_keys=True)
+        values = {name: argument.value for name, argument in arguments.items()}
+        here = "" if self._has_look_ups or not tool.writes else self._here  # the same step from another place is new
+        key = json.dumps([tool.name, values, here], sort_keys=True)
         is_new = key not in self._asked
         self._asked.add(key)
         return is_new

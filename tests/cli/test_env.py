@@ -103,3 +103,33 @@ def test_a_python_file_is_shown_as_an_environment(capfd, tmp_path: Path, monkeyp
     assert out == f"# python:target={tmp_path}/tools.py\n\ndouble(x: int) -> int\n    Twice as much.\n\n"
     monkeypatch.chdir("/")
     assert ran(capfd, "env", "show", out.split()[1])[1] == out
+
+
+@pytest.mark.parametrize("words", [("env", "list"), ("plugins",), ("suite", "list")])
+def test_a_list_shows_control_characters_by_name(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """A plugin's description cannot clear the terminal or hide what follows it."""
+    entry = plugins.Entry("sly", "sca_suites.tau2:Tau2", "good\x1b[2J\x9b8m\u202etools", "", "tests")
+    monkeypatch.setitem(plugins.registry().environments, "sly", entry)
+    monkeypatch.setattr(plugins, "is_suite", lambda _: True)
+    _, out, _ = ran(capfd, *words)
+    assert "good⟨U+001B⟩[2J⟨U+009B⟩8m⟨U+202E⟩tools" in out
+    assert not {"\x1b", "\x9b", "\u202e"} & set(out)
+
+
+@pytest.mark.sandbox
+def test_explore_names_a_tool_that_lacks_its_mark(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A function that changes the state without `@tool(writes=True)` is named once, with what to write."""
+    file = tmp_path / "notes.py"
+    file.write_text(
+        'NOTES = []\n\ndef add(text: str) -> int:\n    """Add a note."""\n    NOTES.append(text)\n    return 1\n'
+        '\ndef count() -> int:\n    """Count the notes."""\n    return len(NOTES)\n'
+    )
+    code, _, err = ran(capfd, "explore", "--env", f"python:{file}", "-n", "6", "-o", str(tmp_path / "explorations"))
+    assert code == ExitCode.OK
+    assert err.count("is not marked as writing") == 1
+    assert "warning: 'add' changes the state and is not marked as writing: write @tool(writes=True) above it" in err
+    file.write_text("from sca_cli import tool\n" + file.read_text().replace("def add", "@tool(writes=True)\ndef add"))
+    _, _, err = ran(capfd, "explore", "--env", f"python:{file}", "-n", "6", "-o", str(tmp_path / "explorations"))
+    assert "marked" not in err

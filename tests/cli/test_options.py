@@ -15,6 +15,7 @@ from sca_cli.commands.verify import SKIPPABLE
 from sca_cli.errors import ExitCode, RecordError, UsageError
 from sca_cli.records import Checkpoint, EnvSpec, Task, TaskLimits, Verdict
 from sca_cli.sandbox import AllowedEnvs, Limits
+from sca_cli.training.selection import Rules
 from sca_cli.verification import paper_filter
 
 LOOP = ["explore", "challenge", "verify", "rollout", "train", "distill", "eval"]
@@ -244,8 +245,11 @@ def test_settings_are_the_options_that_can_change_a_record() -> None:
 
 def test_a_finished_training_is_accepted_only_with_its_settings(tmp_path: Path) -> None:
     """The settings are kept with the model; another value of any of them names the option."""
+    pytest.importorskip("huggingface_hub", reason="needs the train extra")
     checkpoint = Checkpoint(path="p", base_model="b", algorithm="rft")
-    training.keep_checkpoint(checkpoint, tmp_path, {"command": "train", "epochs": 2})
+    settings = {"command": "train", "epochs": 2}
+    done = training.Training("train", None, Rules(), training.Recipe(), training.Running(), settings=settings)
+    training.keep_checkpoint(checkpoint, tmp_path, done)
     found = training.trained_before(tmp_path, {"command": "train", "epochs": 2})
     assert found is not None and found.path == "p"
     with pytest.raises(UsageError, match="trained with other settings: epochs, lora-rank"):

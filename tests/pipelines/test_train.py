@@ -1,9 +1,11 @@
 """`sca train` for real, on a tiny random model: on rollouts, on solutions, on both, and killed on the way."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,11 @@ from conftest import BIN, environment, sca_program
 from tiny_model import save_model
 
 from sca_cli import app
+from sca_cli.commands.shared.online import split
+from sca_cli.commands.shared.training import Running
+from sca_cli.errors import UsageError
 from sca_cli.prompts import ATTEMPT, Prompts
-from sca_cli.records import Check, EnvSpec, Observation, Rollout, Task, Verdict, decode, encode
+from sca_cli.records import Check, EnvSpec, Observation, Rollout, Segment, Task, Verdict, decode, encode
 from sca_cli.sandbox import Limits, Sandbox
 from sca_cli.training.data import Tally, examples
 from sca_cli.training.solutions import demonstrations
@@ -31,7 +36,8 @@ BOTH = (
 """One attempt at a time and no cached prompt: the attempts after a kill compute the same as without it."""
 ONLINE = (
     "train tasks.jsonl --algo grpo -m transformers:two,threads=1,prefix_mb=0 --concurrency 1 -k 4 --batch-size 2 "
-    "--epochs 2 --max-tokens 40 --turns 1 --threads 1 --prompt prompts --learning-rate 1e-3 --save made --resume"
+    "--epochs 2 --max-tokens 40 --turns 1 --threads 1 --prompt prompts --learning-rate 1e-3 --save made --resume "
+    "--validate 1"
 )
 
 type Sca = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -157,7 +163,10 @@ def test_both_learns_from_solutions_and_then_from_its_own_attempts(whole: Path) 
     rollouts = records((whole / "rollouts.jsonl").read_bytes())
     assert {one.made_by.model for one in rollouts} == {"transformers:made/solutions,threads=1,prefix_mb=0"}
     assert final.parents == [first.id, *(one.id for one in rollouts)]
-    assert {path.name for path in whole.iterdir()} >= {"config.json", "model.safetensors", "solutions"}
+    written = {"config.json", "model.safetensors", "solutions", "metrics.jsonl", "README.md"}
+    assert {path.name for path in whole.iterdir()} >= written
+    assert (final.settings["lora_rank"], final.settings["learning_rate"]) == (16, 2e-4)
+    assert "| algorithm | solutions+rft |\n" in (whole / "README.md").read_text()
     assert not [*whole.glob("*.work"), *whole.glob("rft*"), *whole.glob("*/*.work")]
 
 
@@ -185,7 +194,7 @@ def test_both_goes_on_where_it_was_killed(place: Path, sca: Sca, whole: Path, py
             os.killpg(process.pid, signal.SIGKILL)
     ended = sca(*BOTH.split(), "--resume")
     assert ended.returncode == 0, ended.stderr.decode()
-    for name in ("model.safetensors", "sca-checkpoint.json", "solutions/model.safetensors"):
+    for name in ("model.safetensors", "sca-checkpoint.json", "metrics.jsonl", "README.md", "solutions/metrics.jsonl"):
         assert (place / "made" / name).read_bytes() == (whole / name).read_bytes(), name
     resumed, uninterrupted = (records((path / "rollouts.jsonl").read_bytes()) for path in (place / "made", whole))
     for one, other in zip(resumed, uninterrupted, strict=True):
@@ -237,6 +246,15 @@ def test_without_a_success_the_model_after_the_solutions_is_the_result(place: Pa
         ("--algo ppo --temperature 0.7", "--algo ppo needs samples of the policy itself"),
         ("--algo grpo --kl 0.1 --lora-rank 0", "--kl needs LoRA"),
         ("--kl 0.1", "--kl needs an algorithm of reinforcement learning"),
+        ("--band 0.2,0.8", "--band, --promote, --replay and --mix need an algorithm of reinforcement learning"),
+        ("--algo grpo --band 0.8,0.2", "--band 0.8,0.2: not two pass rates"),
+        ("--algo grpo --mix calculation=0", "--mix calculation=0: 'calculation=0' is no weight"),
+        ("--algo ppo --trainer trl", "--trainer trl: TRL has no PPO trainer"),
+        ("--algo rloo --trainer trl", "--trainer trl: TRL's trainers have no hook for our rollouts"),
+        ("--algo grpo --trainer trl --replay", "--trainer trl excludes a curriculum"),
+        ("--algo grpo --trainer trl --validate 2", "--trainer trl excludes --validate"),
+        ("--algo dpo --trainer trl --dry-run", "--trainer trl excludes --dry-run"),
+        ("--validate 2", "--validate needs an algorithm of reinforcement learning"),
         ("--algo kto --control random-rollouts", "--algo kto excludes --control and --balance"),
         ("--on both --save a,b", "--save a,b: a comma separates options of a model"),
     ],
@@ -247,6 +265,52 @@ def test_options_that_do_not_go_together_are_told_apart(
     """Options that exclude each other end with code 2 before any file is opened."""
     assert app.run(["train", "nowhere.jsonl", "--base", "nowhere", "--save", "made", *options.split()]) == 2
     assert f"sca train: {said}" in capsys.readouterr().err
+
+
+def test_a_dry_run_trains_nothing_and_writes_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It prints two examples with marked own tokens, the counts, and an estimated time.
+
+    Bad data ends as the training itself: exit code 1 without examples. With --resume it is a usage error.
+    """
+    monkeypatch.chdir(place)
+    before = sorted(place.iterdir())
+    run = ["train", "tasks.jsonl", "--base", "base", "--save", "made", "--threads", "1", "-o", "out", "--dry-run"]
+    assert app.run([*run, "--on", "solutions"]) == 0
+    out, err = capfd.readouterr()
+    for word in WORDS[:2]:
+        reply = f"```python\nfinal_answer(reverse_string({word!r}))\n```<|im_end|>"
+        left, right = "\N{MATHEMATICAL LEFT WHITE SQUARE BRACKET}", "\N{MATHEMATICAL RIGHT WHITE SQUARE BRACKET}"
+        assert f"Write {word} backwards.<|im_end|>\n<|im_start|>assistant\n{left}{reply}{right}" in out
+    assert "\nexamples: 4, with 9814 tokens, 215 of them own; 97.8% masked\n" in out
+    assert "\nsteps: 2 in 2 epochs; one took " in out and "\nestimated time of the training: " in out
+    assert "sca train: solutions: LoRA of rank 16, learning rate 0.0002 (cosine), 8 examples a step, 2 epochs, " in err
+    assert app.run([*run, "--on", "solutions", "--max-length", "100"]) == 1
+    assert "(left out: 4 too long)\n" in capfd.readouterr().err
+    assert app.run([*run, "--resume"]) == 2
+    assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize(("algo", "line"), [("dpo", "pairs: 2, pair tasks: 2"), ("kto", "passed: 2, failed: 2")])
+def test_a_dry_run_counts_what_is_compared(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], algo: str, line: str
+) -> None:
+    """DPO: the pairs; KTO: passed and failed rollouts. Without a pair the exit code is 1, as without --dry-run."""
+    monkeypatch.chdir(place)
+    segment = {"token_ids": [1, 2, 3, 4], "loss_mask": [0, 0, 1, 1], "logprobs": [0.0] * 4}
+    rollouts = []
+    for word in WORDS[:2]:
+        for token, outcome in ((ord(word[1]), "pass"), (7, "fail")):
+            own = Segment(**{**segment, "token_ids": [1, 2, ord(word[0]), token]})
+            rollouts.append(Rollout(id=f"{word} {token}", task=task(word), outcome=outcome, segments=[own]))
+    run = ["train", "r.jsonl", "--base", "base", "--save", "made", "--threads", "1", "--algo", algo, "--dry-run"]
+    Path("r.jsonl").write_bytes(b"".join(encode(one) + b"\n" for one in rollouts))
+    assert app.run(run) == 0
+    assert f"\n{line}\n" in capfd.readouterr().out
+    Path("r.jsonl").write_bytes(b"".join(encode(one) + b"\n" for one in rollouts[::2]))
+    assert app.run(run) == 1
+    assert not Path("made").exists()
 
 
 def test_an_unverified_task_is_sent_through_verify(place: Path, sca: Sca) -> None:
@@ -286,18 +350,45 @@ def gambler(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def test_validation_tasks_are_self_made_tasks() -> None:
+    """A tenth of the tasks, at most 16, none of few; the seed draws them, and they are not trained on. Where held-out
+    tasks are let in, none is drawn.
+    """
+    for count, wanted, expected in ((39, None, 0), (40, None, 4), (300, None, 16), (40, 0, 0), (8, 3, 3)):
+        tasks = [task(str(number)) for number in range(count)]
+        rest, held = split(tasks, wanted, Running())
+        assert (len(held), len(rest)) == (expected, count - expected)
+        assert sorted(map(id, [*rest, *held])) == sorted(map(id, tasks))
+        assert split(tasks, wanted, Running())[1] == held
+        assert split(tasks, None, Running(allow_eval=True)) == (tasks, [])
+    with pytest.raises(UsageError, match="leaves none of the 2 tasks"):
+        split(tasks[:2], 2, Running())
+    with pytest.raises(UsageError, match="--validate and --allow-eval exclude each other"):
+        split(tasks, 2, Running(allow_eval=True))
+
+
 @pytest.mark.slow
-def test_online_training_that_was_killed_ends_with_the_same_weights(gambler: Path, sca: Sca, tmp_path: Path) -> None:
-    """Killed with -9 in its rounds, it reads what was rolled out and ends like an undisturbed run; it has learnt."""
+@pytest.mark.parametrize("parts", [[], ["--band", "0.2,0.8", "--promote", "0.9", "--replay", "--mix", "calculation=2"]])
+def test_online_training_that_was_killed_ends_with_the_same_weights(
+    gambler: Path, sca: Sca, tmp_path: Path, parts: list[str]
+) -> None:
+    """Killed with -9 in its rounds, it reads what was rolled out and ends like an undisturbed run; it has learnt. A
+    curriculum repeats its decisions.
+    """
     whole, killed = (shutil.copytree(gambler, tmp_path / name) for name in ("whole", "killed"))
-    ended = sca(*ONLINE.split(), cwd=whole)
+    ended = sca(*ONLINE.split(), *parts, cwd=whole)
     assert ended.returncode == 0, ended.stderr.decode()
     (checkpoint,) = records(ended.stdout)
     rewards = checkpoint.metrics["rounds"]["reward"]
-    assert (checkpoint.algorithm, len(rewards)) == ("grpo", 4)
-    assert b"sca train: round 1/4: " in ended.stderr
+    assert (checkpoint.algorithm, len(rewards)) == ("grpo", 3)
+    assert b"sca train: round 1/3: " in ended.stderr
+    assert (b"sca train: the band: " in ended.stderr) == ("saved" in checkpoint.metrics["rounds"]) == bool(parts)
+    assert b"sca train: validation: " in ended.stderr
+    validation = checkpoint.metrics["validation"]
+    assert (len(validation["tasks"]), validation["rounds"]) == (1, [0, 3])
+    assert not {*validation["tasks"]} & {*checkpoint.parents}
     with subprocess.Popen(
-        [BIN / "sca", *ONLINE.split()],
+        [BIN / "sca", *ONLINE.split(), *parts],
         cwd=killed,
         env=environment(),
         stdout=subprocess.DEVNULL,
@@ -309,12 +400,55 @@ def test_online_training_that_was_killed_ends_with_the_same_weights(gambler: Pat
             assert process.poll() is None
             time.sleep(0.002)
         os.killpg(process.pid, signal.SIGKILL)
-    again = sca(*ONLINE.split(), cwd=killed)
+    again = sca(*ONLINE.split(), *parts, cwd=killed)
     assert again.returncode == 0, again.stderr.decode()
-    for name in ("model.safetensors", "sca-checkpoint.json"):
+    for name in ("model.safetensors", "sca-checkpoint.json", "metrics.jsonl"):
         assert (killed / "made" / name).read_bytes() == (whole / "made" / name).read_bytes(), name
     assert again.stdout == ended.stdout
     assert not (killed / "made.work").exists()
+
+
+def test_a_dry_run_of_rounds_counts_attempts_and_validations(gambler: Path, sca: Sca, tmp_path: Path) -> None:
+    """The tasks kept for validation are in no round; rounds and validations have the numbers of the training itself."""
+    place = shutil.copytree(gambler, tmp_path / "place")
+    before = sorted(place.rglob("*"))
+    ended = sca(*ONLINE.replace("--resume", "--dry-run --band 0.2,0.8").split(), cwd=place)
+    assert ended.returncode == 0, ended.stderr.decode()
+    for line in (
+        b"rounds: 3, with 8 attempts each, at 3 tasks",
+        b"--band: a round attempts up to 4 times as many tasks; this is not in the estimate",
+        b"validations: 2, with 4 attempts each, at 1 tasks",
+    ):
+        assert line in ended.stdout.splitlines()
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_two_processes_train_online_as_one_does(gambler: Path, sca: Sca, tmp_path: Path) -> None:
+    """Started by torchrun, the first process attempts, validates and writes every file; the rewards are those of one
+    process, and so is each loss, to rounding. A dry run is refused.
+    """
+    alone, both = (shutil.copytree(gambler, tmp_path / name) for name in ("alone", "both"))
+    (one,) = records(sca(*ONLINE.split(), cwd=alone).stdout)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29512"]
+
+    def launched(options: str) -> "subprocess.CompletedProcess[bytes]":
+        command = [*launcher, "-m", "sca_cli", *options.split()]
+        return subprocess.run(command, cwd=both, env=environment(), capture_output=True, timeout=300, check=False)
+
+    ended = launched(ONLINE)
+    assert ended.returncode == 0, ended.stderr.decode()
+    (two,) = records(ended.stdout)
+    assert (two.data, two.settings, two.metrics["validation"]) == (one.data, one.settings, one.metrics["validation"])
+    assert two.metrics["rounds"]["reward"] == one.metrics["rounds"]["reward"]
+    assert two.metrics["losses"] == pytest.approx(one.metrics["losses"], abs=2e-3)
+    assert ended.stderr.count(b"sca train: validation: ") == 1
+    steps = [json.loads(line)["step"] for line in (both / "made" / "metrics.jsonl").read_bytes().splitlines()]
+    assert steps == [1, 2, 3]
+    assert {path.name for path in (both / "made").iterdir()} == {path.name for path in (alone / "made").iterdir()}
+    refused = launched(ONLINE.replace("--resume", "--dry-run"))
+    assert refused.returncode != 0
+    assert refused.stderr.count(b"sca train: --dry-run needs one process") == 1
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
     {"report"},
     {"commands"},
     {"app"},
+    {"__main__"},
 ]
 """The files and folders of `sca_cli/`, lowest first. A module belongs to the longest name that it is under, and imports
 only from its own part and from the layers below it.
@@ -178,3 +179,19 @@ def test_each_class_name_occurs_once() -> None:
         node.name for path in paths for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
     ]
     assert {name for name in classes if classes.count(name) > 1} == {"ToolError"}
+
+
+def test_text_for_people_is_printed_in_one_place() -> None:
+    """`print` occurs where text is made visible, and where JSON, a version or a count is printed; nowhere else."""
+    counts = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        if number := sum(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls):
+            counts[str(path.relative_to(ROOT))] = number
+    assert counts == {
+        "messages.py": 2,
+        "app.py": 1,  # the version
+        "commands/doctor.py": 2,  # JSON; a count
+        "commands/env/test.py": 1,  # JSON
+        "sandbox/inside/program.py": 1,  # what a program evaluates, in the jail
+    }

@@ -78,7 +78,7 @@ def test_calls_of_solutions_find_a_writing_tool_that_is_not_marked() -> None:
         subject.tools = [
             replace(tool, writes=tool.writes and tool.name != "cancel_pending_order") for tool in subject.tools
         ]
-        found = r"cancel_pending_order\('#W.*\) changed \$.*; mark it writes=True"
+        found = r"cancel_pending_order\('#W.*\) changed \$.*; mark it with @tool\(writes=True\)"
         with pytest.raises(checks.Broken, match=found):
             checks.readers_change_nothing(subject)
 
@@ -96,7 +96,11 @@ def test_calls_of_solutions_find_a_writing_tool_that_is_not_marked() -> None:
             r"the state changes when it is written as JSON: \$.pair: \(1, 2\), then \[1, 2\]",
         ),
         ("Half", "state can be restored", r"seed 0: \$.a: 0, then 1"),
-        ("Sneaky", "readers change nothing", r"peek\(name=.*\) changed \$.b: 10, then 11; mark it writes=True"),
+        (
+            "Sneaky",
+            "readers change nothing",
+            r"peek\(name=.*\) changed \$.b: 10, then 11; mark it with @tool\(writes=True\)",
+        ),
         ("Hasty", "odd arguments are survived", r"take\(number=2147483648\) was refused and changed \$.b"),
         (
             "Fragile",

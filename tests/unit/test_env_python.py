@@ -127,7 +127,7 @@ def test_functions_without_hints_or_docstring_are_named(tmp_path: Path) -> None:
         pytest.raises(PluginError, match=r"bare.py: no type hints or no docstring: a\(x\), b$") as raised,
     ):
         sandbox.describe(spec(path))
-    assert "a function whose name starts with _ is not a tool" in raised.value.hint
+    assert "if a function is no tool, start its name with _, or leave it out of __all__" in raised.value.hint
 
 
 def test_a_function_that_evaluates_is_refused(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Method `walk`: names of records, the solution's look-ups, the check, the policy, and the words of the instruction."""
 
 import asyncio
+import itertools
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sca_airline import policy
@@ -13,11 +15,12 @@ from sca_cli.commands.explore import Walker
 from sca_cli.errors import WorldError
 from sca_cli.interfaces import Sampling, Tool, describe_tool
 from sca_cli.methods import Workshop
-from sca_cli.methods.walk import make, words
-from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
+from sca_cli.methods.walk import make, paraphrase, words
+from sca_cli.methods.walk.knowledge import Knowledge, Write, _is_sayable, is_opaque
 from sca_cli.methods.walk.lookups import NoWay, Program
 from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
-from sca_cli.methods.walk.permitted import permitted
+from sca_cli.methods.walk.permitted import firm, rules_of
+from sca_cli.methods.walk.requests import is_in_own_record
 from sca_cli.prompts import Prompts
 from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
 from sca_cli.sandbox import Limits, Sandbox
@@ -218,7 +221,7 @@ def test_regular_members_get_no_certificate(amount: int, status: str, allowed: b
 
 
 @pytest.mark.sandbox
-def test_only_permitted_writes_are_left() -> None:
+def test_rules_are_told_for_each_write() -> None:
     """A retail customer may change her own order and no other customer's; an environment without rules allows all."""
     env = plugins.load_environment(EnvSpec(name="retail"))
     env.reset(4)
@@ -226,8 +229,9 @@ def test_only_permitted_writes_are_left() -> None:
     other = next(key for key, order in env.orders.items() if order["user_id"] != env.who)  # type: ignore[attr-defined]
     writes = [Write("cancel_pending_order", {"order_id": key, "reason": "x"}, {}) for key in (own, other)]
     with Sandbox(Limits()) as sandbox:
-        assert permitted(sandbox, Exploration(env=EnvSpec(name="retail"), seed=4), writes) == writes[:1]
-        assert permitted(sandbox, Exploration(env=EnvSpec(name="web_browsing"), seed=4), writes) == writes
+        rules = rules_of(sandbox, Exploration(env=EnvSpec(name="retail"), seed=4), writes)
+        assert [rule is None for rule in rules] == [True, False]
+        assert rules_of(sandbox, Exploration(env=EnvSpec(name="web_browsing"), seed=4), writes) == [None, None]
 
 
 RULES = '''
@@ -255,24 +259,71 @@ def test_the_rules_of_a_file_are_asked_in_its_world(tmp_path: Path) -> None:
     exploration = Exploration(env=EnvSpec(name="python", options={"target": f"{tmp_path / 'desk.py'}:Desk"}))
     one, two, three = (Write("close", {"number": number}, {}) for number in (1, 2, 3))
     with Sandbox(Limits()) as sandbox:
-        assert permitted(sandbox, exploration, [one, two]) == [two]
+        assert rules_of(sandbox, exploration, [one, two]) == ["only even numbers", None]
+        mended = (Write("close", {"number": 9}, {}), "only even numbers")
+        without_number = (Write("close", {"case": "a"}, {}), "a rule")
+        assert firm(sandbox, exploration, [mended, without_number]) == [without_number]
         with pytest.raises(WorldError, match="no such case"):
-            permitted(sandbox, exploration, [two, three])
+            rules_of(sandbox, exploration, [two, three])
 
 
 # ---------------------------------------------------------------- words
 
 
-def test_an_instruction_says_who_and_what() -> None:
-    """The introduction comes first, then a sentence for each write, which names the details in order."""
-    requests = [
-        words.Request("cancel_pending_order", [("order", "#W12"), ("reason", "no longer needed")]),
-        words.Request("take_back", [("title", "Dune")]),
-    ]
-    text = words.instruction("I am Ada.", requests, random.Random(0), customer=True)
-    assert text.startswith("I am Ada. ")
-    assert "cancel my pending order: order: #W12; reason: no longer needed" in text
-    assert "take back: title: Dune" in text
+ID, RECORD, NUMBER = words.Kind.ID, words.Kind.RECORD, words.Kind.NUMBER
+
+
+@pytest.mark.parametrize(
+    ("tool", "details", "said"),
+    [
+        ("cancel_pending_order", [("order", "#W12", ID), ("reason", "no longer needed")],
+         ["cancel my pending order #W12", 'The reason is "no longer needed".']),
+        ("cancel_pending_order", [("order", "the pending one with the Kite", RECORD)],
+         ["cancel my pending order with the Kite"]),
+        ("return_delivered_order_items",
+         [("order", "#W12", ID), ("items", "Mug and Kite", RECORD), ("payment method", "the paypal", RECORD)],
+         ["return the Mug and Kite from my delivered order #W12", "my paypal"]),
+        ("update_reservation_baggages",
+         [("reservation", "the one from JFK", RECORD), ("bags", "3", NUMBER), ("nonfree bags", "1", NUMBER),
+          ("payment", "as in its payment history")],
+         ["the baggages of my reservation from JFK", "I want 3 bags and 1 nonfree bag.",
+          "the same payment as in its payment history"]),
+        ("modify_user_address", [("address", "12 Hill Road, Reno")], ["my address to 12 Hill Road, Reno"]),
+        ("modify_order_payment", [("order", "#W12", ID), ("payment method", "the paypal", RECORD)],
+         ["the payment method of my order #W12 to my paypal"]),
+        ("update_reservation_flights",
+         [("reservation", "4XK9TM", ID), ("cabin", "business"), ("flights", words.UNCHANGED)],
+         ["my reservation 4XK9TM", "cabin", "business", "The flights should stay as they are."]),
+        ("send_certificate", [("amount", "100", NUMBER)], ["send me a certificate", "amount", "100"]),
+        ("take_back", [("title", "Dune", RECORD)], ["take back the title Dune"]),
+        ("set_price", [("name", "nails", words.Kind.NAME), ("price", "6", NUMBER)], ["set the price of nails to 6"]),
+        ("closeTicket", [("ticket", "the only one I have", RECORD)], ["close the only ticket I have"]),
+    ],
+)  # fmt: skip
+def test_an_instruction_says_who_and_what(tool: str, details: list[Any], said: list[str]) -> None:
+    """The introduction comes first; sentences without colons and names of tools say each detail, in every form."""
+    request = words.Request(tool, [words.Detail(*detail) for detail in details])
+    for seed in range(6):
+        text = words.instruction("I am Ada.", [request], random.Random(seed), customer=True)
+        assert text.startswith("I am Ada. ")
+        assert all(part in text for part in said)
+        assert not {":", ";", "_"} & set(text)
+        assert not paraphrase.problem_of(text, text, [request])
+
+
+def test_documentation_says_what_a_verb_alone_does_not() -> None:
+    """A tool whose name has no noun is asked for with the first sentence of its documentation."""
+    details = [words.Detail("member", "Ada"), words.Detail("title", "Dune")]
+    request = words.Request("lend", details, "Lend a book to a member; return how many books the member now holds.")
+    text = words.instruction("", [request], random.Random(0), customer=False)
+    assert "lend a book to a member" in text
+    assert "The member is Ada. The title is Dune." in text
+
+
+def test_a_kind_and_its_facts_are_one_name() -> None:
+    """A variant of a product is named by both."""
+    assert words.joined(["Mug", "the one with colour red"]) == "the Mug with colour red"
+    assert words.joined(["the pending one", "Mug"]) == "the pending one, Mug"
 
 
 @pytest.mark.parametrize(
@@ -282,15 +333,33 @@ def test_an_instruction_says_who_and_what() -> None:
         ("Hi, I am Ada Moss. Could you cancel my order? It is no longer needed.", "leaves out"),
         ("Hi, I am Ada Moss. Cancel order #W12 of 3 May, it is no longer needed.", "adds"),
         ("Hi, I am Eve Moss. Cancel order #W12, it is no longer needed.", "leaves out"),
-        ("I am Ada Moss. Use cancel_order for #W12, it is no longer needed.", "names a tool"),
+        ("I am Ada Moss. Use cancel_order to cancel #W12, it is no longer needed.", "names a tool"),
+        ("I am Ada Moss. Please return order #W12, it is no longer needed.", "leaves out 'cancel'"),
+        ("I am Ada Moss. Do not cancel order #W12, it is no longer needed.", "adds 'not'"),
+        ("I am Ada Moss. Cancel order #W12, it is no longer needed, and refund by paypal.", "adds 'paypal'"),
+        ("I am Ada Moss. Cancel order #W12 and two others, they are no longer needed.", "adds 'two'"),
     ],
 )
 def test_a_paraphrase_keeps_the_facts(text: str, problem: str) -> None:
     """A paraphrase with the same facts is accepted; one that loses or adds a fact, or names a tool, is rejected."""
-    original = "I am Ada Moss. Please cancel my pending order: order: #W12; reason: no longer needed."
-    requests = [words.Request("cancel_pending_order", [("order", "#W12"), ("reason", "no longer needed")])]
-    assert words.paraphrase_problem(text, original, requests).startswith(problem)
-    assert bool(problem) == bool(words.paraphrase_problem(text, original, requests))
+    original = 'I am Ada Moss. Please cancel my pending order #W12. The reason is "no longer needed".'
+    details = [words.Detail("order", "#W12", ID), words.Detail("reason", "no longer needed")]
+    requests = [words.Request("cancel_pending_order", details)]
+    found = paraphrase.problem_of(text, original, requests, frozenset({"paypal", "pending"}))
+    assert found.startswith(problem)
+    assert bool(problem) == bool(found)
+
+
+def test_a_paraphrase_does_not_exchange_details() -> None:
+    """Of two requests, each keeps its own details."""
+    requests = [
+        words.Request("cancel_order", [words.Detail("order", "#W1", ID)]),
+        words.Request("return_order", [words.Detail("order", "#W2", ID)]),
+    ]
+    original = "Please cancel my order #W1. Also, please return my order #W2."
+    assert not paraphrase.problem_of("Cancel order #W1 and return order #W2.", original, requests)
+    exchanged = paraphrase.problem_of("Cancel order #W2 and return order #W1.", original, requests)
+    assert exchanged == "exchanges details of two requests"
 
 
 def moved(places: list[list[JSON]]) -> list[Write]:
@@ -311,6 +380,36 @@ def moved(places: list[list[JSON]]) -> list[Write]:
     sources: JSON = [{}, {}, {name: {"call": call, "path": [name]} for call, name in places}]
     exploration = Exploration(env=EnvSpec(name="desk"), observations=calls, extra={"sources": sources})
     return Knowledge(exploration, {each.__name__: describe_tool(each) for each in (get_home, move)}, False).writes
+
+
+def test_a_value_is_named_by_the_record_of_its_own_write() -> None:
+    """ "as in its payment history" is said only if the record that the write names holds the value, and no other."""
+
+    def get_order(order_id: str) -> dict[str, JSON]:
+        """Get an order."""
+        return {"id": order_id}
+
+    def refund(order_id: str, card: str) -> str:
+        """Refund."""
+        return order_id + card
+
+    cards = {"order_1": "card_1111", "order_2": "card_2222"}
+    calls = [
+        Observation(tool="get_order", kwargs={"order_id": key}, result={"paid": [{"card": card}]})
+        for key, card in cards.items()
+    ]
+    exploration = Exploration(env=EnvSpec(name="desk"), observations=calls)
+    found = Knowledge(exploration, {each.__name__: describe_tool(each) for each in (get_order, refund)}, False)
+    for order_id, card in itertools.product(cards, cards.values()):
+        write = Write("refund", {"order_id": order_id, "card": card}, {})
+        assert is_in_own_record(found, write, card) == (cards[order_id] == card)
+
+
+def test_fields_of_an_object_are_called_alike() -> None:
+    """An object is used if its fields come from fields with similar names; a date is no last name."""
+    good = {"fields": {"last_name": {"call": 0, "path": ["owner", "last_name"]}}}
+    bad = {"fields": {"last_name": {"call": 0, "path": ["flights", 0, "date"]}}}
+    assert (_is_sayable(good), _is_sayable(bad)) == (True, False)
 
 
 def test_an_address_is_that_of_one_record() -> None:

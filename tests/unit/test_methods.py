@@ -17,7 +17,7 @@ from sca_cli.methods import Workshop, cat, solution_first
 from sca_cli.methods.observed import NothingObserved, answer_check, state_check
 from sca_cli.methods.questions import instruction_problem
 from sca_cli.methods.solution_first import draw_chain
-from sca_cli.prompts import ATTEMPT, CHALLENGE, EXPLORE, WALK, Prompts, names
+from sca_cli.prompts import ATTEMPT, CHALLENGE, EXPLORE, SENSE, WALK, Prompts, names
 from sca_cli.records import EnvSpec, Exploration, Observation, Task, Usage
 from sca_cli.sandbox import Sandbox
 from sca_cli.verification import paper_filter
@@ -352,5 +352,6 @@ def test_a_changed_prompt_concerns_the_commands_that_use_it(tmp_path: Path) -> N
         Prompts().fingerprint(*kind) != Prompts(tmp_path).fingerprint(*kind) for kind in (ATTEMPT, CHALLENGE, EXPLORE)
     ]
     assert changed == [False, True, False]
-    kinds = [[kind for kind in (*ATTEMPT, *CHALLENGE, *EXPLORE, *WALK) if name.startswith(kind)] for name in names()]
+    all_kinds = (*ATTEMPT, *CHALLENGE, *EXPLORE, *SENSE, *WALK)
+    kinds = [[kind for kind in all_kinds if name.startswith(kind)] for name in names()]
     assert all(len(found) == 1 for found in kinds)

@@ -284,7 +284,7 @@ def test_docstrings_of_every_style_describe_parameters(style: str) -> None:
         ("class C: pass\ndef f(x: int, c: C) -> int:\n    'F.'", "tool 'f', parameter 'c': the type"),
         ("def f(a, b: int):\n    'F.'", r"f\(a\)"),
         ("def f(**more: int):\n    'F.'", "tool 'f' takes \\*\\*more"),
-        ("def f(x: 'Nothing'):\n    'F.'", "tool 'f': its type hints cannot be read: name 'Nothing'"),
+        ("def f(x: 'Nothing'):\n    'F.'", "tool 'f', parameter 'x': the type hint cannot be read: name 'Nothing'"),
         ("class Shop:\n    def f(self) -> int:\n        'F.'", "no public functions"),
     ],
 )
@@ -347,3 +347,84 @@ def test_slots_are_state_and_next_without_a_match_is_a_refusal(tmp_path: Path) -
     assert environment.state() == {"count": 0, "names": ["a"]}
     with pytest.raises(ToolError):
         tools["first"](letter="z")
+
+
+TYPED = '''"""Tools."""
+from __future__ import annotations
+import functools
+from typing import TYPE_CHECKING
+from collections.abc import Callable
+
+if TYPE_CHECKING:
+    from datetime import date
+    from nowhere_at_all import Frame
+
+
+def logged(function: Callable[..., object]) -> Callable[..., object]:
+    """Log the calls of a function."""
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        return function(*args, **kwargs)
+    return wrapped
+
+
+def retried(times):
+    return lambda function: function
+
+
+@logged
+def next_day(day: date) -> date:
+    """Return the day after."""
+    return day.replace(day=day.day + 1)
+
+
+@retried(3)
+def one() -> int:
+    """Return 1."""
+    return 1
+'''
+
+
+def test_names_for_type_checkers_and_decorators_are_understood(tmp_path: Path) -> None:
+    """Types that a file imports for type checkers only are read, and a function used as a decorator is no tool."""
+    path = tmp_path / "typed.py"
+    path.write_text(TYPED)
+    desk = PythonEnvironment(str(path))
+    assert [*desk.tools()] == ["next_day", "one"]
+    assert call(desk, "next_day", "2026-01-01") == "2026-01-02"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "def f(x: int, frame: Frame) -> int:\n    'Do it.'",
+            "tool 'f', parameter 'frame': the type hint cannot be read",
+        ),
+        (
+            "def f(x: list['Frame | None']) -> int:\n    'Do it.'",
+            "tool 'f', parameter 'x': the type hint cannot be read",
+        ),
+        ("def f(x: int) -> Frame:\n    'Do it.'", "tool 'f', result: the type hint cannot be read"),
+        ("def f(x: 'int +') -> int:\n    'Do it.'", "tool 'f', parameter 'x': the type hint cannot be read"),
+        ("def helper(x):\n    return x", "no type hints or no docstring: helper"),
+        (
+            "def _bare(g):\n    def h(*a): return g(*a)\n    return h\n\nf = _bare(next_day)",
+            "f (its decorator hides both",
+        ),
+    ],
+)
+def test_a_hint_that_cannot_be_read_is_named(text: str, message: str, tmp_path: Path) -> None:
+    """The error names the tool and the parameter; for a function without hints, it says what to do."""
+    path = tmp_path / "typed.py"
+    path.write_text(f"{TYPED}\n\n{text}\n")
+    with pytest.raises(PluginError) as raised:
+        PythonEnvironment(str(path))
+    assert message in raised.value.message
+
+
+def test_a_file_can_say_what_its_tools_are(tmp_path: Path) -> None:
+    """If a file has `__all__`, the functions that it leaves out are no tools and may lack type hints."""
+    path = tmp_path / "typed.py"
+    path.write_text(TYPED + '\n\ndef helper(x):\n    return x\n\n\n__all__ = ["one"]\n')
+    assert [*PythonEnvironment(str(path)).tools()] == ["one"]

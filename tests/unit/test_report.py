@@ -497,3 +497,33 @@ def test_the_loss_curve_takes_whatever_a_checkpoint_says(metrics: dict[str, Any]
     lines = re.findall(r'points="([^"]*)"', written)
     assert all(2 <= len(line.split()) <= 400 for line in lines)
     assert "nan" not in written and "inf" not in "".join(lines)
+
+
+def test_the_curves_of_a_training_are_those_of_its_metrics_file(tmp_path: Path) -> None:
+    """A record's curves come from the metrics file beside it, each once; a training that still runs is drawn too.
+
+    Values below zero are drawn below the line of zero.
+    """
+    rounds = {"reward": [0.25, 0.5]}
+    checkpoint = sealed(
+        Checkpoint(path="t", base_model="b", algorithm="grpo", metrics={"losses": [1.0, 2.0], "rounds": rounds})
+    )
+    (tmp_path / "checkpoint.jsonl").write_bytes(encode(checkpoint) + b"\n")
+    for name in ("trained", "next.work"):
+        (tmp_path / name).mkdir()
+        losses = (-0.5, 0.5, 0.25) if name == "trained" else (1.0, 0.5)
+        lines = [{"step": step, "loss": loss, "reward": 0.1} for step, loss in enumerate(losses, 1)]
+        (tmp_path / name / "metrics.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    (tmp_path / "trained" / "sca-checkpoint.json").write_bytes(encode(checkpoint))
+    with (tmp_path / "next.work" / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 3, "lo')
+    found = Gathered(0)
+    found.read([str(tmp_path)])
+    written = page(found)
+    read(written)
+    assert (found.files, found.foreign) == (3, [])
+    assert written.count("Training loss by step") == written.count("Reward (mean of the round) by step") == 2
+    assert 'points="44.0,196.0 212.0,12.0 380.0,58.0"' in written
+    assert "main: grpo</span>" in written and "next.work</span>" in written
+    alone = page(gathered(checkpoint))
+    assert alone.count("Training loss by step") == alone.count("Reward (mean of the round) by step") == 1

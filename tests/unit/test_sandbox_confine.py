@@ -6,7 +6,7 @@ import pytest
 
 from sca_cli.sandbox.inside.confine import build_filters
 
-ALLOW, KILL, EPERM, ENOTTY, ENOSYS = 0x7FFF0000, 0x80000000, 0x50001, 0x50019, 0x50026
+ALLOW, KILL, EPERM, ENOTTY, ENOSYS, ENOTSUP, EROFS = 0x7FFF0000, 0x80000000, 0x50001, 0x50019, 0x50026, 0x5005F, 0x5001E
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 # name: (number on x86_64, number on aarch64); None where the machine has no such call
@@ -87,6 +87,42 @@ def test_arguments_are_narrowed(machine: str) -> None:
         assert run(program, ARCH[machine], ioctl, 1, request) == ENOTTY
     assert run(program, ARCH[machine], prlimit, 0, 7) == ALLOW
     assert run(program, ARCH[machine], prlimit, 1, 7) == EPERM
+
+
+@pytest.mark.parametrize("machine", ARCH)
+def test_a_world_changes_its_own_files_only(machine: str) -> None:
+    """A world may write, copy and lock files. Its zygote may enter namespaces of these two kinds, its sessions none."""
+    program, column = build_filters(machine, world=True, writes=True), list(ARCH).index(machine)
+    zygote, _ = program
+    new = {"unlinkat": (263, 35), "ftruncate": (77, 46), "mkdirat": (258, 34), "renameat2": (316, 276)}
+    fcntl, unshare, move_mount, capset = (72, 25), (272, 97), (429, 429), (126, 91)
+    attributes = {"listxattr": (194, 11), "llistxattr": (195, 12), "flistxattr": (196, 13)}
+    for calls, decision in ((ALLOWED, ALLOW), ({**DENIED, **dict.fromkeys(new, (None, None))}, EPERM), (new, ALLOW)):
+        for name, numbers in calls.items():
+            if (number := numbers[column]) is not None:
+                assert run(program, ARCH[machine], number, 0, 0, 0, 0x02) == decision, name
+    for number in (unshare[column], move_mount[column], capset[column]):
+        assert run(program, ARCH[machine], number, 0x10020000) == EPERM
+        assert decide(zygote, ARCH[machine], number, 0x10020000) == ALLOW
+    for kinds in (0x10000000, 0x20000, 0x50020000, 0x7E020000, 0):  # one kind only, more kinds, none
+        assert decide(zygote, ARCH[machine], unshare[column], kinds) == EPERM
+    for command in (5, 6, 7):  # F_GETLK, F_SETLK, F_SETLKW: nobody else has the file, so nothing needs to be done
+        assert run(program, ARCH[machine], fcntl[column], 1, command) == EPERM & ~0xFFFF
+    assert run(program, ARCH[machine], fcntl[column], 1, 1030) == ALLOW  # F_DUPFD_CLOEXEC
+    for command in (0, 4, 8, 10, 15, 37, 1024, 1026, 1031, 1033):
+        assert run(program, ARCH[machine], fcntl[column], 1, command) == EPERM
+    for numbers in attributes.values():
+        assert run(program, ARCH[machine], numbers[column]) == ENOTSUP
+    for numbers in ((165, 40), (430, 430), (428, 428), (308, 268)):  # mount, fsopen, open_tree, setns
+        assert decide(zygote, ARCH[machine], numbers[column]) == EPERM
+    openat, closed = (257, 56)[column], build_filters(machine, world=True)
+    for flags in (1, 2, 0o100):  # O_WRONLY, O_RDWR, O_CREAT
+        assert run(program, ARCH[machine], openat, 0, 0, flags) == ALLOW
+        assert run(closed, ARCH[machine], openat, 0, 0, flags) == EROFS
+    assert run(closed, ARCH[machine], openat, 0, 0, 0o2000000) == ALLOW  # O_CLOEXEC
+    assert run(closed, ARCH[machine], (2, 56)[column], 0, 1, 1) == EROFS  # open has its flags one place earlier
+    for numbers in (*new.values(), unshare, move_mount):
+        assert decide(closed[0], ARCH[machine], numbers[column], 0x10020000) == EPERM
 
 
 @pytest.mark.parametrize("machine", ARCH)

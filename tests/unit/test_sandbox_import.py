@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from sca_cli import plugins
-from sca_cli.errors import PluginError
+from sca_cli import app, plugins
+from sca_cli.errors import ExitCode, PluginError
 from sca_cli.records import EnvSpec
 from sca_cli.sandbox import Sandbox
 
 pytestmark = pytest.mark.sandbox
 
 PROBES = '''"""Try things at import; the state is what happened."""
-import mmap, os, resource, socket, threading
+import ctypes, mmap, os, resource, socket, threading
 import beside.inner
 from pathlib import Path
 
@@ -33,6 +33,7 @@ seen = {
     "inet": _tried(lambda: socket.socket()),
     "fork": _tried(os.fork),
     "thread": _tried(threading.Thread(target=print).start),
+    "mount": ctypes.CDLL(None).mount(b"x", b"/usr", b"tmpfs", 0, 0),
     "more processes": _tried(lambda: resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))),
     "more data": _tried(lambda: resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))),
     "600 MB": _tried(lambda: len(bytearray(600 << 20))),
@@ -85,6 +86,7 @@ def test_the_import_is_confined(tools: Path) -> None:
         "inet": "PermissionError",
         "fork": "BlockingIOError",
         "thread": "RuntimeError",
+        "mount": -1,
         "more processes": "ValueError",
         "more data": "ValueError",
         "600 MB": "MemoryError",
@@ -96,6 +98,20 @@ def test_the_import_is_confined(tools: Path) -> None:
         "imported": "other",
         "folder": ["beside", "rates.json", "tools.py"],
     }
+
+
+def test_namespaces_give_an_import_nothing(tmp_path: Path) -> None:
+    """At its import a file can enter the namespaces of a session, and there it can neither fork nor mount."""
+    path = tmp_path / "tools.py"
+    path.write_text(
+        "import ctypes, os\n"
+        "libc = ctypes.CDLL(None)\n"
+        "seen = [libc.unshare(0x10020000), libc.mount(b'', b'/usr', b'tmpfs', 0, 0), libc.syscall(430, b'ramfs', 0)]\n"
+        "seen += [libc.syscall(429, -100, b'/usr', -100, b'/lib', 0), libc.chroot(b'/'), libc.sethostname(b'x', 1)]\n"
+        "try:\n    os.fork()\nexcept OSError as error:\n    raise SystemExit(f'{seen[1:]} {error.strerror}')\n"
+    )
+    with Sandbox() as sandbox, pytest.raises(PluginError, match=r"\[-1, -1, -1, -1, -1\] Resource temporarily"):
+        sandbox.describe(spec(path))
 
 
 def test_only_children_are_killed_by_their_descriptor(shop: EnvSpec) -> None:
@@ -120,7 +136,18 @@ def test_an_import_that_fills_the_memory_is_named(tmp_path: Path, text: str) -> 
     path.write_text(f"{text}\n")
     with Sandbox() as sandbox, pytest.raises(PluginError, match=r"MemoryError|bad_alloc") as raised:
         sandbox.describe(spec(path))
-    assert "may fill about 500 MiB" in raised.value.hint
+    assert raised.value.hint == "the limit of its memory is 512 MiB: raise --memory-mb, as in --memory-mb 2048"
+
+
+def test_a_higher_limit_lets_an_import_fill_more(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The option that the error names works for the verbs that come before `verify`."""
+    path = tmp_path / "tools.py"
+    path.write_text('_size = len(bytearray(700 << 20))\ndef size() -> int:\n    """Tell it."""\n    return _size\n')
+    for verb in (["env", "show", f"python:{path}"], ["explore", "--env", f"python:{path}", "-n", "1"]):
+        assert app.run(verb) == ExitCode.MISSING
+        assert "--memory-mb 2048" in capfd.readouterr().err
+        assert app.run([*verb, "--memory-mb", "900"]) == ExitCode.OK
+    assert '"result":734003200' in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sca_cli import app
-from sca_cli.errors import ExitCode, MissingError, UsageError
+from sca_cli.errors import ExitCode, UsageError
 from sca_cli.streams import Output
 from sca_cli.training.trainer import fail_if_in_the_way
 
@@ -28,10 +28,11 @@ def test_a_new_journal_replaces_a_link(tmp_path: Path, victim: Path) -> None:
 
 
 def test_a_journal_that_is_a_link_is_not_read(tmp_path: Path, victim: Path) -> None:
-    """`OUT.journal` that is a link is an error that names it."""
+    """`OUT.journal` that is a link is an error that names it and says what to do."""
     (tmp_path / "out.jsonl.journal").symlink_to(victim)
-    with pytest.raises(MissingError, match=r"cannot read .*out\.jsonl\.journal"):
+    with pytest.raises(UsageError, match=r"out\.jsonl\.journal is a symbolic link") as raised:
         Output(str(tmp_path / "out.jsonl"), rejected=None, resume=True, settings={})
+    assert "remove it" in raised.value.hint
     assert victim.read_text() == "mine\n"
 
 

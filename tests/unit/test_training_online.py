@@ -1,6 +1,7 @@
 """Online training of a tiny model with the real engine: each algorithm learns, and a stopped run continues equally."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from sca_cli.errors import ExitCode, ModelError
 from sca_cli.fanout import derived_seed
 from sca_cli.interfaces import Sampling, TrainableModel
 from sca_cli.records import EnvSpec, Message, Rollout, Segment, Task
+from sca_cli.training.curriculum import Group, Round
 from sca_cli.training.online import Online, OnlineAlgorithm, OnlineOptions
 from sca_cli.training.policy import PolicyOptions
 from sca_cli.training.trainer import NothingToTrain, TrainOptions, train
@@ -43,13 +45,14 @@ def run(
     reward: Callable[[list[int]], float | None] = small_tokens,
     report: Callable[[dict[str, float]], None] = lambda _: None,
     kl: float = 0.0,
+    validate: Callable[[Any], float] | None = None,
 ) -> tuple[Online, dict[str, Any]]:
     """Train on replies of two tokens by the engine of the transformers plugin."""
     from sca_transformers.model import TransformersModel
 
     model = TransformersModel(base, dtype="float32", threads="1", prefix_mb="0", batch="16")
 
-    def roll(number: int, weights: Any) -> list[list[Rollout]]:
+    def roll(number: int, weights: Any) -> Round:
         asyncio.run(model.update_weights(weights))
         groups = []
         for task in TASKS:
@@ -57,10 +60,10 @@ def run(
             messages = [Message(role="user", content=task.instruction)]
             replies = asyncio.run(model.generate([messages] * 6, sampling))
             groups.append([rolled(task, reply, reward, f"{number} {n}") for n, reply in enumerate(replies)])
-        return groups
+        return Round([Group(group) for group in groups], [rollout for group in groups for rollout in group])
 
     options = OnlineOptions(algorithm, rounds=ROUNDS, policy=PolicyOptions(kl=kl))
-    learner = Online(options, roll, report)
+    learner = Online(options, roll, report, validate)
     trainer = TrainOptions(
         lora_rank=8, learning_rate=2e-2, epochs=1, batch_size=1, scheduler="constant", dtype="float32", device="cpu",
         threads=1, save_every_steps=options.passes,
@@ -111,8 +114,48 @@ def test_a_stopped_run_continues_to_the_same_weights(base: str, tmp_path: Path) 
     resumed, _ = run(base, tmp_path / "out", "ppo")
     assert resumed.summary() == whole.summary()
     assert resumed.data == whole.data
-    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "out")]
-    assert weights[0] == weights[1]
+    for file in ("model.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
+
+
+def test_the_weights_with_the_best_validation_are_kept(base: str, tmp_path: Path) -> None:
+    """Stopped after a later validation and resumed, it writes the weights after round 5, where the reward was highest;
+    the reward before training does not count. Each validation is in the metrics.
+    """
+    from safetensors.torch import load_file
+
+    rewards = iter([0.9, 0.5, 0.3, 0.4])
+    seen: list[dict[str, Any]] = []
+
+    def validate(weights: Any) -> float:
+        seen.append({name: weight.clone() for name, weight in weights})
+        return next(rewards)
+
+    def stop(figures: dict[str, float]) -> None:
+        if figures["round"] == 11:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(base, tmp_path / "out", "reinforce", report=stop, validate=validate)
+    learner, _ = run(base, tmp_path / "out", "reinforce", validate=validate)
+    assert learner.validations == {"rounds": [0, 5, 10, 12], "reward": [0.9, 0.5, 0.3, 0.4], "kept": 5}
+    written = load_file(tmp_path / "out" / "model.safetensors")
+    assert all((written[name] - weight).abs().max() < 1e-5 for name, weight in seen[1].items())
+    assert any((written[name] - weight).abs().max() > 1e-3 for name, weight in seen[3].items())
+    lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert {line["step"]: line["validation"] for line in lines if "validation" in line} == {1: 0.9, 6: 0.5, 11: 0.3}
+    assert not (tmp_path / "out.work").exists()
+
+
+@pytest.mark.parametrize(("algorithm", "dropped", "stops"), [("grpo", 7, True), ("rloo", 6, False), ("ppo", 7, False)])
+def test_too_many_tasks_without_variance_end_the_run(algorithm: OnlineAlgorithm, dropped: int, stops: bool) -> None:
+    """More than 80 % in both of two windows of 32 tasks end a run whose algorithm leaves such tasks out."""
+    learner = Online(OnlineOptions(algorithm), lambda *_: [])
+    for number in range(8):
+        assert learner.end_of_step() == ""
+        learner.rounds.append({"groups": 8.0, "dropped": float(dropped), "kept": 8.0, "round": float(number)})
+    reason = "88% of the latest tasks had no variance: their attempts all passed or all failed"
+    assert learner.end_of_step() == (reason if stops else "")
 
 
 def test_a_penalty_keeps_the_policy_near_the_reference(base: str, tmp_path: Path) -> None:

@@ -72,8 +72,8 @@ def trained(
 
 
 def test_the_loss_falls_and_is_reported(trained: Any) -> None:
-    """Four passes over twelve examples reduce the loss, and every step is reported."""
-    _, metrics, seen = trained
+    """Four passes over twelve examples reduce the loss; every step is reported, and is a line of metrics.jsonl."""
+    out, metrics, seen = trained
     assert metrics["last_loss"] < metrics["first_loss"] / 2
     assert metrics["loss_epoch_4"] < metrics["loss_epoch_1"]
     assert [entry["step"] for entry in seen] == list(range(1, 13))
@@ -86,6 +86,11 @@ def test_the_loss_falls_and_is_reported(trained: Any) -> None:
     )
     assert metrics["first_loss"] == seen[0]["loss"]
     assert metrics["losses"] == [round(entry["loss"], 4) for entry in seen]
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [list(line)[:4] for line in lines] == 12 * [["step", "epoch", "loss", "learning_rate"]]
+    assert [{name: line[name] for name in list(line)[:4]} for line in lines] == [
+        {name: entry[name] for name in ("step", "epoch", "loss", "learning_rate")} for entry in seen
+    ]
     assert 0 < metrics["trainable_parameters"] < 60_000
 
 
@@ -244,7 +249,7 @@ def steps(process: "subprocess.Popen[str]", until: Callable[[list[int]], bool] =
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(trained: Any, base: str, tmp_path: Path) -> None:
-    """kill -9 in the middle and a torn checkpoint: the second run ends as if nothing had been."""
+    """kill -9 in the middle and a torn checkpoint: the second run ends with the same weights, losses and metrics."""
     out, metrics, _ = trained
     killed = start(base, tmp_path / "out")
     steps(killed, lambda seen: len(seen) == 8)
@@ -262,6 +267,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(trained: Any, base:
     assert seen[0] > 3
     assert seen[-1] == 12
     assert equal(out, tmp_path / "out")
+    assert (tmp_path / "out" / "metrics.jsonl").read_bytes() == (out / "metrics.jsonl").read_bytes()
     assert json.loads(stdout) | {"seconds": 0} == metrics | {"seconds": 0}
     assert not work.exists()
 

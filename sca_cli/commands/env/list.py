@@ -1,6 +1,6 @@
 """`sca env list`: list the environments of all plugins."""
 
-from sca_cli import plugins
+from sca_cli import messages, plugins
 
 
 def command() -> None:
@@ -11,4 +11,4 @@ def command() -> None:
       sca env list
     """
     for entry in plugins.registry().environments.values():
-        print(f"{entry.name:<16}{entry.help}")
+        messages.show(f"{entry.name:<16}{entry.help}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import sca_cli
-from sca_cli import plugins
+from sca_cli import messages, plugins
 from sca_cli.commands.shared.shell import say
 from sca_cli.errors import UsageError
 
@@ -76,5 +76,5 @@ def command(
     and tests. Install it with pip, run 'sca env test NAME', then replace its tools by your own.
     """
     for path in run(name, Path(name)):
-        print(path)
+        messages.show(str(path))
     say(f"next: pip install -e ./{name}, then sca env test {name}", quiet=False)

@@ -35,7 +35,7 @@ class _Served:
     name: str
 
 
-def run(variants: list[EnvSpec], seed: int, *, port: int | None) -> None:
+def run(variants: list[EnvSpec], seed: int, *, port: int | None, memory_mb: int = 512) -> None:
     """Serve one session of each variant until the client disconnects, or over HTTP until Ctrl-C.
 
     Raises:
@@ -45,7 +45,7 @@ def run(variants: list[EnvSpec], seed: int, *, port: int | None) -> None:
         import mcp.server.stdio
     except ImportError as error:
         raise plugins.missing_package(error, "serving", "pip install 'sca-cli[mcp]'") from error
-    with Sandbox(Limits(calls=_CALLS)) as sandbox, ExitStack() as stack:
+    with Sandbox(Limits(calls=_CALLS, memory_mb=memory_mb)) as sandbox, ExitStack() as stack:
         sessions = {str(env): stack.enter_context(sandbox.session(env, seed)) for env in variants}
         for session in sessions.values():
             session.state()
@@ -167,6 +167,7 @@ def command(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, envvar="SCA_SEED", help="Seed of the served state.")] = 0,
+    memory_mb: options.WorldMemoryMb = 512,
 ) -> None:
     """Serve an environment to any client of the Model Context Protocol.
 
@@ -181,4 +182,4 @@ def command(
         raise UsageError("give either --mcp or --http PORT", "for example sca env serve calculation --mcp")
     spec = plugins.parse_env(name)
     plugins.fail_if_unknown([spec], [])
-    run(plugins.expand_env(spec), seed, port=http)
+    run(plugins.expand_env(spec), seed, port=http, memory_mb=memory_mb)

@@ -6,7 +6,7 @@ from sca_cli.episode import chat
 from sca_cli.sandbox import Limits, Sandbox
 
 
-def command(name: options.EnvArgument) -> None:
+def command(name: options.EnvArgument, memory_mb: options.WorldMemoryMb = 512) -> None:
     """Show an environment's policy and tools, as a model sees them.
 
     \b
@@ -15,8 +15,8 @@ def command(name: options.EnvArgument) -> None:
     """
     spec = plugins.parse_env(name)
     plugins.fail_if_unknown([spec], [])
-    with Sandbox(Limits()) as sandbox:
+    with Sandbox(Limits(memory_mb=memory_mb)) as sandbox:
         for variant in plugins.expand_env(spec):
             tools, policy, _ = sandbox.describe(variant)
             parts = filter(None, [f"# {variant}", policy, chat.tool_listing(tools)])
-            print(messages.visible("\n\n".join(parts)), end="\n\n")
+            messages.show("\n\n".join(parts), end="\n\n")

@@ -1,24 +1,23 @@
 """`sca env test`: test an environment against the contract of all environments."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import msgspec
 import typer
 
-from sca_cli import plugins, streams
+from sca_cli import messages, plugins, streams
 from sca_cli.commands.shared import options
 from sca_cli.conformance import checks
 from sca_cli.errors import ExitCode
-from sca_cli.messages import visible
 from sca_cli.records import EnvSpec, Task
 from sca_cli.sandbox import Sandbox
 
 
-def run(env: EnvSpec) -> Iterator[checks.CheckResult]:
+def run(env: EnvSpec, memory_mb: int = 512) -> Iterator[checks.CheckResult]:
     """Yield the result of each check on one variant of an environment."""
-    with Sandbox(checks.LIMITS) as sandbox:
+    with Sandbox(replace(checks.LIMITS, memory_mb=memory_mb)) as sandbox:
         yield from checks.examine(checks.Subject(sandbox, env, list(_tasks(env))))
 
 
@@ -32,6 +31,7 @@ def command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write a JSON object for each check.", show_default=False)
     ] = False,
+    memory_mb: options.WorldMemoryMb = 512,
 ) -> ExitCode:
     """Test an environment against the contract of all environments.
 
@@ -46,11 +46,11 @@ def command(
     plugins.fail_if_unknown([spec], [])
     for variant in plugins.expand_env(spec):
         if not as_json:
-            print(visible(f"# {variant}"))
-        for result in run(variant):
+            messages.show(f"# {variant}")
+        for result in run(variant, memory_mb):
             failed |= result.outcome == "fail"
             if as_json:
                 print(msgspec.json.encode({"env": str(variant), **asdict(result)}).decode(), flush=True)
             else:
-                print(visible(f"{result.outcome:<8} {result.check:<27} {result.reason}"), flush=True)
+                messages.show(f"{result.outcome:<8} {result.check:<27} {result.reason}")
     return ExitCode.NOTHING if failed else ExitCode.OK

@@ -1,6 +1,6 @@
 """Attempts that `train` and `distill` make when they read tasks; the loop is that of `sca rollout`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Annotated
@@ -10,6 +10,7 @@ import typer
 from sca_cli.commands.shared import options
 from sca_cli.commands.shared.acting import Acting, Talk, opened_actor
 from sca_cli.commands.shared.attempts import Attempts, Results, attempt_name, worth_attempting
+from sca_cli.commands.shared.correcting import correct, correction_name, worth_correcting
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, required_model, written_before
 from sca_cli.errors import RecordError
@@ -87,6 +88,42 @@ class Roller:
         Raises:
             UsageError: no model is named.
         """
+        return self._made(
+            lambda attempts: attempts.of(worth_attempting(tasks)),
+            lambda attempts, item: attempts.attempt(*item),
+            attempt_name,
+        )
+
+    def corrections(self, records: Iterator[Task | Rollout]) -> Iterator[Rollout]:
+        """Let the teacher continue each failed attempt, yield every rollout, and report how many passed.
+
+        Raises:
+            UsageError: no model is named.
+            RecordError: tasks are read instead of rollouts.
+        """
+        failed = worth_correcting(only_rollouts(records))
+        return self._made(
+            lambda attempts: ((one, number) for one in failed for number in range(attempts.per_task)),
+            correct,
+            correction_name,
+        )
+
+    def _made[T](
+        self,
+        items: Callable[[Attempts], Iterable[T]],
+        attempt: Callable[[Attempts, T], Awaitable[Rollout]],
+        name: Callable[[T], str],
+    ) -> Iterator[Rollout]:
+        """Make one attempt for each item.
+
+        Args:
+            items: returns the items.
+            attempt: makes one attempt.
+            name: returns the name of an item, by which `--resume` identifies it.
+
+        Raises:
+            UsageError: no model is named.
+        """
         model = required_model(self.model, "--teacher" if self.command == "distill" else "--model")
         results = Results(self.command)
         keep = self.options.rollouts
@@ -118,14 +155,13 @@ class Roller:
                 command=self.command,
                 turns=self.options.turns,
             )
-            items = attempts.of(worth_attempting(tasks))
 
-            async def work(item: tuple[Task, int]) -> tuple[tuple[Task, int], Rollout]:
-                return item, await attempts.attempt(*item)
+            async def work(item: T) -> tuple[T, Rollout]:
+                return item, await attempt(attempts, item)
 
-            todo = sink.remaining(items, attempt_name) if sink else items
+            todo = sink.remaining(items(attempts), name) if sink else items(attempts)
             for item, attempted in fanout.ordered(todo, work):
-                rollout = attempts.write(item, attempted, sink) if sink else attempted
+                rollout = attempts.write(name(item), attempted, sink) if sink else attempted
                 results.add(rollout)
                 meter.advance(rollout.outcome == "pass")
                 yield rollout
@@ -141,6 +177,21 @@ class Roller:
         }
         prompt = self.prompts.fingerprint(*ATTEMPT)
         return {"command": self.command, "model": model, "seed": self.seed, **decisive, "prompt": prompt}
+
+
+def only_rollouts(records: Iterable[Task | Rollout]) -> Iterator[Rollout]:
+    """Yield the rollouts to correct.
+
+    Raises:
+        RecordError: tasks are read instead.
+    """
+    for record in records:
+        if isinstance(record, Task):
+            raise RecordError(
+                f"record {record.id} is a task: --correct reads a student's rollouts",
+                "sca rollout tasks.jsonl -m transformers:STUDENT | sca distill --correct …",
+            )
+        yield record
 
 
 def _only[R: Record](kind: type[R], records: Iterable[Record]) -> Iterator[R]:

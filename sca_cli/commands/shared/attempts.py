@@ -80,13 +80,19 @@ class Attempts:
         rollout.error = note
         return rollout
 
-    def write(self, item: tuple[Task, int], rollout: Rollout, output: Output) -> Rollout:
-        """Write the rollout of one attempt, and return it. One that JSON cannot hold becomes an attempt that failed."""
+    def write(self, name: str, rollout: Rollout, output: Output) -> Rollout:
+        """Write the rollout of one attempt, and return it. One that JSON cannot hold becomes an attempt that failed.
+
+        Args:
+            name: identifies the attempt for `--resume`.
+            rollout: its record.
+            output: the file.
+        """
         try:
-            output.write(attempt_name(item), [rollout])
+            output.write(name, [rollout])
         except RecordError as error:
-            rollout = self.failed(*item, error_note(error))
-            output.write(attempt_name(item), [rollout])
+            rollout = self.failed(rollout.task, rollout.sample, error_note(error))
+            output.write(name, [rollout])
         return rollout
 
     def _blank(self, task: Task, sample: int) -> Rollout:

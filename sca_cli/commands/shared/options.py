@@ -26,6 +26,7 @@ PANELS = (FILES, TASKS, MODEL, PROOFS, ATTEMPTS, TRAINING, LIMITS, RUN)
 
 WITHOUT_EFFECT = frozenset(
     {"inputs", "output", "rejected", "rollouts", "save", "resume", "concurrency", "threads", "quiet", "allow_env"}
+    | {"report_to", "dry_run"}
 )
 """Parameters that cannot change a byte of a record. All others are settings: `--resume` refuses other values."""
 
@@ -254,6 +255,16 @@ MemoryMb = Annotated[
         max=65536,
         help="Memory of a program in MiB.",
         show_default="as in the task, else 512",
+        rich_help_panel=LIMITS,
+    ),
+]
+WorldMemoryMb = Annotated[
+    int,
+    typer.Option(
+        "--memory-mb",
+        min=64,
+        max=65536,
+        help="Memory of a world in MiB, and of the import of its code; sca verify needs the same value.",
         rich_help_panel=LIMITS,
     ),
 ]

@@ -35,7 +35,7 @@ def on_solutions(
     with Sandbox(Limits(), roller.allowed) as sandbox:
         attempts = list(demonstrations(tasks, sandbox.describe, roller.prompts, tally))
     checkpoint = training.fine_tune(attempts, base, save, "solutions", tally)
-    keep_checkpoint(checkpoint, save, training.settings)
+    keep_checkpoint(checkpoint, save, training)
     return checkpoint
 
 
@@ -73,11 +73,11 @@ def on_both(training: Training, tasks: list[Task], base: str, save: Path, roller
         MissingError, NothingToTrain, UsageError: as `on_solutions`.
     """
     first = save / "solutions"
-    solutions = trained_before(first, training.settings) if roller.resume else None
+    solutions = trained_before(first, training.settings, training.files) if roller.resume else None
     if solutions is None:
         solutions = on_solutions(training, tasks, base, first, roller, tally)
     second = save / "rft"
-    if trained := trained_before(second, training.settings):
+    if trained := trained_before(second, training.settings, training.files):
         return _lifted(trained, second, save)
     spec = updated(roller.model, first)
     keep = roller.options.rollouts or str(save / "rollouts.jsonl")
@@ -92,7 +92,7 @@ def on_both(training: Training, tasks: list[Task], base: str, save: Path, roller
         shutil.copytree(first, second.with_name("rft.partial"), dirs_exist_ok=True)
         second.with_name("rft.partial").rename(second)
     checkpoint.path, checkpoint.parents = str(save), [solutions.id, *checkpoint.data]
-    keep_checkpoint(checkpoint, second, training.settings)
+    keep_checkpoint(checkpoint, second, training)
     return _lifted(checkpoint, second, save)
 
 

@@ -1,7 +1,8 @@
 """What `train` and `distill` share: options, rejection of held-out tasks, fine-tuning, the checkpoint record."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,10 +11,13 @@ import msgspec
 import typer
 
 from sca_cli.commands.shared import options
+from sca_cli.commands.shared.card import CARD, describe
 from sca_cli.commands.shared.shell import LeftOut, Meter, exit_code, made_by, say
-from sca_cli.errors import ExitCode, RecordError, UsageError
-from sca_cli.records import JSON, Checkpoint, Rollout, Task, decode, encode
+from sca_cli.errors import ExitCode, MissingError, RecordError, UsageError
+from sca_cli.records import CHECKPOINT_FILE, JSON, Checkpoint, Rollout, Task, decode, encode
 from sca_cli.streams import Output
+from sca_cli.training import ranks
+from sca_cli.training.by_trl import train_by_trl
 from sca_cli.training.data import Tally
 from sca_cli.training.preference import PreferenceOptions, train_preference
 from sca_cli.training.selection import Rules, Selection, select
@@ -91,6 +95,15 @@ class Recipe:
             rich_help_panel=options.TRAINING,
         ),
     ] = 4096
+    trainer: Annotated[
+        Literal["sca", "trl"],
+        typer.Option(
+            "--trainer",
+            help="sca: compute the common beginnings of examples once. trl: use TRL's own trainers; for sft, rft, dpo, "
+            "kto and grpo.",
+            rich_help_panel=options.TRAINING,
+        ),
+    ] = "sca"
     max_per_task: Annotated[
         int | None,
         typer.Option(
@@ -139,6 +152,24 @@ class Running:
             rich_help_panel=options.TRAINING,
         ),
     ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show two examples, the number of examples and tokens, and the estimated time. Train and write "
+            "nothing.",
+            show_default=False,
+            rich_help_panel=options.RUN,
+        ),
+    ] = False
+    report_to: Annotated[
+        Literal["none", "trackio", "wandb", "tensorboard"],
+        typer.Option(
+            "--report-to",
+            help="Send the metrics of each step to this library, too; metrics.jsonl has them anyway.",
+            rich_help_panel=options.TRAINING,
+        ),
+    ] = "none"
     output: options.Output = "-"
     resume: Annotated[
         bool,
@@ -151,6 +182,65 @@ class Running:
     ] = False
     times: options.Times = False
     quiet: options.Quiet = False
+
+    def fail_if_dry_run_cannot(self) -> None:
+        """Check that a dry run is neither to resume a run nor one of several processes.
+
+        Raises:
+            UsageError: it is.
+        """
+        if self.resume:
+            raise UsageError("--dry-run and --resume exclude each other", "a dry run is always complete")
+        if ranks.count() > 1:
+            raise UsageError("--dry-run needs one process", "start it without a launcher")
+
+
+_PACKAGES = {"trackio": ["trackio"], "wandb": ["wandb"], "tensorboard": ["tensorboard", "tensorboardX"]}
+"""Library of `--report-to` → the packages of which one must be installed."""
+
+
+def fail_if_no_library(report_to: str) -> None:
+    """Check, before any work, that the library of `--report-to` is installed.
+
+    Raises:
+        MissingError: it is not.
+    """
+    packages = _PACKAGES.get(report_to, [])
+    if packages and not any(find_spec(package) for package in packages):
+        raise MissingError(f"--report-to {report_to} needs the package '{packages[0]}'", f"pip install {packages[0]}")
+
+
+def fail_if_trl_cannot(trainer: str, algorithm: str, running: Running, *, other: bool, validate: bool) -> None:
+    """Check, before any work, that TRL's trainers can do what the options ask.
+
+    Args:
+        trainer: sca or trl.
+        algorithm: the algorithm.
+        running: the options of the run.
+        other: there are options of a curriculum.
+        validate: tasks are to be kept for validation.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if trainer != "trl":
+        return
+    if algorithm == "ppo":
+        raise UsageError("--trainer trl: TRL has no PPO trainer any more", "leave out --trainer")
+    if algorithm in ("reinforce", "rloo"):
+        raise UsageError(
+            f"--trainer trl: TRL's trainers have no hook for our rollouts with --algo {algorithm}", "--algo grpo"
+        )
+    if algorithm == "grpo" and ranks.count() > 1:
+        raise UsageError("--trainer trl: GRPO needs one process, which makes the rollouts", "leave out --trainer")
+    if running.resume:
+        raise UsageError("--trainer trl excludes --resume: it keeps no checkpoints", "leave out --trainer")
+    if running.dry_run:
+        raise UsageError("--trainer trl excludes --dry-run, which estimates our own trainer", "leave out --trainer")
+    if validate:
+        raise UsageError("--trainer trl excludes --validate: TRL keeps the last weights", "leave out --trainer")
+    if other:
+        raise UsageError("--trainer trl excludes a curriculum: TRL chooses the tasks", "leave out --trainer")
 
 
 def refuse_eval(records: Iterable[Task | Rollout], *, allow: bool) -> Iterator[Task | Rollout]:
@@ -175,6 +265,10 @@ def _trainable(record: Task | Rollout, *, allow: bool) -> Task | Rollout:
     return record
 
 
+UNITS = {"dpo": "pairs", "kto": "rollouts"}
+"""Algorithm → what its steps consist of, if not of examples."""
+
+
 @dataclass(frozen=True, slots=True)
 class Training:
     """How examples are selected and trained on."""
@@ -190,6 +284,8 @@ class Training:
     """Hash of the prompt files in the examples, recorded in the checkpoint; empty if rollouts were read."""
     settings: dict[str, JSON] = field(default_factory=dict)
     """Settings of the run; `--resume` accepts a finished model only if it was trained with the same."""
+    files: Sequence[str] = ()
+    """The input files, named in the model card."""
 
     def train_options(self, algorithm: str, *, passes: int = 0) -> TrainOptions:
         """Return the settings of the trainer.
@@ -209,6 +305,7 @@ class Training:
             dtype=recipe.dtype,
             threads=recipe.threads,
             trust_remote_code=recipe.trust_remote_code,
+            report_to=self.running.report_to,
         )
         if algorithm not in ("solutions", "rft", "distill", "solutions+rft"):
             settings = replace(settings, learning_rate=recipe.learning_rate or settings.rate / 10)
@@ -231,18 +328,26 @@ class Training:
             NothingToTrain: no example is left.
             UsageError: `save` exists.
         """
-        selection = select(rollouts, self.tokenizer, self.rules, tally)
-        self._report(tally, selection, "solutions" if algorithm == "solutions" else "rollouts")
+        selection = self.selected(rollouts, algorithm, tally)
         running = self.running
         with Meter(self.verb, None, quiet=running.quiet) as meter:
 
             def show(step: dict[str, float]) -> None:
                 meter.status(f"step {step['step']:.0f}/{step['steps']:.0f}, loss {step['loss']:.3f}")
 
-            meter.status("loading")
             settings = self.train_options(algorithm)
-            if algorithm in ("dpo", "kto"):
+            chosen = self.chosen(settings)
+            self.say_chosen(algorithm, chosen, f"{settings.batch_size} {UNITS.get(algorithm, 'examples')} a step")
+            meter.status("loading")
+            preference = PreferenceOptions(algorithm) if algorithm in ("dpo", "kto") else None  # type: ignore[arg-type]
+            if preference:
+                chosen |= {name: value for name, value in asdict(preference).items() if name != "algorithm"}
+            if self.recipe.trainer == "trl":
+                name: Any = algorithm if preference else "sft"
+                metrics = train_by_trl(name, selection.examples, base, save, settings, show)
+            elif preference:
                 preference = PreferenceOptions(algorithm)  # type: ignore[arg-type]
+                chosen |= {name: value for name, value in asdict(preference).items() if name != "algorithm"}
                 metrics = train_preference(
                     selection.examples, base, save, settings, preference, show, resume=running.resume
                 )
@@ -258,9 +363,42 @@ class Training:
             control=self.rules.control or "",
             data=data,
             parents=data,
+            settings=chosen,
             metrics=metrics | _notes(tally, selection),
             made_by=made_by(self.verb, model=self.model, seed=running.seed, prompt=self.prompt),
         )
+
+    def selected(self, rollouts: Iterable[Rollout], algorithm: str, tally: Tally) -> Selection:
+        """Select the examples of a training, and report them on standard error."""
+        selection = ranks.from_first(lambda: select(rollouts, self.tokenizer, self.rules, tally))
+        self._report(tally, selection, "solutions" if algorithm == "solutions" else "rollouts")
+        return selection
+
+    def chosen(self, settings: TrainOptions) -> dict[str, JSON]:
+        """Return the settings that decide the trained weights, for the record.
+
+        Raises:
+            MissingError: the train extra or the device is missing.
+        """
+        chosen = settings.chosen() | {"trainer": self.recipe.trainer}
+        if self.recipe.trainer == "trl":  # whose trainers do not divide a step into passes of ours
+            del chosen["batch_tokens"], chosen["share_prefixes"]
+        return chosen
+
+    def say_chosen(self, algorithm: str, chosen: dict[str, JSON], step: str) -> None:
+        """Print the settings of the training in one line.
+
+        Args:
+            algorithm: its name.
+            chosen: what `chosen` returns.
+            step: what one optimiser step or round learns from.
+        """
+        weights = f"LoRA of rank {chosen['lora_rank']}" if chosen["lora_rank"] else "all weights"
+        where = f"{chosen['dtype']} on {chosen['device']}"
+        rate = f"learning rate {chosen['learning_rate']:g} ({chosen['scheduler']})"
+        name = f"{algorithm} by TRL" if chosen["trainer"] == "trl" else algorithm
+        text = f"{name}: {weights}, {rate}, {step}, {self.recipe.epochs} epochs, {where}, seed {chosen['seed']}"
+        say(f"sca {self.verb}: {text}", quiet=self.running.quiet)
 
     def _report(self, tally: Tally, selection: Selection, noun: str) -> None:
         left_out = {
@@ -295,21 +433,36 @@ def _notes(tally: Tally, selection: Selection) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- the record
 
-RECORD = "sca-checkpoint.json"
+RECORD = CHECKPOINT_FILE
 """The checkpoint record, also kept in the model's directory, so that `--resume` can print it again."""
 
 SETTINGS = "sca-settings.json"
 """The settings of the training, in the same directory."""
 
 
-def keep_checkpoint(checkpoint: Checkpoint, directory: Path, settings: dict[str, JSON]) -> None:
-    """Write the settings and then the record into the directory of the weights."""
-    (directory / SETTINGS).write_bytes(msgspec.json.encode(settings))
+def keep_checkpoint(checkpoint: Checkpoint, directory: Path, training: Training) -> None:
+    """Write the settings, the record, the picture of the curves and the model card into the directory of the weights.
+
+    One process of several does. If the picture and the card are missing because the process was killed,
+    `trained_before` writes them.
+    """
+    if ranks.follows():
+        return
+    (directory / SETTINGS).write_bytes(msgspec.json.encode(training.settings))
     (directory / RECORD).write_bytes(encode(checkpoint))
+    describe(checkpoint, directory, training.files, quiet=training.running.quiet)
 
 
-def trained_before(save: Path, settings: dict[str, JSON]) -> Checkpoint | None:
+def trained_before(
+    save: Path, settings: dict[str, JSON], files: Sequence[str] = (), *, quiet: bool = False
+) -> Checkpoint | None:
     """Return the record of a training that finished in this directory, or None.
+
+    Args:
+        save: the directory.
+        settings: settings of this run.
+        files: the input files, for the model card.
+        quiet: print no message.
 
     Raises:
         UsageError: it was trained with other settings, or its record is damaged.
@@ -328,6 +481,8 @@ def trained_before(save: Path, settings: dict[str, JSON]) -> Checkpoint | None:
         if changed := sorted(name for name in {**before, **now} if before.get(name) != now.get(name)):
             message = f"--resume: {save} holds a model that was trained with other settings: {', '.join(changed)}"
             raise UsageError(message, "give another --save, or remove it")
+    if not (save / CARD).exists() and not ranks.follows():
+        describe(record, save, files, quiet=quiet)
     return record
 
 
@@ -335,6 +490,8 @@ def write_checkpoint(
     verb: str, checkpoint: Checkpoint, sink: Output, *, quiet: bool, left_out: LeftOut | None = None
 ) -> ExitCode:
     """Write the record, and print the loss and the directory on standard error."""
+    if ranks.follows():
+        return ExitCode.OK
     sink.write(checkpoint.path, [checkpoint])
     sink.close(complete=True)
     metrics = checkpoint.metrics

@@ -16,17 +16,17 @@ import typer
 from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
-from sca_cli import plugins
+from sca_cli import messages, plugins
 from sca_cli.commands.shared.options import PANELS, RUN, option_name
 from sca_cli.errors import MissingError, UsageError
 
 SELDOM: dict[str, str] = {
     "": "top_p max_tokens prompt concurrency times user_turns direct tool_names cover cpu_seconds memory_mb "
     "output_bytes reply_bytes tool_calls kl balance keep_solved control like max_length max_per_task device dtype "
-    "threads allow_eval trust_remote_code",
-    "verify": "turns temperature",
+    "threads allow_eval trust_remote_code band promote replay mix trainer report_to validate lora_rank",
+    "verify": "turns temperature sense",
     "train": "actions turns user_model temperature allow_env",
-    "distill": "actions turns user_model temperature",
+    "distill": "actions turns user_model temperature allow_env",
     "eval": "actions allow_env",
 }
 """Verb → parameters that its `--help` leaves out; those under "" are left out by all verbs."""
@@ -131,7 +131,7 @@ def _read_config(context: typer.Context, path: str | None) -> None:
 def _show_all(context: typer.Context, value: bool) -> None:
     if value and not context.resilient_parsing:
         context.meta[_HELP_ALL] = True
-        print(context.get_help())
+        messages.show(context.get_help())
         raise typer.Exit
 
 

@@ -1,7 +1,7 @@
 """The check of a task that changes the state: the fields that changed, and a few neighbours that must not change."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sca_cli.analysis.calls import call_text
 from sca_cli.methods.walk.knowledge import Knowledge
@@ -14,6 +14,8 @@ _READ_AGAIN = 120
 """Look-ups that are made again after the solution."""
 _VALUE_CHARS = 900
 """Longest value that a check compares, as Python text."""
+_SAME_CHARS = 200
+"""Longest value of a changed record that a check compares although it did not change, as Python text."""
 _MOST_READS = 4
 """Changed results that a check compares."""
 _NEIGHBOURS = 2
@@ -26,7 +28,15 @@ def same(value, expected):
     return value == expected
 
 
-def evaluate():
+def evaluate({answer}):
+"""
+_NUMBER_ANSWER = """\
+    if isinstance(answer, bool) or not isinstance(answer, (int, float)) or abs(answer - {answer!r}) > 1e-6:
+        return False
+"""
+_TEXT_ANSWER = """\
+    if not isinstance(answer, str) or answer.strip().lower() != {answer!r}:
+        return False
 """
 _FIELDS = """\
     record = {call}
@@ -43,12 +53,13 @@ class NothingChanged(ValueError):
     """No look-up shows what the solution changed, or the change is too large for a check."""
 
 
-def state_check(knowledge: Knowledge, session: Session) -> str:
+def state_check(knowledge: Knowledge, session: Session, answer: JSON = None) -> str:
     """Return an `evaluate` that is True for the state of a session, in the fields that the solution changed.
 
     Args:
         knowledge: the look-ups, with their results before the solution.
         session: the world after the solution.
+        answer: the right answer, a number or a text; None if the task asks for none.
 
     Raises:
         NothingChanged: no look-up shows a change that a check can compare.
@@ -61,10 +72,10 @@ def state_check(knowledge: Knowledge, session: Session) -> str:
     for number in changed:
         before, now = reads[number].result, after[number]
         if _has_fields(before) and _has_fields(now):
-            names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-            fields = {name: now.get(name) for name in names if len(repr(now.get(name))) <= _VALUE_CHARS}
-            changed_fields[reads[number].tool] |= set(fields)
-            if fields:
+            fields = _fields_after(before, now)
+            names = {name for name in fields if before.get(name) != now.get(name)}
+            changed_fields[reads[number].tool] |= names
+            if names:
                 parts.append(_FIELDS.format(call=_text(reads[number]), fields=fields))
         elif len(repr(now)) <= _VALUE_CHARS:
             changed_fields[reads[number].tool] |= set()
@@ -73,7 +84,48 @@ def state_check(knowledge: Knowledge, session: Session) -> str:
     if not parts:
         raise NothingChanged("no look-up shows a change")
     parts += _guards(knowledge, after, changed, changed_fields)
-    return _HEAD + "".join(parts) + "    return True\n"
+    return _evaluate(parts, answer)
+
+
+def unchanged_check(knowledge: Knowledge, calls: Sequence[int], answer: JSON) -> str:
+    """Return an `evaluate` that is True if the results of look-ups are as before, for the right answer.
+
+    Args:
+        knowledge: the look-ups.
+        calls: numbers of look-ups that return an object; others of the same tools are compared too.
+        answer: the right answer.
+
+    Raises:
+        NothingChanged: no result is small enough for a check.
+    """
+    tools = {knowledge.reads[call].tool for call in calls}
+    others = [call for call, read in knowledge.reads.items() if read.tool in tools and call not in calls]
+    parts = []
+    for call in [*calls, *others[:_NEIGHBOURS]]:
+        result = knowledge.reads[call].result
+        fields = _fields_after({}, result) if _has_fields(result) else {}
+        parts += [_FIELDS.format(call=_text(knowledge.reads[call]), fields=fields)] if fields else []
+    if not parts:
+        raise NothingChanged("no look-up shows a state that a check can compare")
+    return _evaluate(parts, answer)
+
+
+def _evaluate(parts: Sequence[str], answer: JSON) -> str:
+    if answer is None:
+        return _HEAD.format(answer="") + "".join(parts) + "    return True\n"
+    judged = _TEXT_ANSWER.format(answer=answer.strip().lower()) if isinstance(answer, str) else ""
+    judged = judged or _NUMBER_ANSWER.format(answer=answer)
+    return _HEAD.format(answer="answer") + "".join(parts) + judged + "    return True\n"
+
+
+def _fields_after(before: dict[str, JSON], now: dict[str, JSON]) -> dict[str, JSON]:
+    """Return the fields of a changed record: those that changed, and short ones that another write could change."""
+    fields = {}
+    for name in {**before, **now}:
+        most = _SAME_CHARS if before.get(name) == now.get(name) else _VALUE_CHARS
+        if len(repr(now.get(name))) <= most:
+            fields[name] = now.get(name)
+    return fields
 
 
 def _guards(

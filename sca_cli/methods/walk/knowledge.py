@@ -1,12 +1,13 @@
 """What one exploration of a world with state found out: look-ups in the first state, and writes that worked."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sca_cli.analysis.calls import bound
 from sca_cli.interfaces import Tool
 from sca_cli.records import JSON, Exploration, Observation
-from sca_cli.walk.memory import FIRST_OBSERVATION, TEXT, Memory, canonical
+from sca_cli.walk.memory import FIRST_OBSERVATION, TEXT, Memory, canonical, leaves, words_of
 from sca_cli.walk.parameters import Parameter, parameters_of
 
 _TEXTS = ("refusal", "documentation")
@@ -57,6 +58,8 @@ class Knowledge:
     writes: list[Write] = field(default_factory=list)
     """Different writes that worked, and whose values a customer can say or look up."""
     parameters: dict[str, list[Parameter]] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    """Arguments of look-ups, as JSON text."""
     introduction: str = ""
     """The sentence in which the customer says who she is; "" if there is no customer."""
 
@@ -93,7 +96,60 @@ class Knowledge:
             self._drop_uninformative(tool)
         for number, call in self.reads.items():
             self.memory.add(number, call.tool, self.arguments[number], call.result)
+        self.taken = {canonical(value) for arguments in self.arguments.values() for value in arguments.values()}
         self.writes = [write for write in self.writes if self._can_be_said(write) and self._is_of_one_record(write)]
+
+    def unread(self) -> Iterator[tuple[str, dict[str, JSON]]]:
+        """Yield (look-up, its argument) for the customer's records, or those of a list of all, that were not looked up.
+
+        They are named by the results of look-ups that take nothing, or what the customer says of herself.
+        """
+        one_argument: dict[str, tuple[str, str]] = {}  # link → look-up of a record, its parameter
+        for call, arguments in self.arguments.items():
+            if len(arguments) == 1 and isinstance(self.reads[call].result, dict):
+                ((name, value),) = arguments.items()
+                for seen in self.memory.places(value):
+                    one_argument.setdefault(seen.link, (self.reads[call].tool, name))
+        done = {(call.tool, canonical(self.arguments[number])) for number, call in self.reads.items()}
+        for call in self._own():
+            for link, (tool, name) in one_argument.items():
+                for seen in self.memory.by_link[link].get(call, ()):
+                    if (tool, canonical({name: seen.value})) not in done:
+                        done.add((tool, canonical({name: seen.value})))
+                        yield tool, {name: seen.value}
+
+    def _own(self) -> list[int]:
+        """Return the look-ups that take nothing or only what the customer says of herself, and those that follow."""
+        own: list[int] = []
+        known: set[str] = set()
+        for _ in range(2):
+            for call, arguments in self.arguments.items():
+                if call not in own and all(
+                    self.is_introduced(value) or canonical(value) in known for value in arguments.values()
+                ):
+                    own.append(call)
+            known = {canonical(value) for call in own for value in leaves(self.reads[call].result)}
+        return own
+
+    def add_read(self, call: Observation, arguments: dict[str, JSON]) -> None:
+        """Add a look-up that was made in the first state."""
+        number = len(self.exploration.observations) + len(self.reads)
+        self.reads[number], self.arguments[number] = call, arguments
+        self.memory.add(number, call.tool, arguments, call.result)
+        self.taken |= set(map(canonical, arguments.values()))
+
+    @property
+    def has_look_ups(self) -> bool:
+        """Whether a look-up with arguments returned an object or a list."""
+        return any(
+            arguments and isinstance(self.reads[call].result, dict | list) for call, arguments in self.arguments.items()
+        )
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The values of results that are one word, in small letters."""
+        found = (value for call in self.reads.values() for value in leaves(call.result) if isinstance(value, str))
+        return frozenset(value.lower() for value in found if value.isalpha())
 
     def _drop_uninformative(self, tool: str) -> None:
         """Drop the look-ups of a tool whose result is empty, or the same for all arguments."""
@@ -152,6 +208,12 @@ def _record_of(place: JSON) -> str:
     return canonical([place.get("call"), place.get("path", [])[:-1]]) if isinstance(place, dict) else ""
 
 
+def _is_called(name: str, place: dict[str, JSON]) -> bool:
+    """Tell whether the field at a place has a word in common with a name, so that no date is a last name."""
+    keys = [key for key in place.get("path", []) if isinstance(key, str)]
+    return bool(keys) and bool(words_of(keys[-1]) & words_of(name))
+
+
 def _is_sayable(place: JSON) -> bool:
     """Tell whether a customer can say a value from this place, or look it up."""
     if isinstance(place, list):
@@ -162,6 +224,7 @@ def _is_sayable(place: JSON) -> bool:
             records = {
                 canonical([part["call"], part["path"][:-1]]) for part in fields.values() if isinstance(part, dict)
             }
-            return len(records) < 2 and all(map(_is_sayable, fields.values()))
+            fits = all(_is_called(name, part) for name, part in fields.items() if isinstance(part, dict))
+            return fits and len(records) < 2 and all(map(_is_sayable, fields.values()))
         return TEXT not in place["path"]
     return place not in _UNSAYABLE

@@ -7,6 +7,7 @@ from functools import partial
 
 from sca_cli.methods.walk.knowledge import Knowledge, Write, is_opaque
 from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
+from sca_cli.methods.walk.words import joined
 from sca_cli.records import JSON
 from sca_cli.walk.memory import FIRST_OBSERVATION, KEY, Path, Seen, canonical, has_data_keys, value_at
 
@@ -48,7 +49,8 @@ class Program:
     writes: list[str] = field(default_factory=list)
     count: int = 0
     """Number of look-ups."""
-    _variables: dict[int, str] = field(default_factory=dict)
+    variables: dict[int, str] = field(default_factory=dict)
+    """Number of a look-up → the variable that holds its result."""
     _references: dict[str, ValueReference] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
     _said: set[str] = field(default_factory=set)
@@ -83,6 +85,17 @@ class Program:
             if list(map(canonical, arguments.values())) == [canonical(value)]:
                 self._try(partial(self._variable, call, 0))
                 return
+
+    def part_of(self, call: int, path: Path) -> str:
+        """Return a part of a look-up's result as code.
+
+        Raises:
+            NoWay: the look-up cannot be made, or the part is one of several.
+        """
+        code, said = self._variable(call, 0)
+        if said or any(isinstance(key, int) for key in path):
+            raise NoWay("a part that no words name")
+        return code + "".join(f"[{key!r}]" for key in path)
 
     # ------------------------------------------------------------ values
 
@@ -123,18 +136,18 @@ class Program:
 
     def _steps(self, call: int) -> int:
         """Return 0 for a look-up that was made or whose arguments were all said, else 1."""
-        if call in self._variables:
+        if call in self.variables:
             return 0
         return int(not all(map(self.knowledge.is_introduced, self.knowledge.arguments[call].values())))
 
     def _try[T](self, write: Callable[[], T]) -> T | None:
         """Return what a function returns; if there is no way, undo what it added to the program."""
-        lookups, variables, names = list(self.lookups), dict(self._variables), set(self._names)
+        lookups, variables, names = list(self.lookups), dict(self.variables), set(self._names)
         references, count = dict(self._references), self.count
         try:
             return write()
         except (NoWay, NoName):
-            self.lookups, self._variables, self._names = lookups, variables, names
+            self.lookups, self.variables, self._names = lookups, variables, names
             self._references, self.count = references, count
             return None
 
@@ -155,7 +168,7 @@ class Program:
                 code, words = f"{code}[{key!r}]", ""
             said += [words] if words else []
             here = here[key]
-        return ValueReference(code, ", ".join(said))
+        return ValueReference(code, joined(said))
 
     def _item(self, code: str, items: list[JSON], index: int, rest: Path, *, last: bool) -> tuple[str, str]:
         """Return (code, words) of one item of a list."""
@@ -202,7 +215,7 @@ class Program:
             "        break",
         ]
         self.count += 1
-        self._variables[own] = variable
+        self.variables[own] = variable
         return item, in_words(facts)
 
     def _reads_of(self, value: str) -> Iterator[int]:
@@ -213,15 +226,15 @@ class Program:
 
     def _variable(self, call: int, depth: int) -> tuple[str, str]:
         """Return (the variable that holds a look-up's result, the words that its arguments need)."""
-        if call in self._variables:
-            return self._variables[call], ""
+        if call in self.variables:
+            return self.variables[call], ""
         if depth >= _DEPTH:
             raise NoWay("too many look-ups in a row")
         references = {name: self._reference(value, depth + 1) for name, value in self.knowledge.arguments[call].items()}
-        if call in self._variables:  # a list was read to find an argument, and this record with it
-            return self._variables[call], ""
+        if call in self.variables:  # a list was read to find an argument, and this record with it
+            return self.variables[call], ""
         tool = self.knowledge.reads[call].tool
-        name = self._variables[call] = self._new_name(tool)
+        name = self.variables[call] = self._new_name(tool)
         arguments = ", ".join(f"{name}={reference.code}" for name, reference in references.items())
         self.lookups.append(f"{name} = {tool}({arguments})")
         self.count += 1

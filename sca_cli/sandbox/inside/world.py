@@ -19,9 +19,9 @@ from sca_cli.errors import MissingError, PluginError, ToolError, UsageError
 from sca_cli.interfaces import Environment, Tool, tool
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.inside.audit import refuse_evaluators
-from sca_cli.sandbox.inside.confine import Confinement
+from sca_cli.sandbox.inside.confine import Confinement, mount
 from sca_cli.sandbox.inside.inspection import INSPECTIONS
-from sca_cli.sandbox.inside.zygote import CHECK_LINK, LINK, await_start
+from sca_cli.sandbox.inside.zygote import CHECK_LINK, FOLDER, LINK, await_start
 from sca_cli.toolkit import schemas
 
 _LOG_REPLIES = 16  # the record of a caller's calls may have this many times `reply_bytes`
@@ -164,9 +164,11 @@ class WorldRole:
     def live(self, job: _socket.socket, confinement: Confinement) -> None:
         """Serve `world SEED` (with the program's and the check's link) until the host closes the job."""
         try:
-            (_, seed), channel = await_start(job, (LINK, CHECK_LINK))
+            (_, seed), channel = await_start(job, (LINK, CHECK_LINK, FOLDER))
         except EOFError:
             return
+        if self._order["writable"]:
+            mount(FOLDER, self._order["writable"])
         confinement.apply()
         if "random" in sys.modules:  # the environment imported it; all forks must get the same numbers
             sys.modules["random"].seed(0)

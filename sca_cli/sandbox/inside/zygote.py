@@ -27,10 +27,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sca_cli.sandbox import wire
-from sca_cli.sandbox.inside.confine import Confinement
+from sca_cli.sandbox.inside.confine import Confinement, can_mount
 
-JOB, LINK, CHECK_LINK = 3, 4, 5
-"""Descriptors of a child: the host's orders; its tool calls; in a world, the tool calls of the check."""
+JOB, LINK, CHECK_LINK, FOLDER = 3, 4, 5, 6
+"""Descriptors of a child: the host's orders; its tool calls; in a world also the check's calls and its own /tmp."""
 
 _PRELOADED = (
     "bisect", "collections", "copy", "datetime", "functools", "heapq", "itertools", "json", "math",
@@ -72,9 +72,15 @@ class Role(Protocol):
 def main() -> None:
     """Take the role that the control socket names, then fork until the host closes the socket."""
     control = _control(int(sys.argv[1]))
-    order = json.loads(control.recv(1 << 20))
+    data, folder = receive_fds(control, 1 << 20, 1)
+    order = json.loads(data)
     is_world = order["role"] == "world"
-    confinement = _without_jail() if order.get("outside") else Confinement(world=is_world)
+    if folder and not can_mount(folder[0], order["writable"]):
+        order["writable"] = ""
+    for fd in folder:
+        os.close(fd)
+    writes = bool(order.get("writable"))
+    confinement = _without_jail() if order.get("outside") else Confinement(world=is_world, writes=writes)
     blob = os.memfd_create("blob", os.MFD_CLOEXEC)  # no file can be made later
     if is_world:
         confinement.seal(order["memory_mb"])  # the environment's own code may have come with the data
