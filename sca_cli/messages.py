@@ -1,8 +1,8 @@
 """Text for people: messages on standard error, and text in which every character can be seen.
 
-A message may quote data: a tool's name, a server's reply, a file name. A control character in it could clear the
-terminal, hide a line or reverse the reading direction. So every
-message that quotes data is written here; plugins print what `visible` returns.
+A message may quote data: a tool's name, a server's reply, a file name. A control character in the data could clear the
+terminal, hide a line or reverse the reading direction. So this module writes every message that quotes data. Plugins
+print what `visible` returns.
 """
 
 import sys

@@ -1,6 +1,7 @@
-"""The table of links: how often a tool accepted values of a link for a parameter.
+"""Count from which sources a tool accepts values for a parameter.
 
-A link is the path pattern of results (see `memory`), or a source of another kind, such as "documentation".
+Such a source is called a link. It is a path in the results of a tool, without indices and ids (see `memory`), or
+another source of values, such as "documentation".
 """
 
 from collections import defaultdict

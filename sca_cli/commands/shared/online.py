@@ -51,7 +51,7 @@ class Rounds:
         self._per_round = min(per_round, len(tasks))
 
     def __len__(self) -> int:
-        """Return the attempts of one round."""
+        """Return the number of attempts in one round."""
         return self._per_round * self._per_task
 
     def count(self, epochs: int) -> int:
@@ -69,7 +69,11 @@ class Rounds:
             epoch += 1
 
     def round(self, number: int) -> list[tuple[Task, int]]:
-        """Return the attempts of one round."""
+        """Return (task, sample) of each attempt to make in one round.
+
+        Args:
+            number: number of the round, from 0.
+        """
         return list(islice(self.items(), number * len(self), (number + 1) * len(self)))
 
     def grouped(self, rollouts: list[Rollout]) -> list[list[Rollout]]:
