@@ -152,7 +152,7 @@ class Choosing:
         """Check, before any work, that the options do not contradict each other.
 
         Raises:
-            UsageError: they do.
+            UsageError: two options contradict each other.
         """
         if self.algo in (*PREFERENCES, *ONLINE):
             if self.on == "both":

@@ -93,7 +93,7 @@ NO_UPDATE = Batch((), lambda *_: NotImplemented)
 
 
 class Learner(ABC):
-    """An algorithm: what the trainer's steps are."""
+    """An algorithm. It defines the optimiser steps that the trainer takes."""
 
     items: Sequence[int]
     """The items of an epoch; each step gets `batch_size` of them."""
@@ -119,10 +119,10 @@ class Learner(ABC):
 
     @abstractmethod
     def batch(self, model: Any, items: Sequence[int]) -> Batch:
-        """Return the step of some items."""
+        """Return the optimiser step that trains on these items."""
 
     def end_of_step(self) -> str:
-        """Return why training stops now; "": it continues."""
+        """Return the reason to stop training now, or "" to continue."""
         return ""
 
     def save(self, directory: Path) -> None:

@@ -22,10 +22,10 @@ class Links:
         """Count one value of a link.
 
         Args:
-            tool, parameter: took the value.
+            tool, parameter: where the value was used.
             link: the value's link, or a fact of its record.
             accepted: the call worked.
-            weight: how certain it is that this value decided, from 0 to 1.
+            weight: how certain it is that this value decided whether the call worked, from 0 to 1.
         """
         for owner in (tool, _SHARED):
             key = (owner, parameter, link)

@@ -1,7 +1,7 @@
 """Write an instruction without a model: who the customer is, and a sentence for each write.
 
-Every value that the check needs and no look-up determines is said. A model may paraphrase the text;
-`paraphrase_problem` decides whether the paraphrase still says the same facts.
+The text contains every value that the check needs, except those that a look-up determines. A model may paraphrase the
+text; `paraphrase_problem` decides whether the paraphrase still says the same facts.
 """
 
 import random
@@ -63,7 +63,7 @@ def instruction(introduction: str, requests: Sequence[Request], draw: random.Ran
 
 
 def facts_of(text: str) -> set[str]:
-    """Return the words of a text that a paraphrase must keep and may not add: with digits, @ or #, and names."""
+    """Return the words of a text that must be the same in a paraphrase: names, and words with a digit, @ or #."""
     names = re.findall(r"(?<![.!?:] )(?<!^)\b[A-Z][\w'-]+", text)
     return {fact.lower() for fact in (*_FACT.findall(text), *names)}
 
