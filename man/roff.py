@@ -205,7 +205,7 @@ def _value(option: Any) -> str:
 def _help_with_notes(option: Any) -> str:
     """Return the help text with what Typer appends in brackets as sentences."""
     text, _, notes = _record(option)[1].rstrip("]").partition("  [")
-    for note in filter(None, notes.split("; ")):
+    for note in filter(None, re.split(r"; (?![^(]*\))", notes)):  # not inside the brackets of a default
         key, _, value = note.partition(": ")
         if key == "env var":
             text += f" The default is taken from the environment variable `{value}`."

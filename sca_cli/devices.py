@@ -25,10 +25,10 @@ def device_of(requested: str) -> str:
     cuDNN's attention makes a new plan for every tensor shape, and the shapes here are almost never equal.
 
     Args:
-        wanted: `auto`, or the name of a torch device.
+        requested: `auto`, or the name of a torch device.
 
     Raises:
-        MissingError: a GPU is wanted but torch finds none.
+        MissingError: a GPU is requested but torch finds none.
     """
     import torch
 
@@ -45,7 +45,7 @@ def dtype_of(requested: str, device: str) -> "torch.dtype":
     """Return the torch type with this name; `auto` means bfloat16 where the hardware multiplies it, else float32.
 
     Args:
-        wanted: `auto`, or the name of a torch type.
+        requested: `auto`, or the name of a torch type.
         device: the device the type is for.
 
     Raises:

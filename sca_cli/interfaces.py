@@ -227,7 +227,8 @@ def describe_tool(function: Callable[..., Any], read_hint: HintReader = _not_sup
         read_hint: reads hints that are not made of JSON types; raises TypeError for a hint that it does not support.
 
     Raises:
-        PluginError: it has no docstring, a `**` parameter, or a type that is not supported; names tool and parameter.
+        PluginError: it has no docstring, a `**` parameter, or a type that is not supported. The message names the tool
+            and the parameter.
     """
     name = function.__name__
     docstring = inspect.getdoc(function)

@@ -1,6 +1,6 @@
 """Text for people: messages on standard error, and text in which every character can be seen.
 
-A message may quote data: a tool's name, a server's reply, a file name. A control character in it could clear the
+A message may quote data: a tool's name, a server's reply, a file name. A control character in the data could clear the
 terminal, hide a line or reverse the reading direction. So all text for people is printed here; plugins print what
 `visible` returns.
 """

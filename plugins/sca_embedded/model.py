@@ -15,7 +15,7 @@ class EmbeddedModel(TransformersModel):
 
     Args:
         name: empty, or `smollm2-135m`.
-        **options: the options of `TransformersModel`.
+        **options: the options of `transformers:`, such as threads=2.
 
     Raises:
         ImportError: torch, transformers or gguf is absent.

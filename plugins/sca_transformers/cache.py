@@ -1,8 +1,9 @@
 """Store keys and values: `SlotCache` for the running batch, `PrefixStore` for finished conversations.
 
-Each row of the batch has a slot. Column c of a slot belongs to the token at position c. If the first P tokens of a row
-are stored once for several rows, in a `Held`, column c belongs to position P + c. Rows of different lengths need no
-padding, because each query sees only the columns up to its own position.
+Each row of the batch has a slot, with one column for each token. Several rows may begin with the same P tokens. The
+keys and values of these are then stored once, in a `Held`, and the slots hold only the later tokens: column c belongs
+to position P + c. Without a shared prefix, P is 0. Rows of different lengths need no padding, because each query sees
+only the columns up to its own position.
 """
 
 from collections import OrderedDict
@@ -17,9 +18,7 @@ Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """Keys and values of a sequence of tokens. Those of a prefix are stored separately if several sequences share
-    it.
-    """
+    """Keys and values of a sequence of tokens. A prefix that several sequences share is stored separately, once."""
 
     ids: Ids
     own: list[torch.Tensor]

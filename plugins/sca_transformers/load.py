@@ -29,7 +29,7 @@ def load(name: str, dtype: str, device: str, *, trust_remote_code: bool = False)
     from sca_transformers.packed import pack
 
     device = device_of(device)
-    kind = dtype_of(dtype, device)
+    torch_dtype = dtype_of(dtype, device)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers has no types here
     attention.register()
     path = locate(name)
@@ -38,7 +38,7 @@ def load(name: str, dtype: str, device: str, *, trust_remote_code: bool = False)
         path,
         name,
         trust_remote_code=trust_remote_code,
-        dtype=kind,
+        dtype=torch_dtype,
         attn_implementation=attention.NAME,
         local_files_only=True,
     )

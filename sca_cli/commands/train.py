@@ -168,7 +168,7 @@ class Choosing:
         """Check, before any work, that the options do not contradict each other.
 
         Raises:
-            UsageError: they do.
+            UsageError: two options contradict each other.
         """
         if self.algo in (*PREFERENCES, *ONLINE):
             if self.on == "both":
@@ -204,10 +204,10 @@ class Choosing:
             raise UsageError("--like sets the size of a control arm", "give --control too")
 
     def wanted(self) -> int | None:
-        """Return the examples of the checkpoint that `--like` names.
+        """Return the number of examples on which the checkpoint of `--like` was trained; None without `--like`.
 
         Raises:
-            RecordError: it holds no checkpoint, or the checkpoint has no number.
+            RecordError: the file holds no checkpoint with this number.
         """
         if self.like is None:
             return None

@@ -52,9 +52,9 @@ def interval(values: Sequence[float], seed: int = 0, *, least: float = 0.0) -> I
 
     The interval is a percentile bootstrap that resamples tasks (Efron and Tibshirani 1993, section 13.3). If all values
     are equal, as when no task passed, the bootstrap interval has no width. Then the interval comes from the exact bound
-    for 0 of n (Clopper and Pearson 1934): if a share of more than q of all tasks differed, a sample of n tasks would
-    contain none of them with a probability of at most 2.5 %. A share q can move the mean down by at most q times
-    (mean - least), and up by at most q times (1 - mean).
+    for 0 of n (Clopper and Pearson 1934). Let q be this bound: if the values of more than a share q of all tasks
+    differed, a sample of n tasks would miss all of them with a probability of at most 2.5 %. These tasks can lower the
+    mean by at most q times (mean - least), and raise it by at most q times (1 - mean).
 
     Args:
         values: one value per task, between `least` and 1.

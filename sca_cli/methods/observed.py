@@ -76,7 +76,8 @@ def check_of(
 def answer_check(expected: JSON) -> str:
     """Return an `evaluate` that is True for this answer.
 
-    Numbers may differ by 1e-6 of the expected number, or by 1e-6 if that is below 1. Blanks around a text are ignored.
+    The tolerance of numbers is relative, 1e-6, if the expected number is 1 or more, else absolute, 1e-6. Blanks around
+    a text are ignored.
     """
     if isinstance(expected, int | float) and not isinstance(expected, bool):
         return _NUMBER.format(expected=expected)
@@ -96,10 +97,11 @@ def is_answer(expected: JSON, answer: JSON) -> bool:
 
 
 def state_check(sandbox: Sandbox, session: Session, exploration: Exploration, calls: list[Observation]) -> str:
-    """Return an `evaluate` that is True where the reading tools return what they return now, after the program.
+    """Return an `evaluate` that is True if the reading tools show the changes that the program made.
 
-    Every successful reading call of the exploration and of the program is made again, in this world and in a fresh one.
-    Each leaf of a result that differs becomes a condition, `_MAX_CONDITIONS` at most.
+    Every successful reading call of the exploration and of the program is repeated twice: in the world after the
+    program, and in a fresh world. Each value that differs between the two becomes a condition, `_MAX_CONDITIONS` at
+    most.
 
     Args:
         sandbox: starts the fresh world.

@@ -1,8 +1,8 @@
 """A seeded sample of verified tasks to read. The order of the records does not change it.
 
 The rank of a task is the hash of the seed and its id. For each number of calls, the tasks with the lowest ranks are
-stored. A task that is in the final sample was in the stored set at every moment after it was read, so its attempts are
-complete.
+stored. A stored task can only be replaced by a lower rank. So a task of the final sample was never removed, and all its
+attempts were seen.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Read a run: count every record once, in any order.
 
-Memory contains the counts, the sampled tasks, scores and checkpoints. For each task and attempt it also contains a hash
-of a few bytes, which shows that a record of another file is the same.
+Memory contains the counts, the sampled tasks, scores and checkpoints. It also contains a short hash of each task and
+attempt, to recognise the same record in another file.
 """
 
 import contextlib

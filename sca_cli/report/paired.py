@@ -50,8 +50,8 @@ def differences(gathered: Gathered, scored: Sequence[Arm], by_calls: Sequence[st
     last = [arm for arm in scored if arm.tone == "main"][-1:]
     controls = [arm for arm in scored if arm.tone == "other"]
     rest = [arm for arm in scored if arm.tone != "base" and arm not in last]
-    against = [*product(last, [*base, *controls]), *product(rest, base)]
-    pairs = [_pair(gathered, one, other) for one, other in against]
+    compared_arms = [*product(last, [*base, *controls]), *product(rest, base)]
+    pairs = [_pair(gathered, one, other) for one, other in compared_arms]
     rows = [row for pair in pairs for row in pair.rows(by_calls)]
     if not rows:
         return ""

@@ -27,7 +27,7 @@ class Place:
 def files_to_read(inputs: Sequence[str]) -> Iterator[tuple[str, Place]]:
     """Yield (path, place) of every file to read, each file once.
 
-    Directories are searched for `*.jsonl`, `*.jsonl.gz` and the `.b` of either, in sorted order.
+    Directories are searched for `*.jsonl` and `*.jsonl.gz`, and for such files with `.b` appended, in sorted order.
 
     Args:
         inputs: files, directories, `-` for standard input.

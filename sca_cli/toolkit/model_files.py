@@ -47,11 +47,10 @@ def _from_hub(name: str) -> str:
         raise MissingError(
             f"'{name}' is neither a directory nor in the local cache, and {reason}", "give a model directory"
         ) from error
-    except (
-        Exception
-    ) as error:  # what a hub sends is not trusted: the library raises AssertionError and others on odd replies
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise MissingError(f"cannot fetch '{name}': {reason[0]}") from error
+    except Exception as error:
+        # What a hub sends is not trusted: the library raises AssertionError and others on odd replies.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise MissingError(f"cannot fetch '{name}': {lines[0]}") from error
 
 
 def _answers(endpoint: str) -> bool:

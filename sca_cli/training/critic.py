@@ -48,7 +48,7 @@ class Critic:
         return values
 
     def fit(self, hidden: "torch.Tensor", returns: "torch.Tensor") -> float:
-        """Fit the values to returns (t,); return the value loss before."""
+        """Fit the values to returns (t,); return the value loss before the fit."""
         losses = []
         for _ in range(STEPS):
             loss = value_loss(self.values(hidden), returns)

@@ -1,4 +1,4 @@
-"""Memory of a forward pass: what it stores for its gradient, what is free, and recomputation where that is too much."""
+"""Estimate the memory of a forward pass, and recompute activations if they need more memory than is free."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -114,7 +114,7 @@ NO_UPDATE = Batch((), lambda *_: NotImplemented)
 
 
 class Learner(ABC):
-    """An algorithm: what the trainer's steps are."""
+    """An algorithm. It defines the optimiser steps that the trainer takes."""
 
     items: Sequence[int]
     """The items of an epoch; each step gets `batch_size` of them."""
@@ -140,13 +140,13 @@ class Learner(ABC):
 
     @abstractmethod
     def batch(self, model: Any, items: Sequence[int]) -> Batch:
-        """Return the step of some items."""
+        """Return the optimiser step that trains on these items."""
 
     def gather(self) -> None:  # noqa: B027  most learners have no such figures
         """Add up the figures of the step that each process computed for its own passes."""
 
     def end_of_step(self) -> str:
-        """Return why training stops now; "": it continues."""
+        """Return the reason to stop training now, or "" to continue."""
         return ""
 
     def end(self, model: Any) -> None:

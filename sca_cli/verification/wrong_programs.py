@@ -78,19 +78,19 @@ def replays(calls: Sequence[Observation], tools: Sequence[Tool], answer: JSON) -
 def altered(
     calls: Sequence[Observation], reads: Sequence[Observation], answer: JSON, rng: random.Random
 ) -> Iterator[tuple[str, str]]:
-    """Yield programs that repeat the solution's changes, but with another value for one argument of one change.
+    """Yield wrong programs: they make the solution's changes, but one argument of one change has a wrong value.
 
-    For the first positional argument of a change, also yield a program that makes all changes and then the change with
-    the other value. Last, yield programs in which two changes exchange their last arguments.
+    There are three kinds. (1) One change gets a wrong value for one argument. (2) All changes stay, and one of them is
+    made a second time, with a wrong first argument. (3) Two changes by the same tool exchange their last arguments.
 
     Args:
         calls: the solution's calls, with results.
-        reads: the check's calls, with results. Other values are taken from the results of both.
+        reads: the check's calls, with results. Wrong values are taken from the results of `calls` and `reads`.
         answer: the answer that each program gives; None for no answer.
-        rng: draws the other values.
+        rng: draws the wrong values.
 
     Yields:
-        The program, and the text of the call with the other value.
+        The program, and the text of the call with the wrong value.
     """
     changes = [call for call in calls if call.changed()]
     for place, call in enumerate(changes):

@@ -1,6 +1,7 @@
-"""The table of links: how often a tool accepted values of a link for a parameter.
+"""Count from which sources a tool accepts values for a parameter.
 
-A link is the path pattern of results (see `memory`), or a source of another kind, such as "documentation".
+Such a source is called a link. It is a path in the results of a tool, without indices and ids (see `memory`), or
+another source of values, such as "documentation".
 """
 
 from collections import defaultdict
@@ -21,10 +22,10 @@ class Links:
         """Count one value of a link.
 
         Args:
-            tool, parameter: took the value.
+            tool, parameter: where the value was used.
             link: the value's link, or a fact of its record.
             accepted: the call worked.
-            weight: how certain it is that this value decided, from 0 to 1.
+            weight: how certain it is that this value decided whether the call worked, from 0 to 1.
         """
         for owner in (tool, _SHARED):
             key = (owner, parameter, link)

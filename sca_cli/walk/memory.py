@@ -176,8 +176,12 @@ class Memory:
     def near_calls(self, chosen: Iterable[Seen]) -> dict[int, float]:
         """Return call → closeness, from 0 to 1, of its result to the values chosen for the same call.
 
-        1: the call took a chosen value. 0.9 times the share of its arguments that are in the record of a chosen value.
-        0.6: it took a value from a result of a call with a chosen value. 0.5: its result holds a chosen value.
+        The closeness of a call is the highest of these numbers:
+
+        - 1 if an argument of the call is a chosen value;
+        - 0.9 times the share of its arguments that occur in the record of a chosen value;
+        - 0.6 if an argument comes from the result of a call with a chosen value;
+        - 0.5 if its result contains a chosen value.
         """
         near: dict[int, float] = {}
 

@@ -1,7 +1,7 @@
-"""Explore a world with state: look things up first, then write, each time from the state that belongs to the seed.
+"""Explore a world with state: first call the tools that read, then the tools that write.
 
-Values that were looked up stay valid, because the world starts again after each write that worked. A world without
-look-ups by arguments, such as a browser, continues from its last state instead.
+After each write that worked, the world is reset to the state of the seed. So the values that were read before stay
+valid. If no reading tool takes arguments, as in a browser, the world is not reset but continues from its last state.
 """
 
 import json
@@ -56,7 +56,7 @@ _CALLS_OF_A_SESSION = 150
 
 @dataclass(slots=True)
 class StatefulWalk:
-    """The result of an exploration."""
+    """The recorded calls of one exploration of a world with state, and what they showed about its tools."""
 
     first_observation: str = ""
     observations: list[Observation] = field(default_factory=list)

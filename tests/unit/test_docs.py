@@ -82,6 +82,17 @@ def test_every_command_and_option_is_in_its_page(words: tuple[str, ...], command
             assert re.search(rf"(?m)^(?:-\w, )?{re.escape(name)}(?![\w-])", page), name
 
 
+@pytest.mark.parametrize(
+    "words, command", list(leaves()), ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_every_default_in_words_is_whole_in_its_page(words: tuple[str, ...], command: Any):
+    """A default that an option describes in words, semicolons included, is in the page."""
+    page = " ".join(manual(f"sca-{words[0]}.1").split())
+    for parameter in parameters(command):
+        if isinstance(default := getattr(parameter, "show_default", None), str):
+            assert f"Default: {default}." in page, parameter.name
+
+
 def test_every_environment_variable_is_in_the_manual():
     """What options read from the environment, and every SCA_ variable of the source, is in sca(1)."""
     named = {p.envvar for _, command in leaves() for p in parameters(command) if p.envvar}

@@ -57,7 +57,7 @@ class Case:
         return FREE_BAGS[self.user["membership"]][cabin or self.reservation["cabin"]] * self.count
 
     def card(self, source: str = "credit_card", least: int = 0) -> str:
-        """Return the first payment method of a kind that holds at least `least` dollars, or ""."""
+        """Return the id of the first payment method from `source` with at least `least` dollars, or ""."""
         for key, method in self.user["payment_methods"].items():
             if method["source"] == source and method.get("amount", least) >= least:
                 return str(key)

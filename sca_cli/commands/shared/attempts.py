@@ -42,7 +42,7 @@ def by_check(session: Session, task: Task, _: Episode) -> Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Attempts a fixed number of times at each task."""
+    """Make `per_task` attempts at each task, and judge them."""
 
     actor: Actor
     sandboxes: Sandboxes

@@ -10,14 +10,14 @@ from sca_cli.records import Rollout, Task
 
 
 def read(paths: Sequence[str], *, stdin_taken: bool) -> TrainedOn:
-    """Read tasks, or rollouts for their tasks, keeping digests only.
+    """Read training tasks, or the tasks of rollouts, and keep only their digests.
 
     Args:
         paths: files; `-` is standard input.
         stdin_taken: the evaluated tasks are read from standard input.
 
     Raises:
-        RecordError: a line is neither, or a file is empty, which would hide every overlap.
+        RecordError: a line is no task and no rollout, or a file is empty, which would hide every overlap.
         MissingError: a file cannot be read.
         UsageError: standard input cannot be read twice.
     """

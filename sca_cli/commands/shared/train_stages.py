@@ -40,9 +40,10 @@ def on_solutions(
 
 
 def updated(model: str | None, directory: Path) -> str:
-    """Return the model specification of new weights.
+    """Return the model specification that runs the weights in `directory`.
 
-    It keeps the options of a local model, and its plugin if that is `vllm`; else the plugin is `transformers`.
+    The options are those of `model` if it runs locally. The plugin is `vllm` if that of `model` is, else
+    `transformers`.
 
     Raises:
         UsageError: the directory's name holds a comma, which separates options.

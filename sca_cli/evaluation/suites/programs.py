@@ -58,7 +58,7 @@ def program(calls: Sequence[Observation], outputs: Sequence[str]) -> str:
 
     Args:
         calls: the calls, with results. A call that was refused is wrapped in `try`, because it may be refused again.
-        outputs: texts that are joined to the answer; none gives the answer None.
+        outputs: texts that the answer joins with "; ". If there are none, the answer is None.
     """
     lines = [_call(call) for call in calls]
     return "\n".join([*lines, f"final_answer({'; '.join(outputs) if outputs else None!r})"])

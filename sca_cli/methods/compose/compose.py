@@ -9,12 +9,12 @@ come in equal shares by number of calls, and cover the ordered pairs of tools (a
 3. The failure cases are wrong branches (`wrong_branches`): the program answers an intermediate result, leaves out a
    step, swaps arguments, or uses another value.
 4. `make` has the model write the instruction. For a single call it writes a question. For several calls it writes one
-   sentence for each call, in order. If each result goes into one later call, at most two deep, it does so in one of
-   four cases; in the others it writes a noun phrase for the result of each call, and the phrases are nested into one
-   question. Steps that combine results without a tool (`operations`) have fixed words. A text is accepted if it names
-   every value and no other number, says which result it uses, does not contain the answer, and does not name a tool
-   where tools must not be named. The model does not write the whole question for several calls, because a 0.5B model
-   then mostly left out a step.
+   sentence for each call, in order. Many programs can also be asked for in one question: those that only read and use
+   each result once, in chains of at most two calls. For three quarters of them, the model writes a noun phrase for the
+   result of each call, and the phrases are nested into one question. Steps that combine results without a tool
+   (`operations`) have fixed words. A text is accepted if it names every value and no other number, says which result
+   it uses, does not contain the answer, and does not name a tool where tools must not be named. The model does not
+   write the whole question for several calls, because a 0.5B model then mostly left out a step.
 """
 
 import asyncio

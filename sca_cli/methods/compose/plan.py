@@ -196,11 +196,11 @@ class Plan:
             self._coverage[str(candidate.world.env)].take_back(candidate.steps)
 
     def coverage(self) -> dict[str, tuple[int, int, int, int]]:
-        """Return for each environment how many ordered pairs of tools occur. Call it after the last `became`.
+        """Count for each environment the ordered pairs of tools that occur. Call this when all outcomes are reported.
 
         Returns:
-            Environment → four numbers of pairs: those that fit by type, those in programs that ran, those in tasks, and
-            those in at least `cover` tasks.
+            Environment → four numbers of pairs: (1) pairs whose types fit, (2) pairs in programs that ran, (3) pairs in
+            tasks, (4) pairs in at least `cover` tasks.
         """
         while not self._outcomes.empty():
             self._settle(written=self._outcomes.get())

@@ -24,12 +24,12 @@ Chosen by hand.
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write that worked, and the places of its arguments."""
+    """A call of a writing tool that worked, and where the value of each argument was found."""
 
     tool: str
     arguments: dict[str, JSON]
     places: dict[str, JSON]
-    """Parameter → place, as in `sources` of the record."""
+    """Parameter → where its value was found, in the form of `Exploration.sources`."""
 
     @property
     def key(self) -> str:

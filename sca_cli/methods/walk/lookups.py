@@ -72,7 +72,7 @@ class Program:
 
         Args:
             value: the value of an argument, or an item of a list.
-            place: its place, as in `sources` of the record.
+            place: where the value was found, in the form of `Exploration.sources`.
 
         Raises:
             NoWay: the value is an id, and no look-up leads to it.

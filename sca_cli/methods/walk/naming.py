@@ -95,7 +95,9 @@ def _is_place(fact: Fact) -> bool:
 
 
 def distinguishing(record: JSON, others: Sequence[JSON]) -> list[Fact]:
-    """Return the fewest facts that hold for a record and, together, for none of the others; one if there are none.
+    """Return the fewest facts that hold together for a record and for none of the others.
+
+    If there are no others, return one fact.
 
     Raises:
         NoName: there are no such facts, or too many are needed.

@@ -1,4 +1,7 @@
-"""The host's view of a hostile child: its channels, the replies it may send, and why it ended."""
+"""The host's view of a hostile child: its channels, the replies it may send, and why it ended.
+
+The child itself runs `inside/program.py` in the jail.
+"""
 
 import os
 import signal

@@ -307,8 +307,8 @@ def lift_limits(pid: int) -> None:
     """Raise the limits of a world's zygote after its import, see `Confinement.seal`: now it can fork.
 
     A process may change the limits of another one of the same real user, or with CAP_SYS_RESOURCE, which the root of a
-    container lacks. So root takes the jail's ids for a moment, as its real ids and in this thread only, which needs the
-    system calls themselves: libc would change all threads.
+    container lacks. So root sets its real ids to those of the jail for a moment, in this thread only. It makes the
+    system calls directly, because libc would change the ids of all threads.
 
     Args:
         pid: the zygote.

@@ -7,7 +7,10 @@ from sca_cli.records import JSON, Observation, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits for one program, one check or one world. Each exceeded limit has its own reason, named first below."""
+    """Limits for one program, one check or one world.
+
+    Each field's text begins with the reason that is recorded when the limit is exceeded, such as `timeout`.
+    """
 
     wall_s: float = 10.0
     """`timeout`: seconds for one turn, one check, or one request to the world."""

@@ -78,7 +78,7 @@ def refuse_evaluators(environment: Environment) -> None:
     """Reject an environment whose tools run their arguments as code, unless it is `isolated` and implements `restore`.
 
     Raises:
-        PluginError: it names the tool, the line and the solution.
+        PluginError: a tool runs its arguments as code. The message names the tool, the line and the solution.
     """
     if environment.isolated:
         if type(environment).restore is Environment.restore:

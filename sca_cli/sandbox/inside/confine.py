@@ -278,13 +278,13 @@ def _address_space() -> int:
 
 
 def import_limits(memory_mb: int) -> tuple[dict[int, int], dict[int, int]]:
-    """Return the limits of a world's zygote while it imports its environment, and those after the host lifted them.
+    """Return two sets of limits of a world's zygote: during the import of its environment, and after it.
 
     Args:
-        memory_mb: MiB that the import may fill; a session may fill as much again.
+        memory_mb: MiB that the import may use. A session may use as many MiB in addition.
 
     Returns:
-        RLIMIT number → number of processes or bytes, twice.
+        Two dictionaries, RLIMIT number → its value, in processes or bytes.
     """
     data = _START_BYTES + (memory_mb << 20)
     return {_PROCESSES: 0, _DATA: data}, {_PROCESSES: WORLD_PROCESSES, _DATA: data + (memory_mb << 20)}

@@ -24,7 +24,10 @@ def evaluations(environment: Environment) -> dict[str, Any]:
 
 
 def plain_state(environment: Environment) -> dict[str, Any]:
-    """Return the length of the state as JSON, and where it changes when it is written and read again, or ""."""
+    """Return the number of characters of the state as JSON, and its fault, or "" if it has none.
+
+    A state has a fault if JSON cannot represent it, or if it changes when it is written as JSON and read again.
+    """
     state = environment.state()
     try:
         text = json.dumps(state, allow_nan=False)
