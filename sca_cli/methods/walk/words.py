@@ -1,8 +1,8 @@
 """Write an instruction without a model: who the customer is, and sentences for each write.
 
 The words come from the names of tools, parameters and fields, and from the values. The text contains every value that
-the check needs, except those that a look-up determines. A model may paraphrase the text; `paraphrase.problem_of` decides
-whether the paraphrase still says the same facts.
+the check needs, except those that a look-up determines. A model may paraphrase the text; `paraphrase.problem_of`
+decides whether the paraphrase still says the same facts.
 """
 
 import random
