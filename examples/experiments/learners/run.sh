@@ -31,9 +31,13 @@ tasks test 128 "${TEST:-8}"  # TEST=4 makes other tasks, on which the settings b
     --learning-rate 3e-4 --save warm -o warm.json --resume
 score warm
 for seed in "$@"; do
-    sca rollout train.jsonl -k 4 -m transformers:warm --temperature 1 --seed "$seed" $act -q -o "rollouts-$seed.jsonl" --resume
     for algo in $algorithms; do
         save=$algo-$seed
+        case $algo in rft | dpo | kto)
+            sca rollout train.jsonl -k 4 -m transformers:warm --temperature 1 --seed "$seed" $act -q \
+                -o "rollouts-$seed.jsonl" --resume
+            ;;
+        esac
         case $algo in
         sft) set -- train.jsonl --learning-rate 2e-4 --epochs 3 --prompt "$here/prompts" ;;
         rft) set -- "rollouts-$seed.jsonl" --keep-solved --learning-rate 2e-4 --epochs 3 ;;
