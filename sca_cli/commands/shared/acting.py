@@ -52,6 +52,7 @@ class Acting:
     user_model: options.UserModel = None
     user_turns: options.UserTurns = 30
     direct: options.Direct = False
+    observation_chars: options.ObservationChars = None
     temperature: options.Temperature = 0.8
     top_p: options.TopP = 1.0
     max_tokens: options.MaxTokens = 384
@@ -65,7 +66,8 @@ class Acting:
     @property
     def limits(self) -> EpisodeLimits:
         """The limits of an attempt without a customer, unless the task records other ones."""
-        return EpisodeLimits(turns=self.turns or TURNS)
+        limits = EpisodeLimits(turns=self.turns or TURNS)
+        return replace(limits, observation_chars=self.observation_chars) if self.observation_chars else limits
 
     def talk(self) -> Talk:
         """Return who plays the customer, see `Talk.from_options`."""
@@ -84,6 +86,8 @@ def opened_actor(
 ) -> Iterator[Actor]:
     """Context manager: load the agent's model, and the user's model unless it is the same.
 
+    An episode with a customer may use all tokens that the turns and the length of replies allow.
+
     Raises:
         MissingError: a plugin, an extra or the weights are absent.
     """
@@ -94,5 +98,10 @@ def opened_actor(
             name = talk.user_model or model_name
             speaker = model if name == model_name else opened.enter_context(opened_model(name, fanout))
             user = User(speaker, sampling, prompts, name)
-        user_limits = replace(USER_LIMITS, turns=talk.user_turns)
+        user_limits = replace(
+            USER_LIMITS,
+            turns=talk.user_turns,
+            tokens=(talk.user_turns + 1) * sampling.max_tokens,  # the last turn gives the value to the check
+            observation_chars=limits.observation_chars,
+        )
         yield Actor(model, sampling, limits, actions, prompts, user, user_limits)

@@ -214,6 +214,17 @@ Direct = Annotated[
         rich_help_panel=ATTEMPTS,
     ),
 ]
+ObservationChars = Annotated[
+    int | None,
+    typer.Option(
+        "--observation-chars",
+        min=100,
+        metavar="N",
+        help="Longest output of a tool or program that the model sees whole; the middle of a longer one is left out.",
+        show_default="2000; in a suite all is shown",
+        rich_help_panel=ATTEMPTS,
+    ),
+]
 Concurrency = Annotated[
     int | None,
     typer.Option(
