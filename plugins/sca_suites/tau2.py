@@ -5,16 +5,18 @@ Not covered: telecom, because each of its tasks has its own initial state and it
 
 import importlib
 import importlib.metadata
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca_cli import Environment, MissingError, PluginError, Tool
+from sca_cli import Environment, MissingError, PluginError, Shown, Tool
 from sca_suites.faults import reading
 from sca_suites.loading import (
     RECORDS,
+    by_name,
     carrying_out,
     chosen,
     evaluates_code,
@@ -39,6 +41,7 @@ class Tau2(Environment):
     """
 
     customer = True
+    checks_arguments = True
 
     def __init__(self, domain: str = "retail", split: str = "base", listing: str = "") -> None:
         self._domain = chosen("domain", domain, tuple(RECORDS))
@@ -71,12 +74,14 @@ class Tau2(Environment):
         writes = self._theirs.tools.tool_type(their.name).value == "write"
         tool, signature = tool_from_schema(their.openai_schema["function"], writes=writes)
         if evaluates_code(self._theirs.tools.tools[tool.name]):
-            return tool, rounded_arithmetic
-        return tool, carrying_out(partial(self._call, tool), signature)
+            return tool, carrying_out(rounded_arithmetic, signature)
+        return tool, carrying_out(partial(self._call, tool, signature), signature)
 
-    def _call(self, tool: Tool, arguments: dict[str, Any]) -> Any:
+    def _call(self, tool: Tool, signature: inspect.Signature, *args: Any, **kwargs: Any) -> Shown:
+        arguments = by_name(signature, args, kwargs)
         self._fresh = self._fresh and not tool.writes
-        return _plain(self._theirs.use_tool(tool.name, **arguments))
+        result = self._theirs.use_tool(tool.name, **arguments)
+        return Shown(_plain(result), self._theirs.to_json_str(result))
 
     def _reading(self, name: str) -> AbstractContextManager[None]:
         package = Path(self._module.__file__).parents[2]

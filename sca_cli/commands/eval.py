@@ -27,12 +27,13 @@ from sca_cli.commands.shared.shell import (
     required_model,
     say,
 )
+from sca_cli.episode.agent import Actor
 from sca_cli.errors import ExitCode, ScaError, UsageError
 from sca_cli.evaluation.scores import Tallies, counted, overlap_of, paired_difference, score_of, scores_by_model, table
 from sca_cli.evaluation.suites import open_suite, parse_suite
 from sca_cli.fanout import Fanout
 from sca_cli.prompts import ATTEMPT, Prompts
-from sca_cli.records import Check, Rollout, Score, Task
+from sca_cli.records import Check, Protocol, Rollout, Score, Task
 from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
@@ -82,6 +83,28 @@ def warn_of_unproven(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout
         for line in problems[:_SHOWN_PROBLEMS]:
             say(line, quiet=False)
         say("hint: correct or remove these tasks, or keep what 'sca verify' passes", quiet=False)
+
+
+def protocol_of(actor: Actor, acting: Acting, customers: bool, suite: bool) -> Protocol:
+    """Return how attempts were made.
+
+    Args:
+        actor: made them.
+        acting: its options.
+        customers: the tasks had simulated customers.
+        suite: the tasks are those of a suite, which have no limit of turns of their own.
+    """
+    limits = actor.user_limits if customers else actor.limits
+    return Protocol(
+        actions=actor.actions,
+        temperature=actor.sampling.temperature,
+        top_p=actor.sampling.top_p,
+        max_tokens=actor.sampling.max_tokens,
+        turns=limits.turns if customers or suite or acting.turns else None,
+        tokens=limits.tokens,
+        direct=acting.direct,
+        observation_chars=limits.observation_chars,
+    )
 
 
 def run(
@@ -234,7 +257,11 @@ def command(
             )
             limits_of_episode = acting.limits
             if opened:
-                limits_of_episode = replace(acting.limits, tokens=acting.limits.turns * acting.max_tokens)
+                limits_of_episode = replace(
+                    acting.limits,
+                    tokens=acting.limits.turns * acting.max_tokens,
+                    observation_chars=acting.observation_chars,
+                )
             with (
                 _kept_rollouts(rollouts, place) as path,
                 Meter("eval", len(tasks) * acting.attempts, quiet=quiet) as meter,
@@ -249,6 +276,7 @@ def command(
             tallies.append(tally)
             broke = broke or results.broke()
             scores.append(score_of(tallies[-1], name, acting.attempts, noop))
+            scores[-1].protocol = protocol_of(attempter.actor, acting, bool(scores[-1].user_model), bool(opened))
             scores[-1].made_by = made_by("eval", model=name, seed=seed, prompt=prompts.fingerprint(*ATTEMPT))
             if opened:
                 scores[-1].extra = opened.facts()

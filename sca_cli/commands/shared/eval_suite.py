@@ -11,8 +11,6 @@ from sca_cli.fanout import Fanout
 from sca_cli.records import Message, Rollout, Task, TaskLimits
 from sca_cli.sandbox import Description, Session
 
-WRONG = "That answer is wrong. Try again."
-
 SUITE_LIMITS = TaskLimits(check_seconds=30.0)
 """Limits of benchmark tasks. The states are megabytes large, and M3ToolEval gives a turn of code 30 seconds."""
 
@@ -36,9 +34,10 @@ def missed(rollouts: Sequence[Rollout]) -> str:
 
 
 def judged_by(suite: Suite, attempts: Attempts) -> Attempts:
-    """Return the attempts with the judgement of the suite."""
+    """Return the attempts with the judgement and the texts of the suite."""
     kind = Retrying if suite.listing.retry else Attempts
-    values = {f.name: getattr(attempts, f.name) for f in fields(attempts)} | {"check": suite.judge}
+    actor = replace(attempts.actor, words=suite.listing.words)
+    values = {f.name: getattr(attempts, f.name) for f in fields(attempts)} | {"actor": actor, "check": suite.judge}
     return kind(**values)
 
 
@@ -55,7 +54,7 @@ class Retrying(Attempts):
                 break
             session.withdraw_answer()
             actor = replace(self.actor, limits=replace(limits, turns=turns, tokens=tokens))
-            messages = [*episode.messages, *_rejection_of(episode.messages)]
+            messages = [*episode.messages, *_rejection_of(episode.messages, actor.words.wrong_answer)]
             episode = _joined(episode, await actor.act(session, messages, place.tools, seed + episode.usage.turns))
         return episode
 
@@ -65,13 +64,13 @@ class Retrying(Attempts):
             return session.evaluate(task.evaluate).outcome == "pass"
 
 
-def _rejection_of(messages: Sequence[Message]) -> list[Message]:
+def _rejection_of(messages: Sequence[Message], text: str) -> list[Message]:
     """Return the messages that reject an answer, as replies to the tool calls that have none yet, if there are any."""
     replied = {message.tool_call_id for message in messages if message.role == "tool"}
     calls = [call for message in messages for call in message.tool_calls if call.id not in replied]
     if not calls:
-        return [Message(role="user", content=WRONG)]
-    return [Message(role="tool", content=WRONG, tool_call_id=call.id, name=call.function.name) for call in calls]
+        return [Message(role="user", content=text)]
+    return [Message(role="tool", content=text, tool_call_id=call.id, name=call.function.name) for call in calls]
 
 
 def _joined(first: Episode, second: Episode) -> Episode:

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from sca_cli import plugins
+from sca_cli.episode.chat import WORDS, Words
 from sca_cli.errors import MissingError, RecordError, UsageError
 from sca_cli.records import JSON, EnvSpec
 from sca_cli.sandbox import Sandbox
@@ -53,6 +54,8 @@ class Listing(msgspec.Struct):
     tasks: list[Spec]
     retry: bool = False
     """The agent learns that its answer is wrong and may answer again."""
+    words: Words = WORDS
+    """The benchmark's texts for replies, calls and answers that cannot be used."""
     records: dict[str, CollectionReader] = {}
     """Collection of the state → how a check reads it."""
 
