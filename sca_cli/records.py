@@ -432,15 +432,19 @@ class Protocol(_Part):
     actions: str
     """Form of the model's actions: code, json or text."""
     temperature: float
-    """Sampling temperature, also of the model that plays customers."""
+    """Sampling temperature."""
     top_p: float
     """Probability mass of nucleus sampling, also of the model that plays customers."""
     max_tokens: int
-    """Limit of tokens in one reply, also of the customers' messages."""
+    """Limit of tokens in one reply."""
     tokens: int
     """Limit of tokens that the model samples in an attempt."""
     turns: int | None = None
     """Limit of turns in an attempt; absent: each task's own, else that of the verb."""
+    user_temperature: float | None = None
+    """Sampling temperature of the model that plays customers; absent: there were none."""
+    user_max_tokens: int | None = None
+    """Limit of tokens in one message of a customer; absent: there were none."""
     direct: bool = False
     """The model received the instruction itself; there was no simulated customer."""
     observation_chars: int | None = None

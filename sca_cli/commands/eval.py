@@ -102,6 +102,8 @@ def protocol_of(actor: Actor, acting: Acting, customers: bool, suite: bool) -> P
         max_tokens=actor.sampling.max_tokens,
         turns=limits.turns if customers or suite or acting.turns else None,
         tokens=limits.tokens,
+        user_temperature=actor.user.sampling.temperature if customers and actor.user else None,
+        user_max_tokens=actor.user.sampling.max_tokens if customers and actor.user else None,
         direct=acting.direct,
         observation_chars=limits.observation_chars,
     )

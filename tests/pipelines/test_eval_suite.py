@@ -60,14 +60,15 @@ def test_a_scripted_model_is_scored_by_the_state_it_leaves(sca, script, tmp_path
 def test_words_to_a_customer_are_judged_as_in_taubench(sca, script, tmp_path: Path) -> None:
     """What had to be said may be said in words: a suite asks for no answer once the customer has left."""
     agent, user = script({"replies": ["That is 1,290.5 dollars"]}), script({"replies": ["Hi", "###STOP###"]}, name="u")
-    options = ("--model", agent, "--user-model", user, "--rollouts", "r")
+    options = ("--model", agent, "--user-model", user, "--user-temperature", 0, "--rollouts", "r")
     ended = sca("eval", "--suite", f"taubench:{TAU_BENCH}", "-n", 2, "-k", 1, *options)
     kept = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]
     found = [(rollout["outcome"], rollout["stop"], rollout["usage"]["turns"]) for rollout in kept]
     assert found == [("fail", "user", 1), ("pass", "user", 1)], ended.stderr
     (score,) = scores(ended.stdout)
     limits = {"max_tokens": 384, "turns": 30, "tokens": 31 * 384}  # of the option, not 8,192 tokens in any case
-    assert score["protocol"] == {"actions": "code", "temperature": 0.7, "top_p": 1.0, **limits}
+    of_user = {"user_temperature": 0.0, "user_max_tokens": 384}
+    assert score["protocol"] == {"actions": "code", "temperature": 0.7, "top_p": 1.0, **limits, **of_user}
     assert score["user_model"] == user
 
 

@@ -135,6 +135,8 @@ def full_records() -> list[Record]:
                 max_tokens=300,
                 tokens=1500,
                 turns=5,
+                user_temperature=0.25,
+                user_max_tokens=200,
                 direct=True,
                 observation_chars=900,
             ),

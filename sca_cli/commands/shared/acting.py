@@ -26,9 +26,11 @@ class Talk:
     user_turns: int
     direct: bool
     """There is no customer: the instruction goes to the agent."""
+    sampling: Sampling
+    """Sampling of the customer's messages."""
 
     @classmethod
-    def from_options(cls, user_model: str | None, user_turns: int, *, direct: bool) -> "Talk":
+    def from_options(cls, user_model: str | None, user_turns: int, sampling: Sampling, *, direct: bool) -> "Talk":
         """Check the options before any work is done.
 
         Raises:
@@ -39,7 +41,7 @@ class Talk:
             raise UsageError("--user-model and --direct exclude each other", "--direct leaves the customer out")
         if user_model:
             plugins.fail_if_unknown([], [user_model])
-        return cls(user_model, user_turns, direct)
+        return cls(user_model, user_turns, direct, sampling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Acting:
     turns: options.Turns = None
     user_model: options.UserModel = None
     user_turns: options.UserTurns = 30
+    user_temperature: options.UserTemperature = None
+    user_max_tokens: options.UserMaxTokens = None
     direct: options.Direct = False
     observation_chars: options.ObservationChars = None
     temperature: options.Temperature = 0.8
@@ -71,7 +75,9 @@ class Acting:
 
     def talk(self) -> Talk:
         """Return who plays the customer, see `Talk.from_options`."""
-        return Talk.from_options(self.user_model, self.user_turns, direct=self.direct)
+        temperature = self.temperature if self.user_temperature is None else self.user_temperature
+        sampling = Sampling(temperature, self.top_p, self.user_max_tokens or self.max_tokens)
+        return Talk.from_options(self.user_model, self.user_turns, sampling, direct=self.direct)
 
 
 @contextmanager
@@ -97,7 +103,7 @@ def opened_actor(
         if not talk.direct:
             name = talk.user_model or model_name
             speaker = model if name == model_name else opened.enter_context(opened_model(name, fanout))
-            user = User(speaker, sampling, prompts, name)
+            user = User(speaker, talk.sampling, prompts, name)
         user_limits = replace(
             USER_LIMITS,
             turns=talk.user_turns,

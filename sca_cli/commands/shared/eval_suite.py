@@ -34,9 +34,10 @@ def missed(rollouts: Sequence[Rollout]) -> str:
 
 
 def judged_by(suite: Suite, attempts: Attempts) -> Attempts:
-    """Return the attempts with the judgement and the texts of the suite."""
+    """Return the attempts with the judgement and the texts of the suite; its customers leave at once."""
     kind = Retrying if suite.listing.retry else Attempts
-    actor = replace(attempts.actor, words=suite.listing.words)
+    user = attempts.actor.user
+    actor = replace(attempts.actor, words=suite.listing.words, user=user and replace(user, waits=False))
     values = {f.name: getattr(attempts, f.name) for f in fields(attempts)} | {"actor": actor, "check": suite.judge}
     return kind(**values)
 

@@ -205,6 +205,26 @@ UserTurns = Annotated[
         rich_help_panel=ATTEMPTS,
     ),
 ]
+UserTemperature = Annotated[
+    float | None,
+    typer.Option(
+        "--user-temperature",
+        min=0.0,
+        help="Sampling temperature of the model that plays the customer.",
+        show_default="--temperature",
+        rich_help_panel=ATTEMPTS,
+    ),
+]
+UserMaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--user-max-tokens",
+        min=1,
+        help="Limit of tokens in one message of the customer.",
+        show_default="--max-tokens",
+        rich_help_panel=ATTEMPTS,
+    ),
+]
 Direct = Annotated[
     bool,
     typer.Option(
