@@ -33,6 +33,10 @@ Both editions of TauBench have the same collections and tools.
 """
 
 
+UNLIMITED_TOKENS = 4096
+"""Tokens of a reply where a benchmark sets no limit. Chosen by hand."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the type of an exception and the first line of its message."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

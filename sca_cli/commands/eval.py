@@ -172,6 +172,15 @@ def command(
             rich_help_panel=options.TASKS,
         ),
     ] = None,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="Use the settings of the benchmark's authors: form of actions, attempts, turns, sampling.",
+            show_default=False,
+            rich_help_panel=options.ATTEMPTS,
+        ),
+    ] = False,
     against: options.Against = None,
     rollouts: Annotated[
         str | None,
@@ -211,6 +220,8 @@ def command(
     env_typed = on_command_line(context, "env")
     if suite and (inputs or env_typed):
         raise UsageError("--suite brings its own tasks", "leave out files and --env")
+    if published and not suite:
+        raise UsageError("--as-published needs --suite", "it uses the settings of a benchmark's authors")
     paths = inputs or (["-"] if streams.is_piped() and not env_typed and not suite else [])
     read_from = [*paths, *(against or [])]
     sink = Output(output, rejected=None, resume=False, settings={"command": "eval"}, inputs=read_from)
@@ -245,6 +256,9 @@ def command(
         if not tasks:
             say("sca eval: no tasks to attempt", quiet=quiet)
         shared = eval_against.shared_by(trained, tasks)
+        if opened and published:
+            acting = replace(acting, **eval_suite.as_published(context, opened))
+            talk = acting.talk()
         if opened:
             say("sca eval: {suite}: {data}; checker {checker}".format(**opened.facts()), quiet=quiet)
         if compare and not (acting.user_model or acting.direct) and _have_customers(tasks, sandboxes):

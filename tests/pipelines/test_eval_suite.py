@@ -72,6 +72,34 @@ def test_words_to_a_customer_are_judged_as_in_taubench(sca, script, tmp_path: Pa
     assert score["user_model"] == user
 
 
+def test_a_suite_is_run_as_published(sca, script) -> None:
+    """The settings are the authors', the record has them, and options that would change them are rejected."""
+    user = script({"replies": ["Hi", "###STOP###"]}, name="u")
+    given = ("--as-published", "--model", script({"replies": ["Answer: x"]}), "--user-model", user)
+    (score,) = scores(sca("eval", "--suite", f"taubench:{TAU_BENCH}", "-n", 1, *given).stdout)
+    assert (score["samples"], score["protocol"]) == (
+        1,
+        {
+            **{"actions": "json", "temperature": 0.0, "top_p": 1.0, "max_tokens": 4096, "turns": 30},
+            **{"tokens": 31 * 4096, "user_temperature": 1.0, "user_max_tokens": 4096},
+        },
+    )
+    (score,) = scores(sca("eval", "--suite", f"m3tooleval:{CODE_ACT}", "-n", 1, *given[:3]).stdout)
+    limits = {"max_tokens": 512, "turns": 10, "tokens": 5120}
+    assert score["protocol"] == {"actions": "text", "temperature": 0.0, "top_p": 1.0, **limits}
+    assert score["extra"]["checker"] == "m3-exact, wrong answers may be tried again"
+    assert score["usage"]["turns"] == 10
+    for suite, *options in (
+        (f"taubench:{TAU_BENCH}", "-k", 4),
+        (f"taubench:{TAU_BENCH}", "--direct"),
+        (f"m3tooleval:{CODE_ACT},oracle=no",),
+        (f"m3tooleval:{CODE_ACT},checker=tolerant",),
+    ):
+        ended = sca("eval", "--suite", suite, *given[:3], *options)
+        assert (ended.returncode, ended.stdout) == (2, b""), ended.stderr
+    assert sca("eval", "--env", "calculation", *given[:3]).returncode == 2
+
+
 def test_results_of_a_suite_are_shown_whole(sca, script, tmp_path: Path) -> None:
     """No result is shortened in a suite, unless an option asks for it."""
     replies = ["Action: label, ab, 900 End Action", "Answer: rice"]

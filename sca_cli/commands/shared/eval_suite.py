@@ -4,11 +4,15 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
+import typer
+
 from sca_cli.commands.shared.attempts import Attempts
+from sca_cli.commands.shared.shell import is_default
 from sca_cli.episode.agent import Episode
+from sca_cli.errors import UsageError
 from sca_cli.evaluation.suites import Suite
 from sca_cli.fanout import Fanout
-from sca_cli.records import Message, Rollout, Task, TaskLimits
+from sca_cli.records import JSON, Message, Rollout, Task, TaskLimits
 from sca_cli.sandbox import Description, Session
 
 SUITE_LIMITS = TaskLimits(check_seconds=30.0)
@@ -31,6 +35,37 @@ def missed(rollouts: Sequence[Rollout]) -> str:
         for rollout in rollouts
         if rollout.outcome != "pass"
     )
+
+
+def as_published(context: typer.Context, suite: Suite) -> dict[str, JSON]:
+    """Return the options of attempts as the benchmark's authors publish scores: parameter → value.
+
+    Raises:
+        UsageError: the suite has no such settings, or another value was given for one of them.
+    """
+    published = suite.listing.published
+    if published is None:
+        raise UsageError(f"suite {suite.env} has no published settings", "use its whole test split and its own checker")
+    customers = published.user_temperature is not None
+    values: dict[str, JSON] = {
+        "actions": published.actions,
+        "attempts": published.attempts,
+        "temperature": published.temperature,
+        "user_turns" if customers else "turns": published.turns,
+        "max_tokens": published.max_tokens,
+        "top_p": 1.0,
+        "direct": False,
+        "observation_chars": None,
+    }
+    if customers:
+        values |= {"user_temperature": published.user_temperature, "user_max_tokens": None}
+    for parameter, value in values.items():
+        if not is_default(context, parameter) and context.params[parameter] != value:
+            raise UsageError(f"--as-published sets --{parameter.replace('_', '-')} itself", "leave the option out")
+    if published.retry and suite.env.options.get("oracle", "yes") != "yes":
+        raise UsageError("--as-published needs the option oracle=yes of the suite", "leave the option out")
+    suite.listing.retry = suite.listing.retry or published.retry
+    return values
 
 
 def judged_by(suite: Suite, attempts: Attempts) -> Attempts:

@@ -27,7 +27,7 @@ SELDOM: dict[str, str] = {
     "verify": "turns temperature",
     "train": "actions turns user_model temperature allow_env",
     "distill": "actions turns user_model temperature",
-    "eval": "actions allow_env",
+    "eval": "actions allow_env published",
 }
 """Verb → parameters that its `--help` leaves out; those under "" are left out by all verbs."""
 
