@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
     from sca_cli.errors import MissingError, ModelError, PluginError, RecordError, ToolError, UsageError
     from sca_cli.hookspecs import Register, hookimpl
-    from sca_cli.interfaces import Completion, Environment, Model, Sampling, Tool, describe_tool, tool
+    from sca_cli.interfaces import Completion, Environment, Model, Sampling, Shown, Tool, describe_tool, tool
     from sca_cli.messages import visible
     from sca_cli.records import FunctionCall, Message, ToolCall
 
@@ -18,7 +18,7 @@ _HOME = {
     "devices": ("ask_for_huge_pages", "device_of", "dtype_of"),
     "errors": ("MissingError", "ModelError", "PluginError", "RecordError", "ToolError", "UsageError"),
     "hookspecs": ("Register", "hookimpl"),
-    "interfaces": ("Completion", "Environment", "Model", "Sampling", "Tool", "describe_tool", "tool"),
+    "interfaces": ("Completion", "Environment", "Model", "Sampling", "Shown", "Tool", "describe_tool", "tool"),
     "messages": ("visible",),
     "records": ("FunctionCall", "Message", "ToolCall"),
 }
@@ -28,7 +28,7 @@ __all__ = [  # noqa: RUF022  the order of _HOME, so that a missing name is easy 
     "ask_for_huge_pages", "device_of", "dtype_of",
     "MissingError", "ModelError", "PluginError", "RecordError", "ToolError", "UsageError",
     "Register", "hookimpl",
-    "Completion", "Environment", "Model", "Sampling", "Tool", "describe_tool", "tool",
+    "Completion", "Environment", "Model", "Sampling", "Shown", "Tool", "describe_tool", "tool",
     "visible",
     "FunctionCall", "Message", "ToolCall",
 ]  # fmt: skip

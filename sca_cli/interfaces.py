@@ -52,11 +52,26 @@ class Tool:
     """The tool can change the environment's state. During a check (`evaluate`) its calls are blocked."""
     result: "dict[str, JSON]" = field(default_factory=dict)
     """JSON Schema of the result; {} if it is not known."""
+    ends: bool = False
+    """A call of the tool ends the attempt, as a transfer to a human does in TauBench."""
 
     def variadic(self) -> str:
         """Return the name of the `*args` parameter, or "" if there is none."""
         star = re.search(r"\*(\w+):", self.signature)
         return star[1] if star else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A result of a tool function, with the text that a model reads instead of the value's own text.
+
+    Programs get the value. The text may show what JSON does not keep, such as a tuple, or what another program prints.
+    """
+
+    value: "JSON"
+    """The result for programs."""
+    text: str
+    """The result for a model that acts by JSON calls or by text."""
 
 
 @overload
@@ -92,6 +107,11 @@ class Environment:
     """The agent serves a customer: a simulated user gets the instruction, and the agent talks to this user."""
     isolated: bool = False
     """The tools run their arguments as code. So checks run in a new world, which `restore` builds from `state()`."""
+    checks_arguments: bool = False
+    """The tools check their arguments themselves, and refuse those that they cannot use.
+
+    Without it, a call whose arguments do not fit the tool's types is refused before the tool gets it.
+    """
     outside: bool = False
     """The environment needs access to something outside its process, such as a server or the network.
 

@@ -109,6 +109,8 @@ class Observation(_Part):
     """Named arguments."""
     result: JSON = None
     """The value that the tool returned."""
+    text: str = ""
+    """Text that the model read instead of the result's own text, if the environment has one (suites)."""
     error: str = ""
     """The tool's refusal, or ""; after a refusal, `result` has no meaning."""
     writes: bool = False
@@ -372,7 +374,7 @@ class Rollout(Record, tag_field="kind", tag="rollout", kw_only=True):
     """The reason why it is invalid, or why the check could not return True."""
     stop: str = ""
     """What ended the attempt: answer, user (the customer ended the conversation, and the agent was then asked for its
-    answer), turns, tokens, time, context, error.
+    answer), tool (a tool that ends attempts was called), turns, tokens, time, context, error.
     """
     user_model: str = ""
     """The model that played the customer; empty if the agent received the instruction directly."""
@@ -454,6 +456,31 @@ class Overlap(_Part):
     """Tasks whose solution calls the same tools in the same order as a training task of the same environment."""
 
 
+class Protocol(_Part):
+    """How the attempts of a score were made."""
+
+    actions: str
+    """Form of the model's actions: code, json or text."""
+    temperature: float
+    """Sampling temperature."""
+    top_p: float
+    """Probability mass of nucleus sampling, also of the model that plays customers."""
+    max_tokens: int
+    """Limit of tokens in one reply."""
+    tokens: int
+    """Limit of tokens that the model samples in an attempt."""
+    turns: int | None = None
+    """Limit of turns in an attempt; absent: each task's own, else that of the verb."""
+    user_temperature: float | None = None
+    """Sampling temperature of the model that plays customers; absent: there were none."""
+    user_max_tokens: int | None = None
+    """Limit of tokens in one message of a customer; absent: there were none."""
+    direct: bool = False
+    """The model received the instruction itself; there was no simulated customer."""
+    observation_chars: int | None = None
+    """Longest output that the model saw whole; absent: it saw all."""
+
+
 class Score(Record, tag_field="kind", tag="score", kw_only=True):
     """The measurements of `sca eval`."""
 
@@ -483,6 +510,8 @@ class Score(Record, tag_field="kind", tag="score", kw_only=True):
     """Paired difference of Pass@1: this model minus `against`."""
     overlap: Overlap | None = None
     """Overlap between the evaluated tasks and the training tasks, with `eval --against`."""
+    protocol: Protocol | None = None
+    """How the attempts were made; absent if `eval` read rollouts, or ran a reference."""
     usage: Usage = msgspec.field(default_factory=Usage)
     """Total cost of all attempts."""
 
@@ -513,9 +542,12 @@ def content_id(record: Record) -> str:
     """Return the record's id: 16 hex digits of a hash of its content, without its origin and without later results.
 
     The content of a score is its measurements and its `extra`, which names the suite and its checker, if there is a
-    suite.
+    suite. The content of a suite's task includes the name that the benchmark gives it, because a benchmark may have two
+    tasks that are equal in all other fields.
     """
     content: list[Any] = [getattr(record, name) for name in _CONTENT[type(record)]]
+    if isinstance(record, Task) and record.extra.keys() >= {"suite", "task"}:
+        content.append([record.extra["suite"], record.extra["task"]])
     if isinstance(record, Rollout):
         content.append(record.task.id)
     return hashlib.sha256(_encoder.encode([type(record).__name__, content])).hexdigest()[:16]

@@ -72,16 +72,17 @@ def _not_imported(
 
 def _not_json(data: Path) -> str:
     """Return the first of these files that is not valid JSON, with line and reason, or ""."""
-    for path in [data] if data.is_file() else sorted(data.rglob("*.json")):
+    for path in [data] if data.is_file() else sorted([*data.rglob("*.json"), *data.rglob("*.jsonl")]):
         content = path.read_bytes()
-        try:
-            json.loads(content)
-        except json.JSONDecodeError as error:
-            return f"{path}:{error.lineno}: not JSON: {error.msg}"
-        except UnicodeDecodeError as error:
-            return f"{path}:{content.count(b'\n', 0, error.start) + 1}: not UTF-8"
-        except RecursionError:
-            return f"{path}: nested too deeply"
+        for before, part in enumerate(content.splitlines()) if path.suffix == ".jsonl" else [(0, content)]:
+            try:
+                json.loads(part)
+            except json.JSONDecodeError as error:
+                return f"{path}:{before + error.lineno}: not JSON: {error.msg}"
+            except UnicodeDecodeError as error:
+                return f"{path}:{before + part.count(b'\n', 0, error.start) + 1}: not UTF-8"
+            except RecursionError:
+                return f"{path}: nested too deeply"
     return ""
 
 

@@ -6,15 +6,15 @@ Everything here runs inside the world's jail, where the foreign code is.
 import hashlib
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sca_cli import PluginError, Tool, ToolError, UsageError
+from sca_cli.toolkit import schemas
 from sca_cli.toolkit.arithmetic import calculate
 
 _DATA = (".py", ".json", ".jsonl", ".md")
-_PYTHON = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict", "null": "None"}
 
 RECORDS: dict[str, dict[str, Any]] = {
     "retail": {
@@ -31,6 +31,10 @@ RECORDS: dict[str, dict[str, Any]] = {
 
 Both editions of TauBench have the same collections and tools.
 """
+
+
+UNLIMITED_TOKENS = 4096
+"""Tokens of a reply where a benchmark sets no limit. Chosen by hand."""
 
 
 def first_line(error: BaseException) -> str:
@@ -81,19 +85,20 @@ def rounded_arithmetic(expression: str) -> str:
     return str(round(float(calculate(expression)), 2))
 
 
-def carrying_out(call: Callable[[dict[str, Any]], Any], signature: inspect.Signature) -> Callable[..., Any]:
+def carrying_out(call: Callable[..., Any], signature: inspect.Signature) -> Callable[..., Any]:
     """Return a callable with a signature, which converts every exception of foreign code to a refusal (`ToolError`).
 
-    The benchmarks, too, show every exception to the model.
+    The benchmarks, too, show every exception to the model. The arguments are not compared with the signature: if they
+    do not fit, the foreign function says so in its own words.
 
     Args:
-        call: the foreign function; its argument is a dictionary of arguments by name.
+        call: the foreign function.
         signature: signature of the returned callable.
     """
 
     def carry_out(*args: Any, **kwargs: Any) -> Any:
         try:
-            return call(signature.bind(*args, **kwargs).arguments)
+            return call(*args, **kwargs)
         except ToolError:
             raise
         except Exception as error:  # noqa: BLE001  these benchmarks show the model every exception of a tool
@@ -103,7 +108,22 @@ def carrying_out(call: Callable[[dict[str, Any]], Any], signature: inspect.Signa
     return carry_out
 
 
-def tool_from_schema(function: dict[str, Any], *, writes: bool) -> tuple[Tool, inspect.Signature]:
+def by_name(signature: inspect.Signature, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments by name. Names that the signature does not have are kept.
+
+    Raises:
+        TypeError: there are more positional arguments than parameters, or an argument is given twice.
+    """
+    names = list(signature.parameters)
+    if len(args) > len(names):
+        raise TypeError(f"takes {len(names)} arguments but {len(args)} were given")
+    arguments = dict(zip(names, args, strict=False))
+    if twice := arguments.keys() & kwargs.keys():
+        raise TypeError(f"got multiple values for argument '{min(twice)}'")
+    return arguments | kwargs
+
+
+def tool_from_schema(function: dict[str, Any], *, writes: bool, ends: bool = False) -> tuple[Tool, inspect.Signature]:
     """Convert an OpenAI function schema to a tool and the signature of its calls.
 
     Raises:
@@ -111,7 +131,7 @@ def tool_from_schema(function: dict[str, Any], *, writes: bool) -> tuple[Tool, i
     """
     try:
         name, schema = function["name"], function["parameters"]
-        schema_by_name = {key: _plain(value, schema.get("$defs", {})) for key, value in schema["properties"].items()}
+        schema_by_name = {key: schemas.plain(value, schema) for key, value in schema["properties"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise PluginError(f"a tool's schema cannot be read: {first_line(error)}") from None
     required = list(schema.get("required", []))
@@ -123,7 +143,7 @@ def tool_from_schema(function: dict[str, Any], *, writes: bool) -> tuple[Tool, i
         for key in properties
     ]
     arguments = [
-        f"{key}: {_python_type(value)}{'' if key in required else ' = None'}" for key, value in properties.items()
+        f"{key}: {schemas.python_type(part)}{'' if key in required else ' = None'}" for key, part in properties.items()
     ]
     tool = Tool(
         name=name,
@@ -137,27 +157,6 @@ def tool_from_schema(function: dict[str, Any], *, writes: bool) -> tuple[Tool, i
         signature=f"{name}({', '.join(arguments)})",
         returns="Any",
         writes=writes,
+        ends=ends,
     )
     return tool, inspect.Signature(parameters)
-
-
-def _plain(schema: Any, definitions: dict[str, Any]) -> Any:
-    """Return a schema with references resolved, and with lists of types written as anyOf."""
-    if isinstance(schema, list):
-        return [_plain(item, definitions) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        return _plain(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    if isinstance(schema.get("type"), list):
-        rest = {key: value for key, value in schema.items() if key != "type"}
-        return {"anyOf": [_plain(rest | {"type": kind}, definitions) for kind in schema["type"]]}
-    return {key: _plain(value, definitions) for key, value in schema.items()}
-
-
-def _python_type(schema: dict[str, Any]) -> str:
-    if "anyOf" in schema:
-        return " | ".join(dict.fromkeys(_python_type(option) for option in schema["anyOf"]))
-    if schema.get("type") == "array":
-        return f"list[{_python_type(schema.get('items', {}))}]"
-    return _PYTHON.get(schema.get("type", ""), "Any")

@@ -8,10 +8,11 @@ from typing import Any
 
 
 def m3_exact(answer: Any, expected: Any) -> bool:
-    """Judge as the benchmark's own checker does, faults included.
+    """Judge the text of an answer as the benchmark's own checker does, faults included.
 
-    Kept faults: no numeric tolerance; where both sides pass for whole numbers, fractions are cut off (12 is 12.7, if
-    the 12.7 is a number and not text); an answer given as text is compared with a list by the list's repr.
+    Kept faults: no numeric tolerance; if the text is a whole number, the fraction of the expected number is cut off (12
+    is 12.7); a list is compared by its repr. As in the benchmark, blanks around the text do not count. JSON has no
+    tuples: a list has the text of a tuple where a tuple is expected.
     """
     import ast
 
@@ -24,13 +25,15 @@ def m3_exact(answer: Any, expected: Any) -> bool:
             except ValueError:
                 return value
 
+    given: Any = tuple(answer) if isinstance(answer, list) and isinstance(expected, tuple) else answer
+    given = str(given).strip()
     try:
-        if answer == expected or converted(answer) == converted(expected):
+        if given == expected or converted(given) == converted(expected):
             return True
-        answer = ast.literal_eval(answer)  # what the original goes on to do with it fails for every expected value
+        given = ast.literal_eval(given)  # what the original goes on to do with it fails for every expected value
     except Exception:  # noqa: BLE001  as the original
         pass
-    return str(answer) == str(expected)
+    return str(given) == str(expected)
 
 
 def tolerant(answer: Any, expected: Any) -> bool:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca_cli import Environment, MissingError, PluginError, RecordError, Tool
+from sca_cli import Environment, MissingError, PluginError, RecordError, Shown, Tool, ToolError
 from sca_cli.toolkit.arithmetic import calculate
 from sca_suites import m3_checkers
 from sca_suites.faults import absent, reading
@@ -27,6 +27,26 @@ SOURCE = "a whole checkout of github.com/xingyaoww/code-act"
 CHECKERS = ("m3-exact", "tolerant")
 _PLACES = ("scripts/eval/m3tooleval/tasks", "tasks", ".")
 _REPLACEABLE = ("tqdm", "IPython", "IPython.core", "IPython.core.interactiveshell", "IPython.utils", "IPython.utils.io")
+_WORDS = {
+    "no_action": "Invalid generation. Your output should contain either 'Action:' or 'Answer:'",
+    "unknown_tool": "Cound not find tool with name {tool}",
+    "refused": "Failed to execute tool {tool} with args {arguments}. "
+    "Did you try to invoke more than one tool at a time?",
+    "wrong_answer": "Your answer is incorrect. Please try again. "
+    "Note that you should ONLY output the answer (e.g., single number), without any other text.",
+}
+"""The benchmark's texts, with its spelling (`main.py` and `tasks/base.py`)."""
+_PUBLISHED = {
+    "actions": "text",
+    "attempts": 1,
+    "temperature": 0.0,
+    "turns": 10,
+    "max_tokens": 512,
+    "retry": True,
+}
+"""The defaults of `main.py`."""
+_SHOWN_CHARS = 2000
+"""Longest result that the benchmark shows whole."""
 _SCHEMAS = {
     "str": {"type": "string"}, "float": {"type": "number"}, "int": {"type": "number"}, "bool": {"type": "boolean"},
 }  # fmt: skip
@@ -43,6 +63,8 @@ class M3ToolEval(Environment):
         oracle: yes to report a wrong answer to the model and let it retry, as the benchmark does.
         listing: yes to list the tasks: then there are no tools, and `state` returns the tasks.
     """
+
+    checks_arguments = True
 
     def __init__(
         self,
@@ -67,6 +89,8 @@ class M3ToolEval(Environment):
                 "data": f"m3tooleval {fingerprint(folder)}",
                 "checker": checker,
                 "retry": oracle == "yes",
+                "words": _WORDS,
+                "published": _PUBLISHED if checker == "m3-exact" and not families else None,
                 "tasks": specs,
             }
         else:
@@ -120,12 +144,35 @@ class M3ToolEval(Environment):
             returns=their.fn_signature.rpartition("->")[2].strip() or "Any",
         )
         if evaluates_code(their.function):
-            return tool, carrying_out(lambda arguments: calculate(*arguments.values()), signature)
-        return tool, carrying_out(partial(self._call, name, signature), signature)
+            return tool, carrying_out(partial(_calculated, their), signature)
+        return tool, carrying_out(partial(self._call, name), signature)
 
-    def _call(self, name: str, signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
-        bound = inspect.BoundArguments(signature, dict(arguments))
-        return self._theirs[name].function(*bound.args, **bound.kwargs)
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Shown:
+        return _shown(self._theirs[name].function(*args, **kwargs))
+
+
+def _shown(value: Any) -> Shown:
+    """Return a result with the text that the benchmark shows, in which a tuple is no list."""
+    text = str(value)
+    return Shown(value, text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}...\n[Output Truncated]")
+
+
+def _calculated(their: Any, expression: Any) -> Shown:
+    """Return the value of an expression, without running it as code; if it has none, what the benchmark returns then.
+
+    Raises:
+        ToolError: it has no value, and the benchmark's function raises an exception for such an expression.
+    """
+    try:
+        return _shown(calculate(expression))
+    except (ToolError, TypeError, AttributeError):  # the last two: it is no text
+        try:
+            text = their.function("(")  # this is no expression for any function, and nothing is run
+        except Exception:  # noqa: BLE001  any exception of foreign code
+            text = None
+        if not isinstance(text, str):
+            raise
+        return _shown(text.replace("(", str(expression)))
 
 
 def _family(task: Any) -> str:
@@ -139,7 +186,7 @@ def _folder(path: str) -> Path:
         MissingError: the checkout does not contain the package.
     """
     if not path.startswith("/"):
-        raise MissingError("no checkout of code-act named", "path=DIR, an absolute path")
+        raise MissingError("no checkout of code-act named", "m3tooleval:PATH names it, as in m3tooleval:code-act")
     for place in _PLACES:
         folder = Path(path) / place
         if (folder / "base.py").is_file() and (folder / "impl").is_dir():

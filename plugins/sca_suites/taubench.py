@@ -5,6 +5,7 @@ have only a path, so that only the data, the tools and the tasks are imported.
 """
 
 import importlib
+import inspect
 import json
 import sys
 import types
@@ -14,11 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sca_cli import Environment, MissingError, RecordError, Tool, ToolError
+from sca_cli import Environment, MissingError, RecordError, Shown, Tool, ToolError
 from sca_cli.toolkit.tables import Each, misfit
 from sca_suites.faults import absent, reading
 from sca_suites.loading import (
     RECORDS,
+    UNLIMITED_TOKENS,
+    by_name,
     carrying_out,
     chosen,
     evaluates_code,
@@ -32,6 +35,17 @@ SOURCE = "a whole checkout of github.com/sierra-research/tau-bench"
 SPLITS = {"retail": ("test", "train", "dev"), "airline": ("test",)}
 _PACKAGES = ("data", "tools")
 """Modules of a domain that are directories."""
+_ENDING = ("transfer_to_human_agents",)
+"""Names of the tools that end an episode (`terminate_tools` in the benchmark)."""
+_PUBLISHED = {
+    "actions": "json",
+    "attempts": 1,
+    "temperature": 0.0,
+    "turns": 30,
+    "max_tokens": UNLIMITED_TOKENS,
+    "user_temperature": 1.0,
+}
+"""The defaults of `run.py` and of its agent. For the user it sets no temperature; servers then use 1."""
 _READING = ("get_", "find_", "list_", "search_", "calculate", "think", "transfer_")
 """Prefixes of the names of tools that only read; the benchmark does not mark them."""
 
@@ -47,6 +61,7 @@ class TauBench(Environment):
     """
 
     customer = True
+    checks_arguments = True
 
     def __init__(self, path: str = "", domain: str = "retail", split: str = "test", listing: str = "") -> None:
         self._name = f"tau_bench.envs.{chosen('domain', domain, tuple(SPLITS))}"
@@ -60,6 +75,8 @@ class TauBench(Environment):
                 "data": f"tau-bench v1 {fingerprint(folder / 'envs' / domain)}, {domain}, split {split}",
                 "checker": "state",
                 "records": RECORDS[domain],
+                "words": {"unknown_tool": "Unknown action {tool}"},
+                "published": _PUBLISHED if split == "test" else None,
                 "tasks": self._specs(chosen("split", split, SPLITS[domain]), options),
             }
         self.policy = "" if self._listing else str(self._value("wiki", ("WIKI",), str, "a text"))
@@ -73,6 +90,7 @@ class TauBench(Environment):
         Raises:
             MissingError, PluginError, RecordError: as `reading`.
         """
+        self._ended = False
         if not self._fresh:
             load = self._value("data", ("load_data",), Callable, "a function")
             with self._reading():
@@ -95,17 +113,24 @@ class TauBench(Environment):
 
     def _tool(self, their: Any) -> tuple[Tool, Callable[..., Any]]:
         schema = their.get_info()["function"]
-        tool, signature = tool_from_schema(schema, writes=not schema["name"].startswith(_READING))
+        name = schema["name"]
+        tool, signature = tool_from_schema(schema, writes=not name.startswith(_READING), ends=name in _ENDING)
         if evaluates_code(their.invoke):
-            return tool, rounded_arithmetic
-        return tool, carrying_out(partial(self._call, their, tool), signature)
+            return tool, carrying_out(rounded_arithmetic, signature)
+        return tool, carrying_out(partial(self._call, their, tool, signature), signature)
 
-    def _call(self, their: Any, tool: Tool, arguments: dict[str, Any]) -> Any:
+    def _call(self, their: Any, tool: Tool, signature: inspect.Signature, *args: Any, **kwargs: Any) -> Any:
+        arguments = by_name(signature, args, kwargs)
+        if self._ended and tool.writes:
+            raise ToolError("the conversation has ended")
+        self._ended = self._ended or tool.ends
         self._fresh = self._fresh and not tool.writes
         text = their.invoke(data=self._data, **arguments)
-        if isinstance(text, str) and text.startswith("Error"):
+        if not isinstance(text, str):
+            return text
+        if text.startswith("Error"):
             raise ToolError(text.removeprefix("Error:").strip())
-        return _decoded(text)
+        return Shown(_decoded(text), text)
 
     def _place(self, *names: str) -> Path:
         return self._folder.joinpath("envs", self._domain, *names)
@@ -164,7 +189,7 @@ def _folder(path: str) -> Path:
         MissingError: the checkout does not contain the package.
     """
     if not path.startswith("/"):
-        raise MissingError("no checkout of tau-bench named", "path=DIR, an absolute path")
+        raise MissingError("no checkout of tau-bench named", "taubench:PATH names it, as in taubench:tau-bench")
     for folder in (Path(path) / "tau_bench", Path(path)):
         if (folder / "envs").is_dir():
             return folder
@@ -179,19 +204,26 @@ def _place_packages(folder: Path) -> None:
 
 
 def _spec(name: str, task: Any, options: dict[str, str]) -> dict[str, Any]:
-    actions = [{"name": action.name, "arguments": dict(action.kwargs)} for action in task.actions]
+    """Return a task as plain data, without messages, and without transfers before other actions.
+
+    The benchmark's replay of the reference skips transfers, and ours could not continue after one.
+    """
+    given = [action for action in task.actions if action.name != "respond"]
+    last = len(given) - 1
+    kept = [action for place, action in enumerate(given) if place == last or action.name not in _ENDING]
+    actions = [{"name": action.name, "arguments": dict(action.kwargs)} for action in kept]
     return {
         "name": name,
         "instruction": task.instruction,
         "options": options,
-        "actions": [action for action in actions if action["name"] != "respond"],
+        "actions": actions,
         "outputs": list(task.outputs),
     }
 
 
-def _decoded(text: Any) -> Any:
+def _decoded(text: str) -> Any:
     """Return the result of a tool; parse text that is a JSON object or list."""
-    if isinstance(text, str) and text[:1] in ("{", "["):
+    if text[:1] in ("{", "["):
         try:
             return json.loads(text)
         except ValueError:

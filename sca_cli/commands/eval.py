@@ -27,12 +27,13 @@ from sca_cli.commands.shared.shell import (
     required_model,
     say,
 )
+from sca_cli.episode.agent import Actor
 from sca_cli.errors import ExitCode, ScaError, UsageError
 from sca_cli.evaluation.scores import Tallies, counted, overlap_of, paired_difference, score_of, scores_by_model, table
 from sca_cli.evaluation.suites import open_suite, parse_suite
 from sca_cli.fanout import Fanout
 from sca_cli.prompts import ATTEMPT, Prompts
-from sca_cli.records import Check, Rollout, Score, Task
+from sca_cli.records import Check, Protocol, Rollout, Score, Task
 from sca_cli.sandbox import AllowedEnvs
 from sca_cli.streams import Output
 from sca_cli.verification import paper_filter
@@ -82,6 +83,30 @@ def warn_of_unproven(tasks: Sequence[Task], sandboxes: Sandboxes, fanout: Fanout
         for line in problems[:_SHOWN_PROBLEMS]:
             say(line, quiet=False)
         say("hint: correct or remove these tasks, or keep what 'sca verify' passes", quiet=False)
+
+
+def protocol_of(actor: Actor, acting: Acting, customers: bool, suite: bool) -> Protocol:
+    """Return how attempts were made.
+
+    Args:
+        actor: made them.
+        acting: its options.
+        customers: the tasks had simulated customers.
+        suite: the tasks are those of a suite, which have no limit of turns of their own.
+    """
+    limits = actor.user_limits if customers else actor.limits
+    return Protocol(
+        actions=actor.actions,
+        temperature=actor.sampling.temperature,
+        top_p=actor.sampling.top_p,
+        max_tokens=actor.sampling.max_tokens,
+        turns=limits.turns if customers or suite or acting.turns else None,
+        tokens=limits.tokens,
+        user_temperature=actor.user.sampling.temperature if customers and actor.user else None,
+        user_max_tokens=actor.user.sampling.max_tokens if customers and actor.user else None,
+        direct=acting.direct,
+        observation_chars=limits.observation_chars,
+    )
 
 
 def run(
@@ -147,6 +172,15 @@ def command(
             rich_help_panel=options.TASKS,
         ),
     ] = None,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="Use the settings of the benchmark's authors: form of actions, attempts, turns, sampling.",
+            show_default=False,
+            rich_help_panel=options.ATTEMPTS,
+        ),
+    ] = False,
     against: options.Against = None,
     rollouts: Annotated[
         str | None,
@@ -186,6 +220,8 @@ def command(
     env_typed = on_command_line(context, "env")
     if suite and (inputs or env_typed):
         raise UsageError("--suite brings its own tasks", "leave out files and --env")
+    if published and not suite:
+        raise UsageError("--as-published needs --suite", "it uses the settings of a benchmark's authors")
     paths = inputs or (["-"] if streams.is_piped() and not env_typed and not suite else [])
     read_from = [*paths, *(against or [])]
     sink = Output(output, rejected=None, resume=False, settings={"command": "eval"}, inputs=read_from)
@@ -220,6 +256,9 @@ def command(
         if not tasks:
             say("sca eval: no tasks to attempt", quiet=quiet)
         shared = eval_against.shared_by(trained, tasks)
+        if opened and published:
+            acting = replace(acting, **eval_suite.as_published(context, opened))
+            talk = acting.talk()
         if opened:
             say("sca eval: {suite}: {data}; checker {checker}".format(**opened.facts()), quiet=quiet)
         if compare and not (acting.user_model or acting.direct) and _have_customers(tasks, sandboxes):
@@ -234,7 +273,11 @@ def command(
             )
             limits_of_episode = acting.limits
             if opened:
-                limits_of_episode = replace(acting.limits, tokens=acting.limits.turns * acting.max_tokens)
+                limits_of_episode = replace(
+                    acting.limits,
+                    tokens=acting.limits.turns * acting.max_tokens,
+                    observation_chars=acting.observation_chars,
+                )
             with (
                 _kept_rollouts(rollouts, place) as path,
                 Meter("eval", len(tasks) * acting.attempts, quiet=quiet) as meter,
@@ -249,6 +292,7 @@ def command(
             tallies.append(tally)
             broke = broke or results.broke()
             scores.append(score_of(tallies[-1], name, acting.attempts, noop))
+            scores[-1].protocol = protocol_of(attempter.actor, acting, bool(scores[-1].user_model), bool(opened))
             scores[-1].made_by = made_by("eval", model=name, seed=seed, prompt=prompts.fingerprint(*ATTEMPT))
             if opened:
                 scores[-1].extra = opened.facts()

@@ -95,7 +95,8 @@ def gold(
     Example:
       sca suite gold taubench:tau-bench,domain=airline
 
-    It writes one score record. M3ToolEval has no reference actions: its expected answers are submitted instead.
+    It writes one score record; the exit code is 1 if a reference does not pass. M3ToolEval has no reference actions:
+    its expected answers are submitted instead.
     """
     sink = Output(output, rejected=None, resume=False, settings={"command": "suite gold"}, inputs=against or [])
     trained = eval_against.read(against, stdin_taken=False) if against else None
@@ -103,13 +104,15 @@ def gold(
         shared = eval_against.shared_by(trained, suite.tasks, "suite")
         noop = suite.noop_share(fanout) if suite.tasks else None
         rollouts = list(by_reference(suite, fanout))
-        if lines := missed(rollouts):
+        lines = missed(rollouts)
+        if lines:
             say(lines, quiet=quiet)
         tallies = counted(rollouts)
         score = score_of(tallies, "gold", 1, noop)
         score.made_by, score.extra = made_by("suite gold", model="gold"), suite.facts()
         score.overlap = overlap_of(shared, tallies)
-        return finish([score], sink, quiet)
+        code = finish([score], sink, quiet)
+        return ExitCode.NOTHING if lines else code
 
 
 @app.command("export", cls=Verb)

@@ -46,8 +46,8 @@ class EpisodeLimits:
     """Most tokens sampled over all turns."""
     seconds: float = 600.0
     """Most wall time; checked before each turn."""
-    observation_chars: int = 2000
-    """Longest output that the model sees whole. The middle of a longer one is left out."""
+    observation_chars: int | None = 2000
+    """Longest output that the model sees whole. The middle of a longer one is left out; None shows all."""
 
 
 USER_LIMITS = EpisodeLimits(turns=30, tokens=8192, seconds=3600.0)
@@ -65,7 +65,7 @@ class Episode:
     """Sampled tokens, for training; empty if the engine does not return token ids."""
     answer: JSON = None
     """Value of the final answer; None if there is none."""
-    stop: Literal["answer", "user", "turns", "tokens", "time", "context", "error", "acted"] = "turns"
+    stop: Literal["answer", "user", "tool", "turns", "tokens", "time", "context", "error", "acted"] = "turns"
     """Why the episode ended. `acted`: the condition `until` of `Actor.act` was met."""
     problem: str = ""
     """Error message, if `stop` is `error`."""
@@ -105,6 +105,7 @@ class Actor:
         prompts: the prompt files to use.
         user: plays the customer if the environment has one. If None, the model reads the instruction itself.
         user_limits: limits of an episode with a customer, instead of `limits`.
+        words: texts for replies and calls that cannot be used.
     """
 
     model: Model
@@ -114,6 +115,7 @@ class Actor:
     prompts: Prompts = field(default_factory=Prompts)
     user: User | None = None
     user_limits: EpisodeLimits = USER_LIMITS
+    words: chat.Words = chat.WORDS
 
     async def attempt(
         self, session: Session, place: Description, instruction: str, seed: int, *, wants_value: bool = False
@@ -175,6 +177,7 @@ class Actor:
         tracker = _Tokens()
         started = time.monotonic()
         closing = False
+        ending = {tool.name for tool in tools if tool.ends}
         for turn in range(limits.turns + 1):
             if turn == limits.turns and not closing:
                 if customer is None or not customer.leaves:
@@ -204,11 +207,15 @@ class Actor:
                 cut_before_text=is_cut and not without_reasoning(completion.text).strip(),
             )
             steps = {"code": self._step_by_code, "json": self._step_by_calls, "text": self._step_by_text}
+            calls_before = len(session.calls)
             kind = await asyncio.to_thread(steps[self.actions], session, completion, episode, tools)
             if closing:
                 break
             if kind == "answer":
                 episode.stop = "answer"
+                break
+            if ending and any(call.tool in ending for call in session.calls[calls_before:]):
+                episode.stop = "tool"
                 break
             if kind == "words":
                 await self._reply_to_words(episode, customer)
@@ -244,7 +251,7 @@ class Actor:
             requests = {
                 "code": chat.NO_CODE,
                 "json": chat.NO_CALL,
-                "text": Message(role="user", content=chat.NO_ACTION),
+                "text": Message(role="user", content=self.words.no_action),
             }
             episode.messages.append(requests[self.actions])
             return
@@ -277,7 +284,7 @@ class Actor:
     def _step_by_calls(
         self, session: Session, completion: Completion, episode: Episode, tools: Sequence[Tool]
     ) -> _TurnKind:
-        """Make the tool calls of a reply in order, up to `final_answer`; add their results to the episode."""
+        """Make the tool calls of a reply in order, up to one that ends the episode; add their results to it."""
         calls = chat.json_calls(completion)
         native = bool(completion.tool_calls)
         reply = _said(completion)
@@ -305,6 +312,8 @@ class Actor:
                 episode.messages.append(Message(role="tool", content=text, tool_call_id=identity, name=name))
             else:
                 results.append(f"Result of {name or 'the call'}: {text}")
+            if name in by_name and by_name[name].ends:
+                break
         if results:  # one message, because strict servers want the roles to alternate
             episode.messages.append(Message(role="user", content="\n\n".join(results)))
         return kind
@@ -327,9 +336,9 @@ class Actor:
     def _result_of_action(self, session: Session, tools: Sequence[Tool], text: str) -> str:
         name, arguments = chat.text_call(text)
         if name not in {tool.name for tool in tools}:
-            return f"Error: there is no tool '{name}'"
+            return self.words.unknown_tool.format(tool=name)
         observation = session.call(name, arguments)
-        result = f"Error: {observation.error}" if observation.error else str(observation.result) or "(nothing)"
+        result = self._refusal(observation) or observation.text or str(observation.result) or "(nothing)"
         return chat.shortened(result, self.limits.observation_chars)
 
     def _result_of_call(self, session: Session, tool: Tool | None, call: chat.JsonCall) -> str:
@@ -340,10 +349,15 @@ class Actor:
         if call.call.function.name == FINAL_ANSWER.name:
             return 'Error: final_answer needs {"answer": value}'
         if tool is None:
-            return f"Error: there is no tool '{call.call.function.name}'"
+            return self.words.unknown_tool.format(tool=call.call.function.name)
         observation: Observation = session.call(tool.name, *chat.positional(tool, call.arguments))
-        text = f"Error: {observation.error}" if observation.error else repr(observation.result)
+        text = self._refusal(observation) or observation.text or repr(observation.result)
         return chat.shortened(text, self.limits.observation_chars)
+
+    def _refusal(self, call: Observation) -> str:
+        """Return the text for a refused call, or ""."""
+        arguments = (*call.args, *call.kwargs.values())
+        return self.words.refused.format(tool=call.tool, arguments=arguments, reason=call.error) if call.error else ""
 
 
 def _said(completion: Completion) -> Message:

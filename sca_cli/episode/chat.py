@@ -13,6 +13,7 @@ from sca_cli.analysis.calls import call_text
 from sca_cli.interfaces import Completion, Tool
 from sca_cli.records import JSON, FunctionCall, Message, Observation, ToolCall
 from sca_cli.toolkit.replies import read_arguments, read_call, tagged_calls, without_reasoning
+from sca_cli.toolkit.schemas import with_descriptions
 
 CODE_STOP = ("\n```\n",)
 """Stop texts for a reply that acts by code. Text after the code block would only guess the code's output."""
@@ -123,9 +124,13 @@ def tool_listing(tools: Sequence[Tool]) -> str:
     """Return the tools for a prompt: Python signatures, each with its documentation below.
 
     The signatures have no `def`, because small models that see `def` define the functions again instead of calling
-    them.
+    them. Descriptions and allowed values of parameters that only the schema has are appended.
     """
-    return "\n\n".join(f"{tool.signature}\n{_indent(tool.description)}" for tool in tools)
+    return "\n\n".join(f"{tool.signature}\n{_indent(_documentation(tool))}" for tool in tools)
+
+
+def _documentation(tool: Tool) -> str:
+    return with_descriptions(tool.description, tool.signature, tool.parameters["properties"])
 
 
 def tool_lines(tools: Sequence[Tool]) -> str:
@@ -151,9 +156,9 @@ def _indent(text: str) -> str:
     return "\n".join(f"    {line}" if line else "" for line in text.splitlines())
 
 
-def shortened(text: str, limit_chars: int) -> str:
+def shortened(text: str, limit_chars: int | None) -> str:
     """Return the text. If it is longer than the limit, a note about the left-out characters replaces its middle."""
-    if len(text) <= limit_chars:
+    if limit_chars is None or len(text) <= limit_chars:
         return text
     head, tail = limit_chars * 3 // 4, limit_chars // 4
     return f"{text[:head]}\n… [{len(text) - head - tail} characters left out] …\n{text[-tail:]}"
@@ -165,17 +170,32 @@ def observed_call(observation: Observation) -> str:
     return f"{call_text(observation.tool, observation.args, observation.kwargs)}  ->  {outcome}"
 
 
-def code_observation(output: str, problem: str, limit_chars: int) -> Message:
+def code_observation(output: str, problem: str, limit_chars: int | None) -> Message:
     """Return the message to the model after its code ran.
 
     Args:
         output: text that the code printed.
         problem: error message; "" if the code ran to its end.
-        limit_chars: longest output that is shown whole.
+        limit_chars: longest output that is shown whole; None shows all.
     """
     parts = [shortened(output.rstrip("\n"), limit_chars)] if output.strip() else []
     parts += [problem] if problem else []
     return Message(role="user", content="Output:\n" + ("\n".join(parts) or "(nothing was printed)"))
+
+
+class Words(msgspec.Struct, frozen=True):
+    """Texts to a model whose reply, call or answer cannot be used. A suite may have those of its benchmark.
+
+    `{tool}`, `{arguments}` (a tuple) and `{reason}` are replaced by the values of the call.
+    """
+
+    no_action: str = "Your reply holds neither 'Action: … End Action' nor 'Answer: …'. Reply with one of them."
+    unknown_tool: str = "Error: there is no tool '{tool}'"
+    refused: str = "Error: {reason}"
+    wrong_answer: str = "That answer is wrong. Try again."
+
+
+WORDS = Words()
 
 
 NO_CODE = Message(
@@ -183,7 +203,6 @@ NO_CODE = Message(
     content="Your reply holds no Python code block. Reply with one ```python block; "
     "call final_answer(value) in it when you have the answer.",
 )
-NO_ACTION = "Your reply holds neither 'Action: … End Action' nor 'Answer: …'. Reply with one of them."
 NO_CALL = Message(
     role="user",
     content="Your reply holds no tool call. Reply with a <tool_call> block; "

@@ -48,12 +48,14 @@ class User:
         sampling: its sampling. Stop text and seed are set per message.
         prompts: the prompt files to use.
         name: the model specification, for the record.
+        waits: a customer who leaves with a request waits for the agent's turn. The customers of benchmarks do not.
     """
 
     model: Model
     sampling: Sampling
     prompts: Prompts = field(default_factory=Prompts)
     name: str = ""
+    waits: bool = True
 
 
 class Customer:
@@ -82,7 +84,7 @@ class Customer:
         Returns:
             The message. If it contains `STOP`, it is the last one. If the model writes `STOP` after more than thanks
             and a farewell, such as "Yes, do that", the agent gets a turn to do it: this call returns the text without
-            `STOP`, and the next call returns `STOP`.
+            `STOP`, and the next call returns `STOP`; but not if the user does not wait.
 
         Raises:
             ModelError: the engine failed, or its reply is empty.
@@ -103,7 +105,8 @@ class Customer:
         if STOP in message:
             words = message.replace(STOP, "").strip()
             is_first = agent_message is None  # the conversation cannot be over before it began
-            self.leaves = not is_first and not _FAREWELL.issuperset(re.findall(r"\w+", words.lower()))
+            is_farewell = _FAREWELL.issuperset(re.findall(r"\w+", words.lower()))
+            self.leaves = self._user.waits and not is_first and not is_farewell
             message = words if is_first or self.leaves else message
         if not message:
             is_full = completion.finish_reason == "context"

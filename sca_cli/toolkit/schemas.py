@@ -193,24 +193,56 @@ def with_details(text: str, properties: Schema) -> str:
     """
     flat = " ".join(text.split())
     lines = []
-    for name, schema in properties.items():
-        for path, description, bounds in _details(name, schema):
-            if words := "; ".join(([description] if description and description not in flat else []) + bounds):
-                lines.append(f"    {path}: {words}")
+    for path, part in _parts(properties):
+        bounds = [f"{key} {part[key]}" for key in _DETAILS if key in part and "prefixItems" not in part]
+        lines += _line(path, [*_new_description(part, flat), *bounds])
+    return _with_lines(text, lines)
+
+
+def with_descriptions(text: str, signature: str, properties: Schema) -> str:
+    """Append the descriptions and allowed values of parameters that neither the text nor the signature contains.
+
+    Args:
+        text: a tool's documentation.
+        signature: its signature as Python text.
+        properties: parameter → its schema.
+    """
+    flat = " ".join(f"{signature} {text}".split())
+    lines = []
+    for path, part in _parts(properties):
+        values = [repr(value) for value in part.get("enum", ())]
+        hidden = [f"one of {', '.join(values)}"] if any(value not in flat for value in values) else []
+        lines += _line(path, [*_new_description(part, flat), *hidden])
+    return _with_lines(text, lines)
+
+
+def _new_description(part: Schema, flat: str) -> list[str]:
+    description = " ".join(str(part.get("description", "")).split())
+    return [description] if description and description not in flat else []
+
+
+def _line(path: str, words: list[str]) -> list[str]:
+    return [f"    {path}: {'; '.join(words)}"] if words else []
+
+
+def _with_lines(text: str, lines: list[str]) -> str:
     has_section = any(line.strip() == "Args:" for line in text.splitlines())
     return "\n".join([text, "", "Details:" if has_section else "Args:", *lines]) if lines else text
 
 
-def _details(name: str, schema: Schema) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield (path, description, bounds) of a parameter and of its parts."""
-    bounds = [f"{key} {schema[key]}" for key in _DETAILS if key in schema and "prefixItems" not in schema]
-    yield name, " ".join(str(schema.get("description", "")).split()), bounds
+def _parts(properties: Schema, prefix: str = "") -> Iterator[tuple[str, Schema]]:
+    """Yield (path, schema) of each parameter and of its parts."""
+    for name, schema in properties.items():
+        yield from _parts_of(f"{prefix}{name}", schema)
+
+
+def _parts_of(path: str, schema: Schema) -> Iterator[tuple[str, Schema]]:
+    yield path, schema
     for option in schema.get("anyOf", ()):
-        yield from _details(name, option)
-    for key, part in schema.get("properties", {}).items():
-        yield from _details(f"{name}.{key}", part)
+        yield from _parts_of(path, option)
+    yield from _parts(schema.get("properties", {}), f"{path}.")
     for key in ("items", "additionalProperties"):
         if isinstance(part := schema.get(key), dict):
-            yield from _details(f"{name}[]", part)
+            yield from _parts_of(f"{path}[]", part)
     for place, part in enumerate(schema.get("prefixItems", ())):
-        yield from _details(f"{name}[{place}]", part)
+        yield from _parts_of(f"{path}[{place}]", part)

@@ -101,6 +101,14 @@ def test_a_replaced_option_says_what_to_type_now(capfd, line: str, now: str) -> 
     assert (code, out, err) == (ExitCode.USAGE, "", f"sca {line.split()[0]}: {now}\n")
 
 
+@pytest.mark.parametrize("line", ["suite gold tau2 -k 4", "suite gold tau2 --model embedded", "suite gold tau2 --gold"])
+def test_a_reference_run_takes_no_options_of_a_model(capfd, line: str) -> None:
+    """Attempts and models are rejected where the reference runs, not ignored."""
+    code, out, err = ran(capfd, line)
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert "no such option" in err
+
+
 def test_skip_knows_every_stage() -> None:
     """Exactly the stages after the paper's filter can be skipped."""
     proofs = [stage for stage in paper_filter.STAGES if stage not in paper_filter.PAPER_STAGES]

@@ -30,7 +30,7 @@ KITCHEN = [
     {"when": "yeast", "anywhere": True, "replies": ["Answer: 44", 'Action: {"tool": "scale", "args": [30.2, 6]}']},
     {"when": "375.0", "replies": ["", "Answer: 375.0"]},
     {"when": "without milk", "replies": ["I wonder.", "Answer: ['pea', 'beet']"]},
-    {"when": "neither", "replies": ["", "Answer: ['pea', 'beet']"]},
+    {"when": "Invalid generation", "replies": ["", "Answer: ['pea', 'beet']"]},
     {"replies": ["Answer: leek", "Answer: beet"]},
 ]
 
@@ -49,6 +49,9 @@ def test_a_scripted_model_is_scored_by_the_state_it_leaves(sca, script, tmp_path
     assert score["pass_at"]["1"]["value"] == score["pass_hat"]["2"]["value"] == 0.5
     assert score["extra"]["checker"] == "state"
     assert score["extra"]["data"].startswith("tau-bench v1 ")
+    limits = {"max_tokens": 384, "turns": 4, "tokens": 1536}
+    assert score["protocol"] == {"actions": "code", "temperature": 0.7, "top_p": 1.0, "direct": True, **limits}
+    assert score["usage"]["turns"] == 8
     kept = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]
     assert [rollout["outcome"] for rollout in kept[::2]] == ["pass", "pass", "fail", "fail"]
     assert b"doing nothing" in ended.stderr
@@ -57,11 +60,54 @@ def test_a_scripted_model_is_scored_by_the_state_it_leaves(sca, script, tmp_path
 def test_words_to_a_customer_are_judged_as_in_taubench(sca, script, tmp_path: Path) -> None:
     """What had to be said may be said in words: a suite asks for no answer once the customer has left."""
     agent, user = script({"replies": ["That is 1,290.5 dollars"]}), script({"replies": ["Hi", "###STOP###"]}, name="u")
-    options = ("--model", agent, "--user-model", user, "--rollouts", "r")
+    options = ("--model", agent, "--user-model", user, "--user-temperature", 0, "--rollouts", "r")
     ended = sca("eval", "--suite", f"taubench:{TAU_BENCH}", "-n", 2, "-k", 1, *options)
     kept = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]
     found = [(rollout["outcome"], rollout["stop"], rollout["usage"]["turns"]) for rollout in kept]
     assert found == [("fail", "user", 1), ("pass", "user", 1)], ended.stderr
+    (score,) = scores(ended.stdout)
+    limits = {"max_tokens": 384, "turns": 30, "tokens": 31 * 384}  # of the option, not 8,192 tokens in any case
+    of_user = {"user_temperature": 0.0, "user_max_tokens": 384}
+    assert score["protocol"] == {"actions": "code", "temperature": 0.7, "top_p": 1.0, **limits, **of_user}
+    assert score["user_model"] == user
+
+
+def test_a_suite_is_run_as_published(sca, script) -> None:
+    """The settings are the authors', the record has them, and options that would change them are rejected."""
+    user = script({"replies": ["Hi", "###STOP###"]}, name="u")
+    given = ("--as-published", "--model", script({"replies": ["Answer: x"]}), "--user-model", user)
+    (score,) = scores(sca("eval", "--suite", f"taubench:{TAU_BENCH}", "-n", 1, *given).stdout)
+    assert (score["samples"], score["protocol"]) == (
+        1,
+        {
+            **{"actions": "json", "temperature": 0.0, "top_p": 1.0, "max_tokens": 4096, "turns": 30},
+            **{"tokens": 31 * 4096, "user_temperature": 1.0, "user_max_tokens": 4096},
+        },
+    )
+    (score,) = scores(sca("eval", "--suite", f"m3tooleval:{CODE_ACT}", "-n", 1, *given[:3]).stdout)
+    limits = {"max_tokens": 512, "turns": 10, "tokens": 5120}
+    assert score["protocol"] == {"actions": "text", "temperature": 0.0, "top_p": 1.0, **limits}
+    assert score["extra"]["checker"] == "m3-exact, wrong answers may be tried again"
+    assert score["usage"]["turns"] == 10
+    for suite, *options in (
+        (f"taubench:{TAU_BENCH}", "-k", 4),
+        (f"taubench:{TAU_BENCH}", "--direct"),
+        (f"m3tooleval:{CODE_ACT},oracle=no",),
+        (f"m3tooleval:{CODE_ACT},checker=tolerant",),
+    ):
+        ended = sca("eval", "--suite", suite, *given[:3], *options)
+        assert (ended.returncode, ended.stdout) == (2, b""), ended.stderr
+    assert sca("eval", "--env", "calculation", *given[:3]).returncode == 2
+
+
+def test_results_of_a_suite_are_shown_whole(sca, script, tmp_path: Path) -> None:
+    """No result is shortened in a suite, unless an option asks for it."""
+    replies = ["Action: label, ab, 900 End Action", "Answer: rice"]
+    suite, model = f"m3tooleval:{CODE_ACT},families=pantry", script({"replies": replies})
+    for option, shown in ((), "ab" * 900), (("--observation-chars", 100), "characters left out"):
+        sca("eval", "--suite", suite, "-k", 1, "--actions", "text", "--model", model, "--rollouts", "r", *option)
+        assert shown in json.loads((tmp_path / "r").read_text())["messages"][3]["content"]
+        (tmp_path / "r").unlink()
 
 
 @pytest.mark.parametrize(("oracle", "passed"), [("no", 0.5), ("yes", 0.75)])
@@ -74,6 +120,37 @@ def test_text_actions_and_the_oracle(sca, script, oracle: str, passed: float) ->
     (score,) = scores(ended.stdout)
     assert score["pass_at"]["1"]["value"] == passed, ended.stderr
     assert ("tried again" in score["extra"]["checker"]) == (oracle == "yes")
+
+
+def test_m3tooleval_speaks_its_own_words(sca, script, tmp_path: Path) -> None:
+    """Texts about replies, calls and answers that cannot be used, and results, are those of the benchmark."""
+    replies = ["Hm.", "Action: scales, 1 End Action", "Action: label, rice End Action", "Answer: ['flour', 3]"]
+    replies += ["Action: heaviest, rice, 2, flour, 3 End Action", "Answer: ('flour', 3)"]
+    suite = f"m3tooleval:{CODE_ACT},families=pantry,oracle=yes"
+    options = ("-k", 1, "--actions", "text", "--turns", 6, "--model", script({"replies": replies}), "--rollouts", "r")
+    ended = sca("eval", "--suite", suite, *options)
+    (rollout,) = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]
+    assert rollout["outcome"] == "pass", ended.stderr
+    assert [message["content"] for message in rollout["messages"][2:] if message["role"] == "user"] == [
+        "Invalid generation. Your output should contain either 'Action:' or 'Answer:'",
+        "Cound not find tool with name scales",
+        "Failed to execute tool label with args ('rice',). Did you try to invoke more than one tool at a time?",
+        "Your answer is incorrect. Please try again. Note that you should ONLY output the answer (e.g., single "
+        "number), without any other text.",
+        "('flour', 3)",
+    ]
+
+
+def test_a_reference_that_misses_ends_with_exit_code_1(sca, tmp_path: Path) -> None:
+    """A reference that fails its own check is named, and the score record is written."""
+    copy = tmp_path / "copy"
+    shutil.copytree(CODE_ACT, copy)
+    module = copy / "scripts/eval/m3tooleval/tasks/impl/pantry.py"
+    module.write_text(module.read_text().replace('heaviest("flour", 3, "rice", 2), False', '"flour ", False'))
+    ended = sca("suite", "gold", f"m3tooleval:{copy},families=pantry")
+    assert ended.returncode == 1
+    assert b"the reference of task pantry/heavy is fail" in ended.stderr
+    assert scores(ended.stdout)[0]["pass_at"]["1"]["value"] == 0.0
 
 
 @pytest.mark.parametrize("actions", ["code", "json"])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,24 @@ def call(name: str, /, **arguments: Any) -> str:
 
 
 # ---------------------------------------------------------------- code
+
+
+def test_without_a_limit_the_whole_output_is_shown(play, script) -> None:
+    """No character of a long output is left out, and by default its middle is."""
+    model = script({"replies": [code("print('a' * 3000)"), code("final_answer(1)")]})
+    assert said(play(model, observation_chars=None)[0])[1][1] == "Output:\n" + "a" * 3000
+    assert "characters left out" in said(play(model)[0])[1][1]
+
+
+@pytest.mark.parametrize("actions", ["code", "json"])
+def test_a_tool_that_ends_attempts_ends_the_episode(sandbox: Sandbox, shop: EnvSpec, script, actions: Any) -> None:
+    """The episode stops with `tool` after its call, and later calls of the same reply are not made."""
+    reply = code("set_name('user_1', 'Bo')") if actions == "code" else call("set_name", uid="user_1", name="Bo") * 2
+    actor = Actor(load_model(script({"replies": [reply]})), Sampling(), EpisodeLimits(), actions)
+    tools = [replace(tool, ends=tool.name == "set_name") for tool in sandbox.describe(shop)[0]]
+    with sandbox.session(shop, 0) as session:
+        episode = asyncio.run(actor.act(session, OPENING, tools, 0))
+        assert (episode.stop, episode.usage.turns, len(session.calls)) == ("tool", 1, 1)
 
 
 def test_variables_live_from_turn_to_turn_until_the_answer(play, script) -> None:

@@ -7,7 +7,9 @@ from worlds import Shop
 
 from sca_cli.episode import chat
 from sca_cli.interfaces import Completion, tools_of
-from sca_cli.records import FunctionCall, Observation, ToolCall
+from sca_cli.plugins import load_environment
+from sca_cli.records import EnvSpec, FunctionCall, Observation, ToolCall
+from sca_cli.toolkit.schemas import with_descriptions
 
 TOOLS = {name: tool for name, (tool, _) in tools_of(Shop()).items()}
 
@@ -130,6 +132,14 @@ def test_listings_show_every_tool() -> None:
         assert f'"name": "{tool.name}"' in schemas
     assert "uid: the user's key." in listing
     assert len(lines.splitlines()) == len(schemas.splitlines()) == len(tools)
+
+
+@pytest.mark.parametrize("name", ["airline", "calculation", "retail", "web_browsing"])
+def test_the_docstrings_of_our_worlds_show_all_that_their_schemas_have(name: str) -> None:
+    """Nothing is appended to their tools in a prompt, so that the prompts, and what models do with them, stay."""
+    for tool, _ in load_environment(EnvSpec(name=name)).tools().values():
+        shown = with_descriptions(tool.description, tool.signature, tool.parameters["properties"])
+        assert shown == tool.description
 
 
 def test_observations_read_like_a_session() -> None:

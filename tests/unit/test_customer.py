@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sca_cli.episode.agent import Actor, Episode, EpisodeLimits
-from sca_cli.episode.customer import STOP, User
+from sca_cli.episode.customer import STOP, Customer, User
 from sca_cli.errors import ModelError
 from sca_cli.interfaces import Completion, Sampling, Tool
 from sca_cli.records import EnvSpec, Message, Observation
@@ -240,6 +240,14 @@ def test_the_customers_seeds_follow_from_the_attempts(talk: Talk) -> None:
         assert len({*user.seeds, *agent.seeds}) == 5
         seeds.append(user.seeds)
     assert seeds[0] == seeds[1]
+
+
+@pytest.mark.parametrize(("waits", "heard"), [(True, "Yes, do that."), (False, f"Yes, do that. {STOP}")])
+def test_a_customer_of_a_benchmark_does_not_wait(waits: bool, heard: str) -> None:
+    """Its last message ends the conversation at once, whatever it asks for."""
+    customer = Customer(User(Engine("Hi.", f"Yes, do that. {STOP}"), Sampling(), waits=waits), WISH, 0)
+    assert asyncio.run(customer.speak()) == "Hi."
+    assert (asyncio.run(customer.speak("Shall I?")), customer.leaves) == (heard, waits)
 
 
 def test_a_customer_who_agrees_and_leaves_gives_the_agent_its_turn_first(talk: Talk) -> None:

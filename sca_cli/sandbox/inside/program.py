@@ -36,6 +36,13 @@ class ToolError(Exception):
     """A tool refused the call; the message gives the reason."""
 
 
+class _ArgumentError(ToolError, TypeError):
+    """A call was refused because its arguments do not fit the tool. Its shown name is that of Python's exception."""
+
+
+_ArgumentError.__name__ = _ArgumentError.__qualname__ = "TypeError"
+
+
 class _Answered(BaseException):
     """Raised to end a program that gave its final answer. `except Exception` does not catch it."""
 
@@ -47,7 +54,7 @@ def _call(tool: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
         payload = wire.dumps([tool, args, kwargs])
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{tool}(): {error}") from None
+        raise _ArgumentError(f"{tool}(): {error}") from None
     try:
         _link.send(payload)
         tag, value = json.loads(_link.receive(_ORDER_BYTES))
@@ -58,7 +65,7 @@ def _call(tool: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             time.sleep(60)
     if tag == "result":
         return value
-    raise (ToolError if tag == "refused" else TypeError)(value)
+    raise (ToolError if tag == "refused" else _ArgumentError)(value)
 
 
 def _stub(description: dict[str, Any]) -> Any:

@@ -1,8 +1,9 @@
 """Hold one session's state and answer its tool calls, in the children of a world zygote. Runs inside the jail.
 
 The code here and the environment are trusted; the arguments are not. Before a tool gets its arguments, they are bound
-to its signature and compared with its types. Arguments that do not match cause a TypeError for the caller. After that,
-only `ToolError` is a refusal. Any other exception is a fault of the environment and makes the session invalid.
+to its signature and compared with its types. Arguments that do not match are refused; for a program, this refusal is a
+`ToolError` that is also a TypeError. After that, only `ToolError` is a refusal. Any other exception is a fault of the
+environment and makes the session invalid.
 """
 
 import _socket
@@ -16,7 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sca_cli.errors import MissingError, PluginError, ToolError, UsageError
-from sca_cli.interfaces import Environment, Tool, tool
+from sca_cli.interfaces import Environment, Shown, Tool, tool
 from sca_cli.sandbox import wire
 from sca_cli.sandbox.inside.audit import refuse_evaluators
 from sca_cli.sandbox.inside.confine import Confinement, mount
@@ -352,7 +353,7 @@ class _Service:
             return self._record(source, record, "misfit", f"no tool named '{name}'")
         if entry.tool.writes:
             record = record[:-1] + b',"writes":true}'
-        if text := entry.misfit(args, kwargs):
+        if not self._environment.checks_arguments and (text := entry.misfit(args, kwargs)):
             return self._record(source, record, "misfit", text)
         if entry.tool.writes and source == self._check_fd:
             record = record[:-1] + b',"refused":true}'
@@ -372,9 +373,12 @@ class _Service:
         raise wire.FrameError("not a tool call")
 
     def _execute(self, entry: _CheckedTool, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str, bytes] | None:
-        name = entry.tool.name
+        """Execute a call. Return its tag, the refusal or the text of its result, and the result as JSON."""
+        name, shown = entry.tool.name, ""
         try:
             value = entry.method(*args, **kwargs)
+            if type(value) is Shown:
+                value, shown = value.value, value.text
             try:
                 result = wire.dumps(value)
             except (
@@ -389,11 +393,15 @@ class _Service:
             return None
         if len(result) > self._reply_bytes:
             return "refused", f"{name}(): a result of {len(result)} bytes is more than can be given", b"null"
-        return "result", "", result
+        return "result", shown, result
 
     def _record(self, source: int, record: bytes, tag: str, text: str, result: bytes = b"null") -> bytes | None:
-        error_text = f"TypeError: {text}" if tag == "misfit" else text
-        entry = b'%s,"error":%s,"result":%s}' % (record[:-1], wire.dumps(error_text), result)
+        if tag == "result":
+            shown = b'"text":%s,' % wire.dumps(text) if text and source == self._job.fd else b""
+            entry = b'%s,"error":"",%s"result":%s}' % (record[:-1], shown, result)
+        else:
+            error_text = f"TypeError: {text}" if tag == "misfit" else text
+            entry = b'%s,"error":%s,"result":%s}' % (record[:-1], wire.dumps(error_text), result)
         self._log.append(entry)
         self._checked += source == self._check_fd
         self._logged[source] += len(entry)
