@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sca_cli.devices import ask_for_huge_pages, device_of, dtype_of
     from sca_cli.errors import MissingError, ModelError, PluginError, RecordError, ToolError, UsageError
+    from sca_cli.exports.source import ExportSource
     from sca_cli.hookspecs import Register, hookimpl
     from sca_cli.interfaces import Completion, Environment, Model, Sampling, Shown, Tool, describe_tool, tool
     from sca_cli.messages import visible
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _HOME = {
     "devices": ("ask_for_huge_pages", "device_of", "dtype_of"),
     "errors": ("MissingError", "ModelError", "PluginError", "RecordError", "ToolError", "UsageError"),
+    "exports.source": ("ExportSource",),
     "hookspecs": ("Register", "hookimpl"),
     "interfaces": ("Completion", "Environment", "Model", "Sampling", "Shown", "Tool", "describe_tool", "tool"),
     "messages": ("visible",),
@@ -27,6 +29,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [  # noqa: RUF022  the order of _HOME, so that a missing name is easy to find
     "ask_for_huge_pages", "device_of", "dtype_of",
     "MissingError", "ModelError", "PluginError", "RecordError", "ToolError", "UsageError",
+    "ExportSource",
     "Register", "hookimpl",
     "Completion", "Environment", "Model", "Sampling", "Shown", "Tool", "describe_tool", "tool",
     "visible",

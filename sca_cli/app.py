@@ -29,7 +29,8 @@ VERBS = {
     "eval": "Measure a model on held-out tasks: Pass@k, pass^k, 95 % intervals, the no-op baseline.",
     "suite": "List external benchmarks, run their reference solutions, export their tasks.",
     "report": "Show the results of a run as one HTML page: funnel, scores, curves, coverage, cost, tasks.",
-    "plugins": "List the environments and models of the installed plugins.",
+    "export": "Write tasks or rollouts in the format of another system.",
+    "plugins": "List the environments, models and export formats of the installed plugins.",
     "env": "List, show, test, create and serve environments.",
     "doctor": "Prove that the jail works on this machine, layer by layer.",
 }

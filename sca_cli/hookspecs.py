@@ -31,7 +31,7 @@ class Register(Protocol):
         """Register a factory.
 
         Args:
-            name: the name that users write after `--env` or `--model`.
+            name: the name that users write after `--env`, `--model` or `sca export`.
             target: `package.module:factory`; it is imported on first use.
             help: one line for `sca plugins`.
             extra: the optional dependency group of `sca-cli` that it needs, or "".
@@ -49,6 +49,15 @@ def sca_register_environments(register: Register) -> None:
 @hookspec
 def sca_register_models(register: Register) -> None:
     """Register models. The factory takes the model's name and the options as keywords and returns a `Model`."""
+
+
+@hookspec
+def sca_register_exporters(register: Register) -> None:
+    """Register formats of `sca export`.
+
+    The factory is a function `export(source: ExportSource, folder: Path) -> int`. It writes files into the empty
+    directory `folder` and returns the number of examples.
+    """
 
 
 @hookspec

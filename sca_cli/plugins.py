@@ -28,7 +28,7 @@ GROUP = "sca"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A registered environment or model."""
+    """A registered environment, model or export format."""
 
     name: str
     target: str
@@ -49,6 +49,7 @@ class Registry:
     manager: pluggy.PluginManager
     environments: dict[str, Entry]
     models: dict[str, Entry]
+    exporters: dict[str, Entry]
     broken: dict[str, str]
     """Plugin → the error and how to solve it, in one line."""
     ignored: dict[str, str]
@@ -64,7 +65,7 @@ def registry() -> Registry:
     """Import the entry module of every plugin and collect its registrations."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
-    plugin_registry = Registry(manager, {}, {}, {}, {})
+    plugin_registry = Registry(manager, {}, {}, {}, {}, {})
     for point in sorted(importlib.metadata.entry_points(group=GROUP), key=_own_plugins_first):
         cure = f"'pip install --force-reinstall {point.dist.name}' or uninstall it" if point.dist else "reinstall it"
         try:
@@ -75,6 +76,7 @@ def registry() -> Registry:
             for hook, entries in (
                 ("sca_register_environments", plugin_registry.environments),
                 ("sca_register_models", plugin_registry.models),
+                ("sca_register_exporters", plugin_registry.exporters),
             ):
                 _hook_of(manager, hook, point.name)(register=_register_into(entries, point.name))
         except Exception as error:  # noqa: BLE001  a plugin may raise anything; sca continues without it
@@ -350,6 +352,25 @@ def load_model(text: str) -> Model:
     entry = _entry(registry().models, plugin, "model plugin")
     model: Model = _construct(entry, "model plugin", (name,), options)
     return model
+
+
+def load_exporter(name: str) -> Any:
+    """Return the function that writes a format, see `sca_register_exporters`.
+
+    Raises:
+        MissingError: no plugin registered the format, or a package is absent.
+        PluginError: its module raises an error.
+    """
+    return import_target(_entry(registry().exporters, name, "export format"))
+
+
+@contextmanager
+def naming_package(name: str) -> Iterator[None]:
+    """Context manager: convert an ImportError of an export format into a `MissingError` that names the cure."""
+    try:
+        yield
+    except ImportError as error:
+        raise _missing_extra(registry().exporters[name], error) from error
 
 
 def model_weights(text: str) -> str | None:

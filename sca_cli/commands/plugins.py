@@ -4,7 +4,7 @@ from sca_cli import messages, plugins
 
 
 def command() -> None:
-    """List the environments and models of the installed plugins.
+    """List the environments, models and export formats of the installed plugins.
 
     \b
     Example:
@@ -15,6 +15,7 @@ def command() -> None:
     installed = plugins.registry()
     rows = [("environment", entry) for entry in installed.environments.values()]
     rows += [("model", entry) for entry in installed.models.values()]
+    rows += [("export", entry) for entry in installed.exporters.values()]
     for kind, entry in rows:
         need = f" [needs sca-cli[{entry.extra}]]" if entry.extra else ""
         messages.show(f"{kind:<12}{entry.name:<16}{entry.help} ({entry.plugin}){need}")

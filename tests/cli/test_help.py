@@ -23,6 +23,7 @@ VERBS = [
     "suite gold",
     "suite export",
     "report",
+    "export",
     "plugins",
     "env list",
     "env show",

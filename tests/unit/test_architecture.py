@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"verification", "episode", "doctor", "walk"},
     {"methods", "conformance", "evaluation", "training"},
     {"methods.compose", "evaluation.suites"},
-    {"report"},
+    {"report", "exports"},
     {"commands"},
     {"app"},
     {"__main__"},

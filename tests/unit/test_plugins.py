@@ -155,7 +155,11 @@ def test_a_hook_without_the_marker_is_not_called(install, capfd) -> None:
     ("name", "cure"),
     [
         ("sca_register_model", "did you mean 'sca_register_models'?"),
-        ("zzz", "hooks: sca_register_environments, sca_register_models, sca_register_commands, sca_model_weights"),
+        (
+            "zzz",
+            "hooks: sca_register_environments, sca_register_models, sca_register_exporters, sca_register_commands, "
+            "sca_model_weights",
+        ),
     ],
 )
 def test_a_misspelt_hook_is_a_warning(install, capfd, name: str, cure: str) -> None:

@@ -78,15 +78,7 @@ class Sandboxes:
         Raises:
             RecordError: the tasks of this run have too many different limits.
         """
-        chosen = self.limits_of(task)
-        limits = Limits(
-            wall_s=chosen.check_seconds,
-            cpu_s=chosen.cpu_seconds,
-            memory_mb=chosen.memory_mb,
-            output_bytes=chosen.output_bytes,
-            reply_bytes=chosen.reply_bytes,
-            calls=chosen.tool_calls,
-        )
+        limits = Limits.of(self.limits_of(task))
         with self._lock:
             if limits not in self._sandboxes:
                 if task and len(self._sandboxes) >= _MOST_SANDBOXES:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sca_cli.records import JSON, Observation, Outcome
+from sca_cli.records import JSON, Observation, Outcome, TaskLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,18 @@ class Limits:
     """
     calls: int = 200
     """`calls`: tool calls of a program (all turns together), of a check, or of the host."""
+
+    @classmethod
+    def of(cls, limits: TaskLimits) -> "Limits":
+        """Return the limits that a task records."""
+        return cls(
+            wall_s=limits.check_seconds,
+            cpu_s=limits.cpu_seconds,
+            memory_mb=limits.memory_mb,
+            output_bytes=limits.output_bytes,
+            reply_bytes=limits.reply_bytes,
+            calls=limits.tool_calls,
+        )
 
 
 @dataclass(slots=True)
