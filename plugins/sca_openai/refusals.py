@@ -69,7 +69,9 @@ _PROMPT = re.compile(
 )
 _REQUESTED = re.compile(r"requested (?:about )?(\d+) tokens", re.IGNORECASE)
 _UNTOLD_SHARE = 4
-"""If a message does not say how much room is left, the second request asks for this share of the limit (1/4)."""
+"""If a message does not say how much room is left, the second request asks for this share (1/4) of the limit, or of the
+window if that is smaller.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,9 @@ class Refusal:
             prompt = requested - limit
         if re.search(r"at least 1|greater than 0|positive", words) or (window and prompt >= window):
             return 0
-        return min(window - prompt, limit - 1) if window and prompt else limit // _UNTOLD_SHARE
+        if window and prompt:
+            return min(window - prompt, limit - 1)
+        return min(limit, window or limit) // _UNTOLD_SHARE
 
     def given_up(self, body: dict[str, Any], *, answered: bool) -> set[str]:
         """Return which fields and features the next request must leave out; empty if the refusal has another cause.

@@ -37,7 +37,7 @@ def locate(name: str) -> str:
 
 def _from_hub(name: str) -> str:
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     offline = constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT)
     try:
@@ -47,8 +47,11 @@ def _from_hub(name: str) -> str:
         raise MissingError(
             f"'{name}' is neither a directory nor in the local cache, and {reason}", "give a model directory"
         ) from error
-    except HfHubHTTPError as error:
-        raise MissingError(f"cannot fetch '{name}': {str(error).splitlines()[0]}") from error
+    except (
+        Exception
+    ) as error:  # what a hub sends is not trusted: the library raises AssertionError and others on odd replies
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise MissingError(f"cannot fetch '{name}': {reason[0]}") from error
 
 
 def _answers(endpoint: str) -> bool:

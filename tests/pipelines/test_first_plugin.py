@@ -15,29 +15,6 @@ pytest.importorskip("hatchling", reason="builds the plugin; hatchling is in the 
 pytestmark = pytest.mark.sandbox
 
 ROOT = Path(__file__).parents[2]
-CANDIDATE = """\
-<instruction>
-I am Cleo. Please lend me Emma.
-</instruction>
-<evaluation_function>
-def evaluate():
-    return loans_of("Cleo") == ["Emma"]
-</evaluation_function>
-<solution>
-lend("Cleo", "Emma")
-final_answer("done")
-</solution>
-<failure_case>
-final_answer("done")
-</failure_case>
-<failure_case>
-lend("Ada", "Emma")
-final_answer("done")
-</failure_case>
-<failure_case>
-lend("Cleo", "Dune")
-final_answer("done")
-</failure_case>"""
 
 
 def steps(file: str) -> list[str]:
@@ -52,14 +29,9 @@ def steps(file: str) -> list[str]:
 
 @pytest.fixture
 def processes(tmp_path: Path) -> dict[str, str]:
-    """Return the variables of the steps' processes: the plugin's place on the path, a model that writes one task."""
-    rules = [
-        {"when": "evaluation.function", "anywhere": True, "replies": [CANDIDATE]},
-        {"replies": ["```python\nprint(loans_of('Cleo'))\n```"]},
-    ]
-    (tmp_path / "script.jsonl").write_text("".join(json.dumps(rule) + "\n" for rule in rules))
+    """Return the variables of the steps' processes: the plugin's place on the path, and no model."""
     path = ":".join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")]))
-    return environment({"PYTHONPATH": path, "SCA_MODEL": f"scripted:{tmp_path}/script.jsonl"})
+    return environment({"PYTHONPATH": path})
 
 
 @pytest.mark.parametrize("file", ["man/sca-plugins.7"])

@@ -135,7 +135,7 @@ def test_no_stage_that_makes_training_data_opens_it(run: Run, held_out: Watch, t
     contents.
     """
     for made, line in (
-        ("explorations", "explore -e library -n 2"),
+        ("explorations", "explore -e library -n 2" + " --method walk" * (method == "walk")),
         ("candidates", f"challenge explorations --method {method} -n 9"),
         ("own", f"challenge -e library --method {method} -n 1 --all"),
         ("verified", "verify candidates --all"),
@@ -147,7 +147,8 @@ def test_no_stage_that_makes_training_data_opens_it(run: Run, held_out: Watch, t
         assert not held_out.opened(), line
         assert written, f"{line}: nothing was made; RULES has no reply for it"
         assert MARKER.encode() not in written
-    assert b'"outcome":"pass"' in (tmp_path / "rollouts").read_bytes()
+    if method != "walk":  # the scripted model has no reply that solves a task drawn from the world
+        assert b'"outcome":"pass"' in (tmp_path / "rollouts").read_bytes()
 
 
 @pytest.mark.torch

@@ -500,6 +500,14 @@ def test_a_reply_limit_is_lowered_to_the_room_that_the_server_names(server):
     assert [request["max_tokens"] for request in server.requests] == [7, 4]
 
 
+def test_a_reply_limit_above_the_window_is_lowered_to_a_part_of_the_window(server):
+    """vLLM's first message does not tell the length of the prompt, and its message about a long prompt only a bound."""
+    words = "max_tokens=7 cannot be greater than max_model_len=4. Please request fewer output tokens."
+    server.respond = lambda r: (400, {"error": {"message": words}}) if r["max_tokens"] > 4 else (200, answer())
+    ask(server)
+    assert [request["max_tokens"] for request in server.requests] == [7, 1]
+
+
 def test_a_stop_text_that_ended_the_reasoning_costs_one_more_request(server):
     """The reply is sampled again without stop texts, which are then never sent to this model."""
     thought, spoken = answer(message={"content": "<think>x"}), answer(message={"content": "<think>END</think>a END b"})

@@ -92,7 +92,9 @@ def test_each_algorithm_raises_the_reward(base: str, tmp_path: Path, algorithm: 
     assert last > first + 0.2
     drifts = [drift for drift in rounds["drift"] if drift is not None]
     assert max(drifts) < 1e-3
-    assert len(rounds["reward"]) == len(metrics["losses"]) / (2 if algorithm == "ppo" else 1) == ROUNDS
+    rounds_made = len(metrics["losses"]) / (2 if algorithm == "ppo" else 1)
+    # how torch rounds decides whether the entropy falls enough to stop before the last round
+    assert len(rounds["reward"]) == rounds_made == (rounds_made if "stopped" in metrics else ROUNDS)
     assert (tmp_path / "out" / "model.safetensors").exists()
     assert not (tmp_path / "out.work").exists()
 
@@ -115,12 +117,15 @@ def test_a_stopped_run_continues_to_the_same_weights(base: str, tmp_path: Path) 
 
 
 def test_a_penalty_keeps_the_policy_near_the_reference(base: str, tmp_path: Path) -> None:
-    """With a large weight of the KL, the divergence stays smaller than with a small one."""
-    ends = []
-    for kl in (1e-4, 1.0):
+    """With a large weight of the KL, the policy stays near its start, and so does its reward."""
+    largest, rewards = [], []
+    for kl in (1e-4, 10.0):
         learner, _ = run(base, tmp_path / str(kl), "grpo", kl=kl)
-        ends.append([value for value in learner.summary()["kl"] if value is not None][-1])
-    assert 0 < ends[1] < ends[0] / 2
+        rounds = learner.summary()
+        largest.append(max(value for value in rounds["kl"] if value is not None))
+        rewards.append(sum(rounds["reward"][-4:]) / 4)
+    assert 0 < largest[1] < largest[0] / 2
+    assert rewards[1] < rewards[0] - 0.2
 
 
 @pytest.mark.parametrize(("reward", "hint"), [(0.0, "easier tasks"), (1.0, "harder tasks"), (None, "easier tasks")])
