@@ -16,8 +16,9 @@ filter permits calls that the child's filter denies: `unshare` of a user and a m
 `capset` to give up capabilities. Without `mount`, `fsopen` or a descriptor from the host, none of them shows a new file
 system. If the kernel does not allow them, the filter denies a world to open any file for writing.
 
-Not covered: clocks and /dev/urandom can be read, so a program's result can depend on them; kernel bugs in the permitted
-calls.
+Not covered: the code that a world imports controls the zygote that forks its sessions. Hostile code can share memory
+among the sessions of its own environment, by a mapping of a file; it reaches no other environment and no program.
+Clocks and /dev/urandom can be read, so a program's result can depend on them; kernel bugs in the permitted calls.
 """
 
 import ctypes
