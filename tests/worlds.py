@@ -112,7 +112,7 @@ class Shop(Environment):
             if what == "socket":
                 socket.socket(socket.AF_VSOCK)
             elif what == "file":
-                open("/tmp/pwn", "w").close()  # noqa: PTH123  the plain call is what is tried
+                open("/usr/pwn", "w").close()  # noqa: PTH123  the plain call is what is tried
             elif what == "fork":
                 subprocess.run(["/bin/true"], check=True)
         except OSError as error:

@@ -36,7 +36,9 @@ _RESPONSE_BYTES = 1 << 26
 _PAUSE_S = (0.5, 8.0)
 """First and longest pause before a retry in seconds; each pause is twice as long as the one before. Chosen by hand."""
 _LONGEST_WAIT_S = 60.0
-"""Longest pause that a server's `Retry-After` may ask for, in seconds."""
+"""Longest pause before a retry in seconds, if a server's `Retry-After` asks for as much or more."""
+_HOPELESS_S = 600.0
+"""A server whose `Retry-After` asks for more seconds, as for a limit of the day, is not asked again. Chosen by hand."""
 _RETRIED = {408, 409, 425, 429}
 """Status codes after which the request is repeated; all 5xx are too."""
 
@@ -208,7 +210,8 @@ class OpenAIModel:
                         continue
                     failure: Exception = self._mapped(refusal)
                     pause_s = _retry_after_s(error)
-                    failures += 1 if refusal.status in _RETRIED or refusal.status >= 500 else self._max_retries + 1
+                    retried = refusal.status in _RETRIED or refusal.status >= 500
+                    failures += 1 if retried and (pause_s or 0) <= _HOPELESS_S else self._max_retries + 1
                 except (openai.APIConnectionError, TimeoutError) as error:
                     failure, pause_s = self._unreachable(client, error), None
                     failures += 1
@@ -224,7 +227,7 @@ class OpenAIModel:
                     return completion
                 if failures > self._max_retries:
                     raise failure
-                await asyncio.sleep(_pause_s(failures) if pause_s is None else pause_s)
+                await asyncio.sleep(_pause_s(failures) if pause_s is None else min(pause_s, _LONGEST_WAIT_S))
 
     async def _post(self, client: "AsyncOpenAI", body: dict[str, Any]) -> bytes:
         """Send a request and return the body of the response.
@@ -306,7 +309,7 @@ def _retry_after_s(error: "APIStatusError") -> float | None:
         pause_s = float(error.response.headers.get("retry-after", ""))
     except ValueError:
         return None
-    return min(pause_s, _LONGEST_WAIT_S) if math.isfinite(pause_s) and pause_s >= 0 else None
+    return pause_s if math.isfinite(pause_s) and pause_s >= 0 else None
 
 
 def _pause_s(failures: int) -> float:

@@ -79,6 +79,7 @@ def test_memory_is_that_of_the_smallest_control_group(tmp_path: Path, monkeypatc
     ("kind", "value", "message"),
     [
         (resource.RLIMIT_NOFILE, 20, "the limit of open files is 20"),
+        (resource.RLIMIT_FSIZE, 8 << 10, "the limit of the size of a file is 8 KiB, and a jail needs 1024"),
         (resource.RLIMIT_AS, 300 << 20, "the limit of address space is 300 MiB, and a program may need 712"),
     ],
 )

@@ -34,6 +34,7 @@ class Server:
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
+        self.headers: dict[str, str] = {}
         self.respond: Callable[[dict[str, Any]], tuple[int, Any]] = lambda _: (200, answer())
         self.most = 0
         outer, lock, under_way = self, threading.Lock(), [0]
@@ -58,6 +59,8 @@ class Server:
                 kind = "text/html" if isinstance(body, str) else "application/json"
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(data)))
+                for name, value in outer.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 with contextlib.suppress(BrokenPipeError):  # the client may be gone
                     self.wfile.write(data)
@@ -391,6 +394,16 @@ def test_odd_calls_are_read(server, call, arguments):
     server.respond = lambda _: (200, answer(message={"content": None, "tool_calls": [call]}))
     (read,) = ask(server)[0].tool_calls
     assert (read.function.name, read.function.arguments) == ("add", arguments)
+
+
+@pytest.mark.parametrize(("wait", "requests"), [("86400", 1), ("0", 4), ("soon", 4)])
+def test_a_server_that_asks_for_hours_is_not_asked_again(server, monkeypatch, wait, requests):
+    """A limit of the day costs one request for each attempt; a short wait, or one that is no number, costs retries."""
+    monkeypatch.setattr("sca_openai.client._PAUSE_S", (0.0, 0.0))
+    server.respond, server.headers = lambda _: (429, {"error": {"message": "daily limit"}}), {"retry-after": wait}
+    with pytest.raises(ModelError, match="the server says 429: daily limit"):
+        ask(server, max_retries="3")
+    assert len(server.requests) == requests
 
 
 BROKEN = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from sca_cli import machine
 from sca_cli.commands.shared.error_note import error_note
 from sca_cli.commands.shared.limits import Sandboxes
-from sca_cli.commands.shared.shell import Done, LeftOut, Meter, exit_code, pump
+from sca_cli.commands.shared.shell import Done, LeftOut, Meter, exit_code, most_frequent, pump
 from sca_cli.commands.shared.training import RECORD, trained_before
 from sca_cli.doctor import corpus
 from sca_cli.errors import ExitCode, MachineError, MissingError, RecordError, SandboxError, UsageError, WorldError
@@ -135,6 +136,13 @@ def test_left_out_lines_are_reported_and_change_the_exit_code(capsys: pytest.Cap
     said = capsys.readouterr().err.splitlines()
     assert said[:2] == ["sca verify: stdin:0: odd", "hint: mend it"]
     assert said[10:] == ["sca verify: 7 lines of the input left out; all other records were processed"]
+
+
+def test_a_reason_of_several_lines_is_one_line_of_the_summary() -> None:
+    """A reason quotes data. So data cannot add a line to the summary that looks as if sca had written it."""
+    assert most_frequent(Counter(["no family 'x\nsca verify: all is well'"])) == [
+        "      1  no family 'x sca verify: all is well'"
+    ]
 
 
 def test_programs_share_the_memory_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,3 +168,16 @@ def test_a_forged_description_is_an_error_of_the_plugin(tmp_path: Path, forgery:
     path.write_text(path.read_text() + 'def f() -> int:\n    """Return 1."""\n    return 1\n')
     with Sandbox() as sandbox, pytest.raises(PluginError, match="its description cannot be read"):
         sandbox.describe(spec(path))
+
+
+def test_an_import_that_takes_the_namespaces_costs_its_own_records(tmp_path: Path) -> None:
+    """Then no session of this environment starts: an error of the plugin, which ends no run, unlike a broken jail."""
+    path = tmp_path / "tools.py"
+    path.write_text(
+        'import ctypes\nctypes.CDLL(None).unshare(0x10020000)\ndef f() -> int:\n    """Return 1."""\n    return 1\n'
+    )
+    with Sandbox() as sandbox:
+        with pytest.raises(PluginError, match="ends right after it starts"), sandbox.session(spec(path), 0):
+            pass
+        with sandbox.session(EnvSpec(name="calculation"), 0) as session:
+            assert session.call("count_nucleotides", ["AAC"]).result["A"] == 2

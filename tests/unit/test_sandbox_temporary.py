@@ -52,6 +52,11 @@ def rows() -> int:
         return database.execute("SELECT count(*) FROM rows").fetchone()[0]
 
 
+def left_open(files: int) -> int:
+    """Keep databases open, as a tool does that waits for the garbage collector."""
+    return len([sqlite3.connect(Path(tempfile.mkdtemp(), "x.db")).execute("CREATE TABLE x (y)") for _ in range(files)])
+
+
 def keep(name: str) -> list[str]:
     """Write a file and list all files."""
     Path(tempfile.gettempdir(), name).write_text(name)
@@ -130,6 +135,12 @@ def test_tools_can_use_temporary_files(session: Session) -> None:
     assert session.call("keep", ["a"]).result == ["a", "rows.db"]
     with_program = session.run("final_answer(keep('b'))")
     assert with_program.answer == ["a", "b", "rows.db"]
+
+
+@pytest.mark.sandbox
+def test_a_tool_can_keep_many_files_open(session: Session) -> None:
+    """sqlite3 closes a connection when the garbage collector finds it, so a tool holds many of them at a time."""
+    assert session.call("left_open", [60]).result == 60
 
 
 @pytest.mark.sandbox

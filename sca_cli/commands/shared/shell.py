@@ -212,8 +212,8 @@ _MOST_LINES = 5
 
 
 def most_frequent(reasons: Counter[str], count: int = 12) -> list[str]:
-    """Return one line for each of the most frequent reasons, with its count."""
-    return [f"  {number:5d}  {reason[:100]}" for reason, number in reasons.most_common(count)]
+    """Return one line for each of the most frequent reasons, with its count. A reason can hold several lines."""
+    return [f"  {number:5d}  {' '.join(reason.split())[:100]}" for reason, number in reasons.most_common(count)]
 
 
 def say(text: str, *, quiet: bool) -> None:

@@ -73,6 +73,8 @@ TMP_FILES = 1024
 _TEMPORARY = ("/tmp", "/var/tmp")  # mount points in the jail
 _OPEN_FILES = 64
 """Descriptors that a run with one session needs at least, rounded up from 40."""
+_FILE_KB = 1024
+"""Size of a file in memory that a jail needs at least: its settings, a description of tools. Chosen by hand."""
 _INTERPRETER_MB = 200
 """Address space of a zygote before it imports an environment, rounded up from 130 MiB."""
 
@@ -84,12 +86,16 @@ def fail_if_limited(memory_mb: int) -> None:
         memory_mb: limit of one program.
 
     Raises:
-        SandboxError: the limit of open files or of address space is too low.
+        SandboxError: the limit of open files, of the size of a file or of address space is too low.
     """
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if files != resource.RLIM_INFINITY and files < _OPEN_FILES:
         message = f"the limit of open files is {files}, and a jail needs {_OPEN_FILES}"
         raise SandboxError(message, "raise it with 'ulimit -n 1024'")
+    size = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    if size != resource.RLIM_INFINITY and size >> 10 < _FILE_KB:
+        message = f"the limit of the size of a file is {size >> 10} KiB, and a jail needs {_FILE_KB}"
+        raise SandboxError(message, f"raise it with 'ulimit -f {_FILE_KB}'")
     space = resource.getrlimit(resource.RLIMIT_AS)[1]
     needed_mb = memory_mb + _INTERPRETER_MB
     if space != resource.RLIM_INFINITY and space >> 20 < needed_mb:

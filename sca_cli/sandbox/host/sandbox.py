@@ -290,6 +290,7 @@ class _ZygotePool:
 
         Raises:
             SandboxError: every zygote ended.
+            PluginError: every zygote of an environment ended.
         """
         for _ in range(_TRIES):
             zygote = self.zygote()
@@ -305,6 +306,8 @@ class _ZygotePool:
                 zygote.lost = True
                 continue
             return child
+        if self.name:  # the environment's own code may do that, and other environments start
+            raise PluginError(f"the environment's process ends right after it starts, or stops: {_TRIES} attempts")
         message = f"the jail ends right after it starts, or stops: {_TRIES} attempts"
         raise SandboxError(message, "run 'sca doctor' to find the cause")
 

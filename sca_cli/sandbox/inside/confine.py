@@ -16,8 +16,9 @@ filter permits calls that the child's filter denies: `unshare` of a user and a m
 `capset` to give up capabilities. Without `mount`, `fsopen` or a descriptor from the host, none of them shows a new file
 system. If the kernel does not allow them, the filter denies a world to open any file for writing.
 
-Not covered: clocks and /dev/urandom can be read, so a program's result can depend on them; kernel bugs in the permitted
-calls.
+Not covered: the code that a world imports controls the zygote that forks its sessions. Hostile code can share memory
+among the sessions of its own environment, by a mapping of a file; it reaches no other environment and no program.
+Clocks and /dev/urandom can be read, so a program's result can depend on them; kernel bugs in the permitted calls.
 """
 
 import ctypes
@@ -38,7 +39,8 @@ _EPERM, _ENOTTY, _EROFS, _ENOSYS, _ENOTSUP = 1, 25, 30, 38, 95
 _LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|J…|K, BPF_RET|K
 _NR, _ARCH, _ARG0, _ARG1, _ARG2, _ARG3 = 0, 4, 16, 24, 32, 40  # offsets in struct seccomp_data, low words
 _X32 = 0x40000000
-_NOFILE = 24
+_OPEN_FILES_OF_PROGRAM, _OPEN_FILES_OF_WORLD = 24, 256
+"""More of a world: tools leave files open until the garbage collector closes them, such as a connection of sqlite3."""
 
 # System call numbers that CPython needs after its start, from the kernel's syscall tables.
 _X86_64 = {
@@ -336,7 +338,8 @@ class Confinement:
     """Seconds between two searches for ended children; None: the zygote searches only on request."""
 
     def __init__(self, *, world: bool = False, writes: bool = False) -> None:
-        self._file_bytes = _FILE_BYTES if writes else 0
+        self._file_bytes = min(_FILE_BYTES, _hard_limit(_FSIZE)) if writes else 0
+        self._open_files = min(_OPEN_FILES_OF_WORLD if writes else _OPEN_FILES_OF_PROGRAM, _hard_limit(_OPEN_FILES))
         filters = build_filters(os.uname().machine, world=world, writes=writes)
         self._filters = [_FilterProgram(len(text) // 8, text) for text in filters]
         self._of_zygote, self._of_child = (
@@ -359,13 +362,14 @@ class Confinement:
             OSError: the kernel rejected one of them.
         """
         no_core, no_new_privileges = ((_PR_SET_DUMPABLE, 0, 0, 0, 0), (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        file_bytes = min(_FILE_BYTES, _hard_limit(_FSIZE))
         until_lifted: tuple[_Step, ...] = ()
         if import_mb:
             now, later = import_limits(import_mb)
             processes, data = (min(later[kind], _hard_limit(kind)) for kind in (_PROCESSES, _DATA))
             until_lifted = (_limit(_PROCESSES, now[_PROCESSES], processes), _limit(_DATA, now[_DATA], data))
         _apply((
-            *until_lifted, _limit(_CORE, 0, 0), _limit(_FSIZE, _FILE_BYTES, _FILE_BYTES),
+            *until_lifted, _limit(_CORE, 0, 0), _limit(_FSIZE, file_bytes, file_bytes),
             partial(_libc.prctl, *no_core), partial(_libc.prctl, *no_new_privileges), self._of_zygote,
         ))  # fmt: skip
 
@@ -385,7 +389,7 @@ class Confinement:
             _limit(_AS, max_bytes, max_bytes),
             _limit(_CPU, cpu_s, cpu_s + 1),
             _limit(_FSIZE, self._file_bytes, self._file_bytes),
-            _limit(_OPEN_FILES, _NOFILE, _NOFILE),
+            _limit(_OPEN_FILES, self._open_files, self._open_files),
             partial(_libc.prctl, _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0),
             self._of_child,
         )
