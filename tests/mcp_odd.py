@@ -19,6 +19,16 @@ TOOLS: list[dict[str, Any]] = [
     {"name": "null", "inputSchema": {"type": "object", "properties": None, "required": None}},
     {"name": "lies", "inputSchema": {}, "outputSchema": {"type": "object", "required": ["x"]}},
 ]
+RESULTS: dict[str, dict[str, Any]] = {
+    "bare_error": {"isError": True},
+    "bare": {},
+    "null": {"content": None},
+    "text": {"content": "hi"},
+    "unknown": {"content": [{"type": "hologram", "data": 5}, {"type": "text", "text": "!"}]},
+}
+"""The results of the tools of `mcp_odd.py results`; its tool `fails` is answered with an error of the protocol."""
+if "results" in sys.argv:
+    TOOLS = [{"name": name, "inputSchema": {}} for name in (*RESULTS, "fails")]
 
 
 def reply(method: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -31,6 +41,8 @@ def reply(method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         }
     if method == "tools/list":
         return {"tools": TOOLS[:1], "nextCursor": "more"} if "endless" in sys.argv else {"tools": TOOLS}
+    if "results" in sys.argv:
+        return RESULTS[parameters["name"]]
     if parameters["name"] == "image":
         return {"content": [{"type": "image", "data": "aGk=", "mimeType": "image/png"}, {"type": "text", "text": "!"}]}
     if parameters["name"] == "lies":
@@ -42,7 +54,9 @@ for line in sys.stdin:
     request = json.loads(line)
     if "id" in request:
         answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
-        if request["method"] in ("initialize", "tools/list", "tools/call"):
+        if request["method"] == "tools/call" and request["params"]["name"] == "fails":
+            answer["error"] = {"code": -32000, "message": "boom"}
+        elif request["method"] in ("initialize", "tools/list", "tools/call"):
             answer["result"] = reply(request["method"], request.get("params") or {})
         else:
             answer["error"] = {"code": -32601, "message": "no such method"}

@@ -22,6 +22,10 @@ _STDERR_BYTES = 1000
 type Work[T] = Callable[[Client], Awaitable[T]]
 
 
+_CLOSED = "Connection closed"
+"""The message of the protocol's package for a connection that has ended."""
+
+
 class Connection:
     """One client, and one server process if the server is a command line, until `close`.
 
@@ -75,8 +79,8 @@ class Connection:
         await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if reply.done():
             failure = reply.exception()
-            # A server may use this code for an error of its own, so the message does not say that it has ended.
-            if isinstance(failure, MCPError) and failure.code == CONNECTION_CLOSED:
+            # A server may use this code for an error of its own, with other words than those of the package.
+            if isinstance(failure, MCPError) and (failure.code, str(failure)) == (CONNECTION_CLOSED, _CLOSED):
                 raise ConnectionError(f"{failure}{self._stderr_end()}") from failure
             os.ftruncate(self._stderr.fileno(), 0)
             return reply.result()

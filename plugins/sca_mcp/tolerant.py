@@ -1,5 +1,6 @@
-"""Repair a server's list of tools before the protocol's package validates it: one odd tool would end the session."""
+"""Repair what a server sends before the protocol's package validates it: one odd tool or result would end a session."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -7,7 +8,11 @@ from typing import Any
 
 @asynccontextmanager
 async def tolerant(transport: AbstractAsyncContextManager[tuple[Any, Any]]) -> AsyncIterator[tuple[Any, Any]]:
-    """Wrap a transport. Repair the tools that it lists: drop null members, and give schemas without a `type` one."""
+    """Wrap a transport and repair what comes in.
+
+    In the list of tools, null members are dropped, and schemas without a `type` get one. In the results of calls, a
+    missing content is empty, and a part of an unknown kind becomes its JSON text.
+    """
     async with transport as (incoming, outgoing):
         yield _Incoming(incoming), outgoing
 
@@ -35,11 +40,29 @@ class _Incoming:
         return _repaired(await self._stream.__anext__())
 
 
+_KINDS = {"text": "text", "image": "data", "audio": "data", "resource": "resource", "resource_link": "uri"}
+"""Kind of a part of a result → the member that it must have."""
+
+
 def _repaired(item: Any) -> Any:
     result = getattr(getattr(item, "message", None), "result", None)
-    if isinstance(result, dict) and isinstance(tools := result.get("tools"), list):
+    if not isinstance(result, dict):
+        return item
+    if isinstance(tools := result.get("tools"), list):
         result["tools"] = [_tool(tool) if isinstance(tool, dict) else tool for tool in tools]
+    elif "protocolVersion" not in result:
+        content = result.get("content")
+        parts = content if isinstance(content, list) else [] if content is None else [content]
+        result["content"] = [_part(part) for part in parts]
     return item
+
+
+def _part(part: Any) -> Any:
+    """Return a part of a result; if the protocol does not know it, as text."""
+    member = _KINDS.get(str(part.get("type"))) if isinstance(part, dict) else None
+    if member and isinstance(part.get(member), dict if member == "resource" else str):
+        return part
+    return {"type": "text", "text": part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)}
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:

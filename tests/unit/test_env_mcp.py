@@ -119,6 +119,19 @@ def test_options_that_are_not_valid_are_named(opened: Sandbox, options: str, mes
         opened.describe(spec(f"{options},server={sys.executable} {SERVER.with_name('mcp_odd.py')}"))
 
 
+def test_odd_results_are_results_and_errors_are_refusals(opened: Sandbox) -> None:
+    """A result without content, or with a part of an unknown kind, and an error with the code of a closed connection:
+    the session lives.
+    """
+    with opened.session(spec(f"{sys.executable} {SERVER.with_name('mcp_odd.py')} results"), 0) as session:
+        assert "the tool failed without a message" in session.call("bare_error").error
+        assert (session.call("bare").result, session.call("null").result) == ("", "")
+        assert session.call("text").result == "hi"
+        assert session.call("unknown").result == '{"type": "hologram", "data": 5}\n!'
+        assert "boom" in session.call("fails").error
+        assert session.call("text").result == "hi"
+
+
 def test_a_list_of_tools_that_never_ends_is_refused(opened: Sandbox) -> None:
     """A server whose list of tools always has a next page is not taken, and the message says why."""
     with pytest.raises(UsageError, match="does not list its tools: its list has more than 100 pages"):

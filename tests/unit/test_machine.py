@@ -97,7 +97,7 @@ def test_a_jail_that_cannot_start_under_a_limit_is_an_error_that_names_it(
 
 @pytest.mark.parametrize(
     ("closed", "code", "message"),
-    [(">&-", 4, "sca: cannot write stdout: it is closed"), ("2>&-", 0, ""), ("<&- >&- 2>&-", 4, "")],
+    [(">&-", 4, "sca env: cannot write stdout: it is closed"), ("2>&-", 0, ""), ("<&- >&- 2>&-", 4, "")],
 )
 def test_a_closed_standard_stream_has_a_clear_end(closed: str, code: int, message: str) -> None:
     """A closed output is an error in one line; a closed input or error stream is none. There is no traceback."""
