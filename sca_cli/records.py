@@ -194,7 +194,7 @@ class TaskLimits(_Part, frozen=True):  # type: ignore[misc]  # msgspec allows it
     """Bytes of an answer or of a tool call."""
     tool_calls: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 200
     """Tool calls of a program, and of a check."""
-    turns: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    turns: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
     """Turns of an attempt; absent means the default of the verb."""
 
 
