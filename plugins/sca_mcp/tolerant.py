@@ -7,7 +7,7 @@ from typing import Any
 
 @asynccontextmanager
 async def tolerant(transport: AbstractAsyncContextManager[tuple[Any, Any]]) -> AsyncIterator[tuple[Any, Any]]:
-    """Wrap a transport. Repair the tools that it lists: drop null members, and give schemas without a `type` one."""
+    """Wrap a transport. Repair the tools that it lists: drop null members, and add a `type` to schemas without it."""
     async with transport as (incoming, outgoing):
         yield _Incoming(incoming), outgoing
 
