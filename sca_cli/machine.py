@@ -26,8 +26,9 @@ _SHARE = 0.75
 def prepare() -> None:
     """Prepare this process: replace closed standard streams, raise the soft limit of open files, watch the CPU limit.
 
-    A closed standard stream is replaced, so that no file gets its number. Nothing can be written to a closed standard
-    output, which `fail_if_stdout_is_closed` reports. Messages to a closed standard error are lost.
+    A closed standard stream is replaced by /dev/null, so that no file gets its descriptor number. If standard output
+    was closed, its replacement cannot be written, and `fail_if_stdout_is_closed` reports this. If standard error was
+    closed, messages are lost.
     """
     for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         if _is_closed(descriptor):

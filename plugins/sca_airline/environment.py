@@ -12,7 +12,7 @@ from sca_cli.toolkit.tables import variants
 
 
 class Airline(AirlineWritingTools):
-    """Simulate an airline's customer desk with the tool names and signatures of TauBench's airline and our own data.
+    """Simulate an airline's customer desk. Tool names and signatures are TauBench's; the data is our own by default.
 
     Tools behave like tau2's tools of the same names. `think` of TauBench is added, and `get_flight_status` is left
     out. Unlike tau2, these tools refuse calls that make no sense: negative numbers, empty lists, a flight or a payment

@@ -1,10 +1,10 @@
 """Continuous batching: one worker thread decodes all running replies together, one token each per step.
 
-A step removes cancelled rows, puts waiting rows into free slots, and runs the model once over all rows. The prompt of a
-new row is computed only after the longest prefix whose keys and values a running or finished row has. If several new
-rows share a prefix that no other row has, one of them is computed first and the others copy from it. The last token of
-a prompt runs together with the next tokens of the running rows. So the output head, which costs the same for one row
-and for eight, is multiplied once per step.
+A step removes cancelled rows, puts waiting rows into free slots, and runs the model once over all rows. If a running or
+finished row has the keys and values of a prefix of a new row's prompt, the longest such prefix is reused, and only the
+rest of the prompt is computed. If several new rows share a prefix that no other row has, one of them is computed first
+and the others copy from it. The last token of a prompt runs together with the next tokens of the running rows. So the
+output head, which costs the same for one row and for eight, is multiplied once per step.
 
 On a CPU, a prefix of several rows is stored once, outside the slots, because reading a copy of it for every row would
 take most of a step. A row gets its shared prefix when it is admitted; running rows can then get a longer one. A prefix

@@ -76,8 +76,8 @@ def check_of(
 def answer_check(expected: JSON) -> str:
     """Return an `evaluate` that is True for this answer.
 
-    The tolerance of numbers is relative, 1e-6, if the expected number is 1 or more, else absolute, 1e-6. Blanks around
-    a text are ignored.
+    A number may differ from the expected one by 1e-6 times its magnitude, or by 1e-6 if the magnitude is less than 1.
+    Blanks around a text are ignored.
     """
     if isinstance(expected, int | float) and not isinstance(expected, bool):
         return _NUMBER.format(expected=expected)

@@ -114,7 +114,8 @@ def step_problem(text: str, call: str, facts: list[JSON], references: Iterable[s
     Args:
         text: the sentence.
         call: the call as the prompt showed it. It must contain every word that the text quotes.
-        facts: the call's literals. The text must contain each fact, each number equally often, and no other digits.
+        facts: the call's literals. The text must contain each fact, and a number at least as often as the facts do. It
+            must not contain other digits.
         references: the words that name the earlier results used by the call. The text must contain each.
         tool: the tool that is called. The text must contain a word of its name or of the first sentence of its
             documentation.

@@ -58,7 +58,8 @@ def plain(schema: Any, root: Any = None, within: tuple[str, ...] = ()) -> Schema
     Args:
         schema: any JSON Schema, or a part of one. None and True accept everything, as {} does.
         root: the whole schema, which `$ref` refers to; the schema itself by default.
-        within: references that contain this part. A type that contains itself accepts any value from there on.
+        within: the references that were followed to reach this part. They are not followed again, because a type can
+            contain itself: the schema then says at most the JSON type of the value.
     """
     if schema is False:
         return {"enum": []}
@@ -185,7 +186,7 @@ def python_type(schema: Schema) -> str:
 
 
 def with_details(text: str, properties: Schema) -> str:
-    """Append the bounds of the parameters, and those of their descriptions that the text does not contain.
+    """Append the bounds of each parameter, and its description if the text does not contain it already.
 
     Args:
         text: a tool's documentation.

@@ -79,7 +79,10 @@ class Best:
         return {"rounds": [*rounds], "reward": [round(self._rewards[each], 4) for each in rounds], "kept": self._round}
 
     def save(self, work: Path) -> dict[str, Any]:
-        """Write the best weights, once, and return what `load` needs; files that no checkpoint needs are removed."""
+        """Write the best weights, unless their file exists already, and return what `load` needs.
+
+        Older files that no checkpoint needs are removed.
+        """
         import torch
 
         path = work / f"best-{self._round}.pt"

@@ -257,11 +257,11 @@ class Preference(Learner):
     def ratios(
         self, model: Any, layout: Layout, rollouts: Sequence[Compared], owners: Sequence[int]
     ) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
-        """Compute the rollouts of one layout.
+        """Compare the model with the reference on the rollouts of one layout.
 
         Returns:
-            (r,) index of each rollout of the layout; (r,) its log-probability minus the reference's; (r,) the mean of
-            -log p over its own tokens. The last two are differentiable.
+            (r,) index in `rollouts` of each rollout of the layout; (r,) its log-probability minus the reference's; (r,)
+            the mean of -log p over its own tokens. The last two are differentiable.
         """
         import torch
 

@@ -166,7 +166,8 @@ def fail_if_in_the_way(out: Path, *, resume: bool) -> None:
     """Check, before any work, that a model can be written to `out`.
 
     Raises:
-        UsageError: `out` is a file or a directory with files, or `OUT.work` is a link, or exists and `resume` is False.
+        UsageError: `out` is a file, or a directory with files in it; `OUT.work` is a link; or `resume` is False, and
+            `OUT.work` exists.
     """
     if ranks.follows():  # the first process has checked, and may have begun
         return
@@ -267,7 +268,7 @@ def reports_to(library: str) -> Iterator[None]:
 
 
 def results_in(work: Path) -> list[Path]:
-    """Return what a training leaves in its work directory for the directory of the model."""
+    """Return the files in the work directory of a training that belong in the directory of its model."""
     return [work / metrics.FILE, work / "runs"]  # TensorBoard's files are in runs/
 
 

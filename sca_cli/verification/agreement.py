@@ -18,8 +18,8 @@ def agreement(rollouts: Sequence[Rollout]) -> tuple[Agreement, list[Finding]]:
     """Summarise the attempts at one task and report what they show against it.
 
     Two attempts agree if they give the same answer and make the same changes. A task is mislabelled, and rejected, if
-    at least two attempts and more than half of those with an answer or a change agree, and the check fails them all. A
-    task is unsolved, which is only reported, if no attempt passes: it may be hard, or wrong.
+    the check fails a group of two or more attempts that agree, and this group is more than half of the attempts with an
+    answer or a change. A task is unsolved, which is only reported, if no attempt passes: it may be hard, or wrong.
 
     Args:
         rollouts: the attempts. Invalid ones are ignored.

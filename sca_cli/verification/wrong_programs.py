@@ -329,7 +329,7 @@ def evaluate(_):
 
 
 def loose_answers(answer: JSON, rng: random.Random) -> list[JSON]:
-    """Return other answers that a sound check may accept, because a task may leave order, sign or more parts open.
+    """Return other answers that a sound check may accept: not every task fixes order, sign or number of parts.
 
     They are the list reversed, the list with one more part, and the number with the other sign.
     """

@@ -25,8 +25,8 @@ def worth_correcting(rollouts: Iterable[Rollout]) -> Iterator[Rollout]:
 def kept_replies(failed: Rollout, number: int) -> int:
     """Return how many of the student's replies a correction repeats.
 
-    The first correction repeats all but the last reply, the next ones repeat one less each, and then again. An attempt
-    of one reply is made anew.
+    The first correction repeats all but the last reply, and each further one repeats one reply less. After a correction
+    that repeats none, this starts again. An attempt of one reply is made anew.
     """
     return failed.usage.turns - 1 - number % failed.usage.turns
 

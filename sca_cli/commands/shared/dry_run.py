@@ -65,7 +65,7 @@ class DryRun:
         self._examples(attempts, "solutions", tally)
 
     def of_records(self, records: Iterator[Task | Rollout], algorithm: str) -> None:
-        """Show a training on rollouts, or on the attempts at tasks, of which a few are made.
+        """Show a training on rollouts. If tasks are read, a few of them are attempted to get rollouts.
 
         Raises:
             NothingToTrain: as the training, if rollouts are read.
@@ -80,7 +80,7 @@ class DryRun:
         self._attempted(tasks, "tasks", self._roller().rollouts, algorithm)
 
     def of_corrections(self, records: Iterable[Task | Rollout], algorithm: str) -> None:
-        """Show a training on the corrections of failed attempts, of which a few are made.
+        """Show a training on the corrections of failed attempts; only a few corrections are made.
 
         Raises:
             NothingToTrain: no attempt failed.
@@ -93,7 +93,7 @@ class DryRun:
     def _attempted[R: (Task, Rollout)](
         self, records: Sequence[R], noun: str, make: Callable[[Iterator[R]], Iterator[Rollout]], algorithm: str
     ) -> None:
-        """Show a training on attempts, of which a few are made."""
+        """Show a training on attempts or corrections; only a few of them are made."""
         rollouts, seconds = _sample(records, make)
         scale = len(records) / min(_SAMPLE, len(records))
         each = self.roller.options.attempts

@@ -46,11 +46,11 @@ VALIDATION_ATTEMPTS = 4
 
 
 def split(tasks: list[Task], wanted: int | None, running: Running) -> tuple[list[Task], list[Task]]:
-    """Draw the tasks for validation; return the others, and these.
+    """Draw the tasks for validation; return the tasks to train on, and those for validation.
 
     Args:
-        tasks: self-made tasks. If `--allow-eval` lets in held-out tasks, none is drawn, because it may be one of them.
-        wanted: their number; None: a tenth of the tasks, at most 16, and none of fewer than 40 tasks.
+        tasks: self-made tasks. With `--allow-eval` some can be held-out tasks, so none is drawn for validation.
+        wanted: number of tasks for validation; None: a tenth of the tasks, at most 16, or 0 if there are fewer than 40.
         running: the seed.
 
     Raises:

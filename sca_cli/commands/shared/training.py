@@ -184,10 +184,10 @@ class Running:
     quiet: options.Quiet = False
 
     def fail_if_dry_run_cannot(self) -> None:
-        """Check that a dry run is neither to resume a run nor one of several processes.
+        """Check that a dry run does not resume a run, and has only one process.
 
         Raises:
-            UsageError: it is.
+            UsageError: it resumes a run, or has several processes.
         """
         if self.resume:
             raise UsageError("--dry-run and --resume exclude each other", "a dry run is always complete")

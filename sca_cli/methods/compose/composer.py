@@ -92,7 +92,9 @@ def composed(
     coverage: Coverage,
     draw: random.Random,
 ) -> list[Step]:
-    """Draw a program of `size` calls. Each call writes, or the last call needs its result, directly or through others.
+    """Draw a program of `size` calls.
+
+    If a call does not write, the last call needs its result, directly or through other calls.
 
     Args:
         material: recorded calls and values.

@@ -123,7 +123,7 @@ _QUOTES = ("'{}'", '"{}"', "{}")
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A description of a tool's task, from its documentation or its name."""
+    """Words that ask for what a tool returns or does, taken from its documentation or its name."""
 
     text: str
     kind: str

@@ -100,9 +100,10 @@ class Knowledge:
         self.writes = [write for write in self.writes if self._can_be_said(write) and self._is_of_one_record(write)]
 
     def unread(self) -> Iterator[tuple[str, dict[str, JSON]]]:
-        """Yield (look-up, its argument) for the customer's records, or those of a list of all, that were not looked up.
+        """Yield (look-up, its argument) for each record of the customer, or of a list of all, that was not looked up.
 
-        They are named by the results of look-ups that take nothing, or what the customer says of herself.
+        The argument is in the result of a look-up that takes nothing or only what the customer says of herself, or of a
+        look-up that follows from these.
         """
         one_argument: dict[str, tuple[str, str]] = {}  # link → look-up of a record, its parameter
         for call, arguments in self.arguments.items():

@@ -23,10 +23,11 @@ def rules_of(sandbox: Sandbox, exploration: Exploration, writes: list[Write]) ->
 
 
 def firm(sandbox: Sandbox, exploration: Exploration, refused: list[tuple[Write, str]]) -> list[tuple[Write, str]]:
-    """Return the forbidden writes that a slightly different number does not make allowed.
+    """Return the forbidden writes that stay forbidden when one of their numbers is slightly different.
 
-    If another number is allowed, an agent may offer it, so that it is not certain that nothing changes. None is firm if
-    the environment cannot judge such a number: no tool accepted these calls before.
+    If another number is allowed, an agent may offer it to the customer, so it is not certain that nothing changes. The
+    environment may be unable to judge the other numbers, because no tool accepted these calls before. Then the list is
+    empty.
     """
     variants = [
         (place, Write(write.tool, write.arguments | {name: value + change}, {}))

@@ -121,7 +121,7 @@ def _fallback(program: Program, write: Write, name: str, reference: ValueReferen
 
 
 def is_in_own_record(knowledge: Knowledge, write: Write, value: JSON) -> bool:
-    """Tell whether a look-up of a record that the write names holds a value as the only one of its link."""
+    """Tell whether the look-up of a record that the write names returns this value, and no other one of its link."""
     for seen in knowledge.memory.places(value):
         arguments = knowledge.arguments.get(seen.call, {}).values()
         if arguments and all(argument in write.arguments.values() for argument in arguments):

@@ -149,7 +149,8 @@ class Zygote:
         timeout_s: seconds until READY must arrive.
         hash_seed: PYTHONHASHSEED of its interpreter.
         outside: run it as a plain process, without nsjail.
-        folder: descriptor of a file system with which it tests whether its sessions can have one; empty: they cannot.
+        folder: descriptor of a file system. The zygote tests with it whether its sessions can have file systems of
+            their own; empty: they cannot.
 
     Raises:
         SandboxError: nsjail is missing or does not start; the hint says how to solve it.

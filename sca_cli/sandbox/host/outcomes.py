@@ -9,7 +9,7 @@ from sca_cli.records import JSON, Observation, Outcome, TaskLimits
 class Limits:
     """Limits for one program, one check or one world.
 
-    Each field's text begins with the reason that is recorded when the limit is exceeded, such as `timeout`.
+    The docstring of each field begins with the reason that is recorded when that limit is exceeded, such as `timeout`.
     """
 
     wall_s: float = 10.0

@@ -14,7 +14,7 @@ mounts it in a mount namespace of its own, so no other session has a name for it
 the session's processes have ended. It covers the files that the import wrote to the same place. For this, the zygote's
 filter permits calls that the child's filter denies: `unshare` of a user and a mount namespace, `move_mount`, and
 `capset` to give up capabilities. Without `mount`, `fsopen` or a descriptor from the host, none of them shows a new file
-system. If the kernel does not allow them, the filter denies a world to open any file for writing.
+system. If the kernel does not allow them, a world cannot open any file for writing.
 
 Not covered: the code that a world imports controls the zygote that forks its sessions. Hostile code can share memory
 among the sessions of its own environment, by a mapping of a file; it reaches no other environment and no program.
@@ -150,7 +150,7 @@ def build_filters(machine: str, *, world: bool = False, writes: bool = False) ->
 
     Args:
         machine: as `os.uname` names it.
-        world: the zygote is a world's: shared memory without a file, which does not count as data, is denied.
+        world: the zygote is a world's. Then shared memory without a file is denied, because it does not count as data.
         writes: the world can write files, and its zygote can give each session a mount namespace. Otherwise a world
             cannot open a file for writing.
 

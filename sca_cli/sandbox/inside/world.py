@@ -92,9 +92,10 @@ class _CheckedTool:
         self._required_count = sum(p.default is p.empty for p in plain)
 
     def spread(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Convert arguments passed by name, as JSON tool calls do, for parameters that Python takes by position only.
+        """Turn named arguments into positional ones where Python needs it; a JSON tool call names all its arguments.
 
-        These are `*args`, whose values arrive as an array, the parameters before it, and those before a `/`.
+        Python needs it for `*args`, for the parameters before `*args`, and for those before a `/`. The values of
+        `*args` arrive as an array.
         """
         values, rest = list(args), dict(kwargs)
         has_star = type(kwargs.get(self._star)) is list

@@ -1,9 +1,10 @@
 """The proofs after the paper's filter, one file each. A new proof is a new file here and its line in `PROOFS`.
 
-The paper keeps a task if its check accepts the solution and rejects three failure cases. Such a check may still accept
-a program that does nothing, or another answer. It may reject the same answer tomorrow. The solution may not need the
-tools. No failure case may try a condition of the check. The instruction may leave out what the check asks for, or give
-the answer away. Each proof looks for one of these faults in a `Trial`, and yields a `Finding` for each.
+The paper keeps a task if its check accepts the solution and rejects three failure cases. Such a task can still have a
+fault: the check accepts a program that does nothing, or another answer; it rejects the same answer tomorrow; the
+solution does not need the tools; the check has a condition that no failure case tries; the instruction leaves out what
+the check asks for, or gives the answer away. Each proof looks for one of these faults in a `Trial`, and yields a
+`Finding` for each.
 
 Not here: the proofs `duplicate` and `agreement`, which compare a task with other tasks and with attempts at it.
 """

@@ -14,8 +14,8 @@ _WEAKENED_CHECKS = 12
 def conditions_tried(trial: Trial) -> Iterator[Finding]:
     """Report each condition of the check that no failure case tries.
 
-    A variant of the check replaces the condition by a constant, and the solution still passes it. A failure case tries
-    the condition if it does not fail the variant.
+    A variant of the check has a constant in place of the condition, and still accepts the solution. A failure case
+    tries the condition if this variant does not reject the failure case.
     """
     tried: set[str] = set()
     survivors: dict[str, None] = {}
