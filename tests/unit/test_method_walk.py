@@ -166,6 +166,11 @@ def get_case(case_id: str) -> dict[str, JSON]:
     return {"id": case_id}
 
 
+def list_parts() -> dict[str, JSON]:
+    """List all parts."""
+    return {}
+
+
 def close_case(case_id: str, part_id: str) -> str:
     """Close a case."""
     return case_id + part_id
@@ -187,10 +192,11 @@ CASES: dict[str, JSON] = {
 def program_of_cases() -> Program:
     """Return an empty solution in a world of two cases that hold the same part."""
     calls = [Observation(tool="get_case", kwargs={"case_id": key}, result=case) for key, case in CASES.items()]
+    calls.append(Observation(tool="list_parts", result={"parts": [{"name": "Kite", "part_id": "part_7002"}]}))
     exploration = Exploration(
         env=EnvSpec(name="desk"), first_observation="I am Ada. Mine are case_1001 and case_1002.", observations=calls
     )
-    tools = {each.__name__: describe_tool(each) for each in (get_case, close_case)}
+    tools = {each.__name__: describe_tool(each) for each in (get_case, close_case, list_parts)}
     return Program(Knowledge(exploration, tools, customer=True))
 
 

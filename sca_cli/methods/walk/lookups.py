@@ -112,6 +112,8 @@ class Program:
     def _reference(self, value: JSON, depth: int, place: JSON = None) -> ValueReference:
         places = self._places(value, place, depth)
         is_named = not depth and bool(places) and places[0].call in self.named
+        if is_named:  # a thing that the record holds twice has no name, though a list of all things names its kind
+            places = [seen for seen in places if seen.call in self.named]
         # the same value in the records of two writes is looked up in the record of each
         key = canonical([value, places[0].call] if is_named else [value])
         if key in self._references:
