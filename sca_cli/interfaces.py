@@ -158,7 +158,9 @@ class Environment:
         """Return the rule of the policy that forbids a call in this state, or None if the policy allows the call.
 
         Override it if the policy forbids more than the tools refuse. Only `sca challenge --method walk` calls it, in
-        the environment's world after `reset` with the task's seed, and makes no task of a call that is forbidden.
+        the environment's world after `reset` with the task's seed, and makes no task of a call that is forbidden. A
+        call that the policy neither allows nor forbids for certain, because it depends on what the customer says or
+        because no rule names the case, returns `""`: then there is no task of it at all, not even of a refusal.
 
         Args:
             tool: name of a writing tool.

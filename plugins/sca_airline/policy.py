@@ -15,11 +15,13 @@ _MOST_PASSENGERS = 5
 _DAY = datetime.timedelta(days=1)
 
 _OTHER_CUSTOMER = "Only the customer's own reservations and profile may be changed."
-_HAS_LEFT = "Where any flight of the reservation has left, you cannot help."
+_HAS_LEFT = "The cabin of any reservation can be changed, unless one of its flights has left."
+_OPEN = ""
+"""The policy neither allows nor forbids the call for certain."""
 
 
 def forbids(store: Store, customer: str, tool: str, arguments: dict[str, Any]) -> str | None:
-    """Return the rule that forbids a call, or None.
+    """Return the rule that forbids a call, None if it is allowed, or "" if the policy leaves it open.
 
     Args:
         store: the present state.
@@ -36,7 +38,7 @@ def forbids(store: Store, customer: str, tool: str, arguments: dict[str, Any]) -
     if reservation["user_id"] != customer:
         return _OTHER_CUSTOMER
     if reservation.get("status") == "cancelled":
-        return "A cancelled reservation cannot be changed."
+        return _OPEN
     return _CHANGES[tool](store, reservation, arguments)
 
 
@@ -79,10 +81,12 @@ def _send_certificate(store: Store, user: Record, arguments: dict[str, Any]) -> 
 def _cancel(store: Store, reservation: Record, _: dict[str, Any]) -> str | None:
     statuses = _statuses(store, reservation)
     if any(status in _LEFT for status in statuses):
-        return _HAS_LEFT
+        return _OPEN  # the agent transfers the customer, and this may end the conversation
     age = datetime.datetime.fromisoformat(NOW) - datetime.datetime.fromisoformat(reservation["created_at"])
     if age <= _DAY or "cancelled" in statuses or reservation["cabin"] == "business":
         return None
+    if reservation["insurance"] == "yes":
+        return _OPEN  # the customer may have a reason of health or weather
     return "Cancel if it was booked within the last 24 hours, or the airline cancelled a flight, or it is in business."
 
 
@@ -93,7 +97,7 @@ def _bags(store: Store, reservation: Record, arguments: dict[str, Any]) -> str |
     free = _free_bags(user, reservation["cabin"], len(reservation["passengers"]))
     if arguments["nonfree_baggages"] != max(reservation["nonfree_baggages"], arguments["total_baggages"] - free):
         return "Each bag beyond the free ones costs 50 dollars."
-    return _HAS_LEFT if _has_left(store, reservation) else None
+    return None
 
 
 def _flights(store: Store, reservation: Record, arguments: dict[str, Any]) -> str | None:
@@ -101,10 +105,11 @@ def _flights(store: Store, reservation: Record, arguments: dict[str, Any]) -> st
         return leg["flight_number"], leg["date"]
 
     before, after = list(map(place, reservation["flights"])), list(map(place, arguments["flights"]))
-    if _has_left(store, reservation):
+    has_left, has_new_cabin = _has_left(store, reservation), arguments["cabin"] != reservation["cabin"]
+    if has_left and has_new_cabin:
         return _HAS_LEFT
     if before == after:
-        return None if arguments["cabin"] != reservation["cabin"] else "Nothing would change."
+        return None if has_new_cabin else _OPEN
     if reservation["cabin"] == "basic_economy":
         return "Flights in basic economy cannot be changed."
     ends = [(store.flights[number]["origin"], store.flights[number]["destination"]) for number, _ in after]
@@ -112,7 +117,7 @@ def _flights(store: Store, reservation: Record, arguments: dict[str, Any]) -> st
     is_connected = all(one[1] == next_one[0] for one, next_one in pairwise(ends))
     if not is_connected or days != sorted(days) or not _same_trip(reservation, ends):
         return "Origin, destination and kind of trip stay as they are."
-    return None
+    return _OPEN if has_left else None
 
 
 def _same_trip(reservation: Record, ends: list[tuple[str, str]]) -> bool:
@@ -124,11 +129,11 @@ def _same_trip(reservation: Record, ends: list[tuple[str, str]]) -> bool:
     return places[0] == places[-1] == origin and destination in places[1:-1]
 
 
-def _passengers(store: Store, reservation: Record, arguments: dict[str, Any]) -> str | None:
+def _passengers(_: Store, reservation: Record, arguments: dict[str, Any]) -> str | None:
     passengers = arguments["passengers"]
-    if any(passengers.count(each) > 1 for each in passengers):
-        return "Passengers are different people."
-    return _HAS_LEFT if _has_left(store, reservation) else None
+    if len(passengers) != len(reservation["passengers"]):
+        return "The number of passengers cannot be changed."
+    return _OPEN if any(passengers.count(each) > 1 for each in passengers) else None
 
 
 _CHANGES: dict[str, Callable[[Store, Record, dict[str, Any]], str | None]] = {

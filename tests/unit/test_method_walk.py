@@ -15,12 +15,13 @@ from sca_cli.commands.explore import Walker
 from sca_cli.errors import WorldError
 from sca_cli.interfaces import Sampling, Tool, describe_tool
 from sca_cli.methods import Workshop
-from sca_cli.methods.walk import make, paraphrase, words
+from sca_cli.methods.walk import answers, make, paraphrase, words
+from sca_cli.methods.walk.checks import NothingChanged, state_check
 from sca_cli.methods.walk.knowledge import Knowledge, Write, _is_sayable, is_opaque
 from sca_cli.methods.walk.lookups import NoWay, Program
 from sca_cli.methods.walk.naming import NoName, distinguishing, in_words
 from sca_cli.methods.walk.permitted import firm, rules_of
-from sca_cli.methods.walk.requests import is_in_own_record
+from sca_cli.methods.walk.requests import add, is_in_own_record
 from sca_cli.prompts import Prompts
 from sca_cli.records import JSON, EnvSpec, Exploration, Observation, Task
 from sca_cli.sandbox import Limits, Sandbox
@@ -160,6 +161,154 @@ def test_tasks_of_a_desk_pass_their_own_proofs() -> None:
             assert all(value in task.instruction for value in opaque_literals(task))
 
 
+def get_case(case_id: str) -> dict[str, JSON]:
+    """Get a case."""
+    return {"id": case_id}
+
+
+def list_parts() -> dict[str, JSON]:
+    """List all parts."""
+    return {}
+
+
+def close_case(case_id: str, part_id: str) -> str:
+    """Close a case."""
+    return case_id + part_id
+
+
+CASES: dict[str, JSON] = {
+    "case_1001": {"colour": "red", "parts": [{"name": "Mug", "part_id": "part_7001"}]},
+    "case_1002": {
+        "colour": "blue",
+        "parts": [
+            {"name": "Mug", "part_id": "part_7001"},
+            {"name": "Kite", "part_id": "part_7002"},
+            {"name": "Kite", "part_id": "part_7002"},
+        ],
+    },
+}
+
+
+def program_of_cases() -> Program:
+    """Return an empty solution in a world of two cases that hold the same part."""
+    calls = [Observation(tool="get_case", kwargs={"case_id": key}, result=case) for key, case in CASES.items()]
+    calls.append(Observation(tool="list_parts", result={"parts": [{"name": "Kite", "part_id": "part_7002"}]}))
+    exploration = Exploration(
+        env=EnvSpec(name="desk"), first_observation="I am Ada. Mine are case_1001 and case_1002.", observations=calls
+    )
+    tools = {each.__name__: describe_tool(each) for each in (get_case, close_case, list_parts)}
+    return Program(Knowledge(exploration, tools, customer=True))
+
+
+def test_a_value_is_read_from_the_record_that_the_write_names() -> None:
+    """A part that two cases hold is looked up in the case of each write, though it was found in the other."""
+    program = program_of_cases()
+    found = {"part_id": {"call": 0, "path": ["parts", 0, "part_id"]}}
+    said = [
+        add(program, Write("close_case", {"case_id": case, "part_id": "part_7001"}, found)).details[1:]
+        for case in CASES
+    ]
+    assert [write.partition("part_id=")[2] for write in program.writes] == [
+        "case['parts'][0]['part_id'])",
+        "next(each for each in case_2['parts'] if each.get('name') == 'Mug')['part_id'])",
+    ]
+    assert [[detail.words for detail in details] for details in said] == [["as in its parts"], ["Mug"]]
+
+
+def test_a_record_that_occurs_twice_has_no_name() -> None:
+    """ "the Kite" of a case with two equal kites may be one or both."""
+    with pytest.raises(NoWay):
+        add(program_of_cases(), Write("close_case", {"case_id": "case_1002", "part_id": "part_7002"}, {}))
+
+
+# ---------------------------------------------------------------- checks
+
+
+PEOPLE: list[JSON] = [{"name": "Ada", "born": 1}, {"name": "Eve", "born": 2}]
+
+
+class Desk:
+    """The session of a world after a solution."""
+
+    def __init__(self, case: JSON) -> None:
+        self.case = case
+
+    def call(self, tool: str, args: list[JSON], kwargs: dict[str, JSON]) -> Observation:
+        """Look the case up."""
+        return Observation(tool=tool, args=args, kwargs=kwargs, result=self.case)
+
+
+def check_after(people: JSON, answer: JSON = None) -> str:
+    """Return the check of a write that gives a case these people."""
+    case: JSON = {"case_id": "case_1001", "people": PEOPLE}
+    calls = [Observation(tool="get_case", kwargs={"case_id": "case_1001"}, result=case)]
+    exploration = Exploration(env=EnvSpec(name="desk"), observations=calls)
+    found = Knowledge(exploration, {"get_case": describe_tool(get_case)}, customer=False)
+    write = Write("set_people", {"case_id": "case_1001", "people": people}, {})
+    return state_check(found, Desk({"case_id": "case_1001", "people": people}), answer, [write])  # type: ignore[arg-type]
+
+
+def accepts(check: str, people: JSON, *answer: JSON) -> bool:
+    """Run a check in a world whose case has these people."""
+    names: dict[str, Any] = {"get_case": lambda case_id: {"case_id": case_id, "people": people}}
+    exec(check, names)
+    return bool(names["evaluate"](*answer))
+
+
+def test_another_order_of_records_is_no_change() -> None:
+    """A write that gives the same people in another order makes no task."""
+    with pytest.raises(NothingChanged):
+        check_after(PEOPLE[::-1])
+
+
+def test_people_are_compared_without_order_and_with_all_fields() -> None:
+    """The new person may stand in any place; another person, exchanged fields or one person twice are wrong."""
+    new: list[JSON] = [{"name": "Ada", "born": 1}, {"name": "Mia", "born": 3}]
+    check = check_after(new)
+    assert accepts(check, new)
+    assert accepts(check, new[::-1])
+    exchanged: list[JSON] = [{"name": "Ada", "born": 3}, {"name": "Mia", "born": 1}]
+    for wrong in (PEOPLE, exchanged, [new[0], new[0]], [new[1], new[1]], new[:1], [*new, new[0]], None):
+        assert not accepts(check, wrong)
+
+
+@pytest.mark.parametrize(
+    ("right", "alike", "others"),
+    [
+        ("yes", ["yes", " Yes. ", True, "true"], ["no", False, None, "yes yes", 1, ""]),
+        ("no", ["No", False], ["yes", True, None, 0]),
+        ("gold", ["Gold.", "GOLD"], ["silver", "golden", None]),
+        (9.5, [9.5, "9.5", " 9.50 "], [9.4, "9", True, None, "nan", [9.5], ""]),
+        (1, [1, 1.0, "1", "1."], [True, 2, "one"]),
+    ],
+)
+def test_an_answer_may_have_another_form(right: JSON, alike: list[JSON], others: list[JSON]) -> None:
+    """Case, blanks and a full stop do not matter, True is yes, and a number may be a text; other values are wrong."""
+    new: list[JSON] = [{"name": "Mia", "born": 3}]
+    check = check_after(new, right)
+    assert [accepts(check, new, answer) for answer in alike] == [True] * len(alike)
+    assert [accepts(check, new, answer) for answer in others] == [False] * len(others)
+
+
+def test_a_question_names_the_record_of_its_field() -> None:
+    """The field of a case is called so, whatever else the customer says; a question for yes or no says it."""
+    calls = [Observation(tool="get_case", kwargs={"case_id": "case_1001"}, result={"insurance": "yes"})]
+    exploration = Exploration(env=EnvSpec(name="desk"), first_observation="I am Ada.", observations=calls)
+    program = Program(Knowledge(exploration, {"get_case": describe_tool(get_case)}, customer=True))
+    program.variables[0] = "case"
+    write = Write("close_case", {"case_id": "case_1001", "payment_id": "visa"}, {})
+    request = words.Request("close_case", [words.Detail("payment", "the visa", words.Kind.RECORD)])
+    answer = answers.of_record(program, write, request, random.Random(0))
+    assert answer is not None
+    assert (answer.words, answer.code) == ("the insurance of the case (yes or no)", "case['insurance']")
+
+
+@pytest.mark.parametrize(("value", "asked"), [(9.5, True), (-9.5, False), (0, False), ("visa", True)])
+def test_a_negative_difference_is_not_asked_for(value: JSON, asked: bool) -> None:
+    """People say a difference below zero with or without its sign."""
+    assert answers.is_answer("price_difference", value) == asked
+
+
 def opaque_literals(task: Task) -> list[str]:
     """Return the ids that a solution contains."""
     return [part for part in task.solution.split("'") if is_opaque(part)]
@@ -210,6 +359,27 @@ def airline_call(tool: str, **arguments: JSON) -> str | None:
 def test_rules_that_tools_do_not_enforce(tool: str, arguments: dict[str, JSON], allowed: bool) -> None:
     """`allows` of the airline knows the rules of changing and cancelling."""
     assert (airline_call(tool, reservation_id="R1", **arguments) is None) == allowed
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "rule"),
+    [
+        ("update_reservation_baggages", {"total_baggages": 2, "nonfree_baggages": 1, "status": "landed"}, None),
+        ("update_reservation_passengers", {"passengers": [{"first_name": "A"}], "status": "landed"}, None),
+        ("update_reservation_flights", {"cabin": "economy", "flights": OTHER_FLIGHT, "status": "landed"}, ""),
+        ("cancel_reservation", {"reservation": {"insurance": "yes"}}, ""),
+        ("cancel_reservation", {"status": "landed"}, ""),
+    ],
+)  # fmt: skip
+def test_what_the_policy_does_not_say_is_not_forbidden(tool: str, arguments: dict[str, JSON], rule: str | None) -> None:
+    """After a flight has left, only its cabin stays; a customer's reason may allow her to cancel what is insured."""
+    assert airline_call(tool, reservation_id="R1", **arguments) == rule
+
+
+def test_the_cabin_of_a_flight_that_has_left_stays() -> None:
+    """The policy says so."""
+    call = {"reservation_id": "R1", "cabin": "business", "flights": FLIGHT, "status": "flying"}
+    assert airline_call("update_reservation_flights", **call)
 
 
 @pytest.mark.parametrize(("amount", "status", "allowed"), [(100, "cancelled", False), (100, "available", False)])

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from sca_cli.analysis.calls import call_text
-from sca_cli.methods.walk.knowledge import Knowledge
+from sca_cli.methods.walk.knowledge import Knowledge, Write
 from sca_cli.records import JSON, Observation
 from sca_cli.sandbox import Session
-from sca_cli.walk.memory import has_data_keys
+from sca_cli.walk.memory import canonical, has_data_keys
 
 # All numbers below are chosen by hand.
 _READ_AGAIN = 120
@@ -26,21 +26,38 @@ def same(value, expected):
     if isinstance(value, list) and isinstance(expected, list) and all(isinstance(x, str) for x in value + expected):
         return sorted(value) == sorted(expected)
     return value == expected
-
+{same_records}
 
 def evaluate({answer}):
 """
+_SAME_RECORDS = """\
+
+
+def same_records(value, expected):
+    if not isinstance(value, list) or len(value) != len(expected):
+        return False
+    return all(value.count(x) == expected.count(x) for x in expected)
+"""
+"""Compares lists without order: a customer who names several people does not say in which places they are."""
 _NUMBER_ANSWER = """\
-    if isinstance(answer, bool) or not isinstance(answer, (int, float)) or abs(answer - {answer!r}) > 1e-6:
+    try:
+        if not abs(float(str(answer).strip().removesuffix('.')) - {answer!r}) <= 1e-6:
+            return False
+    except ValueError:
         return False
 """
 _TEXT_ANSWER = """\
-    if not isinstance(answer, str) or answer.strip().lower() != {answer!r}:
+    text = str(answer).strip().lower().removesuffix('.').strip()
+    if {{'true': 'yes', 'false': 'no'}}.get(text, text) != {answer!r}:
         return False
 """
 _FIELDS = """\
     record = {call}
     if not all(same(record.get(key), value) for key, value in {fields!r}.items()):
+        return False
+"""
+_RECORDS = """\
+    if not same_records(record.get({name!r}), {value!r}):
         return False
 """
 _WHOLE = """\
@@ -53,13 +70,14 @@ class NothingChanged(ValueError):
     """No look-up shows what the solution changed, or the change is too large for a check."""
 
 
-def state_check(knowledge: Knowledge, session: Session, answer: JSON = None) -> str:
+def state_check(knowledge: Knowledge, session: Session, answer: JSON = None, writes: Sequence[Write] = ()) -> str:
     """Return an `evaluate` that is True for the state of a session, in the fields that the solution changed.
 
     Args:
         knowledge: the look-ups, with their results before the solution.
         session: the world after the solution.
         answer: the right answer, a number or a text; None if the task asks for none.
+        writes: of the solution; lists of objects that they give are compared without order.
 
     Raises:
         NothingChanged: no look-up shows a change that a check can compare.
@@ -68,15 +86,18 @@ def state_check(knowledge: Knowledge, session: Session, answer: JSON = None) -> 
     reads = knowledge.reads
     parts: list[str] = []
     changed_fields: dict[str, set[str]] = defaultdict(set)
-    changed = [number for number, result in after.items() if result != reads[number].result]
+    changed = [number for number, result in after.items() if _unordered(result) != _unordered(reads[number].result)]
+    given = [_unordered(value) for write in writes for value in write.arguments.values() if _are_records(value)]
     for number in changed:
         before, now = reads[number].result, after[number]
         if _has_fields(before) and _has_fields(now):
             fields = _fields_after(before, now)
-            names = {name for name in fields if before.get(name) != now.get(name)}
+            names = {name for name in fields if _unordered(before.get(name)) != _unordered(now.get(name))}
             changed_fields[reads[number].tool] |= names
             if names:
-                parts.append(_FIELDS.format(call=_text(reads[number]), fields=fields))
+                lists = {name: fields.pop(name) for name in sorted(names) if _unordered(fields[name]) in given}
+                part = _FIELDS.format(call=_text(reads[number]), fields=fields)
+                parts.append(part + "".join(_RECORDS.format(name=name, value=lists[name]) for name in lists))
         elif len(repr(now)) <= _VALUE_CHARS:
             changed_fields[reads[number].tool] |= set()
             parts.append(_WHOLE.format(call=_text(reads[number]), value=now))
@@ -111,11 +132,32 @@ def unchanged_check(knowledge: Knowledge, calls: Sequence[int], answer: JSON) ->
 
 
 def _evaluate(parts: Sequence[str], answer: JSON) -> str:
+    body = "".join(parts)
+    same_records = _SAME_RECORDS if "same_records(" in body else ""
     if answer is None:
-        return _HEAD.format(answer="") + "".join(parts) + "    return True\n"
-    judged = _TEXT_ANSWER.format(answer=answer.strip().lower()) if isinstance(answer, str) else ""
-    judged = judged or _NUMBER_ANSWER.format(answer=answer)
-    return _HEAD.format(answer="answer") + "".join(parts) + judged + "    return True\n"
+        return _HEAD.format(answer="", same_records=same_records) + body + "    return True\n"
+    judged = answer_check(answer)
+    return _HEAD.format(answer="answer", same_records=same_records) + body + judged + "    return True\n"
+
+
+def answer_check(answer: JSON) -> str:
+    """Return the condition on an answer: a text without case and final full stop, a number also as text."""
+    if not isinstance(answer, str):
+        return _NUMBER_ANSWER.format(answer=answer)
+    return _TEXT_ANSWER.format(answer=answer.strip().lower().removesuffix(".").strip())
+
+
+def _are_records(value: JSON) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _unordered(value: JSON) -> str:
+    """Return a value as JSON text that is the same for each order of its lists."""
+    if isinstance(value, list):
+        return f"[{','.join(sorted(map(_unordered, value)))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{canonical(key)}:{_unordered(value[key])}' for key in sorted(value))}}}"
+    return canonical(value)
 
 
 def _fields_after(before: dict[str, JSON], now: dict[str, JSON]) -> dict[str, JSON]:

@@ -1,7 +1,7 @@
 """Write the solution of a task: look-ups first, then the writes, whose values are parts of the look-ups' results."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -51,6 +51,8 @@ class Program:
     """Number of look-ups."""
     variables: dict[int, str] = field(default_factory=dict)
     """Number of a look-up → the variable that holds its result."""
+    named: frozenset[int] = frozenset()
+    """Look-ups of the records that the present write names."""
     _references: dict[str, ValueReference] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
     _said: set[str] = field(default_factory=set)
@@ -79,6 +81,14 @@ class Program:
         """
         return self._reference(value, 0, place)
 
+    def name_records(self, values: Collection[JSON]) -> None:
+        """Prefer the records that have these ids, the arguments of a write, to others that hold the same values."""
+        self.named = frozenset(
+            call
+            for call, arguments in self.knowledge.arguments.items()
+            if arguments and all(value in values for value in arguments.values())
+        )
+
     def read_of(self, value: JSON) -> None:
         """Look up the record that has this id, if there is a look-up with this one argument."""
         for call, arguments in self.knowledge.arguments.items():
@@ -100,19 +110,24 @@ class Program:
     # ------------------------------------------------------------ values
 
     def _reference(self, value: JSON, depth: int, place: JSON = None) -> ValueReference:
-        key = canonical(value)
+        places = self._places(value, place, depth)
+        is_named = not depth and bool(places) and places[0].call in self.named
+        if is_named:  # a thing that the record holds twice has no name, though a list of all things names its kind
+            places = [seen for seen in places if seen.call in self.named]
+        # the same value in the records of two writes is looked up in the record of each
+        key = canonical([value, places[0].call] if is_named else [value])
         if key in self._references:
             return self._references[key]
-        if self.knowledge.is_introduced(value) or (depth and key in self._said):
+        if self.knowledge.is_introduced(value) or (depth and canonical(value) in self._said):
             return ValueReference(repr(value), literal=True)
         if not is_opaque(value):
             if depth:
                 raise NoWay(f"a look-up needs {value!r}, which the customer has no reason to say")
-            self._said.add(key)
+            self._said.add(canonical(value))
             return ValueReference(repr(value), str(value), literal=True)
         known = self.knowledge.is_known_to_customer(value)
         if not (known and self.says_ids):
-            for seen in self._places(value, place):
+            for seen in places:
                 if reference := self._try(partial(self._looked_up, seen, depth)):
                     self._references[key] = reference
                     return reference
@@ -122,17 +137,24 @@ class Program:
             return reference
         raise NoWay(f"no look-up leads to {value!r}")
 
-    def _places(self, value: JSON, place: JSON) -> list[Seen]:
-        """Return the places of a value in results that do not only repeat it: its own place first, then short paths."""
+    def _places(self, value: JSON, place: JSON, depth: int) -> list[Seen]:
+        """Return the places of a value in results that do not only repeat it: its own place first, then short paths.
+
+        Records like the one that the write names, but others, are last.
+        """
         places = [
             seen for seen in self.knowledge.memory.places(value)
             if seen.call != FIRST_OBSERVATION and not seen.in_text
             and canonical(value) not in map(canonical, self.knowledge.arguments[seen.call].values())
         ]  # fmt: skip
         own = (place.get("call"), tuple(place.get("path", ()))) if isinstance(place, dict) else ()
-        return sorted(places, key=lambda seen: ((seen.call, seen.path) != own, self._steps(seen.call), len(seen.path)))[
-            :_PLACES
-        ]
+        tools = set() if depth else {self.knowledge.reads[call].tool for call in self.named}
+
+        def rank(seen: Seen) -> tuple[bool, bool, int, int]:
+            is_other = self.knowledge.reads[seen.call].tool in tools and seen.call not in self.named
+            return is_other, (seen.call, seen.path) != own, self._steps(seen.call), len(seen.path)
+
+        return sorted(places, key=rank)[:_PLACES]
 
     def _steps(self, call: int) -> int:
         """Return 0 for a look-up that was made or whose arguments were all said, else 1."""
@@ -176,6 +198,8 @@ class Program:
             return f"{code}[0]", ""
         if last and isinstance(items[index], str):
             return self._by_reading(code, [str(item) for item in items], index)
+        if items.count(items[index]) > 1:
+            raise NoWay("a record that its list holds more than once")
         others = [item for place, item in enumerate(items) if place != index and not _same(item, items[index], rest)]
         facts = distinguishing(items[index], others)
         if not facts:

@@ -202,7 +202,7 @@ def _one(workshop: Workshop, knowledge: Knowledge, writes: list[Write], draw: ra
             result = run.calls[-1].result
             answer = answers.of_result(program, result, writes[0], draw)
             answer = answer or answers.of_record(program, writes[0], requests[0], draw, result=result)
-        evaluate = state_check(knowledge, session, answer.value if answer else None)
+        evaluate = state_check(knowledge, session, answer.value if answer else None, writes)
     said = f"{draw.choice(_AND_TELL).format(answer.words)}" if answer else ""
     wrong = chain(wrong_programs(knowledge, program, writes, draw), _wrong_answers(program.text, answer))
     shortened = [text for _, text in left_out(program)]

@@ -11,7 +11,7 @@ _CHANGES = (-2, -1, 1, 2)
 
 
 def rules_of(sandbox: Sandbox, exploration: Exploration, writes: list[Write]) -> list[str | None]:
-    """Return for each write the rule that forbids it in the first state of an exploration's world, or None.
+    """Return for each write the rule that forbids it in the first state of an exploration's world, "" or None.
 
     Raises:
         WorldError: the environment's `reset` or `allows` raises an error.
@@ -41,5 +41,5 @@ def firm(sandbox: Sandbox, exploration: Exploration, refused: list[tuple[Write, 
         rules = rules_of(sandbox, exploration, [variant for _, variant in variants]) if variants else []
     except WorldError:
         return []
-    mended = {place for (place, _), rule in zip(variants, rules, strict=True) if rule is None}
+    mended = {place for (place, _), rule in zip(variants, rules, strict=True) if not rule}
     return [each for place, each in enumerate(refused) if place not in mended]

@@ -14,6 +14,7 @@ def add(program: Program, write: Write) -> words.Request:
         NoWay, NoName: a value can neither be said nor be looked up.
     """
     request = words.Request(write.tool, does=program.knowledge.tools[write.tool].description)
+    program.name_records(write.arguments.values())
     codes: dict[str, str] = {}
     together = _of_one_record(write)
     for name, value in write.arguments.items():
