@@ -113,7 +113,7 @@ def dpo_loss(chosen: "torch.Tensor", rejected: "torch.Tensor", beta: float) -> "
 
 
 def kto_loss(ratios: "torch.Tensor", passed: "torch.Tensor", kl: float, beta: float) -> "torch.Tensor":
-    """Return the loss of each rollout: Ethayarajh et al. 2024 (arXiv 2402.01306), equation 8, equal weights.
+    """Return the loss of each rollout: Ethayarajh et al. 2024 (arXiv 2402.01306), equation 8, without its weights.
 
     Args:
         ratios: (rollouts,) log-probability of the rollout, minus the reference's, nats.
@@ -324,13 +324,20 @@ class Dpo(Preference):
 
 
 class Kto(Preference):
-    """Raise the log-ratio of passed rollouts above the estimated KL divergence; lower that of failed ones below it."""
+    """Raise the log-ratio of passed rollouts above the estimated KL divergence; lower that of failed ones below it.
+
+    The rarer outcome weighs more, so that passed and failed rollouts have the same total weight (section 4.2 of the
+    paper). With equal weights, many failed rollouts lower the probability of every reply.
+    """
 
     def __init__(self, rollouts: Sequence[Compared], options: TrainOptions, preference: PreferenceOptions) -> None:
         super().__init__(rollouts, options, preference)
         self.items = range(len(rollouts))
         self._mismatched = mismatched(rollouts)
         self._mismatched_reference: list[float] = []
+        passed = max(sum(rollout.passed for rollout in rollouts), 1)
+        failed = max(len(rollouts) - passed, 1)
+        self._weight_of_passed, self._weight_of_failed = max(failed / passed, 1.0), max(passed / failed, 1.0)
 
     def first(self, count: int) -> "Kto":
         return Kto(self.rollouts[:count], self._options, self._preference)
@@ -358,7 +365,8 @@ class Kto(Preference):
         def loss(model: Any, layout: Layout) -> "torch.Tensor":
             present, ratios, _ = self.ratios(model, layout, rollouts, owners)
             passed = torch.tensor([rollouts[index].passed for index in present.tolist()], device=ratios.device)
-            total: torch.Tensor = kto_loss(ratios, passed, kl, self._preference.beta).sum() / len(rollouts)
+            weights = torch.where(passed, self._weight_of_passed, self._weight_of_failed)
+            total: torch.Tensor = (weights * kto_loss(ratios, passed, kl, self._preference.beta)).sum() / len(rollouts)
             return total
 
         return Batch(passes, loss)

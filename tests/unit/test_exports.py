@@ -155,12 +155,15 @@ def test_a_plugin_adds_a_format(capfd, tmp_path: Path, tasks: Path, monkeypatch:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-format\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[sca]\nids = outside_format\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    saved = plugins.registry()
     plugins.registry.cache_clear()
     try:
         assert export(capfd, "ids", tasks, "-o", tmp_path / "ids")[0] == 0
         code, err = export(capfd, "heavy", tasks, "-o", tmp_path / "heavy")
     finally:
+        monkeypatch.undo()
         plugins.registry.cache_clear()
+        plugins.registry().environments.update(saved.environments)  # those of the tests are registered once only
     assert len((tmp_path / "ids" / "ids.txt").read_text().split()) == 2
     assert (code, "sca-cli[hf]" in err) == (ExitCode.MISSING, True)
 

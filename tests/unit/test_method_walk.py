@@ -262,7 +262,7 @@ def test_another_order_of_records_is_no_change() -> None:
 
 
 def test_people_are_compared_without_order_and_with_all_fields() -> None:
-    """The new person may stand in any place; another person, exchanged fields or one person twice are wrong."""
+    """The new person may be at any position; another person, exchanged fields or one person twice are wrong."""
     new: list[JSON] = [{"name": "Ada", "born": 1}, {"name": "Mia", "born": 3}]
     check = check_after(new)
     assert accepts(check, new)

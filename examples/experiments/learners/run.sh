@@ -42,7 +42,7 @@ for seed in "$@"; do
         sft) set -- train.jsonl --learning-rate 2e-4 --epochs 3 --prompt "$here/prompts" ;;
         rft) set -- "rollouts-$seed.jsonl" --keep-solved --learning-rate 2e-4 --epochs 3 ;;
         dpo) set -- "rollouts-$seed.jsonl" --learning-rate 3e-4 --epochs 2 ;;
-        kto) set -- "rollouts-$seed.jsonl" --learning-rate 5e-5 --epochs 2 ;; # at 3e-4 it forgets everything
+        kto) set -- "rollouts-$seed.jsonl" --learning-rate 1e-4 --epochs 2 ;; # at 3e-4 it forgets everything
         *) set -- train.jsonl --learning-rate 1e-4 --epochs 1 --batch-size 4 $act ;;
         esac
         [ -s "$save.json" ] || sca train "$@" --algo "$algo" --base warm --seed "$seed" \
