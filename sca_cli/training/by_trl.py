@@ -25,7 +25,7 @@ from sca_cli.records import JSON, Rollout
 from sca_cli.training import metrics, ranks
 from sca_cli.training.data import Example
 from sca_cli.training.policy import PolicyOptions
-from sca_cli.training.preference import Compared, PreferenceOptions, compared, mismatched, pairs
+from sca_cli.training.preference import Compared, PreferenceOptions, compared, kto_weights, mismatched, pairs
 from sca_cli.training.trainer import (
     NothingToTrain,
     TrainOptions,
@@ -293,7 +293,14 @@ def kto_trainer(data: Sequence[Example], base_model: str, work: Path, options: T
         _, other_ids, other_own = _split(other.sequences[0], len(prompt))
         row = {"prompt_ids": prompt, "completion_ids": ids, "own": own, "label": rollout.passed}
         rows.append(row | {"KL_completion_ids": other_ids, "KL_own": other_own})
-    config = KTOConfig(**_common(work, options), max_length=None, beta=PreferenceOptions("kto").beta)
+    of_passed, of_failed = kto_weights(rollouts)
+    config = KTOConfig(
+        **_common(work, options),
+        max_length=None,
+        beta=PreferenceOptions("kto").beta,
+        desirable_weight=of_passed,
+        undesirable_weight=of_failed,
+    )
     inputs = _inputs(base_model, options)
     collator = OwnSingles(pad_token_id=_padding(inputs["processing_class"]), max_length=None)
     return SingleTrainer(**inputs, args=config, train_dataset=_dataset(rows), data_collator=collator)

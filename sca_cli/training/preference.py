@@ -126,6 +126,17 @@ def kto_loss(ratios: "torch.Tensor", passed: "torch.Tensor", kl: float, beta: fl
     return 1 - torch.sigmoid(beta * torch.where(passed, ratios - kl, kl - ratios))
 
 
+def kto_weights(rollouts: Sequence[Compared]) -> tuple[float, float]:
+    """Return the weights of passed and of failed rollouts in the loss of KTO: section 4.2 of the paper.
+
+    The rarer outcome weighs more, so that both have the same total weight. With equal weights, many failed rollouts
+    lower the probability of every reply.
+    """
+    passed = max(sum(rollout.passed for rollout in rollouts), 1)
+    failed = max(len(rollouts) - passed, 1)
+    return max(failed / passed, 1.0), max(passed / failed, 1.0)
+
+
 def mismatched(rollouts: Sequence[Compared]) -> list[Compared]:
     """Join each rollout's prompt with the reply of the rollout before it. KTO estimates the KL on these sequences."""
     replies = [rollouts[-1], *rollouts[:-1]] if rollouts else []
@@ -326,8 +337,7 @@ class Dpo(Preference):
 class Kto(Preference):
     """Raise the log-ratio of passed rollouts above the estimated KL divergence; lower that of failed ones below it.
 
-    The rarer outcome weighs more, so that passed and failed rollouts have the same total weight (section 4.2 of the
-    paper). With equal weights, many failed rollouts lower the probability of every reply.
+    The outcomes are weighted, see `kto_weights`.
     """
 
     def __init__(self, rollouts: Sequence[Compared], options: TrainOptions, preference: PreferenceOptions) -> None:
@@ -335,9 +345,7 @@ class Kto(Preference):
         self.items = range(len(rollouts))
         self._mismatched = mismatched(rollouts)
         self._mismatched_reference: list[float] = []
-        passed = max(sum(rollout.passed for rollout in rollouts), 1)
-        failed = max(len(rollouts) - passed, 1)
-        self._weight_of_passed, self._weight_of_failed = max(failed / passed, 1.0), max(passed / failed, 1.0)
+        self._weight_of_passed, self._weight_of_failed = kto_weights(rollouts)
 
     def first(self, count: int) -> "Kto":
         return Kto(self.rollouts[:count], self._options, self._preference)
