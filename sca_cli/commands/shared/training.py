@@ -346,8 +346,6 @@ class Training:
                 name: Any = algorithm if preference else "sft"
                 metrics = train_by_trl(name, selection.examples, base, save, settings, show)
             elif preference:
-                preference = PreferenceOptions(algorithm)  # type: ignore[arg-type]
-                chosen |= {name: value for name, value in asdict(preference).items() if name != "algorithm"}
                 metrics = train_preference(
                     selection.examples, base, save, settings, preference, show, resume=running.resume
                 )
