@@ -84,6 +84,32 @@ def counter() -> EnvSpec:
     return EnvSpec(name="counter")
 
 
+@pytest.fixture
+def add_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Return a function that installs a plugin: its entry point and its module's source."""
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = set(sys.modules)
+
+    def write(name: str, source: str) -> None:
+        about = tmp_path / f"{name}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[sca]\n{name} = {name}\n")
+        (tmp_path / f"{name}.py").write_text(source)
+        forget()
+
+    def forget() -> None:
+        plugins.registry.cache_clear()
+        plugins.add_commands.cache_clear()
+
+    saved = plugins.registry()
+    yield write
+    forget()
+    plugins.registry().environments.update(saved.environments)
+    for module in set(sys.modules) - modules:
+        del sys.modules[module]
+
+
 @pytest.fixture(scope="session")
 def sandbox(shop: EnvSpec) -> Iterator[Sandbox]:  # noqa: ARG001  its tests use the shop
     """Give a real sandbox; its short limits make the tests of limits short."""

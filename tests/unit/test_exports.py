@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import sca_retail
 from tiny_model import save_tokenizer
 
-from sca_cli import app, plugins, records
+from sca_cli import app, records
 from sca_cli.errors import ExitCode
 from sca_cli.exports.chat import llama_factory_row
 from sca_cli.exports.source import Conversation
@@ -140,30 +141,19 @@ def test_wrong_arguments_are_named(capfd, tmp_path: Path, tasks: Path, arguments
     assert not list(tmp_path.iterdir())
 
 
-def test_a_plugin_adds_a_format(capfd, tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_adds_a_format(capfd, tmp_path: Path, tasks: Path, add_plugin: Callable[[str, str], None]) -> None:
     """`sca export` finds a format that another distribution registered, and names the extra that it lacks."""
-    (tmp_path / "outside_format.py").write_text(
+    add_plugin(
+        "outside_format",
         "from sca_cli import hookimpl\n@hookimpl\ndef sca_register_exporters(register):\n"
         "    register('ids', 'outside_format:export', help='ids')\n"
         "    register('heavy', 'outside_format:heavy', help='needs more', extra='hf')\n"
         "def export(source, folder):\n    ids = [task.id for task in source.tasks()]\n"
         "    (folder / 'ids.txt').write_text('\\n'.join(ids))\n    return len(ids)\n"
-        "def heavy(source, folder):\n    import not_installed_here\n"
+        "def heavy(source, folder):\n    import not_installed_here\n",
     )
-    about = tmp_path / "outside_format-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-format\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[sca]\nids = outside_format\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    saved = plugins.registry()
-    plugins.registry.cache_clear()
-    try:
-        assert export(capfd, "ids", tasks, "-o", tmp_path / "ids")[0] == 0
-        code, err = export(capfd, "heavy", tasks, "-o", tmp_path / "heavy")
-    finally:
-        monkeypatch.undo()
-        plugins.registry.cache_clear()
-        plugins.registry().environments.update(saved.environments)  # those of the tests are registered once only
+    assert export(capfd, "ids", tasks, "-o", tmp_path / "ids")[0] == 0
+    code, err = export(capfd, "heavy", tasks, "-o", tmp_path / "heavy")
     assert len((tmp_path / "ids" / "ids.txt").read_text().split()) == 2
     assert (code, "sca-cli[hf]" in err) == (ExitCode.MISSING, True)
 

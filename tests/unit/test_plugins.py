@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pluggy
@@ -13,33 +12,6 @@ from sca_cli import app, plugins
 from sca_cli.commands.shared.weights import weights_of
 from sca_cli.errors import MissingError, PluginError, UsageError
 from sca_cli.records import EnvSpec
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Return a function that installs a plugin: its entry point and its module's source."""
-    monkeypatch.syspath_prepend(tmp_path)
-    modules = set(sys.modules)
-
-    def write(name: str, source: str) -> None:
-        about = tmp_path / f"{name}-1.0.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text(f"[sca]\n{name} = {name}\n")
-        (tmp_path / f"{name}.py").write_text(source)
-        forget()
-
-    def forget() -> None:
-        plugins.registry.cache_clear()
-        plugins.add_commands.cache_clear()
-
-    saved = plugins.registry()
-    yield write
-    forget()
-    plugins.registry().environments.update(saved.environments)
-    for module in set(sys.modules) - modules:
-        del sys.modules[module]
-
 
 WORKING = """
 from sca_cli import Environment, hookimpl, tool
@@ -58,9 +30,9 @@ def sca_register_models(register):
 """
 
 
-def test_a_plugin_from_outside_is_found_like_ours(install) -> None:
+def test_a_plugin_from_outside_is_found_like_ours(add_plugin) -> None:
     """An installed distribution with an entry point is all it takes."""
-    install("outside", WORKING.format(name="outside"))
+    add_plugin("outside", WORKING.format(name="outside"))
     found = plugins.registry()
     assert {"calculation", "place"} <= found.environments.keys()
     assert {"scripted", "quick"} <= found.models.keys()
@@ -88,11 +60,11 @@ def test_a_plugin_from_outside_is_found_like_ours(install) -> None:
     ],
     ids=["import", "syntax", "raises", "hook", "twice", "signature"],
 )
-def test_a_broken_plugin_is_a_warning_that_names_the_cure(install, capfd, source: str, said: str) -> None:
+def test_a_broken_plugin_is_a_warning_that_names_the_cure(add_plugin, capfd, source: str, said: str) -> None:
     """Whatever is wrong with a plugin, the others work, `sca plugins` succeeds, and stderr says which and
     what to do.
     """
-    install("broken", source)
+    add_plugin("broken", source)
     assert app.run(["plugins"]) == 0
     out, err = capfd.readouterr()
     assert "calculation" in out
@@ -103,9 +75,9 @@ def test_a_broken_plugin_is_a_warning_that_names_the_cure(install, capfd, source
     assert "Traceback" not in err
 
 
-def test_a_plugin_that_breaks_while_adding_commands_is_a_warning(install, capfd) -> None:
+def test_a_plugin_that_breaks_while_adding_commands_is_a_warning(add_plugin, capfd) -> None:
     """A failing command hook takes nothing else with it."""
-    install(
+    add_plugin(
         "broken",
         "from sca_cli import hookimpl\n@hookimpl\ndef sca_register_commands(app): raise RuntimeError('no')",
     )
@@ -113,11 +85,11 @@ def test_a_plugin_that_breaks_while_adding_commands_is_a_warning(install, capfd)
     assert "plugin 'broken' is broken: RuntimeError: no" in capfd.readouterr().err
 
 
-def test_a_plugin_adds_a_command(install, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_adds_a_command(add_plugin, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command of a plugin is a verb of sca, registered once however often sca is run."""
     monkeypatch.setattr(app, "app", typer.Typer(no_args_is_help=True))
     app.app.command("plugins")(lambda: None)
-    install(
+    add_plugin(
         "more",
         "from sca_cli import hookimpl\ndef hello(): print('hello')\n"
         "@hookimpl\ndef sca_register_commands(app): app.command('hello')(hello)",
@@ -138,9 +110,9 @@ def sca_register_models(register):
 """
 
 
-def test_a_hook_without_the_marker_is_not_called(install, capfd) -> None:
+def test_a_hook_without_the_marker_is_not_called(add_plugin, capfd) -> None:
     """A function named like a hook does nothing without @hookimpl; a warning says so, and the other hooks work."""
-    install("outside", UNMARKED)
+    add_plugin("outside", UNMARKED)
     assert app.run(["plugins"]) == 0
     out, err = capfd.readouterr()
     assert "quick" in out
@@ -162,9 +134,11 @@ def test_a_hook_without_the_marker_is_not_called(install, capfd) -> None:
         ),
     ],
 )
-def test_a_misspelt_hook_is_a_warning(install, capfd, name: str, cure: str) -> None:
+def test_a_misspelt_hook_is_a_warning(add_plugin, capfd, name: str, cure: str) -> None:
     """A marked function that implements no hook is reported with the most similar hook; the plugin's others work."""
-    install("outside", f"{UNMARKED.replace('def sca_reg', '@hookimpl\ndef sca_reg', 1)}@hookimpl\ndef {name}(): pass\n")
+    add_plugin(
+        "outside", f"{UNMARKED.replace('def sca_reg', '@hookimpl\ndef sca_reg', 1)}@hookimpl\ndef {name}(): pass\n"
+    )
     assert app.run(["plugins"]) == 0
     out, err = capfd.readouterr()
     assert {"quick", "place"} <= set(out.split())
@@ -173,9 +147,11 @@ def test_a_misspelt_hook_is_a_warning(install, capfd, name: str, cure: str) -> N
         plugins.registry().manager.check_pending()
 
 
-def test_an_optional_hook_is_no_mistake(install) -> None:
+def test_an_optional_hook_is_no_mistake(add_plugin) -> None:
     """A plugin may implement a hook of a later sca and mark it so."""
-    install("outside", "from sca_cli import hookimpl\n@hookimpl(optionalhook=True)\ndef sca_register_later(): pass\n")
+    add_plugin(
+        "outside", "from sca_cli import hookimpl\n@hookimpl(optionalhook=True)\ndef sca_register_later(): pass\n"
+    )
     assert plugins.registry().warnings() == []
 
 
@@ -196,17 +172,17 @@ def sca_model_weights(plugin, name):
 """
 
 
-def test_a_plugin_says_where_the_weights_are(install) -> None:
+def test_a_plugin_says_where_the_weights_are(add_plugin) -> None:
     """The hook gets both parts of PLUGIN:NAME, without options; the model's class is not imported."""
-    install("outside", WEIGHTS.format(model="quick", body="return f'/weights/{plugin}/{name}' if name else None"))
+    add_plugin("outside", WEIGHTS.format(model="quick", body="return f'/weights/{plugin}/{name}' if name else None"))
     assert weights_of("quick:a/b,k=v") == "/weights/quick/a/b"
     with pytest.raises(UsageError, match="--base is missing: 'quick' has no weights on this machine"):
         weights_of("quick:")
 
 
-def test_only_the_plugin_of_a_model_is_asked_for_its_weights(install) -> None:
+def test_only_the_plugin_of_a_model_is_asked_for_its_weights(add_plugin) -> None:
     """A plugin cannot give other weights for a model of another plugin."""
-    install("outside", WEIGHTS.format(model="quick", body="return '/elsewhere'"))
+    add_plugin("outside", WEIGHTS.format(model="quick", body="return '/elsewhere'"))
     assert plugins.model_weights("transformers:a/b") == "a/b"
     assert plugins.model_weights("vllm:a/b,gpus=2") == "a/b"
     assert plugins.model_weights("openai:a") is None
@@ -220,9 +196,9 @@ def test_only_the_plugin_of_a_model_is_asked_for_its_weights(install) -> None:
         ("1 / 0", PluginError, r"plugin 'outside': sca_model_weights\(\): ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_failing_weights_hook_names_its_plugin(install, body: str, error: type[Exception], message: str) -> None:
+def test_a_failing_weights_hook_names_its_plugin(add_plugin, body: str, error: type[Exception], message: str) -> None:
     """An absent package names the extra, any other error the plugin."""
-    install("outside", WEIGHTS.format(model="quick", body=body))
+    add_plugin("outside", WEIGHTS.format(model="quick", body=body))
     with pytest.raises(error, match=message):
         plugins.model_weights("quick:a")
 
@@ -256,19 +232,19 @@ def test_an_unknown_model_suggests_the_nearest() -> None:
     assert raised.value.hint == "did you mean 'transformers'?"
 
 
-def test_an_unknown_name_mentions_what_is_broken(install) -> None:
+def test_an_unknown_name_mentions_what_is_broken(add_plugin) -> None:
     """The error for an unknown environment names the broken plugins."""
-    install("broken", "raise RuntimeError('no luck')")
+    add_plugin("broken", "raise RuntimeError('no luck')")
     with pytest.raises(MissingError) as raised:
         plugins.environment_entry(EnvSpec(name="place"))
     assert "plugin 'broken' is broken: RuntimeError: no luck" in raised.value.hint
 
 
-def test_targets_that_do_not_hold_are_named(install) -> None:
+def test_targets_that_do_not_hold_are_named(add_plugin) -> None:
     """A factory that does not exist or makes something else breaks the contract; a missing package names its
     extra.
     """
-    install("outside", WORKING.format(name="outside"))
+    add_plugin("outside", WORKING.format(name="outside"))
     with pytest.raises(PluginError, match="plugin 'outside': outside:Nothing does not exist"):
         plugins.load_environment(EnvSpec(name="lost"))
     with pytest.raises(PluginError, match=r"'wrong' is a dict, not a sca_cli\.Environment"):
@@ -278,9 +254,9 @@ def test_targets_that_do_not_hold_are_named(install) -> None:
     assert raised.value.hint == "pip install 'sca-cli[vllm]'"
 
 
-def test_unknown_options_and_bad_values_are_usage_errors(install) -> None:
+def test_unknown_options_and_bad_values_are_usage_errors(add_plugin) -> None:
     """An option an environment does not take is named; what its constructor says of a value is passed on."""
-    install("outside", WORKING.format(name="outside"))
+    add_plugin("outside", WORKING.format(name="outside"))
     with pytest.raises(UsageError, match="environment 'place' has no option 'colour'") as raised:
         plugins.load_environment(EnvSpec(name="place", options={"colour": "red"}))
     assert raised.value.hint == "known options: size"
