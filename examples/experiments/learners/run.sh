@@ -20,6 +20,10 @@ tasks() { # tasks NAME COUNT SEED
     [ -s "$1.jsonl" ] || python "$here/tasks.py" "$2" "$3" | sca verify -q --skip duplicate -o "$1.jsonl"
 }
 
+rollouts() { # rollouts SEED: attempts of the warm model
+    sca rollout train.jsonl -k 4 -m transformers:warm --temperature 1 --seed "$1" $act -q -o "rollouts-$1.jsonl" --resume
+}
+
 score() { # score DIR
     [ -s "$1-score.jsonl" ] || sca eval test.jsonl -m "transformers:$1" -k 2 --temperature 1 $act -q -o "$1-score.jsonl"
 }
@@ -33,16 +37,11 @@ score warm
 for seed in "$@"; do
     for algo in $algorithms; do
         save=$algo-$seed
-        case $algo in rft | dpo | kto)
-            sca rollout train.jsonl -k 4 -m transformers:warm --temperature 1 --seed "$seed" $act -q \
-                -o "rollouts-$seed.jsonl" --resume
-            ;;
-        esac
         case $algo in
         sft) set -- train.jsonl --learning-rate 2e-4 --epochs 3 --prompt "$here/prompts" ;;
-        rft) set -- "rollouts-$seed.jsonl" --keep-solved --learning-rate 2e-4 --epochs 3 ;;
-        dpo) set -- "rollouts-$seed.jsonl" --learning-rate 3e-4 --epochs 2 ;;
-        kto) set -- "rollouts-$seed.jsonl" --learning-rate 1e-4 --epochs 2 ;; # at 3e-4 it forgets everything
+        rft) rollouts "$seed"; set -- "rollouts-$seed.jsonl" --keep-solved --learning-rate 2e-4 --epochs 3 ;;
+        dpo) rollouts "$seed"; set -- "rollouts-$seed.jsonl" --learning-rate 3e-4 --epochs 2 ;;
+        kto) rollouts "$seed"; set -- "rollouts-$seed.jsonl" --learning-rate 1e-4 --epochs 2 ;;
         *) set -- train.jsonl --learning-rate 1e-4 --epochs 1 --batch-size 4 $act ;;
         esac
         [ -s "$save.json" ] || sca train "$@" --algo "$algo" --base warm --seed "$seed" \

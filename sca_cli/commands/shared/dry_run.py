@@ -7,10 +7,9 @@ from itertools import chain, groupby, islice
 from pathlib import Path
 
 from sca_cli.commands.shared.attempting import Roller, only_rollouts
-from sca_cli.commands.shared.attempts import worth_attempting
 from sca_cli.commands.shared.correcting import worth_correcting
 from sca_cli.commands.shared.curriculum import fail_if_without_tasks
-from sca_cli.commands.shared.online import VALIDATION_ATTEMPTS, only_tasks, split
+from sca_cli.commands.shared.online import VALIDATION_ATTEMPTS, split, tasks_to_attempt
 from sca_cli.commands.shared.train_stages import updated
 from sca_cli.commands.shared.training import UNITS, Training
 from sca_cli.messages import show
@@ -75,8 +74,7 @@ class DryRun:
         if not isinstance(first, Task):
             self._examples(list(self.roller.of(iter(everything))), algorithm, Tally())
             return
-        tasks = list(worth_attempting(only_tasks(everything, algorithm)))
-        _fail_if_none(tasks)
+        tasks = tasks_to_attempt(everything, algorithm)
         self._attempted(tasks, "tasks", self._roller().rollouts, algorithm)
 
     def of_corrections(self, records: Iterable[Task | Rollout], algorithm: str) -> None:
@@ -123,8 +121,7 @@ class DryRun:
             UsageError: as the training.
         """
         training = self.training
-        tasks = list(worth_attempting(only_tasks(records, options.algorithm)))
-        _fail_if_none(tasks)
+        tasks = tasks_to_attempt(records, options.algorithm)
         tasks, held = split(tasks, validation, training.running)
         fail_if_without_tasks(parts, tasks)
         attempts = self.roller.options.attempts
@@ -241,11 +238,6 @@ def _sample[R](records: Sequence[R], make: Callable[[Iterator[R]], Iterator[Roll
 
     rollouts = list(make(after_loading()))
     return rollouts, time.monotonic() - began
-
-
-def _fail_if_none(tasks: Sequence[Task]) -> None:
-    if not tasks:
-        raise NothingToTrain("no tasks to train on", "sca verify writes them")
 
 
 def _tokens(examples: Iterable[Example]) -> int:

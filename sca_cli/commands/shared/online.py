@@ -101,9 +101,7 @@ def train_online(
     if ranks.follows():
         return _followed(training, base, save, options)
     fail_if_in_the_way(save, resume=running.resume)
-    tasks = list(worth_attempting(only_tasks(records, options.algorithm)))
-    if not tasks:
-        raise NothingToTrain("no tasks to train on", "sca verify writes them")
+    tasks = tasks_to_attempt(records, options.algorithm)
     # TRL keeps the last weights
     tasks, held = split(tasks, 0 if recipe.trainer == "trl" else validation, running)
     if held:
@@ -172,9 +170,7 @@ def train_online(
             meter.status("validation")
             fanout.call(engine.update_weights(weights))
             items = [(task, sample) for task in held for sample in range(VALIDATION_ATTEMPTS)]
-            rewards = [rollout.reward for _, rollout in fanout.ordered(items, work_on)]
-            valid = [reward for reward in rewards if reward is not None]
-            return sum(valid) / len(valid) if valid else 0.0
+            return _mean_reward(rollout for _, rollout in fanout.ordered(items, work_on))
 
         def report(figures: dict[str, float]) -> None:
             say(_line(figures, options.rounds), quiet=running.quiet)
@@ -257,9 +253,7 @@ def _by_trl(
             items.append((by_id[name], made[name]))
             made[name] += 1
         rollouts = attempt(items)
-        rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
-        rate = sum(rewards) / len(rewards) if rewards else 0.0
-        say(f"sca train: {len(rollouts)} attempts: {rate:.1%} pass", quiet=roller.quiet)
+        say(f"sca train: {len(rollouts)} attempts: {_mean_reward(rollouts):.1%} pass", quiet=roller.quiet)
         return rollouts
 
     per_task = roller.options.attempts
@@ -292,12 +286,20 @@ def _settings_of_rounds(
     }
 
 
-def only_tasks(records: Iterable[Task | Rollout], algorithm: str) -> Iterator[Task]:
-    """Yield the tasks to make rollouts of.
+def tasks_to_attempt(records: Iterable[Task | Rollout], algorithm: str) -> list[Task]:
+    """Return the tasks to make rollouts of.
 
     Raises:
         RecordError: rollouts are read instead.
+        NothingToTrain: there is no task.
     """
+    tasks = list(worth_attempting(_only_tasks(records, algorithm)))
+    if not tasks:
+        raise NothingToTrain("no tasks to train on", "sca verify writes them")
+    return tasks
+
+
+def _only_tasks(records: Iterable[Task | Rollout], algorithm: str) -> Iterator[Task]:
     for record in records:
         if isinstance(record, Rollout):
             raise RecordError(
@@ -317,6 +319,12 @@ def _known(item: Item, known: deque[Rollout]) -> Rollout:
     if attempt_name((rollout.task, rollout.sample)) != attempt_name(item):
         raise UsageError("--resume: the attempts are not those of this run", "give another --save, or remove it")
     return rollout
+
+
+def _mean_reward(rollouts: Iterable[Rollout]) -> float:
+    """Return the mean reward of the rollouts that were judged; 0 if none was."""
+    rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
+    return sum(rewards) / len(rewards) if rewards else 0.0
 
 
 def _validated(validations: dict[str, Any]) -> str:
